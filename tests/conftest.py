@@ -1,0 +1,101 @@
+"""Guards for every test: no network beyond loopback, no serial port beyond ptys, no bad log line.
+
+Coroutine tests run on a fresh event loop each, without a plug-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CAPTURES = Path(os.environ.get("ZTPD_CAPTURES", Path(__file__).parents[2] / "shared/captures"))
+
+
+def pytest_report_header() -> list[str]:
+    names = ("aiohttp", "paho-mqtt", "pyserial", "tenacity")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    return [f"world: Python {sys.version.split()[0]}, {versions}"]
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: value for name, value in pyfuncitem.funcargs.items() if name in wanted}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _no_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets other than Unix and loopback raise, and so do serial ports other than ptys."""
+    real_connect, real_connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def check(address: Any) -> None:
+        if isinstance(address, tuple):
+            host = str(address[0])
+            if host != "localhost" and not ipaddress.ip_address(host.split("%")[0]).is_loopback:
+                pytest.fail(f"a test wants to leave this machine: {address}")
+
+    def connect(self: socket.socket, address: Any) -> None:
+        check(address)
+        real_connect(self, address)
+
+    def connect_ex(self: socket.socket, address: Any) -> int:
+        check(address)
+        return real_connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
+
+    real_open = os.open
+
+    def guarded_open(path: Any, *args: Any, **kwargs: Any) -> int:
+        name = os.fspath(path)
+        if isinstance(name, str) and name.startswith("/dev/tty") and name != "/dev/tty":
+            real = os.path.realpath(name)
+            if not real.startswith("/dev/pts/"):
+                pytest.fail(f"a test wants a real serial port: {name}")
+        return real_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", guarded_open)
+
+
+class _FormatEverything(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        record.getMessage()
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise
+
+
+@pytest.fixture(autouse=True)
+def _log_lines_are_sound() -> Iterator[None]:
+    """Every record is formatted, at DEBUG, even when nobody reads it."""
+    handler = _FormatEverything(level=logging.DEBUG)
+    logger = logging.getLogger("ztpd")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+@pytest.fixture
+def captures() -> Path:
+    """The folder of recorded streams; a test that needs it is skipped where it is absent."""
+    if not CAPTURES.is_dir():
+        pytest.skip(f"recorded streams not found in {CAPTURES}; set ZTPD_CAPTURES")
+    return CAPTURES

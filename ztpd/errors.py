@@ -1,0 +1,568 @@
+"""Every failure ztpd can name, with what it means for retries and for a person.
+
+    ZtpdError
+      ConfigError       the configuration file, or the command line
+      IdentityError     the modem, its port, the IMEI
+      NetworkError      route, name, TCP, TLS: below any one service
+      ZtpError          the provisioning service answered, and it was not credentials
+      StoreError        the credentials directory
+      SessionError      one MQTT or NTRIP session could not start, or ended
+      SerialError       a serial port
+      ReceiverError     the GNSS receiver
+      ClockError        the system clock
+
+A third-party or operating-system exception is turned into one of these once, where the library
+is called (``link/`` and ``sources/``), and is chained. Above that seam nobody catches
+``OSError``. The class carries everything that does not depend on the case: a stable ``code``
+(also the event name in the journal), the retry class, the exit status of a one-shot verb, what
+happened and what a person does about it. The instance carries the case: ``detail``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Retry(Enum):
+    """How soon the same thing is worth trying again; the waits are in :mod:`ztpd.retry`."""
+
+    LOCAL = "local"  # nobody but this gateway is involved: seconds
+    SERVER = "server"  # the other side is troubled: minutes, growing
+    REFUSED = "refused"  # the other side said no: a person must change something
+    KICKED = "kicked"  # the other side ends every session early: somebody else uses our name
+    NEVER = "never"  # trying again without a change is pointless
+
+
+class ZtpdError(Exception):
+    """Base of the tree. ``str()`` gives the sentence for a person, without secrets."""
+
+    code: ClassVar[str] = "internal"
+    retry: ClassVar[Retry] = Retry.SERVER
+    exit_status: ClassVar[int] = 70
+    summary: ClassVar[str] = "something unexpected happened"
+    advice: ClassVar[str] = "Report this with the journal lines around it."
+
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+        """``detail`` names the case (port, host, status, key); ``retry_after_s`` is a floor the
+        other side asked for."""
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.summary}: {self.detail}" if self.detail else self.summary
+
+    @property
+    def needs_person(self) -> bool:
+        """True where waiting alone cannot help."""
+        return self.retry in (Retry.REFUSED, Retry.NEVER)
+
+
+class ConfigError(ZtpdError):
+    code = "config.invalid"
+    retry = Retry.NEVER
+    exit_status = 78
+    summary = "the configuration is wrong"
+    advice = "Correct the key named here; `ztpd config check` tells when all is well."
+
+
+class UsageError(ZtpdError):
+    code = "usage"
+    retry = Retry.NEVER
+    exit_status = 64
+    summary = "the command line is wrong"
+    advice = "See `ztpd --help`."
+
+
+class LockHeld(ZtpdError):
+    code = "lock.held"
+    retry = Retry.LOCAL
+    exit_status = 70
+    summary = "another ztpd is running on this gateway"
+    advice = "Stop it first (`systemctl stop ztpd`), or leave the work to it."
+
+
+class IdentityError(ZtpdError):
+    code = "identity.failed"
+    retry = Retry.LOCAL
+    exit_status = 69
+    summary = "the gateway's identity could not be read"
+    advice = "See `ztpd imei`."
+
+
+class ModemAbsent(IdentityError):
+    code = "modem.absent"
+    summary = "the modem's port is not there"
+    advice = (
+        "Check power, USB cable and the modem's power key; "
+        "`ls /dev/serial/by-id` shows what the kernel sees. Set [identity] port to that name."
+    )
+
+
+class ModemBusy(IdentityError):
+    code = "modem.busy"
+    summary = "the modem's port is held by another program"
+    advice = 'Set [identity] source = "modemmanager", or leave one AT port to ztpd by a udev rule.'
+
+
+class ModemPermission(IdentityError):
+    code = "modem.permission"
+    summary = "the modem's port may not be opened"
+    advice = "Put the user that runs ztpd into group dialout."
+
+
+class ModemSilent(IdentityError):
+    code = "modem.silent"
+    summary = "the modem does not answer AT commands"
+    advice = (
+        "Check [identity] port (diagnostic and NMEA ports never answer) and baudrate; "
+        "a modem left in data mode needs a power cycle."
+    )
+
+
+class ModemNotAt(IdentityError):
+    code = "modem.wrong_port"
+    summary = "the port does not speak AT"
+    advice = "Set [identity] port to the modem's AT port; see docs/modems.md."
+
+
+class ModemRefused(IdentityError):
+    code = "modem.no_imei"
+    summary = "the modem answers, but gives no IMEI"
+    advice = 'The modem may be unprogrammed; ask its maker, or set [identity] source = "fixed".'
+
+
+class ImeiInvalid(IdentityError):
+    code = "modem.imei_invalid"
+    retry = Retry.LOCAL
+    summary = "what the modem gives is not an IMEI"
+    advice = 'Compare with the label on the modem; set [identity] source = "fixed" if it is wrong.'
+
+
+class NetworkError(ZtpdError):
+    code = "net.failed"
+    retry = Retry.SERVER
+    exit_status = 75
+    summary = "the network failed"
+    advice = "Check the gateway's uplink."
+
+
+class NoRoute(NetworkError):
+    code = "net.no_route"
+    retry = Retry.LOCAL
+    summary = "there is no route to the network"
+    advice = "Check SIM, antenna and APN, or the Ethernet cable; `ip route` should show a default."
+
+
+class DnsFailed(NetworkError):
+    code = "net.dns"
+    retry = Retry.LOCAL
+    summary = "the host name could not be resolved"
+    advice = "Check `resolvectl status` and the uplink; `getent hosts NAME` should answer."
+
+
+class ConnectRefused(NetworkError):
+    code = "net.refused"
+    summary = "the server does not accept connections on that port"
+    advice = "Check host and port; a firewall on the way may also answer so."
+
+
+class ConnectTimeout(NetworkError):
+    code = "net.timeout"
+    summary = "the server did not answer in time"
+    advice = "Nothing to do if it passes; else check firewall, signal and MTU of the uplink."
+
+
+class ConnectionLost(NetworkError):
+    code = "net.lost"
+    summary = "the connection was cut"
+    advice = "Nothing to do if it passes; else check signal strength of the uplink."
+
+
+class TlsError(NetworkError):
+    code = "tls.failed"
+    summary = "no secure connection could be made"
+    advice = "Check that nothing on the way intercepts TLS."
+
+
+class TlsUntrusted(TlsError):
+    code = "tls.untrusted"
+    summary = "the server's certificate is not from a trusted issuer"
+    advice = (
+        "Something on the way intercepts TLS, or ca-certificates is missing; "
+        "a private service needs its ca_file setting."
+    )
+
+
+class TlsHostname(TlsError):
+    code = "tls.hostname"
+    summary = "the server's certificate is for another name"
+    advice = "Check the host setting; else something on the way intercepts TLS."
+
+
+class TlsClock(TlsError):
+    code = "tls.clock"
+    retry = Retry.LOCAL
+    summary = "the server's certificate is not valid at the time this clock shows"
+    advice = "Check `timedatectl`; without NTP and without a clock chip the date is wrong after power-up."
+
+
+class TlsVersion(TlsError):
+    code = "tls.version"
+    summary = "the server offers no TLS 1.2 or newer, or no TLS at all on that port"
+    advice = "Check the port setting."
+
+
+class ZtpError(ZtpdError):
+    """The ZTP service's answer was not usable credentials."""
+
+    code = "ztp.failed"
+    retry = Retry.SERVER
+    exit_status = 75
+    summary = "provisioning failed"
+    advice = "Nothing to do if it passes."
+
+
+class ZtpServerError(ZtpError):
+    code = "ztp.server"
+    summary = "the provisioning service is troubled"
+    advice = "Nothing to do; ztpd asks again more and more slowly."
+
+
+class ZtpThrottled(ZtpError):
+    code = "ztp.throttled"
+    summary = "the provisioning service asks for patience"
+    advice = "Nothing to do; for a mass roll-out raise [ztp] splay_s."
+
+
+class ZtpNotActive(ZtpError):
+    code = "ztp.not_active"
+    summary = "the service knows this gateway, but its credentials are not active yet"
+    advice = "Nothing to do if Auto Activate is on in the profile; else activate the Thing in the portal."
+
+
+class ZtpSchema(ZtpError):
+    code = "ztp.schema"
+    summary = "the provisioning service's answer has a form ztpd does not know"
+    advice = "Update ztpd; if it stays, report it with the journal lines around it."
+
+
+class ZtpTooBig(ZtpError):
+    code = "ztp.too_big"
+    summary = "the provisioning service's answer is far too large"
+    advice = "Check [ztp] url; something on the way may answer instead of the service."
+
+
+class ZtpTruncated(ZtpError):
+    code = "ztp.truncated"
+    summary = "the provisioning service's answer was cut short"
+    advice = "Nothing to do if it passes; asking again returns the same Thing."
+
+
+class ZtpCaptivePortal(ZtpError):
+    code = "ztp.captive_portal"
+    summary = "something other than the provisioning service answered"
+    advice = "A portal or proxy stands between; log in to it, or use an uplink without one."
+
+
+class ZtpRefused(ZtpError):
+    """The service said no; the text did not tell more."""
+
+    code = "ztp.refused.unknown"
+    retry = Retry.REFUSED
+    exit_status = 76
+    summary = "the provisioning service refused this gateway"
+    advice = "Check the device profile in the portal: status Enabled, plan, token, allowlist."
+
+
+class ZtpNotListed(ZtpRefused):
+    code = "ztp.refused.not_listed"
+    summary = "this gateway's IMEI is not on the profile's allowlist"
+    advice = "Add the IMEI to the allowlist of the device profile in the portal."
+
+
+class ZtpAlreadyRegistered(ZtpRefused):
+    code = "ztp.refused.already_registered"
+    summary = "this gateway's IMEI is already registered"
+    advice = (
+        "In the portal set the profile's action on an existing hardware code to \"return existing "
+        'details", or remove the Thing from the other profile.'
+    )
+
+
+class ZtpNoPlan(ZtpRefused):
+    code = "ztp.refused.no_plan"
+    summary = "the Thing of this gateway has no plan"
+    advice = "Activate the Thing in the portal, or give its profile a plan."
+
+
+class ZtpTokenRefused(ZtpRefused):
+    code = "ztp.refused.token"
+    summary = "the provisioning service does not accept the token"
+    advice = "Compare the token with the device profile in the portal, then `ztpd token set`."
+
+
+class ZtpTokenMissing(ZtpRefused):
+    code = "ztp.token_missing"
+    exit_status = 78
+    summary = "there is no ZTP token"
+    advice = "Give it with `ztpd token set` (the token is in the device profile in the portal)."
+
+
+class ZtpTokenMalformed(ZtpRefused):
+    code = "ztp.token_malformed"
+    exit_status = 78
+    summary = "the ZTP token has not the form of one and was not sent"
+    advice = "It is 36 lower-case characters, 8-4-4-4-12; give it again with `ztpd token set`."
+
+
+class ZtpTokenUnsafe(ZtpRefused):
+    code = "ztp.token_unsafe"
+    exit_status = 77
+    summary = "the ZTP token's file can be read by others and is not used"
+    advice = "Run `chmod 0600` on it, or give the token again with `ztpd token set`."
+
+
+class ZtpHardwareCode(ZtpRefused):
+    code = "ztp.refused.hardware_code"
+    summary = "the service asks for a hardware code"
+    advice = "Set [identity] so that ztpd can send one; `ztpd imei` shows what it would send."
+
+
+class ZtpNotFound(ZtpRefused):
+    code = "ztp.refused.not_found"
+    summary = "the service does not know that address or that token there"
+    advice = "Check [ztp] url and service: a Flex token does not work for Live, nor the reverse."
+
+
+class ZtpRedirect(ZtpRefused):
+    code = "ztp.redirect"
+    summary = "the provisioning service wants to send ztpd elsewhere, which it does not follow"
+    advice = "Check [ztp] url; a portal or proxy on the way also answers so."
+
+
+class ZtpHostNotAllowed(ZtpRefused):
+    code = "ztp.host_not_allowed"
+    summary = "the answer names a host ztpd does not connect to"
+    advice = "If the host is right, list it in [ztp] allowed_hosts."
+
+
+class ZtpKeyMismatch(ZtpError):
+    code = "ztp.key_mismatch"
+    summary = "certificate and private key of the answer do not belong together"
+    advice = (
+        "Nothing to do if it passes; else delete the Thing in the portal so that a new one is made."
+    )
+
+
+class StoreError(ZtpdError):
+    code = "store.io"
+    retry = Retry.LOCAL
+    exit_status = 74
+    summary = "the credentials could not be written or read"
+    advice = "Check the disk: `dmesg`, `df -h`, and the state directory."
+
+
+class StoreFull(StoreError):
+    code = "store.full"
+    summary = "the disk is full"
+    advice = "Free some space; ztpd keeps the credentials in memory meanwhile."
+
+
+class StoreReadOnly(StoreError):
+    code = "store.readonly"
+    summary = "the state directory is read-only"
+    advice = "Remount it writable; ztpd keeps the credentials in memory meanwhile."
+
+
+class StoreUnsafe(StoreError):
+    code = "store.unsafe"
+    retry = Retry.REFUSED
+    exit_status = 77
+    summary = "the credentials could be read or changed by others and are not used"
+    advice = "Make directory (0700) and files (0600) the property of the user that runs ztpd."
+
+
+class StoreCorrupt(StoreError):
+    code = "store.corrupt"
+    exit_status = 65
+    summary = "the stored credentials are damaged"
+    advice = "Nothing to do; ztpd uses the previous ones or asks for new ones."
+
+
+class StoreVersion(StoreError):
+    code = "store.version"
+    retry = Retry.REFUSED
+    exit_status = 65
+    summary = "the stored credentials come from a newer ztpd"
+    advice = "Install that version again, or run `ztpd credentials forget`."
+
+
+class SessionError(ZtpdError):
+    """A session with a broker or caster could not start or has ended."""
+
+    code = "session.failed"
+    retry = Retry.SERVER
+    exit_status = 75
+    summary = "the correction service could not be used"
+    advice = "Nothing to do if it passes."
+
+
+class SessionClosed(SessionError):
+    code = "session.closed"
+    summary = "the correction service ended the session"
+    advice = "Nothing to do; ztpd connects again."
+
+
+class SessionStale(SessionError):
+    code = "session.stale"
+    summary = "the session is open, but no corrections come"
+    advice = "Nothing to do if it passes; else look at the service's status page and your plan."
+
+
+class SessionKicked(SessionError):
+    code = "session.kicked"
+    retry = Retry.KICKED
+    summary = "the service ends every session after a short time"
+    advice = "Look for a second device or program that uses the same credentials (a cloned card)."
+
+
+class SessionProtocol(SessionError):
+    code = "session.protocol"
+    summary = "the correction service does not keep to the protocol"
+    advice = "Check host and port; if they are right, report it with the journal lines around it."
+
+
+class SessionRefused(SessionError):
+    """The credentials themselves were refused: provisioning anew may cure it."""
+
+    code = "session.refused"
+    retry = Retry.REFUSED
+    summary = "the correction service refuses the credentials"
+    advice = (
+        "Check in the portal that the Thing is active; ztpd asks for new credentials once a day."
+    )
+
+
+class SubscriptionRefused(SessionError):
+    code = "mqtt.subscription_refused"
+    retry = Retry.REFUSED
+    summary = "the broker refuses every topic"
+    advice = "Check that the Thing's plan covers the region; see [mqtt] region and topics."
+
+
+class MountpointUnknown(SessionError):
+    code = "ntrip.mountpoint"
+    retry = Retry.REFUSED
+    summary = "the caster does not have that mountpoint"
+    advice = "Check [ntrip] mountpoint, or the profile's format: a SPARTN Thing cannot use an RTCM mountpoint."
+
+
+class CasterRefused(SessionError):
+    code = "ntrip.forbidden"
+    retry = Retry.REFUSED
+    summary = "the caster refuses this client"
+    advice = "Read the caster's words; the address or the user may be banned for a while."
+
+
+class NoGga(SessionError):
+    code = "ntrip.gga_missing"
+    retry = Retry.LOCAL
+    summary = "the caster waits for a position, and the receiver has none"
+    advice = "Give the antenna a clear view of the sky."
+
+
+class NoTransport(SessionError):
+    code = "relay.no_transport"
+    retry = Retry.REFUSED
+    summary = "the credentials offer no correction service that ztpd may use"
+    advice = "Check the profile's client protocol in the portal, and [corrections] prefer."
+
+
+class SerialError(ZtpdError):
+    code = "serial.failed"
+    retry = Retry.LOCAL
+    exit_status = 69
+    summary = "the serial port failed"
+    advice = "Check cable and power; `dmesg` tells what the kernel saw."
+
+
+class PortAbsent(SerialError):
+    code = "serial.absent"
+    summary = "the serial port is not there"
+    advice = "Check power and cable; `ls -l /dev/serial/by-id` shows what the kernel sees."
+
+
+class PortBusy(SerialError):
+    code = "serial.busy"
+    summary = "the serial port is held by another program"
+    advice = "Stop that program for this port (gpsd, ModemManager, a getty), or let it read [output] pty."
+
+
+class PortPermission(SerialError):
+    code = "serial.permission"
+    summary = "the serial port may not be opened"
+    advice = "Put the user that runs ztpd into group dialout."
+
+
+class PortHung(SerialError):
+    code = "serial.hung"
+    summary = "the serial port does not open in time"
+    advice = "Power-cycle the device; some drivers hang after a firmware fault."
+
+
+class PortLost(SerialError):
+    code = "serial.lost"
+    summary = "the serial port went away"
+    advice = "Nothing to do if it comes back; else check cable and power."
+
+
+class NotASerialPort(SerialError):
+    code = "serial.wrong_device"
+    summary = "that is not a serial port"
+    advice = "Check the port setting."
+
+
+class ReceiverError(ZtpdError):
+    code = "gnss.failed"
+    retry = Retry.LOCAL
+    exit_status = 69
+    summary = "the GNSS receiver cannot be used"
+    advice = "See `ztpd status`."
+
+
+class ReceiverSilent(ReceiverError):
+    code = "gnss.silent"
+    summary = "the receiver does not answer"
+    advice = "Check [receiver] port and baudrate, and that UBX input is on for that port."
+
+
+class ReceiverUnknown(ReceiverError):
+    code = "gnss.unknown"
+    summary = "the device on the port is not a u-blox receiver"
+    advice = "Check [receiver] port."
+
+
+class ReceiverRefused(ReceiverError):
+    code = "gnss.nak"
+    retry = Retry.REFUSED
+    summary = "the receiver refuses a setting it needs"
+    advice = "Update the receiver's firmware; the setting is named here."
+
+
+class ReceiverFormat(ReceiverError):
+    code = "gnss.no_spartn"
+    retry = Retry.REFUSED
+    summary = "the receiver cannot take the format of these corrections"
+    advice = (
+        "Update the firmware (ZED-F9P: HPG 1.30 or newer), or choose a profile with format RTCM."
+    )
+
+
+class ClockError(ZtpdError):
+    code = "clock.unset"
+    retry = Retry.LOCAL
+    exit_status = 75
+    summary = "the system clock is not set"
+    advice = "Give the gateway NTP or a clock chip; `timedatectl` shows the state."

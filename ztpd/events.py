@@ -1,0 +1,278 @@
+"""Everything ztpd says in the journal that somebody may look for, declared once.
+
+An :class:`Event` has a stable name, a level, a text and its page in the message catalog. Failures
+are events too: :func:`for_error` makes theirs from the error class, so that code, journal,
+catalog, ``status`` and ``check`` cannot disagree.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ztpd.errors import Retry, ZtpdError
+
+_NAMESPACE = uuid.UUID("5f0c4c56-6f0e-5a0e-9d0e-7a7470640001")
+
+_NOW = {
+    Retry.LOCAL: "ztpd tries again within a minute.",
+    Retry.SERVER: "ztpd tries again, more and more slowly, and never gives up.",
+    Retry.REFUSED: "ztpd waits for a person and asks again slowly meanwhile.",
+    Retry.KICKED: "ztpd pauses for minutes, so that two clients do not push each other out.",
+    Retry.NEVER: "ztpd does not try again by itself.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of journal line.
+
+    ``text`` is a :meth:`str.format` template for the fields the line is given; ``now`` says what
+    ztpd does about it, ``cure`` what a person should do ("" for nothing).
+    """
+
+    name: str
+    level: int
+    text: str
+    happened: str
+    now: str = ""
+    cure: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """The 128-bit id of the journal's catalog: made from the name, so it never changes."""
+        return uuid.uuid5(_NAMESPACE, self.name).hex
+
+
+_declared: dict[str, Event] = {}
+
+
+def _event(name: str, level: int, text: str, happened: str, now: str = "", cure: str = "") -> Event:
+    event = Event(name, level, text, happened, now, cure)
+    if name in _declared:
+        raise ValueError(f"event {name} is declared twice")
+    _declared[name] = event
+    return event
+
+
+def for_error(kind: type[ZtpdError]) -> Event:
+    """The event of an error class: ERROR where a person is needed, else WARNING."""
+    person = kind.retry in (Retry.REFUSED, Retry.NEVER)
+    level = logging.ERROR if person else logging.WARNING
+    return Event(
+        kind.code, level, "{error}", _sentence(kind.summary), _NOW[kind.retry], kind.advice
+    )
+
+
+def every() -> Iterator[Event]:
+    """All events, those of the errors included, by name."""
+
+    def below(kind: type[ZtpdError]) -> Iterator[type[ZtpdError]]:
+        yield kind
+        for child in kind.__subclasses__():
+            yield from below(child)
+
+    found = {kind.code: for_error(kind) for kind in below(ZtpdError)} | _declared
+    yield from (found[name] for name in sorted(found))
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+_INFO, _WARNING, _ERROR, _DEBUG = logging.INFO, logging.WARNING, logging.ERROR, logging.DEBUG
+
+STARTED = _event(
+    "daemon.started",
+    _INFO,
+    "ztpd {version} started{how}",
+    "The daemon runs; configuration and lock are in hand.",
+)
+STOPPED = _event("daemon.stopped", _INFO, "ztpd stopped", "The daemon was told to stop and did.")
+STATE = _event(
+    "daemon.state",
+    _INFO,
+    "{state}: {why}",
+    "The daemon went from one state to another.",
+)
+RELOADED = _event(
+    "config.reloaded", _INFO, "configuration reloaded{note}", "A new configuration is in force."
+)
+UNKNOWN_KEY = _event(
+    "config.unknown_key",
+    _WARNING,
+    "{path}: unknown key {key}{hint}",
+    "The configuration has a key this version does not know.",
+    "ztpd ignores it and goes on: a fleet may run mixed versions.",
+    "Correct the spelling; `ztpd config check` lists all such keys.",
+)
+IDENTIFIED = _event(
+    "identity.read", _INFO, "IMEI {imei} from {source}{note}", "The gateway's identity was read."
+)
+MODEM_CHANGED = _event(
+    "identity.modem_changed",
+    _WARNING,
+    "the modem now says IMEI {imei}; the credentials were obtained for {stored}",
+    "The modem was swapped.",
+    "ztpd keeps the credentials, which belong to this board, and goes on streaming.",
+    "If the allowlist or billing goes by IMEI, run `ztpd provision --force`.",
+)
+BOARD_CHANGED = _event(
+    "identity.board_changed",
+    _WARNING,
+    "the credentials were obtained on another board ({stored}); reading the IMEI before using them",
+    "The card with the credentials is in another gateway, or is a copy.",
+    "ztpd reads the IMEI twice; if it differs too, it asks for credentials of its own.",
+    "Nothing to do.",
+)
+ZTP_CALL = _event(
+    "ztp.calling",
+    _INFO,
+    "asking {host} for credentials ({service}, attempt {attempt})",
+    "ztpd calls the provisioning service.",
+)
+PROVISIONED = _event(
+    "ztp.provisioned",
+    _INFO,
+    "provisioned: client {client_id}, {transports}",
+    "The service gave credentials and they are safe on disk.",
+)
+CREDENTIALS_LOADED = _event(
+    "credentials.loaded",
+    _INFO,
+    "credentials of {age} found: client {client_id}, {transports}",
+    "Stored credentials are used; no provisioning call is made.",
+)
+PREVIOUS_CREDENTIALS = _event(
+    "store.previous",
+    _WARNING,
+    "{detail}; using the previous generation",
+    "The newest credentials on disk are damaged.",
+    "ztpd uses the generation before.",
+    "Check the disk: damaged files follow from power cuts with a failing card.",
+)
+CERTIFICATE_EXPIRING = _event(
+    "cert.expiring",
+    _WARNING,
+    "the client certificate ends in {days} days",
+    "The credentials end soon.",
+    "From 7 days before the end on, ztpd asks for new ones once a day.",
+    "Nothing to do if that works.",
+)
+CONNECTED = _event(
+    "session.connected",
+    _INFO,
+    "connected to {where}",
+    "A session with the correction service is open.",
+)
+STREAMING = _event(
+    "session.streaming",
+    _INFO,
+    "streaming {format} to the receiver, {after_s:.1f} s after the session opened",
+    "The first checked corrections went to the receiver.",
+)
+ENDED = _event(
+    "session.ended",
+    _INFO,
+    "session with {where} ended after {lived_s:.0f} s, {frames} frames: {reason}",
+    "A session that had carried corrections ended.",
+    "ztpd opens a new one.",
+)
+SUMMARY = _event(
+    "stream.summary",
+    _INFO,
+    "in {period}: {frames} frames, {octets} bytes, {dropped} dropped; fix {fix}",
+    "What was delivered in the past hour.",
+)
+DROPPED = _event(
+    "stream.dropped",
+    _WARNING,
+    "{frames} frames dropped in the last minute: the line to the receiver is too slow",
+    "Corrections came faster than the serial line takes them; the oldest were dropped whole.",
+    "ztpd keeps the newest.",
+    "Raise [receiver] baudrate, or choose a region or plan with less data.",
+)
+DAMAGED = _event(
+    "stream.damaged",
+    _WARNING,
+    "{bytes} bytes in the last minute were not part of a valid frame",
+    "The stream has bytes that are no whole, checked message.",
+    "They are not sent to the receiver.",
+    "If it stays: check that the mountpoint or topics carry SPARTN or RTCM 3.",
+)
+RECEIVER_FOUND = _event(
+    "gnss.found",
+    _INFO,
+    "receiver {model}, firmware {firmware}, on {port} at {baudrate} baud",
+    "The GNSS receiver answered.",
+)
+RECEIVER_CONFIGURED = _event(
+    "gnss.configured",
+    _INFO,
+    "receiver configured: {changed} of {total} settings written",
+    "The receiver takes corrections and reports what it does with them.",
+)
+RECEIVER_OPTION_REFUSED = _event(
+    "gnss.option_refused",
+    _WARNING,
+    "the receiver refuses {keys}",
+    "An optional group of settings is not known to this firmware.",
+    "ztpd goes on without it.",
+    "Update the receiver's firmware if you need what the keys named do.",
+)
+KEYS_SENT = _event(
+    "key.sent",
+    _INFO,
+    "{count} decryption keys given to the receiver",
+    "The receiver has the keys of this and the next period.",
+)
+KEYS_REFUSED = _event(
+    "key.invalid",
+    _WARNING,
+    "a key message from the service was not used: {detail}",
+    "A decryption key was damaged, out of date or absurd.",
+    "ztpd keeps the keys it has.",
+    "Nothing to do if it passes; check the receiver's and the gateway's time if it stays.",
+)
+FIX = _event(
+    "gnss.fix",
+    _INFO,
+    "fix: {fix}{detail}",
+    "The quality of the receiver's position changed.",
+)
+NOT_USED = _event(
+    "gnss.not_used",
+    _WARNING,
+    "corrections arrive, but the receiver does not use them: {reason}",
+    "The receiver reports that it does not use the corrections it gets.",
+    "ztpd goes on sending and looks at what the receiver says.",
+    "See the reason in `ztpd status`.",
+)
+USED = _event(
+    "gnss.used",
+    _INFO,
+    "the receiver uses the corrections",
+    "The receiver reports that it uses the corrections it gets.",
+)
+SUPPRESSED = _event(
+    "log.suppressed",
+    _INFO,
+    "{count} more of {event} in the last {period_s:.0f} s",
+    "The same failure was repeated; the lines are kept back.",
+)
+TASK_DIED = _event(
+    "task.died",
+    _ERROR,
+    "internal error in {task}: {error}",
+    "A part of the daemon failed in a way nobody foresaw.",
+    "ztpd starts that part again.",
+    "Report it with the journal lines around it.",
+)
+PROXY_IGNORED = _event(
+    "net.proxy_ignored",
+    _INFO,
+    "{variable} is set and not used",
+    "The environment names a proxy; ztpd connects directly.",
+)

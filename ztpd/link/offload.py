@@ -1,0 +1,47 @@
+"""Blocking calls beside the event loop, each in a thread of its own that ends with the call.
+
+Not the loop's executor: that one keeps its threads for ever, and waits at exit for a call that
+hangs (some serial drivers take half a minute to open).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def offload(function: Callable[..., T], *args: object, timeout_s: float | None = None) -> T:
+    """The result of ``function(*args)``, run in a short-lived daemon thread.
+
+    Raises whatever the function raises, and TimeoutError after ``timeout_s``; the call then goes
+    on unattended and its result is dropped.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = function(*args)
+        except BaseException as caught:  # noqa: BLE001 - handed to whoever awaits
+            error = caught
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:  # the loop has closed meanwhile: nobody waits any more
+            return
+
+    threading.Thread(target=work, name=f"ztpd-{function.__name__}", daemon=True).start()
+    async with asyncio.timeout(timeout_s):
+        return await done

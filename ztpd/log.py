@@ -1,0 +1,162 @@
+"""The journal: one handler, event names and ids, repeats kept back, secrets masked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
+
+from ztpd import events
+from ztpd.errors import ZtpdError
+from ztpd.events import Event
+from ztpd.model import Secret
+
+_logger = logging.getLogger("ztpd")
+_SUMMARY_EVERY_S = 60.0
+_PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|\Z)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def emit(event: Event, **fields: object) -> None:
+    """Say ``event``; ``fields`` fill its text and go into the journal as ``ZTPD_*``."""
+    _say(event, event.level, fields, retry_in_s=None)
+
+
+def quoted(text: str, limit: int = 200) -> str:
+    """What a peer said, made safe to print: control characters as dots, cut at ``limit``."""
+    clean = _CONTROL.sub(".", text.strip())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    """A span for a person: "0.8 s", "45 s", "12 min", "3 h", "2 days"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+class Failures:
+    """One cycle of failures of one activity: the first is told, repeats are counted.
+
+    A repeat of the same code is DEBUG, with one summary a minute at most; another code is a new
+    first. :meth:`over` ends the cycle.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._told: dict[str, float] = {}
+        self._kept_back: dict[str, int] = {}
+
+    def tell(self, error: ZtpdError, *, retry_in_s: float | None = None) -> None:
+        event = events.for_error(type(error))
+        fields: dict[str, object] = {"error": error, "advice": error.advice}
+        now = self._monotonic()
+        if event.name not in self._told:
+            self._told[event.name] = now
+            _say(event, event.level, fields, retry_in_s=retry_in_s)
+            return
+        self._kept_back[event.name] = self._kept_back.get(event.name, 0) + 1
+        _say(event, logging.DEBUG, fields, retry_in_s=retry_in_s)
+        if now - self._told[event.name] >= _SUMMARY_EVERY_S:
+            count, period_s = self._kept_back.pop(event.name), now - self._told[event.name]
+            self._told[event.name] = now
+            emit(events.SUPPRESSED, count=count, event=event.name, period_s=period_s)
+
+    def over(self) -> None:
+        self._told.clear()
+        self._kept_back.clear()
+
+
+def _say(event: Event, level: int, fields: dict[str, object], retry_in_s: float | None) -> None:
+    if not _logger.isEnabledFor(level):
+        return
+    text = event.text.format(**fields)
+    if retry_in_s is not None:
+        text += f"; next try in {duration(retry_in_s)}"
+        fields = fields | {"retry_in_s": round(retry_in_s, 1)}
+    if level >= logging.WARNING and fields.get("advice"):
+        text += f". {fields['advice']}"
+    extra: dict[str, object] = {"MESSAGE_ID": event.message_id, "ZTPD_EVENT": event.name}
+    extra |= {f"ZTPD_{name.upper()}": str(value) for name, value in fields.items()}
+    _logger.log(level, "%s", text, extra=extra)
+
+
+class Redaction(logging.Filter):
+    """The second net: the first is that secrets travel as :class:`Secret`.
+
+    The record is formatted first, so a secret passed as an argument is caught too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: set[str] = set()
+
+    def hide(self, secrets: Iterable[Secret]) -> None:
+        self._texts |= {secret.reveal() for secret in secrets if len(secret.reveal()) >= 4}
+
+    def mask(self, text: str) -> str:
+        text = _PEM.sub("***", text)
+        for hidden in self._texts:
+            text = text.replace(hidden, "***")
+        return text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self.mask(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.mask(logging.Formatter().formatException(record.exc_info))
+        for name in [name for name in record.__dict__ if name.startswith("ZTPD_")]:
+            record.__dict__[name] = self.mask(record.__dict__[name])
+        return True
+
+
+redaction = Redaction()
+"""The one filter of this process; whoever learns a secret tells it."""
+
+
+class _Plain(logging.Formatter):
+    """A line for a terminal: time, level where it matters, event, text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        event = getattr(record, "ZTPD_EVENT", record.name)
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        text = record.getMessage().replace("\n", "\n    ")
+        if record.exc_text:
+            text += "\n" + record.exc_text
+        return f"{clock} {event:<24} {level}{text}"
+
+
+def setup(level: str = "info", *, stream: TextIO | None = None) -> None:
+    """Log to the journal when systemd started us, else to ``stream`` (standard error).
+
+    One handler only: what systemd captures from standard error would appear twice.
+    """
+    handler = _journal_handler() if stream is None else None
+    if handler is None:
+        handler = logging.StreamHandler(stream or sys.stderr)
+        handler.setFormatter(_Plain())
+    handler.addFilter(redaction)
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)  # libraries: only what is wrong
+    _logger.setLevel(level.upper())
+
+
+def _journal_handler() -> logging.Handler | None:
+    if "JOURNAL_STREAM" not in os.environ:
+        return None
+    try:
+        from systemd.journal import JournalHandler
+    except ImportError:
+        return None
+    handler: Any = JournalHandler(SYSLOG_IDENTIFIER="ztpd")
+    return handler  # type: ignore[no-any-return]

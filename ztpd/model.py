@@ -1,0 +1,313 @@
+"""The values that travel between the rooms: frozen, without I/O, without knowing where they come
+from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+from ztpd.errors import ImeiInvalid
+
+GPS_EPOCH_UNIX_S = 315_964_800
+GPS_LEAP_SECONDS = 18  # GPS minus UTC since 2017-01-01; none is announced (IERS Bulletin C)
+WEEK_S = 604_800
+
+
+class Secret:
+    """A text that must not be seen: it prints, formats and pickles as stars.
+
+    Whoever really needs the text writes ``.reveal()``, which is easy to find in a review.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        raise TypeError("a Secret is not serialised")
+
+
+@dataclass(frozen=True, slots=True)
+class Imei:
+    """An International Mobile Equipment Identity: 15 digits, Luhn-checked (3GPP TS 23.003 6.2.1).
+
+    It is personal data in many readings, so it prints masked: TAC and the last two digits.
+    """
+
+    digits: str
+
+    def __post_init__(self) -> None:
+        if len(self.digits) != 15 or not _is_decimal(self.digits):
+            raise ImeiInvalid(f"{len(self.digits)} characters, an IMEI has 15 digits")
+        if len(set(self.digits)) == 1:
+            raise ImeiInvalid("one digit repeated")
+        if luhn_digit(self.digits[:14]) != self.digits[14]:
+            raise ImeiInvalid("the check digit is wrong")
+
+    def __str__(self) -> str:
+        return f"{self.digits[:8]}*****{self.digits[13:]}"
+
+    __repr__ = __str__
+
+    @classmethod
+    def normalise(cls, text: str) -> tuple[Imei, str]:
+        """The IMEI that ``text`` stands for, and how it was made from it ("" if as it is).
+
+        Takes 15 digits (a spare digit 0 in place of the check digit is recomputed), 14 digits
+        (check digit appended), 16 digits (IMEISV: the SVN is cut off) and 17 digits (u-blox
+        ``AT+CGSN=255``: the SVN behind the check digit is cut off). Raises :class:`ImeiInvalid`.
+        Source: TS 23.003 clauses 6.2.1 and 6.2.2 and annex B; u-blox SARA-R4 AT manual.
+        """
+        if not _is_decimal(text):
+            raise ImeiInvalid(f"{len(text)} characters that are not all digits")
+        body = text[:14]
+        if len(body) < 14 or len(text) > 17:
+            raise ImeiInvalid(f"{len(text)} digits")
+        check = luhn_digit(body)
+        note = ""
+        match len(text):
+            case 14:
+                note = "14 digits: check digit computed"
+            case 15 if text[14] != check:
+                if text[14] != "0":
+                    raise ImeiInvalid("the check digit is wrong")
+                note = "spare digit 0: check digit computed"
+            case 16:
+                note = "IMEISV: software version cut off, check digit computed"
+            case 17:
+                if text[14] != check:
+                    raise ImeiInvalid("17 digits, but the check digit is wrong")
+                note = "17 digits: software version cut off"
+        return cls(body + check), note
+
+
+def luhn_digit(body: str) -> str:
+    """The check digit that completes ``body`` (TS 23.003 annex B)."""
+    total = 0
+    for place, char in enumerate(reversed(body)):
+        digit = int(char) * (2 if place % 2 == 0 else 1)
+        total += digit // 10 + digit % 10
+    return str(-total % 10)
+
+
+def _is_decimal(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this gateway is, and for a person where that was learnt."""
+
+    imei: Imei | None
+    source: str  # "AT+CGSN=1 on /dev/...", "ModemManager", "configuration"
+    note: str = ""  # how the number was normalised, "" if it was taken as it is
+    fixed: str = ""  # a configured hardware id, where there is no modem
+
+    @property
+    def hardware_id(self) -> str:
+        """What is sent to the provisioning service."""
+        return self.imei.digits if self.imei else self.fixed
+
+    def __str__(self) -> str:
+        return str(self.imei) if self.imei else self.fixed
+
+
+class FrameKind(Enum):
+    SPARTN = "SPARTN"
+    RTCM3 = "RTCM3"
+    UBX = "UBX"
+    NMEA = "NMEA"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One whole message whose check was right, exactly as it came."""
+
+    kind: FrameKind
+    data: bytes
+    name: str  # what the field calls it: "OCB-GPS", "1077", "NAV-PVT", "GGA"; "0102" if unknown
+
+
+class Carrier(Enum):
+    """The carrier-phase solution (NAV-PVT ``carrSoln``)."""
+
+    NONE = 0
+    FLOAT = 1
+    FIXED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What the receiver says of its position, once."""
+
+    ok: bool  # gnssFixOK: the fix is valid, within its limits
+    lat_deg: float
+    lon_deg: float
+    height_m: float  # above mean sea level
+    geoid_m: float  # separation: ellipsoidal height minus height_m
+    accuracy_m: float  # horizontal, 1 sigma as the receiver estimates it
+    satellites: int
+    carrier: Carrier
+    differential: bool
+    correction_age_s: float | None  # upper bound of the class reported; None: no corrections used
+    utc: datetime | None  # None while the receiver has no fully resolved time
+    pdop: float = 99.99
+    three_d: bool = True
+
+    @property
+    def label(self) -> str:
+        """A word for a person: "no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed"."""
+        if not self.ok:
+            return "no fix"
+        if self.carrier is Carrier.FIXED:
+            return "RTK fixed"
+        if self.carrier is Carrier.FLOAT:
+            return "RTK float"
+        if self.differential:
+            return "DGNSS"
+        return "3D" if self.three_d else "2D"
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicKey:
+    """One SPARTN decryption key and when it holds (UTC, as the service gives it)."""
+
+    value: Secret  # 32 hex digits
+    start_ms: int  # milliseconds since the Unix epoch
+    duration_ms: int
+
+    @property
+    def gps_time(self) -> tuple[int, int]:
+        """Start as GPS week number and time of week in seconds, leap seconds included.
+
+        A key that starts at 1676159982000 starts at week 2249, second 0.
+        """
+        gps_s = self.start_ms // 1000 - GPS_EPOCH_UNIX_S + GPS_LEAP_SECONDS
+        return divmod(gps_s, WEEK_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """An MQTT topic the service offers; ``description`` is the service's own wording."""
+
+    path: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MqttDelivery:
+    """Where and how to subscribe. ``certificate`` and ``private_key`` are PEM texts."""
+
+    host: str
+    port: int = 8883
+    client_id: str = ""
+    topics: tuple[Topic, ...] = ()
+    certificate: str = ""
+    private_key: Secret = field(default_factory=lambda: Secret(""))
+    username: str = ""
+    password: Secret = field(default_factory=lambda: Secret(""))
+    tls: bool = True
+    ca_file: str = ""  # "": the system's trust store
+    keepalive_s: int = 20
+
+    kind: Literal["mqtt"] = "mqtt"
+
+
+@dataclass(frozen=True, slots=True)
+class NtripDelivery:
+    """Which mountpoint of which caster to read."""
+
+    host: str
+    port: int
+    mountpoint: str
+    username: str = ""
+    password: Secret = field(default_factory=lambda: Secret(""))
+    tls: bool = True
+    version: Literal["auto", "1", "2"] = "auto"
+    gga_interval_s: float = 10.0
+    ca_file: str = ""
+
+    kind: Literal["ntrip"] = "ntrip"
+
+
+Delivery = MqttDelivery | NtripDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class NtripAccess:
+    """NTRIP credentials as an answer holds them; the ports are those of the answer, if any."""
+
+    host: str
+    username: str
+    password: Secret
+    mountpoint: str
+    http_port: int | None = None
+    https_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MqttAccess:
+    """MQTT credentials as an answer holds them."""
+
+    host: str
+    client_id: str
+    certificate: str
+    private_key: Secret
+    topics: tuple[Topic, ...]
+    port: int = 8883
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the provisioning service gave this gateway."""
+
+    service: Literal["flex", "live"]
+    client_id: str
+    mqtt: MqttAccess | None
+    ntrip: NtripAccess | None
+    keys: tuple[DynamicKey, ...]
+    answer: Mapping[str, Any] = field(repr=False)  # as received; secrets inside, never printed
+
+    def secrets(self) -> list[Secret]:
+        """Every secret in here, for the log's second net."""
+        found = [key.value for key in self.keys]
+        if self.mqtt:
+            found.append(self.mqtt.private_key)
+        if self.ntrip:
+            found.append(self.ntrip.password)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCredentials:
+    """Credentials with what binds them to this gateway (one generation on disk)."""
+
+    credentials: Credentials
+    hardware_id: str  # what they were obtained for; "" if they were imported
+    board: str  # board serial, or the built-in Ethernet's MAC; "" where there is neither
+    stored_unix_s: int  # by this gateway's clock when they were stored
+    expires_unix_s: int | None = None  # the client certificate's notAfter
