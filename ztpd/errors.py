@@ -205,7 +205,7 @@ class TlsClock(TlsError):
     code = "tls.clock"
     retry = Retry.LOCAL
     summary = "the server's certificate is not valid at the time this clock shows"
-    advice = "Check `timedatectl`; without NTP and without a clock chip the date is wrong after power-up."
+    advice = "Check `timedatectl`: without NTP and clock chip the date is wrong after power-up."
 
 
 class TlsVersion(TlsError):
@@ -239,7 +239,9 @@ class ZtpThrottled(ZtpError):
 class ZtpNotActive(ZtpError):
     code = "ztp.not_active"
     summary = "the service knows this gateway, but its credentials are not active yet"
-    advice = "Nothing to do if Auto Activate is on in the profile; else activate the Thing in the portal."
+    advice = (
+        "Nothing to do if the profile has Auto Activate; else activate the Thing in the portal."
+    )
 
 
 class ZtpSchema(ZtpError):
@@ -456,7 +458,10 @@ class MountpointUnknown(SessionError):
     code = "ntrip.mountpoint"
     retry = Retry.REFUSED
     summary = "the caster does not have that mountpoint"
-    advice = "Check [ntrip] mountpoint, or the profile's format: a SPARTN Thing cannot use an RTCM mountpoint."
+    advice = (
+        "Check [ntrip] mountpoint, or the profile's format: "
+        "a SPARTN Thing cannot use an RTCM mountpoint."
+    )
 
 
 class CasterRefused(SessionError):
@@ -497,7 +502,10 @@ class PortAbsent(SerialError):
 class PortBusy(SerialError):
     code = "serial.busy"
     summary = "the serial port is held by another program"
-    advice = "Stop that program for this port (gpsd, ModemManager, a getty), or let it read [output] pty."
+    advice = (
+        "Stop that program for this port (gpsd, ModemManager, a getty), "
+        "or let it read [output] pty."
+    )
 
 
 class PortPermission(SerialError):

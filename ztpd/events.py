@@ -259,7 +259,7 @@ USED = _event(
 SUPPRESSED = _event(
     "log.suppressed",
     _INFO,
-    "{count} more of {event} in the last {period_s:.0f} s",
+    "{count} more of {repeated} in the last {period_s:.0f} s",
     "The same failure was repeated; the lines are kept back.",
 )
 TASK_DIED = _event(

@@ -67,7 +67,7 @@ class Failures:
         if now - self._told[event.name] >= _SUMMARY_EVERY_S:
             count, period_s = self._kept_back.pop(event.name), now - self._told[event.name]
             self._told[event.name] = now
-            emit(events.SUPPRESSED, count=count, event=event.name, period_s=period_s)
+            emit(events.SUPPRESSED, count=count, repeated=event.name, period_s=period_s)
 
     def over(self) -> None:
         self._told.clear()
