@@ -1,0 +1,215 @@
+"""The device's end of a serial line: a pseudo-terminal behind a stable name.
+
+The host opens :attr:`Pty.path`, a symbolic link such as udev makes in ``/dev/serial/by-id``; the
+simulated device reads and writes the other side. Pulling the plug closes that side, so the host
+sees a hang-up; plugging in again makes a new terminal behind the same name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import termios
+import tty
+from pathlib import Path
+from types import TracebackType
+
+_TIOCGEXCL = 0x80045440  # linux/ioctls.h; not in the termios module
+_SPEEDS = {
+    getattr(termios, name): int(name[1:])
+    for name in dir(termios)
+    if name[0] == "B" and name[1:].isdigit()
+}
+
+
+class Pty:
+    """One serial line.
+
+    The host's end is held open here too: without that, reads on the device's end fail as long
+    as no host has the port open. Nothing is read ahead, so a device that does not read makes
+    the host's writes wait, as with flow control.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """``path`` becomes the symbolic link; nothing exists before :meth:`plug`."""
+        self.path = str(path)
+        self._device: int | None = None  # master side
+        self._host: int | None = None  # slave side
+        self._reading: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Pty:
+        self.plug()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.unplug()
+
+    @property
+    def plugged(self) -> bool:
+        return self._device is not None
+
+    @property
+    def terminal(self) -> str:
+        """The name behind the link, "/dev/pts/7"; it changes with every plug."""
+        return os.ttyname(self._host_fd())
+
+    def plug(self) -> None:
+        """Make the port appear. A port that is there stays as it is."""
+        if self._device is not None:
+            return
+        self._device, self._host = os.openpty()
+        tty.setraw(self._host)  # a fresh pty echoes: the device would hear itself
+        os.set_blocking(self._device, False)
+        link = Path(self.path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.with_name(f".{link.name}.new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(self.terminal)
+        fresh.replace(link)
+        if self._reading is not None:
+            asyncio.get_running_loop().add_reader(self._device, _settle, self._reading)
+
+    def unplug(self) -> None:
+        """Make the port vanish: whoever has it open sees a hang-up."""
+        if self._device is None or self._host is None:
+            return
+        if self._reading is not None:
+            asyncio.get_running_loop().remove_reader(self._device)
+        if self._writing is not None:
+            asyncio.get_running_loop().remove_writer(self._device)
+            _settle(self._writing)
+        link = Path(self.path)
+        if link.is_symlink() and link.readlink() == Path(self.terminal):
+            link.unlink()
+        os.close(self._host)
+        os.close(self._device)
+        self._device = self._host = None
+
+    def replug(self) -> None:
+        """Unplug, and come back as another terminal behind the same name."""
+        old = self.terminal if self.plugged else None
+        self.unplug()
+        holder = os.open(old, os.O_RDWR | os.O_NOCTTY) if old and Path(old).exists() else None
+        try:
+            self.plug()  # the holder, if any, keeps the number from being given out again
+        finally:
+            if holder is not None:
+                os.close(holder)
+
+    async def read(self, limit: int = 4096) -> bytes:
+        """What the host wrote: at least one byte, at most ``limit``. One reader at a time.
+
+        While the port is unplugged this waits for it to be plugged again.
+        """
+        while True:
+            if self._device is not None:
+                try:
+                    return os.read(self._device, limit)
+                except BlockingIOError:
+                    pass
+            await self._readable()
+
+    def pending(self) -> int:
+        """How many bytes the host has written that were not read here yet."""
+        if self._device is None:
+            return 0
+        answer = fcntl.ioctl(self._device, termios.FIONREAD, struct.pack("i", 0))
+        return int(struct.unpack("i", answer)[0])
+
+    async def write(self, data: bytes) -> None:
+        """Give ``data`` to the host, as fast as it takes it; what is written while unplugged,
+        or cut off by an unplug, is lost."""
+        async with self._turn:
+            device, rest = self._device, memoryview(data)
+            while rest and device is not None and self._device == device:
+                rest = rest[_give(device, rest) :]
+                if rest:
+                    await self._writable(device)
+
+    def send(self, data: bytes) -> None:
+        """Give ``data`` to the host without waiting; what does not fit is lost, as on a line
+        that nobody reads."""
+        if self._device is not None:
+            _give(self._device, memoryview(data))
+
+    @property
+    def baudrate(self) -> int:
+        """The speed the host set, in baud; 0 where it set none or the port is unplugged."""
+        if self._host is None:
+            return 0
+        return _SPEEDS.get(termios.tcgetattr(self._host)[5], 0)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether some host set TIOCEXCL. A pty keeps the flag when that host has died."""
+        answer = fcntl.ioctl(self._host_fd(), _TIOCGEXCL, struct.pack("i", 0))
+        return bool(struct.unpack("i", answer)[0])
+
+    def clear_exclusive(self) -> None:
+        """Take TIOCEXCL off again, as the last close of a real port does."""
+        fcntl.ioctl(self._host_fd(), termios.TIOCNXCL)
+
+    def users(self) -> list[int]:
+        """Who has the port open: a process id for each descriptor, those in here left out."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                for entry in (process / "fd").iterdir():
+                    own = int(process.name) == os.getpid() and int(entry.name) == self._host
+                    with contextlib.suppress(OSError):
+                        if not own and str(entry.readlink()) == self.terminal:
+                            found.append(int(process.name))
+        return found
+
+    def _host_fd(self) -> int:
+        if self._host is None:
+            raise OSError(errno.ENODEV, f"{self.path} is unplugged")
+        return self._host
+
+    async def _readable(self) -> None:
+        if self._reading is not None:
+            raise RuntimeError(f"two readers on {self.path}")
+        loop = asyncio.get_running_loop()
+        self._reading = loop.create_future()
+        if self._device is not None:
+            loop.add_reader(self._device, _settle, self._reading)
+        try:
+            await self._reading
+        finally:
+            self._reading = None
+            if self._device is not None:
+                loop.remove_reader(self._device)
+
+    async def _writable(self, device: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._writing = loop.create_future()
+        loop.add_writer(device, _settle, self._writing)
+        try:
+            await self._writing
+        finally:
+            self._writing = None
+            if self._device == device:
+                loop.remove_writer(device)
+
+
+def _give(device: int, data: memoryview) -> int:
+    try:
+        return os.write(device, data)
+    except BlockingIOError:
+        return 0
+
+
+def _settle(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
