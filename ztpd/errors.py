@@ -39,6 +39,7 @@ class ZtpdError(Exception):
 
     code: ClassVar[str] = "internal"
     retry: ClassVar[Retry] = Retry.SERVER
+    needs_person: ClassVar[bool] = False  # waiting alone cannot help; follows from ``retry``
     exit_status: ClassVar[int] = 70
     summary: ClassVar[str] = "something unexpected happened"
     advice: ClassVar[str] = "Report this with the journal lines around it."
@@ -53,10 +54,10 @@ class ZtpdError(Exception):
     def __str__(self) -> str:
         return f"{self.summary}: {self.detail}" if self.detail else self.summary
 
-    @property
-    def needs_person(self) -> bool:
-        """True where waiting alone cannot help."""
-        return self.retry in (Retry.REFUSED, Retry.NEVER)
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "needs_person" not in cls.__dict__ and "retry" in cls.__dict__:
+            cls.needs_person = cls.retry in (Retry.REFUSED, Retry.NEVER)
 
 
 class ConfigError(ZtpdError):
@@ -81,6 +82,14 @@ class LockHeld(ZtpdError):
     exit_status = 70
     summary = "another ztpd is running on this gateway"
     advice = "Stop it first (`systemctl stop ztpd`), or leave the work to it."
+
+
+class NotRunning(ZtpdError):
+    code = "control.not_running"
+    retry = Retry.NEVER
+    exit_status = 3
+    summary = "no daemon is running"
+    advice = "Start it with `systemctl start ztpd`."
 
 
 class IdentityError(ZtpdError):
@@ -307,6 +316,8 @@ class ZtpTokenRefused(ZtpRefused):
 
 class ZtpTokenMissing(ZtpRefused):
     code = "ztp.token_missing"
+    retry = Retry.LOCAL  # looking again costs nobody anything
+    needs_person = True
     exit_status = 78
     summary = "there is no ZTP token"
     advice = "Give it with `ztpd token set` (the token is in the device profile in the portal)."
@@ -314,6 +325,8 @@ class ZtpTokenMissing(ZtpRefused):
 
 class ZtpTokenMalformed(ZtpRefused):
     code = "ztp.token_malformed"
+    retry = Retry.LOCAL  # looking again costs nobody anything
+    needs_person = True
     exit_status = 78
     summary = "the ZTP token has not the form of one and was not sent"
     advice = "It is 36 lower-case characters, 8-4-4-4-12; give it again with `ztpd token set`."
@@ -321,6 +334,8 @@ class ZtpTokenMalformed(ZtpRefused):
 
 class ZtpTokenUnsafe(ZtpRefused):
     code = "ztp.token_unsafe"
+    retry = Retry.LOCAL  # looking again costs nobody anything
+    needs_person = True
     exit_status = 77
     summary = "the ZTP token's file can be read by others and is not used"
     advice = "Run `chmod 0600` on it, or give the token again with `ztpd token set`."
@@ -380,7 +395,8 @@ class StoreReadOnly(StoreError):
 
 class StoreUnsafe(StoreError):
     code = "store.unsafe"
-    retry = Retry.REFUSED
+    retry = Retry.LOCAL  # looking again costs nobody anything
+    needs_person = True
     exit_status = 77
     summary = "the credentials could be read or changed by others and are not used"
     advice = "Make directory (0700) and files (0600) the property of the user that runs ztpd."
@@ -395,7 +411,8 @@ class StoreCorrupt(StoreError):
 
 class StoreVersion(StoreError):
     code = "store.version"
-    retry = Retry.REFUSED
+    retry = Retry.LOCAL  # looking again costs nobody anything
+    needs_person = True
     exit_status = 65
     summary = "the stored credentials come from a newer ztpd"
     advice = "Install that version again, or run `ztpd credentials forget`."

@@ -59,8 +59,7 @@ def _event(name: str, level: int, text: str, happened: str, now: str = "", cure:
 
 def for_error(kind: type[ZtpdError]) -> Event:
     """The event of an error class: ERROR where a person is needed, else WARNING."""
-    person = kind.retry in (Retry.REFUSED, Retry.NEVER)
-    level = logging.ERROR if person else logging.WARNING
+    level = logging.ERROR if kind.needs_person else logging.WARNING
     return Event(
         kind.code, level, "{error}", _sentence(kind.summary), _NOW[kind.retry], kind.advice
     )

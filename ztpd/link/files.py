@@ -1,0 +1,48 @@
+"""Small files that must be whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int, durable: bool) -> None:
+    """Replace ``path`` by ``data`` at once; ``durable`` waits until it survives a power cut.
+
+    The mode holds from the first instant the file exists. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        file = os.open(temporary, flags, mode)
+        try:
+            os.fchmod(file, mode)
+            with os.fdopen(os.dup(file), "wb") as stream:
+                stream.write(data)
+            if durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if durable:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; an empty one where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
