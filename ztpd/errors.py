@@ -223,6 +223,13 @@ class TlsVersion(TlsError):
     advice = "Check the port setting."
 
 
+class TlsMismatch(TlsError):
+    code = "tls.mismatch"
+    retry = Retry.REFUSED
+    summary = "one side speaks TLS and the other does not"
+    advice = "Check the port and tls settings: one port is either plain or TLS, never both."
+
+
 class ZtpError(ZtpdError):
     """The ZTP service's answer was not usable credentials."""
 
@@ -461,6 +468,16 @@ class SessionRefused(SessionError):
     summary = "the correction service refuses the credentials"
     advice = (
         "Check in the portal that the Thing is active; ztpd asks for new credentials once a day."
+    )
+
+
+class SessionNotActive(SessionError):
+    """Refused, but so soon after provisioning that activation is the likelier reason."""
+
+    code = "session.not_active"
+    summary = "the correction service does not accept the new credentials yet"
+    advice = (
+        "Nothing to do if the profile has Auto Activate; else activate the Thing in the portal."
     )
 
 
