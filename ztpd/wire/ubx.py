@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
+from itertools import accumulate
 
 from ztpd.model import WEEK_S, Carrier, DynamicKey, Fix
 from ztpd.wire import ubxcfg
@@ -69,11 +70,7 @@ def label(number: int) -> str:
 
 def checksum(body: bytes) -> bytes:
     """Two bytes over class, id, length and payload: 8-bit Fletcher (RFC 1145)."""
-    first = second = 0
-    for byte in body:
-        first += byte
-        second += first
-    return bytes((first & 0xFF, second & 0xFF))
+    return bytes((sum(body) & 0xFF, sum(accumulate(body)) & 0xFF))
 
 
 def message(number: int, payload: bytes = b"") -> bytes:
@@ -143,17 +140,17 @@ class MonVer:
 
     @property
     def model(self) -> str:
-        """ "ZED-F9P"; "" where the receiver does not say."""
+        """Such as "ZED-F9P"; "" where the receiver does not say."""
         return self._extension("MOD")
 
     @property
     def firmware(self) -> str:
-        """ "HPG 1.32"; the software version where the receiver names no product firmware."""
+        """Such as "HPG 1.32"; the software version where no product firmware is named."""
         return self._extension("FWVER") or self.software
 
     @property
     def protocol(self) -> str:
-        """ "27.31"; "" where the receiver does not say."""
+        """Such as "27.31"; "" where the receiver does not say."""
         return self._extension("PROTVER")
 
     def _extension(self, name: str) -> str:
