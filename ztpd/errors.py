@@ -1,7 +1,10 @@
 """Every failure ztpd can name, with what it means for retries and for a person.
 
     ZtpdError
-      ConfigError       the configuration file, or the command line
+      ConfigError       the configuration file
+      UsageError        the command line
+      LockHeld          a second ztpd on the same gateway
+      NotRunning        no ztpd to ask
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered, and it was not credentials
@@ -486,6 +489,13 @@ class SubscriptionRefused(SessionError):
     retry = Retry.REFUSED
     summary = "the broker refuses every topic"
     advice = "Check that the Thing's plan covers the region; see [mqtt] region and topics."
+
+
+class RegionUnknown(SessionError):
+    code = "mqtt.region_unknown"
+    retry = Retry.LOCAL
+    summary = "the region cannot be told, because the receiver has no position yet"
+    advice = "Give the antenna a clear view of the sky, or set [mqtt] region."
 
 
 class MountpointUnknown(SessionError):

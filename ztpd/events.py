@@ -99,6 +99,14 @@ STATE = _event(
 RELOADED = _event(
     "config.reloaded", _INFO, "configuration reloaded{note}", "A new configuration is in force."
 )
+RELOAD_FAILED = _event(
+    "config.reload_failed",
+    _ERROR,
+    "the new configuration is not used: {error}",
+    "The configuration was changed and is wrong.",
+    "ztpd goes on with the one before.",
+    "Correct it (`ztpd config check`), then `systemctl reload ztpd`.",
+)
 UNKNOWN_KEY = _event(
     "config.unknown_key",
     _WARNING,
@@ -172,6 +180,14 @@ STREAMING = _event(
     "streaming {format} to the receiver, {after_s:.1f} s after the session opened",
     "The first checked corrections went to the receiver.",
 )
+TOPICS_REFUSED = _event(
+    "mqtt.topics_refused",
+    _WARNING,
+    "{where} refuses {topics}",
+    "The broker refuses some of the topics.",
+    "ztpd goes on with the others.",
+    "Check that the Thing's plan covers them; see [mqtt] region and topics.",
+)
 ENDED = _event(
     "session.ended",
     _INFO,
@@ -201,6 +217,14 @@ DAMAGED = _event(
     "They are not sent to the receiver.",
     "If it stays: check that the mountpoint or topics carry SPARTN or RTCM 3.",
 )
+STALE_LOCK = _event(
+    "serial.stale_lock",
+    _INFO,
+    "{lock} was left by a process that has ended; {port} is used all the same",
+    "A program that locked the port the UUCP way ended without unlocking it.",
+    "ztpd uses the port and leaves the file, which is not its own.",
+    "Remove the file if it stays.",
+)
 RECEIVER_FOUND = _event(
     "gnss.found",
     _INFO,
@@ -221,11 +245,35 @@ RECEIVER_OPTION_REFUSED = _event(
     "ztpd goes on without it.",
     "Update the receiver's firmware if you need what the keys named do.",
 )
+RECEIVER_RESTARTED = _event(
+    "gnss.reset",
+    _WARNING,
+    "the receiver has restarted ({sign}); setting it up again",
+    "The receiver lost its settings and its decryption keys, which it keeps in RAM.",
+    "ztpd gives it both again.",
+    "If it happens often: check its power supply.",
+)
+RECEIVER_CHANGED = _event(
+    "gnss.changed",
+    _WARNING,
+    "somebody else had changed the receiver's settings; set again: {keys}",
+    "The receiver was no longer set to take and report corrections.",
+    "ztpd sets it again, once a minute at most.",
+    "Find the other program that configures the receiver, or set [receiver] configure = false.",
+)
 KEYS_SENT = _event(
     "key.sent",
     _INFO,
     "{count} decryption keys given to the receiver",
     "The receiver has the keys of this and the next period.",
+)
+KEYS_MISSING = _event(
+    "key.missing",
+    _WARNING,
+    "the receiver holds {held} of {count} decryption keys",
+    "The receiver did not take every decryption key.",
+    "ztpd gives them again in ten minutes, and at once when it cannot decrypt.",
+    "Update the receiver's firmware if it stays.",
 )
 KEYS_REFUSED = _event(
     "key.invalid",

@@ -14,22 +14,23 @@ from ztpd import events
 from ztpd.errors import ZtpdError
 from ztpd.events import Event
 from ztpd.model import Secret
+from ztpd.text import quoted as quoted
 
 _logger = logging.getLogger("ztpd")
 _SUMMARY_EVERY_S = 60.0
+_LONGEST_LINE = 2000
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|\Z)", re.DOTALL)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def emit(event: Event, **fields: object) -> None:
     """Say ``event``; ``fields`` fill its text and go into the journal as ``ZTPD_*``."""
-    _say(event, event.level, fields, retry_in_s=None)
+    _say(event, event.level, fields)
 
 
-def quoted(text: str, limit: int = 200) -> str:
-    """What a peer said, made safe to print: control characters as dots, cut at ``limit``."""
-    clean = _CONTROL.sub(".", text.strip())
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+def crash(task: str, error: Exception) -> None:
+    """Say that ``task`` failed in a way nobody foresaw, with the traceback."""
+    fields: dict[str, object] = {"task": task, "error": f"{type(error).__name__}: {error}"}
+    _say(events.TASK_DIED, events.TASK_DIED.level, fields, crashed=error)
 
 
 def duration(seconds: float) -> str:
@@ -74,7 +75,14 @@ class Failures:
         self._kept_back.clear()
 
 
-def _say(event: Event, level: int, fields: dict[str, object], retry_in_s: float | None) -> None:
+def _say(
+    event: Event,
+    level: int,
+    fields: dict[str, object],
+    *,
+    retry_in_s: float | None = None,
+    crashed: Exception | None = None,
+) -> None:
     if not _logger.isEnabledFor(level):
         return
     text = event.text.format(**fields)
@@ -83,9 +91,10 @@ def _say(event: Event, level: int, fields: dict[str, object], retry_in_s: float 
         fields = fields | {"retry_in_s": round(retry_in_s, 1)}
     if level >= logging.WARNING and fields.get("advice"):
         text += f". {fields['advice']}"
+    text = quoted(text, _LONGEST_LINE)  # one event is one line, whatever a peer put into it
     extra: dict[str, object] = {"MESSAGE_ID": event.message_id, "ZTPD_EVENT": event.name}
     extra |= {f"ZTPD_{name.upper()}": str(value) for name, value in fields.items()}
-    _logger.log(level, "%s", text, extra=extra)
+    _logger.log(level, "%s", text, extra=extra, exc_info=crashed)
 
 
 class Redaction(logging.Filter):
@@ -97,20 +106,25 @@ class Redaction(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._texts: set[str] = set()
+        self._hidden = _PEM
 
     def hide(self, secrets: Iterable[Secret]) -> None:
+        """Mask ``secrets`` from now on; those below 4 characters would mask half of every line."""
         self._texts |= {secret.reveal() for secret in secrets if len(secret.reveal()) >= 4}
+        longest_first = sorted(self._texts, key=len, reverse=True)
+        patterns = [_PEM.pattern, *(re.escape(text) for text in longest_first)]
+        self._hidden = re.compile("|".join(patterns), re.DOTALL | re.IGNORECASE)
 
     def mask(self, text: str) -> str:
-        text = _PEM.sub("***", text)
-        for hidden in self._texts:
-            text = text.replace(hidden, "***")
-        return text
+        return self._hidden.sub("***", text)
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self.mask(record.getMessage()), None
         if record.exc_info and not record.exc_text:
-            record.exc_text = self.mask(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.exc_info = None  # the journal's handler would send it as it is
+        if record.exc_text:
+            record.exc_text = self.mask(record.exc_text)
         for name in [name for name in record.__dict__ if name.startswith("ZTPD_")]:
             record.__dict__[name] = self.mask(record.__dict__[name])
         return True
@@ -152,7 +166,15 @@ def setup(level: str = "info", *, stream: TextIO | None = None) -> None:
 
 
 def _journal_handler() -> logging.Handler | None:
-    if "JOURNAL_STREAM" not in os.environ:
+    """The journal's own handler, where standard error is the journal and systemd-python is there.
+
+    The variable alone says nothing: a shell that systemd started hands it down to a terminal.
+    """
+    try:
+        here = os.fstat(2)
+    except OSError:
+        return None
+    if os.environ.get("JOURNAL_STREAM") != f"{here.st_dev}:{here.st_ino}":
         return None
     try:
         from systemd.journal import JournalHandler

@@ -63,7 +63,7 @@ class Imei:
     def __post_init__(self) -> None:
         if len(self.digits) != 15 or not _is_decimal(self.digits):
             raise ImeiInvalid(f"{len(self.digits)} characters, an IMEI has 15 digits")
-        if len(set(self.digits)) == 1:
+        if len(set(self.digits[:14])) == 1:  # fourteen zeros even pass the check below
             raise ImeiInvalid("one digit repeated")
         if luhn_digit(self.digits[:14]) != self.digits[14]:
             raise ImeiInvalid("the check digit is wrong")
@@ -226,6 +226,7 @@ class MqttDelivery:
     port: int = 8883
     client_id: str = ""
     topics: tuple[Topic, ...] = ()
+    topics_offered: bool = False  # topics are the service's whole offer, not what is wanted of it
     certificate: str = ""
     private_key: Secret = field(default_factory=lambda: Secret(""))
     username: str = ""

@@ -1,0 +1,87 @@
+"""The journal's vocabulary: names and ids that never change, texts that can always be said."""
+
+from __future__ import annotations
+
+import logging
+import re
+import string
+
+import pytest
+
+from ztpd import errors, events
+from ztpd.errors import ConfigError, ZtpNotListed, ZtpThrottled
+from ztpd.events import Event
+
+EVERY = list(events.every())
+DECLARED = [event for event in vars(events).values() if isinstance(event, Event)]
+
+
+def _ids(found: list[Event]) -> list[str]:
+    return [event.name for event in found]
+
+
+def test_names_are_unique() -> None:
+    codes = [kind.code for kind in vars(errors).values() if hasattr(kind, "code")]
+    names = [event.name for event in DECLARED]
+    assert len(set(names + codes)) == len(names + codes)
+    assert sorted(names + codes) == [event.name for event in EVERY]
+
+
+def test_message_ids_are_unique_128_bit_numbers() -> None:
+    ids = [event.message_id for event in EVERY]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+
+
+def test_message_ids_never_change() -> None:
+    assert events.PROVISIONED.message_id == "44eb0acbf7755f9493f142245afe9f53"
+    assert events.for_error(ZtpNotListed).message_id == "b023004619b3569e8287efe6f09dc34e"
+
+
+@pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
+def test_names_are_topic_and_case(event: Event) -> None:
+    assert re.fullmatch(r"[a-z]+(\.[a-z_]+){0,2}", event.name)
+
+
+@pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
+def test_texts_can_be_said(event: Event) -> None:
+    fields = {}
+    for _, name, spec, _ in string.Formatter().parse(event.text):
+        if name is not None:
+            assert re.fullmatch("[a-z][a-z_]*", name), "must make a journal field ZTPD_NAME"
+            fields[name] = 1.5 if spec else "word"
+    said = event.text.format(**fields)
+    assert "{" not in said
+    assert not said.endswith("."), "advice may follow"
+
+
+@pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
+def test_catalog_pages_are_sentences(event: Event) -> None:
+    assert event.happened
+    for sentence in (event.happened, event.now, event.cure):
+        assert not sentence or sentence.endswith(".")
+
+
+@pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
+def test_warnings_and_errors_say_what_happens_now(event: Event) -> None:
+    if event.level >= logging.WARNING:
+        assert event.now
+        assert event.cure
+
+
+def test_an_error_is_an_event_of_the_same_name() -> None:
+    event = events.for_error(ZtpNotListed)
+    assert event.name == ZtpNotListed.code
+    assert event.happened == "This gateway's IMEI is not on the profile's allowlist."
+    assert event.cure == ZtpNotListed.advice
+
+
+def test_an_error_is_said_louder_where_a_person_is_needed() -> None:
+    assert events.for_error(ZtpNotListed).level == logging.ERROR
+    assert events.for_error(ConfigError).level == logging.ERROR
+    assert events.for_error(ZtpThrottled).level == logging.WARNING
+
+
+def test_a_name_is_declared_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        events._event("daemon.started", logging.INFO, "again", "Again.")

@@ -1,0 +1,388 @@
+"""The journal: no secret in any line, nobody flooded, the right handler."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ztpd import events, log
+from ztpd.errors import ConnectTimeout, DnsFailed, ZtpNotListed
+from ztpd.model import Secret
+
+CANARY = "0fa4e7c2-canary-9a1b"
+PEM = (
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEAcanary\nAgEAAoIBAQ==\n"
+    "-----END RSA PRIVATE KEY-----\n"
+)
+logger = logging.getLogger("ztpd.test")
+
+
+@pytest.fixture
+def own_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `setup` changes is put back; secrets told here are forgotten."""
+    root, ztpd = logging.getLogger(), logging.getLogger("ztpd")
+    before = root.handlers[:], root.level, ztpd.level
+    monkeypatch.setattr(log, "redaction", log.Redaction())
+    yield
+    root.handlers[:], level, ztpd_level = before
+    root.setLevel(level)
+    ztpd.setLevel(ztpd_level)
+
+
+@pytest.fixture
+def stream(own_logging: None) -> io.StringIO:
+    """Where lines of level DEBUG and above go; the canary is known as a secret."""
+    stream = io.StringIO()
+    log.setup("debug", stream=stream)
+    log.redaction.hide([Secret(CANARY)])
+    return stream
+
+
+# --- no secret in any line
+
+
+def _as_argument() -> None:
+    logger.info("token %s", CANARY)
+
+
+def _as_keyed_argument() -> None:
+    logger.info("token %(token)s", {"token": CANARY})
+
+
+def _in_a_container() -> None:
+    logger.info("request %r", {"token": CANARY})
+
+
+def _in_the_message() -> None:
+    logger.info(f"token {CANARY}")
+
+
+def _in_upper_case() -> None:
+    logger.info("token %s", CANARY.upper())
+
+
+def _in_an_exception_shown() -> None:
+    logger.info("failed: %s", ValueError(CANARY))
+
+
+def _in_a_traceback() -> None:
+    try:
+        raise ValueError(CANARY)
+    except ValueError:
+        logger.exception("failed")
+
+
+def _in_a_chained_traceback() -> None:
+    try:
+        try:
+            raise KeyError(CANARY)
+        except KeyError as error:
+            raise ValueError("outer") from error
+    except ValueError:
+        logger.exception("failed")
+
+
+def _in_a_crash() -> None:
+    log.crash("relay", RuntimeError(CANARY))
+
+
+def _in_a_field() -> None:
+    log.emit(events.RELOADED, note=CANARY)
+
+
+def _in_an_error() -> None:
+    log.Failures().tell(ZtpNotListed(f"the service said {CANARY}"))
+
+
+def _as_a_secret() -> None:
+    logger.info("token %s %r", Secret(CANARY), [Secret(CANARY)])
+
+
+WAYS = [
+    _as_argument,
+    _as_keyed_argument,
+    _in_a_container,
+    _in_the_message,
+    _in_upper_case,
+    _in_an_exception_shown,
+    _in_a_traceback,
+    _in_a_chained_traceback,
+    _in_a_crash,
+    _in_a_field,
+    _in_an_error,
+    _as_a_secret,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_P11_a_known_secret_is_masked(way: Callable[[], None], stream: io.StringIO) -> None:
+    way()
+    assert "***" in stream.getvalue()
+    assert CANARY not in stream.getvalue().lower()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_P11_a_known_secret_is_masked_in_what_the_journal_gets(
+    way: Callable[[], None], journal: list[dict[str, Any]]
+) -> None:
+    log.setup("debug")
+    log.redaction.hide([Secret(CANARY)])
+    way()
+    assert journal
+    assert CANARY not in repr(journal).lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(PEM, id="lines"),
+        pytest.param(PEM.replace("\n", "\\n"), id="as JSON has it"),
+        pytest.param(PEM[:60], id="cut short"),
+        pytest.param(f'{{"privateKey": "{PEM}", "x": 1}}', id="in the midst"),
+    ],
+)
+def test_P11_PEM_is_masked_even_if_nobody_told_it(text: str, stream: io.StringIO) -> None:
+    logger.info("answer %s", text)
+    logger.error("failed", exc_info=ValueError(text))
+    assert "MIIE" not in stream.getvalue()
+    assert stream.getvalue().count("***") == 2
+
+
+def test_of_two_secrets_one_within_the_other_no_rest_is_left(stream: io.StringIO) -> None:
+    log.redaction.hide([Secret("abcd"), Secret("abcdefgh")])
+    logger.info("it is abcdefgh")
+    assert "efgh" not in stream.getvalue()
+
+
+def test_secrets_are_taken_literally(stream: io.StringIO) -> None:
+    log.redaction.hide([Secret("a+(b|c")])
+    logger.info("it is a+(b|c")
+    assert stream.getvalue().endswith("it is ***\n")
+
+
+def test_very_short_secrets_do_not_blot_out_the_log(stream: io.StringIO) -> None:
+    log.redaction.hide([Secret(""), Secret("e")])
+    logger.info("one event")
+    assert stream.getvalue().endswith("one event\n")
+
+
+# --- the form of a line
+
+
+def test_a_line_has_time_event_and_text(stream: io.StringIO) -> None:
+    log.emit(events.STOPPED)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d daemon.stopped +ztpd stopped\n", stream.getvalue())
+
+
+def test_a_line_names_its_level_where_it_matters(stream: io.StringIO) -> None:
+    log.emit(events.UNKNOWN_KEY, path="/etc/ztpd/ztpd.toml", key="ztp.tag", hint="")
+    assert " warning: /etc/ztpd/ztpd.toml: unknown key ztp.tag\n" in stream.getvalue()
+
+
+def test_a_failure_says_what_when_and_what_to_do(stream: io.StringIO) -> None:
+    log.Failures().tell(DnsFailed("api.example.net"), retry_in_s=42.3)
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(
+        " warning: the host name could not be resolved: api.example.net; next try in 42 s. "
+        + DnsFailed.advice
+    )
+
+
+def test_T9_one_event_is_one_line_whatever_a_peer_said(stream: io.StringIO) -> None:
+    log.Failures().tell(ZtpNotListed("no\r\n12:00:00 daemon.state all is well\x1b[2J\u2028"))
+    (line,) = stream.getvalue().splitlines()
+    assert "no..12:00:00" in line
+    assert "\x1b" not in line
+
+
+def test_D02_a_crash_comes_with_its_traceback_once(stream: io.StringIO) -> None:
+    try:
+        raise RuntimeError("a bug")
+    except RuntimeError as error:
+        log.crash("relay", error)
+    said = stream.getvalue()
+    assert "error: internal error in relay: RuntimeError: a bug" in said
+    assert said.count("Traceback (most recent call last)") == 1
+
+
+def test_level_hides_what_is_below(own_logging: None) -> None:
+    stream = io.StringIO()
+    log.setup("warning", stream=stream)
+    log.emit(events.STOPPED)
+    assert stream.getvalue() == ""
+
+
+def test_libraries_are_heard_only_when_something_is_wrong(stream: io.StringIO) -> None:
+    logging.getLogger("aiohttp.client").info("chatter")
+    logging.getLogger("aiohttp.client").warning("trouble")
+    assert "chatter" not in stream.getvalue()
+    assert "trouble" in stream.getvalue()
+
+
+def test_setting_up_again_replaces_the_handler(own_logging: None) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    log.setup(stream=first)
+    log.setup(stream=second)
+    log.emit(events.STOPPED)
+    assert first.getvalue() == ""
+    assert second.getvalue().count("ztpd stopped") == 1
+
+
+# --- nobody flooded
+
+
+class _Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def _levels(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        f"{record.levelname} {record.__dict__['ZTPD_EVENT']}"
+        for record in caplog.records
+        if record.name == "ztpd"
+    ]
+
+
+def test_D20_the_first_failure_is_told_and_repeats_are_debug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = log.Failures(_Clock())
+    for _ in range(3):
+        failures.tell(DnsFailed("host"))
+    assert _levels(caplog) == ["WARNING net.dns", "DEBUG net.dns", "DEBUG net.dns"]
+
+
+def test_D20_repeats_are_summed_up_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    clock = _Clock()
+    failures = log.Failures(clock)
+    for _ in range(241):  # one each second for four minutes
+        failures.tell(DnsFailed("host"))
+        clock.now_s += 1
+    told = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
+    assert told == ["WARNING net.dns"] + ["INFO log.suppressed"] * 4
+    last = caplog.records[-1]
+    assert last.getMessage() == "60 more of net.dns in the last 60 s"
+
+
+def test_another_cause_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    failures = log.Failures(_Clock())
+    for error in (DnsFailed("host"), ConnectTimeout("host"), DnsFailed("host")):
+        failures.tell(error)
+    assert _levels(caplog) == ["WARNING net.dns", "WARNING net.timeout", "DEBUG net.dns"]
+
+
+def test_after_success_the_next_failure_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    failures = log.Failures(_Clock())
+    failures.tell(DnsFailed("host"))
+    failures.over()
+    failures.tell(DnsFailed("host"))
+    assert _levels(caplog) == ["WARNING net.dns"] * 2
+
+
+def test_where_a_person_is_needed_it_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    log.Failures(_Clock()).tell(ZtpNotListed("HTTP 403"))
+    assert _levels(caplog) == ["ERROR ztp.refused.not_listed"]
+
+
+# --- the handler
+
+
+class _JournalHandler(logging.Handler):
+    """Sends what systemd-python's handler sends: the text, and every field of the record."""
+
+    sent: list[dict[str, Any]]
+
+    def __init__(self, **fixed: str) -> None:
+        super().__init__()
+        self._fixed = fixed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = {"MESSAGE": self.format(record), **self._fixed, **record.__dict__}
+        if record.exc_info:
+            fields["EXCEPTION_INFO"] = repr(record.exc_info)
+        self.sent.append(fields)
+
+
+@pytest.fixture
+def journal(own_logging: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """A world with systemd-python, in which standard error is the journal."""
+    sent: list[dict[str, Any]] = []
+    module = types.ModuleType("systemd.journal")
+    module.JournalHandler = type("JournalHandler", (_JournalHandler,), {"sent": sent})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "systemd", types.ModuleType("systemd"))
+    monkeypatch.setitem(sys.modules, "systemd.journal", module)
+    here = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{here.st_dev}:{here.st_ino}")
+    return sent
+
+
+def test_under_systemd_lines_go_to_the_journal_with_their_fields(
+    journal: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.setup()
+    log.emit(events.IDENTIFIED, imei="49015420*****18", source="AT+CGSN=1", note="")
+    (line,) = journal
+    assert line["MESSAGE"] == "IMEI 49015420*****18 from AT+CGSN=1"
+    assert line["MESSAGE_ID"] == events.IDENTIFIED.message_id
+    assert line["SYSLOG_IDENTIFIER"] == "ztpd"
+    assert line["ZTPD_EVENT"] == "identity.read"
+    assert line["ZTPD_SOURCE"] == "AT+CGSN=1"
+    assert capsys.readouterr().err == "", "systemd would take it for a second line"
+
+
+def test_a_terminal_below_systemd_is_a_terminal(
+    journal: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
+    log.setup()
+    log.emit(events.STOPPED)
+    assert journal == []
+    assert "ztpd stopped" in capsys.readouterr().err
+
+
+def test_without_systemd_python_lines_go_to_standard_error(
+    journal: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "systemd.journal", None)
+    log.setup()
+    log.emit(events.STOPPED)
+    assert "ztpd stopped" in capsys.readouterr().err
+
+
+# --- small texts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.83, "0.8 s"),
+        (45, "45 s"),
+        (119.4, "119 s"),
+        (720, "12 min"),
+        (10_800, "3 h"),
+        (172_800, "2 days"),
+    ],
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert log.duration(seconds) == text
+
+
+def test_T14_what_a_peer_said_is_made_safe_to_print() -> None:
+    assert log.quoted("  bad\r\nthing\x1b[31m \u2028") == "bad..thing.[31m"
+    assert log.quoted("x" * 300) == "x" * 199 + "…"
+    assert log.quoted("x" * 200) == "x" * 200
