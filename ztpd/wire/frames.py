@@ -122,6 +122,7 @@ class _Framing:
 # sequence 6, authentication indicator 3, authentication length 3; payload; authentication; CRC.
 
 _SPARTN_TYPES = {0: "OCB", 1: "HPAC", 2: "GAD", 3: "BPAC", 4: "EAS"}
+_SPARTN_DEFINED = {*_SPARTN_TYPES, 120}  # 120: proprietary
 _SPARTN_SYSTEMS = {0: "GPS", 1: "GLO", 2: "GAL", 3: "BDS", 4: "QZSS"}
 _AUTHENTICATION_BYTES = {0: 8, 1: 12, 2: 16, 3: 32, 4: 64}
 
@@ -205,6 +206,8 @@ def _spartn_measure(data: bytes, at: int) -> int:
     header = data[at + 1 : at + 4]
     if header[2] & 0xF != _spartn_header_crc(header):
         return _WRONG
+    if header[2] & 0x30 == 0 and header[0] >> 1 not in _SPARTN_DEFINED:
+        return _WRONG  # 12 bits of check in all: random bytes pass too often
     payload = int.from_bytes(header, "big") >> 7 & 0x3FF
     length = 8 + 2 * (data[at + 4] >> 3 & 1)
     if header[2] & 0x40:

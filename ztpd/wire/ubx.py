@@ -208,7 +208,7 @@ class NavPvt:
         try:
             time = _PVT_TIME.pack(
                 self.itow_ms,
-                *(when.year, when.month, when.day, when.hour, when.minute, when.second),
+                *when.timetuple()[:6],
                 0b011 * dated | self.fully_resolved << 2,
                 0 if self.fully_resolved else 0xFFFF_FFFF,
                 when.microsecond * 1000,
@@ -220,7 +220,10 @@ class NavPvt:
                 self.satellites,
                 round(self.lon_deg * 1e7),
                 round(self.lat_deg * 1e7),
-                *(self.height_mm, self.msl_mm, self.hacc_mm, self.vacc_mm),
+                self.height_mm,
+                self.msl_mm,
+                self.hacc_mm,
+                self.vacc_mm,
                 round(self.pdop * 100),
                 self.invalid_llh | (self.correction_age_class & 0xF) << 1,
             )
