@@ -117,6 +117,11 @@ def test_a_poll_is_the_message_without_payload() -> None:
     assert ubx.parse(ubx.poll(Message.RXM_SPARTNKEY)) == Other(Message.RXM_SPARTNKEY)
 
 
+def test_a_payload_that_no_frame_takes_is_refused() -> None:
+    with pytest.raises(ValueError):
+        ubx.message(Message.MGA_DBD, bytes(65_536))
+
+
 @given(st.binary(max_size=400))
 def test_checksum_agrees_with_pyubx2(body: bytes) -> None:
     assert ubx.checksum(body) == pyubx2.calc_checksum(body)

@@ -74,7 +74,12 @@ def checksum(body: bytes) -> bytes:
 
 
 def message(number: int, payload: bytes = b"") -> bytes:
-    """A whole frame; ``number`` holds class and id, as :class:`Message` does."""
+    """A whole frame; ``number`` holds class and id, as :class:`Message` does.
+
+    Raises ValueError above 65535 bytes of payload.
+    """
+    if len(payload) > 0xFFFF:
+        raise ValueError(f"{len(payload)} bytes, a UBX frame takes 65535")
     body = struct.pack(">H", number) + struct.pack("<H", len(payload)) + payload
     return SYNC + body + checksum(body)
 
