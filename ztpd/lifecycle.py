@@ -51,7 +51,7 @@ _MEANING = {
 class Event(Enum):
     """What can happen. The comment names who reports it."""
 
-    USABLE = "usable"  # look: there is something to open a session with
+    USABLE = "usable"  # look, refresh: there is something to open a session with
     UNPROVISIONED = "unprovisioned"  # look: there are no credentials
     IDENTIFY = "identify"  # provision: begins to read the identity
     PROVISION = "provision"  # provision: calls the service
@@ -59,7 +59,7 @@ class Event(Enum):
     CONNECT = "connect"  # relay: opens a session
     FLOWING = "flowing"  # relay: the first corrections went to the receiver
     ENDED = "ended"  # relay: the session is over
-    REFUSED = "refused"  # relay: the service refuses the credentials
+    REFUSED = "refused"  # relay: every way refuses the credentials
     POSTPONED = "postponed"  # any activity: waits for its next try
     HALTED = "halted"  # any activity: waits for a person, and looks again slowly
     AGAIN = "again"  # control, signals: begin anew (retry, reload, import)

@@ -8,6 +8,7 @@ reconnecting is switched off.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ import tenacity
 from ztpd.errors import Retry, ZtpdError
 
 T = TypeVar("T")
-Sleep = Callable[[float], Awaitable[None]]
 
 RETRY_AFTER_CAP_S = 86_400.0
 
@@ -125,13 +125,12 @@ async def until_done(
     attempt: Callable[[], Awaitable[T]],
     backoff: Backoff,
     *,
-    sleep: Sleep,
     waiting: Callable[[ZtpdError, float], None],
 ) -> T:
     """The result of ``attempt``, tried until it succeeds.
 
     Only a :class:`ZtpdError` that is worth it is tried again; ``waiting`` is told the error and
-    the wait before each ``sleep``. Everything else is raised.
+    the wait before each sleep. Everything else is raised.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -145,7 +144,7 @@ async def until_done(
         retry=tenacity.retry_if_exception(_worth_another_try),
         wait=wait,
         before_sleep=before_sleep,
-        sleep=sleep,
+        sleep=asyncio.sleep,
         reraise=True,
     )
     result: T = await again(attempt)

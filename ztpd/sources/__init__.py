@@ -1,0 +1,57 @@
+"""One session with a correction service, by MQTT or NTRIP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from ztpd.model import Delivery, Fix, Frame
+from ztpd.sources import topics
+from ztpd.wire.frames import Counts
+
+
+class Session(Protocol):
+    """An open session: whole checked frames, until it ends with a typed error."""
+
+    counts: Counts
+
+    @property
+    def where(self) -> str:
+        """For a person: what the session is with."""
+        ...
+
+    def __aiter__(self) -> Session: ...
+    async def __anext__(self) -> Frame: ...
+
+
+@asynccontextmanager
+async def open_session(
+    delivery: Delivery,
+    *,
+    region: str,
+    position: Callable[[], Fix | None],
+    fresh_credentials: bool,
+) -> AsyncIterator[Session]:
+    """A session that is ready to deliver, or a typed error.
+
+    ``position`` is asked when the service wants to know where the gateway is. With
+    ``fresh_credentials`` a refusal may only mean that the service has not activated them yet.
+    Each protocol's library is imported when it is used first.
+    """
+    if delivery.kind == "mqtt":
+        from ztpd.sources.mqtt import MqttSession
+
+        if delivery.topics_offered:
+            chosen = topics.choose(delivery.topics, region=region, position=position())
+            delivery = replace(delivery, topics=chosen)
+        async with MqttSession(delivery) as mqtt:
+            yield mqtt
+    else:
+        from ztpd.sources.ntrip import NtripSession
+
+        async with NtripSession(
+            delivery, position=position, fresh_credentials=fresh_credentials
+        ) as ntrip:
+            yield ntrip

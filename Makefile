@@ -1,0 +1,54 @@
+# Every target works on a fresh checkout; `make` alone lists them.
+
+PYTHON ?= python3
+SYSTEM_PYTHON ?= /usr/bin/python3
+VENV := .venv
+DEBIAN_VENV := .venv-debian
+TEST_TOOLS := hypothesis pytest pytest-timeout pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
+
+.PHONY: help test test-slow test-debian lint format demo docs clean
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	$(VENV)/bin/pip install --quiet --editable '.[test,lint,demo]'
+	touch $@
+
+# The run-time packages come from Debian; only what tests with them comes from the index.
+$(DEBIAN_VENV)/.ready: pyproject.toml
+	$(SYSTEM_PYTHON) -c 'import aiohttp, paho.mqtt, serial, tenacity, systemd' || { \
+	  echo "install Debian's packages first: apt install python3-aiohttp python3-paho-mqtt" \
+	    "python3-serial python3-systemd python3-tenacity python3-venv"; exit 1; }
+	$(SYSTEM_PYTHON) -m venv --system-site-packages $(DEBIAN_VENV)
+	$(DEBIAN_VENV)/bin/pip install --quiet $(TEST_TOOLS)
+	touch $@
+
+test: $(VENV)/.ready  ## the tests, under three minutes
+	$(VENV)/bin/pytest -q
+
+test-slow: $(VENV)/.ready  ## the tests that take long
+	$(VENV)/bin/pytest -q -m slow --timeout 600
+
+test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
+	$(DEBIAN_VENV)/bin/python -m pytest -q
+
+lint: $(VENV)/.ready  ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.ready  ## rewrite the code in the house style
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+demo: $(VENV)/.ready  ## the whole chain against simulators; ARGS="--once" and more
+	@$(VENV)/bin/ztpd demo $(ARGS)
+
+docs: $(VENV)/.ready  ## what is produced from the code: example configuration, references, diagram
+	$(VENV)/bin/python -m ztpd.documents .
+
+clean:  ## remove everything that is made
+	rm -rf $(VENV) $(DEBIAN_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+from ztpd.link import board
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def adapter(sys: Path, name: str, mac: str, *, assigned: str = "0", bus: str = "platform") -> None:
+    device = sys / "devices" / bus / name
+    device.mkdir(parents=True)
+    write(sys / "class/net" / name / "address", mac + "\n")
+    write(sys / "class/net" / name / "addr_assign_type", assigned + "\n")
+    (sys / "class/net" / name / "device").symlink_to(device)
+
+
+def test_the_device_tree_knows_the_serial_number(tmp_path: Path) -> None:
+    write(tmp_path / "firmware/devicetree/base/serial-number", "10000000a1b2c3d4\0")
+    adapter(tmp_path, "eth0", "b8:27:eb:00:00:01")
+
+    assert board.serial(tmp_path) == "10000000a1b2c3d4"
+
+
+def test_a_serial_number_of_zeros_is_none(tmp_path: Path) -> None:
+    write(tmp_path / "firmware/devicetree/base/serial-number", "0000000000000000\0")
+    adapter(tmp_path, "eth0", "b8:27:eb:00:00:01")
+
+    assert board.serial(tmp_path) == "b8:27:eb:00:00:01"
+
+
+def test_a_usb_adapter_may_move_from_board_to_board(tmp_path: Path) -> None:
+    adapter(tmp_path, "eth0", "00:11:22:33:44:55", bus="pci0000:00/usb1/1-1")
+
+    assert board.serial(tmp_path) == ""
+
+
+def test_an_address_that_software_chose_is_no_identity(tmp_path: Path) -> None:
+    adapter(tmp_path, "eth0", "02:00:00:00:00:01", assigned="1")
+
+    assert board.serial(tmp_path) == ""
+
+
+def test_nothing_known_is_an_empty_text(tmp_path: Path) -> None:
+    assert board.serial(tmp_path) == ""

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+
+from ztpd.link.schedule import Schedule
+
+
+class Gateway:
+    """The clocks of one gateway: which boot, seconds since it, and the date it shows."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "ztp-schedule.json"
+        self.boot, self.boot_s, self.date_s = "first", 100.0, 2e9
+
+    def schedule(self) -> Schedule:
+        return Schedule(
+            self.path, instant=lambda: (self.boot, self.boot_s), now=lambda: self.date_s
+        )
+
+    def passes(self, seconds: float) -> None:
+        self.boot_s += seconds
+        self.date_s += seconds
+
+    def reboots(self, date_s: float = 0.0) -> None:
+        self.boot, self.boot_s, self.date_s = self.boot + "+", 10.0, date_s
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    return Gateway(tmp_path)
+
+
+def test_a_gateway_that_never_called_has_nothing_to_wait_for(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+
+    assert not schedule.called_before
+    assert schedule.left_s(86_400) == 0
+    assert schedule.may_refresh()
+
+
+def test_a_restart_waits_for_the_rest_only(gateway: Gateway) -> None:
+    gateway.schedule().wait(3600, {"server": 4})
+    gateway.passes(1000)
+
+    assert gateway.schedule().left_s(86_400) == 2600
+    assert gateway.schedule().steps == {"server": 4}
+
+
+def test_D15_a_reboot_waits_for_all_that_was_left(gateway: Gateway) -> None:
+    gateway.schedule().wait(3600, {})
+    gateway.passes(1000)
+    gateway.reboots()
+
+    assert gateway.schedule().left_s(86_400) == 3600
+
+
+def test_a_clean_stop_counts_the_time_that_passed(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+    schedule.wait(3600, {})
+    gateway.passes(1000)
+    schedule.stopping()
+    gateway.reboots()
+
+    assert gateway.schedule().left_s(86_400) == 2600
+
+
+def test_no_restored_wait_exceeds_its_cap(gateway: Gateway) -> None:
+    gateway.path.write_text('{"wait_s": 1e12}')
+
+    assert gateway.schedule().left_s(3600) == 3600
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"wait_s": "soon", "called_unix_s": null}'])
+def test_a_damaged_file_is_no_wait(gateway: Gateway, text: str) -> None:
+    gateway.path.write_text(text)
+
+    assert gateway.schedule().left_s(3600) == 0
+
+
+def test_a_crash_during_a_call_counts_as_a_failed_call(gateway: Gateway) -> None:
+    gateway.schedule().calling(45, {"server": 1})
+
+    assert gateway.schedule().called_before
+    assert gateway.schedule().left_s(3600) == 45
+
+
+def test_credentials_are_refreshed_once_a_day_at_most(gateway: Gateway) -> None:
+    gateway.schedule().calling(30, {})
+    assert not gateway.schedule().may_refresh()
+    gateway.passes(86_399)
+    assert not gateway.schedule().may_refresh()
+    gateway.passes(1)
+    assert gateway.schedule().may_refresh()
+
+
+def test_C01_a_clock_at_1970_does_not_allow_a_refresh(gateway: Gateway) -> None:
+    gateway.schedule().calling(30, {})
+    gateway.reboots(date_s=0)
+
+    assert not gateway.schedule().may_refresh()
+
+
+def test_a_person_ends_the_wait_but_not_the_count(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+    schedule.wait(3600, {"refused": 1})
+    schedule.no_wait()
+
+    assert gateway.schedule().left_s(3600) == 0
+    assert gateway.schedule().steps == {"refused": 1}
+
+
+def test_success_forgets_the_steps(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+    schedule.wait(3600, {"server": 5})
+    schedule.succeeded()
+
+    assert gateway.schedule().steps == {}
+    assert gateway.schedule().left_s(3600) == 0

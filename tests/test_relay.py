@@ -1,0 +1,299 @@
+"""The relay against sources and a receiver that do what a test tells them, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from virtualtime import run
+
+from ztpd.errors import (
+    ConnectRefused,
+    ReceiverFormat,
+    SessionClosed,
+    SessionRefused,
+    ZtpdError,
+)
+from ztpd.lifecycle import Event
+from ztpd.model import Delivery, Fix, Frame, FrameKind, MqttDelivery, NtripDelivery
+from ztpd.relay import Relay
+from ztpd.wire.frames import Counts
+
+NTRIP = NtripDelivery(host="caster.example", port=2102, mountpoint="NEAR")
+MQTT = MqttDelivery(host="broker.example")
+SPARTN = Frame(FrameKind.SPARTN, b"s" * 100, "OCB-GPS")
+RTCM = Frame(FrameKind.RTCM3, b"r" * 100, "1077")
+KEY = Frame(FrameKind.UBX, b"k" * 60, "RXM-SPARTNKEY")
+
+
+@dataclass
+class Script:
+    """What one session does: how long until it opens, its frames, how it ends."""
+
+    frames: Sequence[tuple[float, Frame]] = ()
+    ends: ZtpdError | None = None  # None: silent for ever
+    refuses: ZtpdError | None = None
+
+
+def steady(lasts_s: float, frame: Frame = SPARTN, ends: ZtpdError | None = None) -> Script:
+    return Script([(1.0, frame)] * int(lasts_s), ends or SessionClosed("the peer"))
+
+
+class Session:
+    def __init__(self, where: str, script: Script) -> None:
+        self.where, self._script = where, script
+        self.counts = Counts()
+        self._frames = iter(script.frames)
+
+    def __aiter__(self) -> Session:
+        return self
+
+    async def __anext__(self) -> Frame:
+        for delay_s, frame in self._frames:
+            await asyncio.sleep(delay_s)
+            return frame
+        if self._script.ends:
+            raise self._script.ends
+        await asyncio.sleep(1e9)
+        raise AssertionError
+
+
+@dataclass
+class Receiver:
+    ready: bool = True
+    error: ZtpdError | None = None
+    takes: frozenset[FrameKind] = frozenset(FrameKind)
+    fix: Fix | None = None
+    dropped: int = 0
+    got: list[Frame] = field(default_factory=list)
+
+    async def wait_ready(self) -> None:
+        while not self.ready:
+            await asyncio.sleep(1)
+
+    def deliver(self, frame: Frame) -> None:
+        self.got.append(frame)
+
+
+@dataclass
+class Service:
+    """Plays one script per session and host; the last one repeats."""
+
+    scripts: dict[str, list[Script]]
+    opened: list[tuple[float, str]] = field(default_factory=list)
+    open_now: int = 0
+    most_at_once: int = 0
+
+    @asynccontextmanager
+    async def open(self, delivery: Delivery) -> AsyncIterator[Session]:
+        queue = self.scripts[delivery.kind]
+        script = queue.pop(0) if len(queue) > 1 else queue[0]
+        self.opened.append((asyncio.get_running_loop().time(), delivery.kind))
+        if script.refuses:
+            raise script.refuses
+        self.open_now += 1
+        self.most_at_once = max(self.most_at_once, self.open_now)
+        try:
+            yield Session(f"{delivery.kind}://{delivery.host}", script)
+        finally:
+            self.open_now -= 1
+
+
+@dataclass
+class Reports:
+    told: list[tuple[Event, str]] = field(default_factory=list)
+
+    def __call__(
+        self,
+        event: Event,
+        why: str = "",
+        *,
+        error: ZtpdError | None = None,
+        wait_s: float | None = None,
+    ) -> None:
+        self.told.append((event, error.code if error else why))
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for event, _ in self.told]
+
+
+class Bench:
+    def __init__(self, **scripts: Sequence[Script]) -> None:
+        self.service = Service({name: list(each) for name, each in scripts.items()})
+        self.receiver, self.reports = Receiver(), Reports()
+
+    def relay(
+        self, *deliveries: Delivery, memory: Path | None = None, may_refresh: bool = False
+    ) -> Relay:
+        return Relay(
+            deliveries,
+            self.receiver,
+            open_session=self.service.open,
+            report=self.reports,
+            may_refresh=lambda: may_refresh,
+            memory=memory,
+            rng=random.Random(1),
+        )
+
+    def runs(self, for_s: float, *deliveries: Delivery, memory: Path | None = None) -> Relay:
+        relay = self.relay(*deliveries, memory=memory)
+
+        async def scenario() -> None:
+            async with asyncio.timeout(for_s):
+                await relay.run()
+
+        with pytest.raises(TimeoutError):
+            run(scenario(), grace_s=0)
+        return relay
+
+
+def test_frames_reach_the_receiver_whole_and_in_order() -> None:
+    frames = [Frame(FrameKind.SPARTN, bytes([n]), "GAD") for n in range(20)]
+    bench = Bench(mqtt=[Script([(0.1, frame) for frame in frames])])
+
+    bench.runs(10, MQTT)
+
+    assert bench.receiver.got == frames
+    assert bench.reports.events == [Event.CONNECT, Event.FLOWING]
+
+
+def test_a_session_waits_for_the_receiver() -> None:
+    bench = Bench(mqtt=[steady(100)])
+    bench.receiver.ready = False
+    bench.runs(10, MQTT)
+
+    assert bench.service.opened == []
+    assert bench.reports.events == [Event.POSTPONED]
+
+
+def test_after_a_proven_session_frames_flow_again_within_two_seconds() -> None:
+    bench = Bench(mqtt=[steady(120)])
+    bench.runs(600, MQTT)
+
+    gaps_s = [
+        later - earlier - 120
+        for (earlier, _), (later, _) in zip(
+            bench.service.opened, bench.service.opened[1:], strict=False
+        )
+    ]
+    assert all(0.5 <= gap_s <= 1.5 for gap_s in gaps_s)
+
+
+def test_R10_sessions_that_all_end_early_are_kicked_and_wait_for_minutes() -> None:
+    bench = Bench(ntrip=[steady(10)])
+    bench.runs(3600, NTRIP)
+
+    assert (Event.POSTPONED, "session.kicked") in bench.reports.told
+    assert len(bench.service.opened) < 12
+
+
+def test_being_connected_resets_nothing() -> None:
+    bench = Bench(mqtt=[Script(ends=SessionClosed("at once"))])
+    bench.runs(3600, MQTT)
+
+    assert len(bench.service.opened) < 12
+
+
+def test_Q10_a_silent_session_is_given_up_and_another_opened() -> None:
+    bench = Bench(mqtt=[Script([(1, SPARTN)]), steady(1000)])
+    bench.runs(60, MQTT)
+
+    assert [event for event in bench.reports.events if event is Event.FLOWING] == [
+        Event.FLOWING
+    ] * 2
+    assert bench.service.opened[1][0] < 20, "noticed after 15 s"
+
+
+def test_keys_alone_are_no_corrections() -> None:
+    bench = Bench(mqtt=[Script([(1, KEY)] * 100)])
+    bench.runs(30, MQTT)
+
+    assert Event.FLOWING not in bench.reports.events
+    assert bench.receiver.got[:3] == [KEY] * 3
+    assert (Event.POSTPONED, "session.stale") in bench.reports.told
+
+
+def test_two_formats_are_never_mixed() -> None:
+    bench = Bench(mqtt=[Script([(1, RTCM), (1, SPARTN)] * 5)])
+    relay = bench.runs(12, MQTT)
+
+    assert bench.receiver.got == [RTCM] * 5
+    assert relay.progress.other_format == 5
+
+
+def test_G05_a_format_the_receiver_cannot_take_is_named() -> None:
+    bench = Bench(mqtt=[steady(10)])
+    bench.receiver.takes = frozenset({FrameKind.RTCM3, FrameKind.UBX})
+    bench.runs(100, MQTT)
+
+    assert bench.receiver.got == []
+    assert (Event.HALTED, ReceiverFormat.code) in bench.reports.told
+
+
+def test_the_other_way_is_used_while_the_first_one_fails() -> None:
+    bench = Bench(ntrip=[Script(refuses=ConnectRefused("down"))], mqtt=[steady(1000)])
+    bench.runs(30, NTRIP, MQTT)
+
+    assert [kind for _, kind in bench.service.opened] == ["ntrip", "mqtt"]
+    assert bench.receiver.got
+
+
+def test_there_is_never_more_than_one_session() -> None:
+    bench = Bench(ntrip=[steady(5), steady(90)], mqtt=[steady(7), steady(70)])
+    bench.runs(3600, NTRIP, MQTT)
+
+    assert bench.service.most_at_once == 1
+
+
+def test_Z17_credentials_refused_for_an_hour_are_given_back() -> None:
+    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
+
+    async def scenario() -> float:
+        with pytest.raises(SessionRefused):
+            await bench.relay(MQTT, may_refresh=True).run()
+        return asyncio.get_running_loop().time()
+
+    assert 3600 <= run(scenario(), grace_s=0) <= 2 * 3600
+
+
+def test_Z11_refused_credentials_are_tried_slowly_while_no_new_ones_are_due() -> None:
+    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
+    bench.runs(86_400, MQTT)
+
+    assert len(bench.service.opened) < 60
+
+
+def test_credentials_that_one_way_accepts_are_not_refused() -> None:
+    bench = Bench(mqtt=[steady(300)], ntrip=[Script(refuses=SessionRefused("401"))])
+
+    async def scenario() -> None:
+        async with asyncio.timeout(20_000):
+            await bench.relay(NTRIP, MQTT, may_refresh=True).run()
+
+    with pytest.raises(TimeoutError):
+        run(scenario(), grace_s=0)
+
+
+def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:
+    memory = tmp_path / "sessions.json"
+    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
+    for _ in range(50):
+        bench.runs(1, MQTT, memory=memory)
+
+    assert len(bench.service.opened) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"boot": 1, "channels": []}', "\0"])
+def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
+    memory = tmp_path / "sessions.json"
+    memory.write_text(text)
+    bench = Bench(mqtt=[steady(10)])
+    bench.runs(5, MQTT, memory=memory)
+
+    assert bench.receiver.got

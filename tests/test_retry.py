@@ -1,0 +1,159 @@
+import asyncio
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from virtualtime import run
+
+from ztpd.errors import (
+    ConfigError,
+    NoRoute,
+    SessionClosed,
+    SessionKicked,
+    SessionRefused,
+    ZtpdError,
+    ZtpNotListed,
+    ZtpServerError,
+    ZtpThrottled,
+)
+from ztpd.retry import SESSION, ZTP, Backoff, Policy, until_done
+
+
+def waits(policy: Policy, error: ZtpdError, count: int, seed: int = 1) -> list[float]:
+    backoff = Backoff(policy, random.Random(seed))
+    return [backoff.wait_s(error) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "step", "low_s", "high_s"),
+    [
+        (ZTP, NoRoute(), 0, 1, 2),
+        (ZTP, NoRoute(), 20, 1, 60),
+        (ZTP, ZtpServerError(), 0, 1, 30),
+        (ZTP, ZtpServerError(), 3, 1, 240),
+        (ZTP, ZtpServerError(), 20, 1, 3600),
+        (ZTP, ZtpNotListed(), 0, 1800, 3600),
+        (ZTP, ZtpNotListed(), 1, 43_200, 86_400),
+        (ZTP, ZtpNotListed(), 9, 43_200, 86_400),
+        (SESSION, SessionClosed(), 0, 1, 2),
+        (SESSION, SessionClosed(), 20, 1, 300),
+        (SESSION, SessionRefused(), 0, 150, 300),
+        (SESSION, SessionRefused(), 9, 1800, 3600),
+        (SESSION, SessionKicked(), 0, 300, 600),
+        (SESSION, SessionKicked(), 9, 300, 1800),
+    ],
+)
+def test_a_wait_lies_within_its_class(
+    policy: Policy, error: ZtpdError, step: int, low_s: float, high_s: float
+) -> None:
+    drawn = [waits(policy, error, step + 1, seed)[step] for seed in range(200)]
+
+    assert min(drawn) >= low_s
+    assert max(drawn) <= high_s
+    assert max(drawn) > low_s + 0.8 * (high_s - low_s), "the whole range is used"
+
+
+def test_classes_count_their_own_steps() -> None:
+    backoff = Backoff(ZTP, random.Random(1))
+    for _ in range(10):
+        backoff.wait_s(NoRoute())
+
+    assert backoff.wait_s(ZtpServerError()) <= 30
+
+
+def test_after_a_proven_session_four_tries_come_at_once() -> None:
+    backoff = Backoff(SESSION, random.Random(1))
+    for _ in range(10):
+        backoff.wait_s(SessionClosed())
+    backoff.expect_quick()
+
+    assert all(0.5 <= backoff.wait_s(SessionClosed()) <= 1.5 for _ in range(4))
+    assert backoff.dump() == {}
+    backoff.wait_s(SessionClosed())
+    assert backoff.dump() == {"server": 1}
+
+
+def test_a_refusal_is_never_tried_quickly() -> None:
+    backoff = Backoff(SESSION, random.Random(1))
+    backoff.expect_quick()
+
+    assert backoff.wait_s(SessionRefused()) >= 150
+
+
+def test_N24_retry_after_is_a_floor_with_jitter_on_top() -> None:
+    drawn = [waits(ZTP, ZtpThrottled(retry_after_s=120), 1, seed)[0] for seed in range(200)]
+
+    assert min(drawn) >= 120
+    assert max(drawn) - min(drawn) > 60, "a fleet that obeys exactly comes back as one"
+
+
+def test_N24_retry_after_is_cut_at_a_day() -> None:
+    assert waits(ZTP, ZtpThrottled(retry_after_s=1e9), 1) == [86_400]
+
+
+@given(st.one_of(st.none(), st.integers(), st.text(), st.dictionaries(st.text(), st.integers())))
+def test_steps_from_a_damaged_file_do_no_harm(steps: object) -> None:
+    backoff = Backoff(ZTP, random.Random(1))
+    backoff.restore(steps)
+
+    assert 1 <= backoff.wait_s(ZtpServerError()) <= 3600
+
+
+def test_steps_survive_a_restart() -> None:
+    before = Backoff(ZTP, random.Random(1))
+    for _ in range(3):
+        before.wait_s(ZtpServerError())
+    after = Backoff(ZTP, random.Random(1))
+    after.restore(before.dump())
+
+    assert after.dump() == {"server": 3}
+
+
+def test_a_failed_attempt_is_repeated_after_its_wait() -> None:
+    told: list[tuple[str, float]] = []
+    outcomes: list[ZtpdError | None] = [NoRoute(), ZtpServerError(), None]
+
+    async def attempt() -> float:
+        error = outcomes.pop(0)
+        if error:
+            raise error
+        return asyncio.get_running_loop().time()
+
+    ended_s = run(
+        until_done(
+            attempt,
+            Backoff(ZTP, random.Random(1)),
+            waiting=lambda error, wait_s: told.append((error.code, wait_s)),
+        )
+    )
+
+    assert [code for code, _ in told] == ["net.no_route", "ztp.server"]
+    assert ended_s == pytest.approx(sum(wait_s for _, wait_s in told))
+
+
+@pytest.mark.parametrize("error", [ConfigError("x"), ValueError("a bug")])
+def test_what_no_wait_can_cure_is_raised_at_once(error: Exception) -> None:
+    async def attempt() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        run(until_done(attempt, Backoff(ZTP), waiting=lambda *_: None))
+
+
+@pytest.mark.parametrize("error", [ZtpServerError(), ZtpNotListed()])
+def test_P5_a_dead_service_is_asked_at_most_13_times_an_hour_and_65_a_day(
+    error: ZtpdError,
+) -> None:
+    for seed in range(50):
+        backoff, clock_s, calls = Backoff(ZTP, random.Random(seed)), 0.0, [0.0]
+        while clock_s < 86_400:
+            clock_s += backoff.wait_s(error)
+            calls.append(clock_s)
+        assert sum(call < 3600 for call in calls) <= 13
+        assert sum(call < 86_400 for call in calls) <= 65
+
+
+def test_every_class_of_a_policy_has_a_longest_wait() -> None:
+    assert Backoff(ZTP).longest_s() == 86_400
+    assert Backoff(SESSION).longest_s() == 3600

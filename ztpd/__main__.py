@@ -1,0 +1,5 @@
+import sys
+
+from ztpd.cli import main
+
+sys.exit(main())

@@ -1,0 +1,320 @@
+"""The command line: verbs, what they print, how they end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ztpd import __version__, log, status
+from ztpd import config as configuration
+from ztpd.config import Loaded
+from ztpd.errors import StoreError, UsageError, ZtpdError
+from ztpd.link import control
+from ztpd.link.files import become_owner
+
+EXIT_NO_CREDENTIALS = 66
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        result: int = options.verb(options)
+        return result
+    except ZtpdError as error:
+        print(f"ztpd: {error}", file=sys.stderr)
+        print(f"      {error.advice}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us (`| head`) has had enough
+        return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"ztpd: {message}", file=sys.stderr)
+        raise SystemExit(UsageError.exit_status)
+
+
+_EPILOG = """\
+exit status:
+  0 all is well, 64 usage, 70 internal, 78 configuration; each verb's own are in ztpd(8)
+
+examples:
+  ztpd demo                     watch the whole chain work, without any hardware
+  ztpd token set < token.txt    give this gateway its ZTP token
+  ztpd status --watch           what the daemon does, and why
+  journalctl -u ztpd            what it did
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="ztpd",
+        description="From power-on to GNSS corrections in the receiver, without a person.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ztpd {__version__}")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=configuration.DEFAULT_PATH,
+        metavar="FILE",
+        help="the configuration file (default: %(default)s)",
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def add(name: str, function: Any, help: str, into: Any = verbs) -> argparse.ArgumentParser:
+        verb: argparse.ArgumentParser = into.add_parser(name, help=help, description=help)
+        verb.set_defaults(verb=function)
+        return verb
+
+    add("run", _run, "run the daemon (systemd does this)")
+
+    provision = add("provision", _provision, "get credentials once, unless there are some")
+    provision.add_argument("--force", action="store_true", help="even if there are some")
+    provision.add_argument(
+        "--dry-run", action="store_true", help="show what would be sent, and send nothing"
+    )
+
+    add("imei", _imei, "read and print this gateway's identity").add_argument(
+        "--json", action="store_true", help="as JSON"
+    )
+
+    shown = add("status", _status, "what the daemon does, and why")
+    shown.add_argument("--json", action="store_true", help="as JSON")
+    shown.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+
+    add("retry", _retry, "end the daemon's present wait now")
+
+    token = verbs.add_parser("token", help="the ZTP token").add_subparsers(required=True)
+    add("set", _token_set, "store the token given on standard input", token)
+
+    config = verbs.add_parser("config", help="the configuration").add_subparsers(required=True)
+    add("show", _config_show, "the values in force and where they come from", config)
+    add("check", _config_check, "find mistakes", config)
+    add("example", _config_example, "print a commented file with every setting", config)
+
+    credentials = verbs.add_parser("credentials", help="the stored credentials")
+    kept = credentials.add_subparsers(required=True)
+    add("show", _credentials_show, "what is stored, without the secrets", kept)
+    add("forget", _credentials_forget, "delete them: the gateway provisions anew", kept)
+
+    _add_demo(add("demo", _demo, "simulated modem, services and receiver, and the real daemon"))
+    return parser
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument("--service", choices=("flex", "live"), default="flex")
+    demo.add_argument("--via", choices=("mqtt", "ntrip"), default="mqtt", help="(default: mqtt)")
+    demo.add_argument("--format", choices=("spartn", "rtcm"), default="spartn")
+    demo.add_argument(
+        "--fault", metavar="NAME", help="make something go wrong; `--fault list` names what can"
+    )
+    demo.add_argument(
+        "--capture", type=Path, metavar="FILE", help="send a recorded stream instead of made one"
+    )
+    demo.add_argument(
+        "--once", action="store_true", help="end by itself: 0 if the receiver reached RTK fixed"
+    )
+
+
+def _load(options: argparse.Namespace) -> Loaded:
+    return configuration.load(options.config)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ztpd.daemon import Daemon
+
+    loaded = _load(options)
+    log.setup(loaded.config.log.level)
+    state_dir, runtime_dir = configuration.state_dir(), configuration.runtime_dir()
+    for directory, mode in ((state_dir, 0o700), (runtime_dir, 0o755)):
+        _make(directory, mode)
+
+    async def run() -> None:
+        await Daemon(
+            loaded,
+            state_dir=state_dir,
+            runtime_dir=runtime_dir,
+            reload=lambda: _load(options),
+        ).run()
+
+    asyncio.run(run())
+    return 0
+
+
+def _make(directory: Path, mode: int) -> None:
+    """systemd makes the directories; started by hand, ztpd does."""
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{directory}: {error.strerror}") from error
+
+
+def _provision(options: argparse.Namespace) -> int:
+    from ztpd.oneshot import provision
+
+    config = _load(options).config
+    log.setup(config.log.level, stream=sys.stderr)
+    return asyncio.run(provision(config, force=options.force, dry_run=options.dry_run))
+
+
+def _imei(options: argparse.Namespace) -> int:
+    from ztpd import identity
+
+    found = asyncio.run(identity.read(_load(options).config))
+    if options.json:
+        answer = {
+            "imei": found.imei.digits if found.imei else None,
+            "hardware_id": found.hardware_id,
+            "source": found.source,
+            "normalised": found.note or None,
+        }
+        print(json.dumps(answer, indent=1))
+    else:
+        print(found.hardware_id)
+        print(f"from {found.source}" + (f" ({found.note})" if found.note else ""), file=sys.stderr)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    directory = configuration.runtime_dir()
+    while True:
+        document, is_running = status.read(directory), status.running(directory)
+        if options.json:
+            print(json.dumps({"running": is_running, **document}, indent=1), flush=True)
+        else:
+            if options.watch and sys.stdout.isatty():
+                print("\033[H\033[J", end="")
+            print(status.render(document, is_running=is_running), end="", flush=True)
+        if not options.watch:
+            return status.exit_status(document, is_running=is_running)
+        _pause()
+
+
+def _pause() -> None:
+    import time
+
+    time.sleep(1)
+
+
+def _retry(_: argparse.Namespace) -> int:
+    answer = control.ask(configuration.runtime_dir(), {"do": "retry"})
+    print(answer.get("text") or f"ztpd: {answer.get('error')}")
+    return 0 if answer.get("ok") else 1
+
+
+def _token_set(options: argparse.Namespace) -> int:
+    from ztpd.link.files import write_atomic
+    from ztpd.wire.ztp import check_token
+
+    path = Path(_load(options).config.ztp.token_file)
+    if sys.stdin.isatty():
+        print("Paste the token and press Enter: ", end="", file=sys.stderr, flush=True)
+    token = check_token(sys.stdin.readline().strip())
+    try:
+        write_atomic(path, token.reveal().encode() + b"\n", mode=0o600, durable=True)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    print(f"token stored in {path}")
+    _restart_unit()
+    return 0
+
+
+def _restart_unit() -> None:
+    """A new token reaches a running unit only when systemd hands it over at a start."""
+    try:
+        active = subprocess.run(["systemctl", "is-active", "--quiet", "ztpd"], check=False)
+        if active.returncode == 0:
+            subprocess.run(["systemctl", "restart", "ztpd"], check=True)
+            print("ztpd restarted; watch it with `journalctl -fu ztpd`")
+    except (OSError, subprocess.CalledProcessError):
+        print("could not restart the unit; run `systemctl restart ztpd`", file=sys.stderr)
+
+
+def _config_show(options: argparse.Namespace) -> int:
+    print(configuration.show(_load(options)), end="")
+    return 0
+
+
+def _config_check(options: argparse.Namespace) -> int:
+    loaded = _load(options)
+    for unknown in loaded.unknown:
+        hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
+        print(f"{unknown.file}: unknown key {unknown.key}{hint}")
+    if loaded.unknown:
+        return 78
+    print(f"{options.config}: all is well")
+    return 0
+
+
+def _config_example(_: argparse.Namespace) -> int:
+    print(configuration.example(), end="")
+    return 0
+
+
+def _credentials_show(_: argparse.Namespace) -> int:
+    from ztpd.link.store import CredentialStore
+    from ztpd.provision import transports
+
+    state_dir = configuration.state_dir()
+    become_owner(state_dir)
+    loaded = CredentialStore(state_dir).load()
+    if loaded is None:
+        print(f"no credentials in {state_dir}", file=sys.stderr)
+        return EXIT_NO_CREDENTIALS
+    stored, credentials = loaded.stored, loaded.stored.credentials
+    rows = {
+        "service": credentials.service,
+        "client": credentials.client_id,
+        "opens": transports(credentials),
+        "obtained": f"{_day(stored.stored_unix_s)}, for {_masked(stored.hardware_id)}",
+        "board": stored.board or "unknown",
+        "ends": _day(stored.expires_unix_s) if stored.expires_unix_s else "no date",
+        "note": loaded.note,
+    }
+    for name, text in rows.items():
+        if text:
+            print(f"{name:>10}  {text}")
+    return 0
+
+
+def _credentials_forget(_: argparse.Namespace) -> int:
+    from ztpd.link.store import CredentialStore
+
+    state_dir = configuration.state_dir()
+    become_owner(state_dir)
+    store = CredentialStore(state_dir)
+    if not any(state_dir.glob("credentials*")):
+        print(f"no credentials in {state_dir}", file=sys.stderr)
+        return EXIT_NO_CREDENTIALS
+    store.forget()
+    print("credentials deleted; a running daemon keeps its own until it is restarted")
+    return 0
+
+
+def _day(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
+
+
+def _masked(hardware_id: str) -> str:
+    return f"{hardware_id[:8]}*****{hardware_id[-2:]}" if len(hardware_id) == 15 else hardware_id
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ztpd.demo import run
+
+    return run(options)

@@ -1,0 +1,455 @@
+"""The daemon: runs the activities, holds the one state, tells systemd and the status file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ztpd import __version__, events, identity, log, retry, status
+from ztpd.config import Loaded, read_token
+from ztpd.deliveries import deliveries, private
+from ztpd.errors import ConfigError, Retry, SessionRefused, ZtpdError
+from ztpd.lifecycle import Activity, Event, State, step
+from ztpd.link import control
+from ztpd.model import Delivery, Identity, StoredCredentials
+from ztpd.provision import Provisioner, transports
+from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.relay import Relay
+from ztpd.sources import open_session
+
+_HEARTBEAT_S = 10.0
+_GRACE_S = 60.0
+_STOP_WITHIN_S = 4.0
+_FRESH_S = 600.0
+_RETRY_AT_MOST_EVERY_S = 60.0
+
+_DEADLINES_S = {
+    State.STARTING: 120.0,
+    State.IDENTIFYING: 660.0,
+    State.PROVISIONING: 660.0,
+    State.CONNECTING: 120.0,
+    State.STREAMING: 360.0,
+    State.REFRESHING: 660.0,
+}
+"""How long a state may go without any report before the watchdog may bite."""
+
+
+@dataclass
+class _Reason:
+    """Why the present state is what it is."""
+
+    event: str
+    text: str
+    advice: str
+    until_s: float | None = None  # loop time of the next try
+
+
+class Daemon:
+    """One run of ztpd, from lock to clean stop."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        state_dir: Path,
+        runtime_dir: Path,
+        environ: Mapping[str, str] = os.environ,
+        reload: Callable[[], Loaded] | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._state_dir = state_dir
+        self._runtime_dir = runtime_dir
+        self._environ = environ
+        self._reload_config = reload
+        self._state = State.STARTING
+        self._since = datetime.now(UTC)
+        self._reason = _Reason("daemon.started", "", "")
+        self._deadline_s = float("inf")
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+        self._identity: Identity | None = None
+        self._stored: StoredCredentials | None = None
+        self._provisioned_s: float | None = None
+        self._relay: Relay | None = None
+        self._receiver = self._make_receiver()
+        self._provisioner = self._make_provisioner()
+        self._force = False
+        self._activities: dict[Activity, Callable[[], Awaitable[Event]]] = {
+            Activity.LOOK: self._look,
+            Activity.PROVISION: self._provision,
+            Activity.RELAY: self._relay_corrections,
+            Activity.REFRESH: self._refresh,
+        }
+
+    async def run(self) -> None:
+        """Run until told to stop. Raises :class:`LockHeld` and nothing else that is remote."""
+        self._warn_of_unknown_keys()
+        lock = status.Lock(self._runtime_dir)
+        lock.take()
+        try:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(control.serve(self._runtime_dir, self._control))
+                self._listen_to_signals()
+                _notify("READY=1")
+                log.emit(events.STARTED, version=__version__, how="")
+                background = [
+                    asyncio.create_task(self._keep(self._receiver.run, "receiver")),
+                    asyncio.create_task(self._heartbeat()),
+                ]
+                self._start(Activity.LOOK)
+                await self._stopped.wait()
+                _notify("STOPPING=1")
+                await _end([*background, *([self._task] if self._task else [])])
+                self._provisioner.stopping()
+                self._publish()
+        finally:
+            lock.release()
+        log.emit(events.STOPPED)
+
+    def report(
+        self,
+        event: Event,
+        why: str = "",
+        *,
+        error: ZtpdError | None = None,
+        wait_s: float | None = None,
+    ) -> None:
+        """The only way into another state."""
+        following = step(self._state, event)
+        now = asyncio.get_running_loop().time()
+        before, self._state = self._state, following.state
+        if before is not self._state:
+            self._since = datetime.now(UTC)
+        self._reason = _Reason(
+            event=error.code if error else f"state.{self._state.value}",
+            text=str(error) if error else why or self._state.meaning,
+            advice=error.advice if error else "",
+            until_s=None if wait_s is None else now + wait_s,
+        )
+        allowed_s = _DEADLINES_S.get(self._state, float("inf"))
+        self._deadline_s = now + (allowed_s if wait_s is None else wait_s + _GRACE_S)
+        if before is not self._state:
+            self._tell_state()
+        self._publish()
+        if following.start is not None:
+            self._start(following.start)
+
+    def _tell_state(self) -> None:
+        reason = self._reason
+        wait = "" if reason.until_s is None else f", next try in {self._next_try()}"
+        _notify(f"STATUS={self._state.value}: {reason.text}{wait}")
+        if self._state is State.STOPPING:
+            return
+        log.emit(events.STATE, state=self._state.value, why=reason.text)
+
+    def _next_try(self) -> str:
+        until_s = self._reason.until_s or 0.0
+        return log.duration(max(0.0, until_s - asyncio.get_running_loop().time()))
+
+    def _start(self, activity: Activity) -> None:
+        """Begin ``activity`` when the one before has ended: there is never more than one."""
+        before = self._task
+        if activity is Activity.NONE:
+            self._stopped.set()
+            return
+        self._task = asyncio.create_task(self._perform(activity, before))
+
+    async def _perform(self, activity: Activity, before: asyncio.Task[None] | None) -> None:
+        if before is not None and not before.done():
+            await _end([before])
+        event = await self._supervised(self._activities[activity], activity.value)
+        self.report(event)
+
+    async def _supervised(self, work: Callable[[], Awaitable[Event]], name: str) -> Event:
+        """``work``'s event; what nobody foresaw is told, and everything begins anew."""
+        try:
+            return await work()
+        except Exception as error:  # noqa: BLE001 - the process stays up, whatever happens
+            log.crash(name, error)
+            await asyncio.sleep(_HEARTBEAT_S)
+            return Event.AGAIN
+
+    async def _keep(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """Run ``work`` for ever."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - as in _supervised
+                log.crash(name, error)
+            await asyncio.sleep(_HEARTBEAT_S)
+
+    async def _look(self) -> Event:
+        if private(self._loaded.config):
+            self._stored = None
+            return Event.USABLE
+        self._stored = await retry.until_done(
+            self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
+        )
+        if self._stored is None or self._force:
+            self._force = False
+            return Event.UNPROVISIONED
+        credentials = self._stored.credentials
+        log.emit(
+            events.CREDENTIALS_LOADED,
+            age=log.duration(max(0.0, time.time() - self._stored.stored_unix_s)),
+            client_id=credentials.client_id,
+            transports=transports(credentials),
+        )
+        return Event.USABLE
+
+    def _wait(self, error: ZtpdError, wait_s: float) -> None:
+        log.Failures().tell(error, retry_in_s=wait_s)
+        event = Event.HALTED if error.needs_person else Event.POSTPONED
+        self.report(event, error=error, wait_s=wait_s)
+
+    async def _provision(self) -> Event:
+        self._stored = await self._provisioner.obtain()
+        self._provisioned_s = asyncio.get_running_loop().time()
+        return Event.PROVISIONED
+
+    async def _refresh(self) -> Event:
+        try:
+            self._stored = await self._provisioner.refresh(self._stored)
+        except ZtpdError as error:
+            log.Failures().tell(error)
+            return Event.USABLE  # the old credentials may be taken again one day
+        self._provisioned_s = asyncio.get_running_loop().time()
+        return Event.PROVISIONED
+
+    async def _relay_corrections(self) -> Event:
+        config = self._loaded.config
+        credentials = self._stored.credentials if self._stored else None
+        try:
+            ways = deliveries(config, credentials)
+        except ZtpdError as error:
+            wait_s = retry.SESSION[Retry.REFUSED].cap_s
+            self._wait(error, wait_s)
+            await asyncio.sleep(wait_s)
+            return Event.AGAIN
+        self._receiver.set_keys(credentials.keys if credentials else ())
+        self._relay = Relay(
+            ways,
+            self._receiver,
+            open_session=self._open_session,
+            report=self.report,
+            format=config.corrections.format,
+            stale_after_s=config.corrections.stale_after_s,
+            may_refresh=self._may_refresh,
+            memory=self._runtime_dir / "sessions.json",
+        )
+        saving = asyncio.create_task(self._provisioner.keep_saving())
+        try:
+            await self._relay.run()
+        except SessionRefused:
+            return Event.REFUSED
+        finally:
+            saving.cancel()
+        raise AssertionError("a relay runs for ever")
+
+    def _may_refresh(self) -> bool:
+        return self._stored is not None and self._provisioner.may_refresh()
+
+    def _open_session(self, delivery: Delivery) -> Any:
+        fresh = (
+            self._provisioned_s is not None
+            and asyncio.get_running_loop().time() - self._provisioned_s < _FRESH_S
+        )
+        return open_session(
+            delivery,
+            region=self._loaded.config.mqtt.region,
+            position=lambda: self._receiver.fix,
+            fresh_credentials=fresh,
+        )
+
+    async def _read_identity(self) -> Identity:
+        self._identity = await identity.read(self._loaded.config)
+        return self._identity
+
+    def _make_provisioner(self) -> Provisioner:
+        return Provisioner(
+            self._loaded.config,
+            self._state_dir,
+            report=self.report,
+            read_identity=self._read_identity,
+            token=lambda: read_token(self._loaded.config, self._environ),
+        )
+
+    def _make_receiver(self) -> Receiver:
+        settings, corrections = self._loaded.config.receiver, self._loaded.config.corrections
+        return Receiver(
+            ReceiverSettings(
+                port=settings.port,
+                baudrate=settings.baudrate if isinstance(settings.baudrate, int) else None,
+                configure=settings.configure,
+                keys=settings.keys,
+                queue_bytes=corrections.queue_bytes,
+                max_age_s=corrections.max_age_s,
+            )
+        )
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def stop(self) -> None:
+        self.report(Event.STOP)
+
+    def _reload(self) -> None:
+        """Take up a changed configuration; a broken one changes nothing."""
+        if self._reload_config is None or self._state is State.STOPPING:
+            return
+        _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            loaded = self._reload_config()
+        except ConfigError as error:
+            log.emit(events.RELOAD_FAILED, error=error)
+        else:
+            changed = loaded.config != self._loaded.config
+            self._loaded = loaded
+            log.emit(events.RELOADED, note="" if changed else ", nothing changed")
+            if changed:
+                self._provisioner = self._make_provisioner()
+                self.report(Event.AGAIN, "the configuration changed")
+        _notify("READY=1")
+
+    async def _control(self, request: dict[str, Any]) -> dict[str, Any]:
+        match request.get("do"):
+            case "retry":
+                return self._retry_now()
+            case "provision":
+                return self._provision_now(force=bool(request.get("force")))
+            case "status":
+                return {"ok": True, "status": status.plain(self._document())}
+            case other:
+                return {"ok": False, "error": f"unknown request {other!r}"}
+
+    def _retry_now(self) -> dict[str, Any]:
+        if self._state not in (State.WAITING, State.BLOCKED):
+            return {"ok": True, "text": f"nothing to wait for: {self._state.value}"}
+        if self._stored is None and (patience := self._patience()):
+            return {"ok": False, "error": patience}
+        return self._begin_anew("asked to try again now")
+
+    def _provision_now(self, *, force: bool) -> dict[str, Any]:
+        if self._stored and not force:
+            return {"ok": True, "text": f"provisioned: {transports(self._stored.credentials)}"}
+        if patience := self._patience():
+            return {"ok": False, "error": patience}
+        self._force = force
+        return self._begin_anew("asked to provision now")
+
+    def _patience(self) -> str:
+        """Why the service may not be called now, even if a person asks; "" if it may."""
+        since_s = self._provisioner.since_call_s()
+        left_s = _RETRY_AT_MOST_EVERY_S - since_s
+        return f"asked {since_s:.0f} s ago; again in {left_s:.0f} s" if left_s > 0 else ""
+
+    def _begin_anew(self, why: str) -> dict[str, Any]:
+        self._provisioner.hurry()
+        if self._relay:
+            self._relay.hurry()
+        self.report(Event.AGAIN, why)
+        return {"ok": True, "text": "trying now; see `ztpd status`"}
+
+    async def _heartbeat(self) -> None:
+        """Feed the watchdog from the loop, while the state keeps its deadline; renew the status."""
+        while True:
+            relay = self._relay
+            if self._state is State.STREAMING and relay and relay.progress.last_frame_s:
+                self._deadline_s = relay.progress.last_frame_s + _DEADLINES_S[State.STREAMING]
+            if asyncio.get_running_loop().time() < self._deadline_s:
+                _notify("WATCHDOG=1")
+            if self._state is State.STREAMING:
+                self._publish()
+            await asyncio.sleep(_HEARTBEAT_S)
+
+    def _publish(self) -> None:
+        status.write(self._runtime_dir, self._document())
+
+    def _document(self) -> dict[str, Any]:
+        """The status: no secrets, no position."""
+        now = asyncio.get_running_loop().time()
+        reason, stored = self._reason, self._stored
+        document: dict[str, Any] = {
+            "schema": status.SCHEMA,
+            "version": __version__,
+            "at": _iso(datetime.now(UTC)),
+            "pid": os.getpid(),
+            "state": self._state.value,
+            "since": _iso(self._since),
+            "reason": {"event": reason.event, "text": reason.text, "advice": reason.advice},
+        }
+        if reason.until_s is not None:
+            document["next_attempt_s"] = round(max(0.0, reason.until_s - now), 1)
+        if self._identity:
+            document["identity"] = {
+                "id": str(self._identity),
+                "source": self._identity.source,
+            }
+        if stored:
+            document |= {
+                "service": stored.credentials.service,
+                "client_id": stored.credentials.client_id,
+                "credentials": {
+                    "age_s": max(0, int(time.time()) - stored.stored_unix_s),
+                    "expires": _date(stored.expires_unix_s),
+                    "unsaved": self._provisioner.unsaved is not None,
+                },
+            }
+        if self._relay:
+            document["source"] = self._source(self._relay, now)
+        document["receiver"] = self._receiver.view
+        return document
+
+    def _source(self, relay: Relay, now: float) -> dict[str, Any]:
+        progress = relay.progress
+        last_s = progress.last_frame_s
+        return {
+            "where": progress.where,
+            "session_s": round(now - progress.opened_s, 1),
+            "format": progress.format,
+            "frames": progress.frames,
+            "bytes": progress.bytes,
+            "other_format": progress.other_format,
+            "last_frame_age_s": None if last_s is None else round(now - last_s, 1),
+        }
+
+    def _warn_of_unknown_keys(self) -> None:
+        for unknown in self._loaded.unknown:
+            hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
+            log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel ``tasks`` and wait for them, but not for ever."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=_STOP_WITHIN_S)
+
+
+def _notify(message: str) -> None:
+    """Tell systemd, where it asked to be told and systemd-python is there."""
+    if "NOTIFY_SOCKET" not in os.environ:
+        return
+    with suppress(ImportError):
+        from systemd import daemon as systemd_daemon
+
+        systemd_daemon.notify(message)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _date(unix_s: int | None) -> str | None:
+    return None if unix_s is None else f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"

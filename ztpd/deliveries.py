@@ -1,0 +1,108 @@
+"""Which sessions the credentials and the configuration allow, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ztpd.config import Config
+from ztpd.errors import ConfigError, NoTransport
+from ztpd.model import Credentials, Delivery, MqttDelivery, NtripDelivery, Secret, Topic
+from ztpd.sources.ntrip import ntrip_port
+
+
+def private(config: Config) -> bool:
+    """Whether the configuration alone opens a session, so that ZTP is not needed."""
+    return bool(
+        (config.mqtt.host and config.mqtt.topics) or (config.ntrip.host and config.ntrip.mountpoint)
+    )
+
+
+def deliveries(config: Config, credentials: Credentials | None) -> Sequence[Delivery]:
+    """What may be opened, in the order of ``[corrections] prefer``.
+
+    Raises :class:`NoTransport` where there is nothing, :class:`ConfigError` where a file that
+    the configuration names cannot be read.
+    """
+    offered = {
+        "ntrip": _ntrip(config, credentials),
+        "mqtt": _mqtt(config, credentials),
+    }
+    usable = [found for name in config.corrections.prefer if (found := offered[name])]
+    if not usable:
+        asked = ", ".join(config.corrections.prefer)
+        there = ", ".join(name for name, found in offered.items() if found) or "nothing"
+        raise NoTransport(f"wanted {asked}; the credentials have {there}")
+    return usable
+
+
+def _mqtt(config: Config, credentials: Credentials | None) -> MqttDelivery | None:
+    own = config.mqtt
+    if own.host and own.topics:
+        delivery = MqttDelivery(host=own.host, port=8883 if own.tls else 1883, tls=own.tls)
+    elif credentials and credentials.mqtt:
+        access = credentials.mqtt
+        delivery = MqttDelivery(
+            host=own.host or access.host,
+            port=access.port,
+            client_id=access.client_id,
+            topics=access.topics,
+            topics_offered=True,
+            certificate=access.certificate,
+            private_key=access.private_key,
+        )
+    else:
+        return None
+    if own.cert_file and own.key_file:
+        delivery = replace(
+            delivery,
+            certificate=_read(own.cert_file, "[mqtt] cert_file"),
+            private_key=Secret(_read(own.key_file, "[mqtt] key_file")),
+        )
+    if own.topics:
+        wanted = tuple(Topic(path) for path in own.topics)
+        delivery = replace(delivery, topics=wanted, topics_offered=False)
+    return replace(
+        delivery,
+        port=own.port or delivery.port,
+        client_id=own.client_id or delivery.client_id,
+        username=own.username,
+        password=_password(own.password_file, "[mqtt] password_file"),
+        ca_file=own.ca_file,
+        keepalive_s=own.keepalive_s,
+    )
+
+
+def _ntrip(config: Config, credentials: Credentials | None) -> NtripDelivery | None:
+    own = config.ntrip
+    access = credentials.ntrip if credentials else None
+    host = own.host or (access.host if access else "")
+    mountpoint = own.mountpoint or (access.mountpoint if access else "")
+    if not host or not mountpoint:
+        return None
+    username, password = own.username, _password(own.password_file, "[ntrip] password_file")
+    if not username and access and host == access.host:
+        username, password = access.username, access.password
+    return NtripDelivery(
+        host=host,
+        port=ntrip_port(own.port, access, own.tls),
+        mountpoint=mountpoint,
+        username=username,
+        password=password,
+        tls=own.tls,
+        version=own.version,
+        gga_interval_s=own.gga_interval_s,
+        ca_file=own.ca_file,
+    )
+
+
+def _password(path: str, key: str) -> Secret:
+    return Secret(_read(path, key).strip("\r\n")) if path else Secret("")
+
+
+def _read(path: str, key: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{key} = {path}: {error}") from error
