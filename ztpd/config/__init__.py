@@ -1,0 +1,39 @@
+"""The configuration: declared in ``options``, read by ``load``, told to people by ``text``; what
+systemd hands over is in ``system``."""
+
+from ztpd.config.load import DEFAULT_PATH, Loaded, Unknown, load
+from ztpd.config.options import (
+    Config,
+    Corrections,
+    Identity,
+    Log,
+    Mqtt,
+    Ntrip,
+    Output,
+    Receiver,
+    Ztp,
+)
+from ztpd.config.system import read_token, runtime_dir, state_dir
+from ztpd.config.text import example, reference, show
+
+__all__ = [
+    "DEFAULT_PATH",
+    "Config",
+    "Corrections",
+    "Identity",
+    "Loaded",
+    "Log",
+    "Mqtt",
+    "Ntrip",
+    "Output",
+    "Receiver",
+    "Unknown",
+    "Ztp",
+    "example",
+    "load",
+    "read_token",
+    "reference",
+    "runtime_dir",
+    "show",
+    "state_dir",
+]

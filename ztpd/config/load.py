@@ -1,0 +1,187 @@
+"""The configuration files, read into one :class:`Config` that is right in itself."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ztpd.config import values
+from ztpd.config.options import TABLES, Config
+from ztpd.config.values import Rule
+from ztpd.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/ztpd/ztpd.toml")
+
+_USER_IN_URL = re.compile(r"//[^/]*@")
+_KEYS = [f"{table.name}.{name}" for table in TABLES.values() for name in table.options]
+
+
+class Unknown(NamedTuple):
+    """A key this version does not know; ``nearest`` is the one that may be meant, or ""."""
+
+    file: Path
+    key: str
+    nearest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, and for each key path the file it comes from, or ``"default"``."""
+
+    config: Config
+    origins: Mapping[str, str]
+    unknown: tuple[Unknown, ...]
+
+
+def load(path: Path = DEFAULT_PATH) -> Loaded:
+    """Read ``path``, then ``<path>.d/*.toml`` in the order of their names; the last one that sets
+    a key wins.
+
+    Unknown keys are returned, not refused. Raises :class:`ConfigError` for a file that cannot be
+    read or is not TOML, and for wrong values: all of them at once, each with file, key path,
+    value and what the key takes.
+    """
+    found: dict[str, Any] = {}
+    origins = dict.fromkeys(_KEYS, "default")
+    unknown: list[Unknown] = []
+    problems: list[str] = []
+    for file in (path, *_drop_ins(path)):
+        for key, rule, value, shown in _settings(_parse(file)):
+            if rule is None:
+                unknown.append(Unknown(file, key, _nearest(key)))
+                continue
+            try:
+                found[key] = rule.read(value)
+            except ValueError:
+                problems.append(f"{file}: {key} = {shown} is wrong: it takes {rule.allowed}")
+            else:
+                origins[key] = str(file)
+    if not problems:
+        config = _assemble(found)
+        problems = [f"{origins[key]}: {key}: {what}" for key, what in _contradictions(config)]
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return Loaded(config, origins, tuple(unknown))
+
+
+def _drop_ins(path: Path) -> list[Path]:
+    """What an editor, dpkg or a person put aside has another ending, or is hidden."""
+    directory = path.with_name(path.name + ".d")
+    try:
+        files = [file for file in directory.iterdir() if file.suffix == ".toml"]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{directory}: {error.strerror}") from error
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{file}: there is no such file; `ztpd config example` prints one to start from"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, absurd numbers or depth
+        raise ConfigError(f"{file}: {error}") from error
+
+
+class _Setting(NamedTuple):
+    key: str
+    rule: Rule | None  # None: not known
+    value: Any
+    shown: str
+
+
+def _settings(document: Mapping[str, Any]) -> Iterator[_Setting]:
+    for table, content in document.items():
+        if table not in TABLES:
+            yield _Setting(table, None, content, "")
+            continue
+        if not isinstance(content, dict):
+            yield _Setting(table, _table(table), content, _shown(content))
+            continue
+        for name, value in content.items():
+            key = f"{table}.{name}"
+            option = TABLES[table].options.get(name)
+            if option is None:
+                yield _Setting(key, None, value, "")
+            elif not option.is_table:
+                shown = "(not shown)" if option.private else _shown(value)
+                yield _Setting(key, option.rule, value, shown)
+            elif not isinstance(value, dict):
+                yield _Setting(key, _table(key), value, _shown(value))
+            else:
+                for item, inner in value.items():
+                    yield _Setting(f"{key}.{item}", option.rule, (item, inner), _shown(inner))
+
+
+def _table(name: str) -> Rule:
+    def read(_: Any) -> Any:
+        raise ValueError
+
+    return Rule(f"a table: [{name}]", read)
+
+
+def _shown(value: object) -> str:
+    text = _USER_IN_URL.sub("//***@", values.toml(value))
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _nearest(key: str) -> str:
+    """The known key that a person may have meant: alike in the same table, the same name in
+    another table, or alike altogether."""
+    table, _, name = key.rpartition(".")
+    beside = list(TABLES[table].options) if table in TABLES else []
+    if alike := difflib.get_close_matches(name, beside, 1):
+        return f"{table}.{alike[0]}"
+    elsewhere = [known for known in _KEYS if known.partition(".")[2] == name]
+    alike = difflib.get_close_matches(key, [*_KEYS, *TABLES], 1)
+    return (elsewhere or alike or [""])[0]
+
+
+def _assemble(found: Mapping[str, Any]) -> Config:
+    tables = {}
+    for table in TABLES.values():
+        settings = {}
+        for name, option in table.options.items():
+            key = f"{table.name}.{name}"
+            if option.is_table:
+                settings[name] = {
+                    path.removeprefix(key + "."): value
+                    for path, value in found.items()
+                    if path.startswith(key + ".")
+                }
+            elif key in found:
+                settings[name] = found[key]
+        tables[table.name] = table.kind(**settings)
+    return Config(**tables)
+
+
+def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
+    """Values that are right each by itself, and wrong together."""
+    identity, mqtt, ntrip, receiver = config.identity, config.mqtt, config.ntrip, config.receiver
+    if identity.source == "fixed" and not identity.hardware_id:
+        yield "identity.source", 'with "fixed", hardware_id must say what is sent'
+    if identity.source != "fixed" and identity.hardware_id:
+        yield "identity.hardware_id", 'is used only where source is "fixed"'
+    if identity.port == receiver.port != "auto":
+        yield "receiver.port", "modem and receiver cannot have the same port"
+    if not mqtt.tls and not values.is_loopback(mqtt.host):
+        yield "mqtt.tls", "without TLS, host must be this machine itself, such as localhost"
+    if bool(mqtt.cert_file) != bool(mqtt.key_file):
+        given, lacking = ("cert", "key") if mqtt.cert_file else ("key", "cert")
+        yield f"mqtt.{given}_file", f"needs {lacking}_file too"
+    for name, table in (("mqtt", mqtt), ("ntrip", ntrip)):
+        if table.password_file and not table.username:
+            yield f"{name}.password_file", "needs username too"
+    if receiver.keys and not receiver.configure:
+        yield "receiver.configure", "must be true where receiver.keys are to be written"

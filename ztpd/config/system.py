@@ -1,0 +1,73 @@
+"""What the system hands over beside the files: directories, and the ZTP token."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from ztpd.config.options import Config
+from ztpd.errors import ZtpTokenMissing, ZtpTokenUnsafe
+from ztpd.model import Secret
+from ztpd.wire.ztp import check_token
+
+CREDENTIAL = "ztp-token"
+UNSET = "unset"  # SetCredential= of the unit: without it, a missing token keeps the unit down
+_MOST_BYTES = 4096
+
+
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where credentials and the attempt schedule are kept."""
+    return _first(environ, "STATE_DIRECTORY", "/var/lib/ztpd")
+
+
+def runtime_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where lock, status file and control socket are; gone after a reboot."""
+    return _first(environ, "RUNTIME_DIRECTORY", "/run/ztpd")
+
+
+def _first(environ: Mapping[str, str], variable: str, default: str) -> Path:
+    """systemd separates several directories by colons."""
+    return Path(environ.get(variable, "").split(":")[0] or default)
+
+
+def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secret:
+    """The ZTP token: the systemd credential ``ztp-token``, else the file ``ztp.token_file``.
+
+    Whose the credential is and its mode are systemd's business (they differ between versions);
+    the file must not be open to group or others. Raises :class:`ZtpTokenMissing`,
+    :class:`ZtpTokenUnsafe` or :class:`ZtpTokenMalformed`.
+    """
+    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+        credential = Path(directory) / CREDENTIAL
+        text = _read(credential) if credential.exists() else UNSET
+        if text != UNSET:
+            return check_token(text)
+    return check_token(_read(Path(config.ztp.token_file), private=True))
+
+
+def _read(path: Path, *, private: bool = False) -> str:
+    """The file's text; what is not ASCII cannot be a token anyway."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_MOST_BYTES) if stat.S_ISREG(mode) else None
+    except FileNotFoundError as error:
+        raise ZtpTokenMissing(f"{path} does not exist") from error
+    except PermissionError as error:
+        raise ZtpTokenMissing(
+            f"{path} may not be read by this user; the unit hands it over when it starts, so "
+            "`systemctl restart ztpd` after a change"
+        ) from error
+    except OSError as error:
+        raise ZtpTokenMissing(f"{path}: {error.strerror}") from error
+    if data is None:
+        raise ZtpTokenMissing(f"{path} is not a file")
+    if private and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ZtpTokenUnsafe(f"{path} has mode {stat.S_IMODE(mode):04o}")
+    return data.decode("ascii", "replace").strip()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO would wait for its writer
