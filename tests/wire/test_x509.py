@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ztpd.sim.authority import Authority
+from ztpd.wire import x509
+
+ANSWER = json.loads((Path(__file__).parents[1] / "data/ztp/flex-mqtt-spartn.json").read_text())
+
+
+def test_an_rsa_certificate_of_the_service_tells_its_dates() -> None:
+    assert x509.not_before(ANSWER["certificate"]) == unix_s(datetime(2026, 11, 23, 1, 40, 56))
+    assert x509.not_after(ANSWER["certificate"]) == unix_s(datetime(2036, 11, 20, 1, 40, 56))
+
+
+def unix_s(naive: datetime) -> int:
+    return int(naive.replace(tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize("year", [2001, 2030, 2049, 2050, 2999])
+def test_both_forms_of_a_date_are_read(year: int) -> None:
+    end = datetime(year, 12, 31, 23, 59, 58)
+    assert x509.not_after(Authority().client("x", not_after=end).certificate) == unix_s(end)
+
+
+def test_the_first_of_several_certificates_counts() -> None:
+    authority = Authority()
+    end = datetime(2031, 1, 2)
+    chain = authority.client("x", not_after=end).certificate + authority.certificate
+    assert x509.not_after(chain) == unix_s(end)
+
+
+def pem(der: bytes) -> str:
+    body = base64.encodebytes(der).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
+
+
+DER = base64.b64decode("".join(ANSWER["certificate"].split("\n")[1:-2]))
+
+
+@pytest.mark.parametrize(("digits", "year"), [("00", 2000), ("49", 2049), ("50", 1950)])
+def test_two_digits_of_a_year_are_of_the_century_from_1950(digits: str, year: int) -> None:
+    changed = DER.replace(b"261123014056Z", f"{digits}1123014056Z".encode())
+    assert x509.not_before(pem(changed)) == unix_s(datetime(year, 11, 23, 1, 40, 56))
+
+
+@given(st.binary(max_size=400))
+def test_other_bytes_are_a_value_error(der: bytes) -> None:
+    with pytest.raises(ValueError):
+        x509.not_after(pem(der))
+
+
+@given(st.integers(0, len(DER) - 1), st.integers(0, 255))
+def test_a_changed_byte_is_harmless(place: int, value: int) -> None:
+    changed = bytearray(DER)
+    changed[place] = value
+    with contextlib.suppress(ValueError):
+        assert isinstance(x509.not_after(pem(bytes(changed))), int)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 40, 100, 150])
+def test_a_cut_certificate_is_a_value_error(length: int) -> None:
+    with pytest.raises(ValueError):
+        x509.not_after(pem(DER[:length]))
+
+
+@pytest.mark.parametrize("text", ["", "no", ANSWER["privateKey"], pem(b"").replace("\n", "!")])
+def test_other_texts_are_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        x509.not_after(text)

@@ -1,0 +1,111 @@
+"""An answer that is not credentials."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from ztpd.errors import (
+    ZtpAlreadyRegistered,
+    ZtpCaptivePortal,
+    ZtpdError,
+    ZtpHardwareCode,
+    ZtpNoPlan,
+    ZtpNotFound,
+    ZtpNotListed,
+    ZtpRedirect,
+    ZtpRefused,
+    ZtpSchema,
+    ZtpServerError,
+    ZtpThrottled,
+    ZtpTokenRefused,
+)
+from ztpd.model import Secret
+from ztpd.text import quoted
+from ztpd.wire.ztp.answer import BODY_LIMIT, is_web_page
+
+RETRY_AFTER_LIMIT_S = 86_400.0
+
+
+def refusal(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    secrets: Iterable[Secret] = (),
+    now: Callable[[], float] = time.time,
+) -> ZtpdError:
+    """What an answer other than credentials means: by its status, then by its words.
+
+    Every refusal known by its text has status 403. The words go into the detail, ``secrets``
+    (the token above all, which a service may quote back) and control characters taken out.
+    """
+    text = body[:BODY_LIMIT].decode(errors="replace")
+    kind = _kind(status, text.lower(), is_web_page=is_web_page(body))
+    if 300 <= status < 400:
+        text = f"to {headers['location']}" if "location" in headers else ""
+    said = quoted(_scrubbed(text, secrets))
+    detail = f"status {status}: {said}" if said else f"status {status}"
+    return kind(detail, retry_after_s=_retry_after_s(headers.get("retry-after", ""), now))
+
+
+def _kind(status: int, text: str, *, is_web_page: bool) -> type[ZtpdError]:
+    match status:
+        case 407 | 511:  # a proxy, or the network itself, asks for a log-in
+            return ZtpCaptivePortal
+        case 401:
+            return ZtpTokenRefused
+        case 404:
+            return ZtpNotFound
+        case 429:
+            return ZtpThrottled
+        case 408 | 425:
+            return ZtpServerError
+        case _ if 200 <= status < 300:
+            return ZtpCaptivePortal if is_web_page else ZtpSchema
+        case _ if 300 <= status < 400:
+            return ZtpRedirect
+        case _ if 400 <= status < 500:
+            return next((kind for words, kind in _WORDS if words in text), ZtpRefused)
+        case _ if 500 <= status < 600:
+            return ZtpServerError
+    return ZtpSchema
+
+
+# The first three as public clients search for them, the others as they are likely to be worded.
+_WORDS: tuple[tuple[str, type[ZtpdError]], ...] = (
+    ("whitelist", ZtpNotListed),
+    ("already registered", ZtpAlreadyRegistered),
+    ("no plan", ZtpNoPlan),
+    ("allowlist", ZtpNotListed),
+    ("allow list", ZtpNotListed),
+    ("hardwareid", ZtpHardwareCode),
+    ("hardware code", ZtpHardwareCode),
+)
+
+
+def _scrubbed(text: str, secrets: Iterable[Secret]) -> str:
+    forms = {form for secret in secrets for form in _forms(secret.reveal()) if len(form) >= 4}
+    for form in sorted(forms, key=len, reverse=True):  # the long first: a short one may be in it
+        text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
+    return text
+
+
+def _forms(text: str) -> tuple[str, str]:
+    return text, json.dumps(text)[1:-1]
+
+
+def _retry_after_s(text: str, now: Callable[[], float]) -> float | None:
+    """RFC 9110 section 10.2.3: whole seconds, or a date. None for anything else."""
+    text = text.strip()
+    if re.fullmatch(r"[0-9]+", text):
+        wait_s = float(text[:12])
+    else:
+        try:
+            wait_s = email.utils.parsedate_to_datetime(text).timestamp() - now()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    return min(max(wait_s, 0.0), RETRY_AFTER_LIMIT_S)
