@@ -1,0 +1,67 @@
+"""Every way a connection fails has one meaning for a person."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+import pytest
+
+from ztpd.errors import (
+    ConnectionLost,
+    ConnectRefused,
+    ConnectTimeout,
+    DnsFailed,
+    NetworkError,
+    NoRoute,
+    TlsClock,
+    TlsError,
+    TlsHostname,
+    TlsUntrusted,
+    TlsVersion,
+)
+from ztpd.link.tlserrors import network_error
+
+
+def unverified(code: int, message: str = "") -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+def alert(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(OSError(errno.ENETUNREACH, "unreachable"), NoRoute, id="N01"),
+        pytest.param(OSError(errno.EHOSTUNREACH, "no route"), NoRoute, id="N01-host"),
+        pytest.param(socket.gaierror(socket.EAI_NONAME, "unknown"), DnsFailed, id="N02"),
+        pytest.param(socket.gaierror(socket.EAI_AGAIN, "try again"), DnsFailed, id="N03"),
+        pytest.param(ConnectionRefusedError(errno.ECONNREFUSED, "refused"), ConnectRefused),
+        pytest.param(TimeoutError(), ConnectTimeout, id="N07"),
+        pytest.param(ConnectionResetError(errno.ECONNRESET, "reset"), ConnectionLost, id="N10"),
+        pytest.param(ssl.SSLEOFError(8, "eof"), ConnectionLost, id="N10-handshake"),
+        pytest.param(unverified(18, "self-signed certificate"), TlsUntrusted, id="N14"),
+        pytest.param(unverified(20, "unable to get local issuer"), TlsUntrusted, id="N14-issuer"),
+        pytest.param(unverified(62, "hostname mismatch"), TlsHostname, id="N15"),
+        pytest.param(unverified(64, "address mismatch"), TlsHostname, id="N15-address"),
+        pytest.param(unverified(10, "certificate has expired"), TlsClock, id="N16"),
+        pytest.param(unverified(9, "certificate is not yet valid"), TlsClock, id="N17"),
+        pytest.param(alert("TLSV1_ALERT_PROTOCOL_VERSION"), TlsVersion, id="N18"),
+        pytest.param(alert("WRONG_VERSION_NUMBER"), TlsVersion, id="N18-no-tls"),
+        pytest.param(alert("SSLV3_ALERT_HANDSHAKE_FAILURE"), TlsError),
+        pytest.param(OSError(errno.EMFILE, "too many open files"), NetworkError, id="N30"),
+    ],
+)
+def test_an_exception_becomes_an_error_that_names_the_host(
+    error: OSError, kind: type[NetworkError]
+) -> None:
+    found = network_error(error, "caster.invalid")
+    assert type(found) is kind
+    assert "caster.invalid" in found.detail

@@ -1,0 +1,408 @@
+"""One session with an MQTT broker: connected, subscribed, and whole frames out of it.
+
+paho-mqtt speaks MQTT 3.1.1; the event loop owns the socket and calls paho when there is
+something to read or to write, and four times per keep-alive interval for the pings. There is no
+thread, and paho's own reconnecting is not used: a session ends once, with a typed error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import paho.mqtt.client as paho
+
+from ztpd import events, log
+from ztpd.config.values import is_loopback
+from ztpd.errors import (
+    ConnectionLost,
+    ConnectTimeout,
+    NoTransport,
+    SessionClosed,
+    SessionError,
+    SessionProtocol,
+    SessionRefused,
+    SubscriptionRefused,
+    ZtpdError,
+)
+from ztpd.link.offload import offload
+from ztpd.link.tlserrors import network_error
+from ztpd.model import Frame, FrameKind, MqttDelivery
+from ztpd.sources.dial import dial
+from ztpd.sources.mqtt_socket import TooBig, WatchedSocket, WatchedTlsSocket
+from ztpd.sources.tls import client_context, handshake
+from ztpd.sources.topics import Role, frame_kinds, qos, role
+from ztpd.wire.frames import Counts, Scanner
+
+QUEUE_BYTES = 1 << 16
+
+_TOPICS_PER_SUBSCRIBE = 8  # AWS IoT Core quotas: subscriptions per SUBSCRIBE request
+_PACKETS_PER_TURN = 64  # then the event loop's other work has its turn
+_MOST_STREAMS = 64  # a wildcard may match any number of topics
+
+# MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
+_CONNACK: dict[int, tuple[type[SessionError], str]] = {
+    code: meaning
+    for codes, meaning in (
+        ((1, 132), (SessionProtocol, "the broker does not speak MQTT 3.1.1")),
+        ((2, 133), (SessionProtocol, "the broker does not take the client identifier")),
+        ((3, 136), (SessionError, "the broker is not available")),
+        ((4, 134), (SessionRefused, "bad user name or password")),
+        ((5, 135), (SessionRefused, "not authorised")),
+    )
+    for code in codes
+}
+
+# paho's reasons for a disconnection: its own number in 1.x, an MQTT 5 reason in 2.x.
+_KEEPALIVE_LOST = (16, 141)
+_PROTOCOL_ERROR = (2, 130)
+
+# TLS alerts (OpenSSL's names) by which a server refuses the client's certificate. With TLS 1.3
+# they come after the handshake, in place of the first data.
+_CERTIFICATE_REFUSED = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
+
+# What may pass of what was found. Only keys and assistance come as UBX: anything else of UBX
+# could reconfigure the receiver.
+_BEGINNING = {
+    Role.KEY: b"\xb5\x62\x02\x36",
+    Role.ASSIST: b"\xb5\x62\x13",
+    Role.CORRECTIONS: b"",
+    Role.OTHER: b"",
+}
+
+
+class _Stream(NamedTuple):
+    """What comes under one topic."""
+
+    role: Role
+    scanner: Scanner
+
+
+class MqttSession:
+    """An asynchronous context manager around the session, and an iterator over its frames.
+
+    Entering connects and subscribes, or raises a typed error within ``timeout_s``. Iterating
+    gives SPARTN, RTCM 3 and UBX frames until the session ends, which raises. Frames that the
+    reader is too slow for are dropped, oldest first; keys and assistance last.
+    """
+
+    def __init__(self, delivery: MqttDelivery, *, timeout_s: float = 15.0) -> None:
+        host = f"[{delivery.host}]" if ":" in delivery.host else delivery.host
+        self.where = f"mqtt://{host}:{delivery.port}"
+        self.counts = Counts()  # over all topics
+        self.dropped = 0  # frames
+        self.strays = 0  # messages or frames that have no business under their topic
+        self.refused: tuple[str, ...] = ()  # topics that the broker refused
+        self._delivery = delivery
+        self._paths = [topic.path for topic in delivery.topics]
+        self._timeout_s = timeout_s
+        self._stage = ""  # what a time-out would mean
+        self._client: _Client | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._rest: asyncio.Handle | None = None
+        self._accepted = False
+        self._unanswered: dict[int, list[str]] = {}  # SUBSCRIBE packets by their identifier
+        self._streams: dict[str, _Stream] = {}
+        self._queue: deque[Frame] = deque()
+        self._queued_bytes = 0
+        self._failure: ZtpdError | None = None
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        if not self._paths:
+            raise SubscriptionRefused("there is no topic to subscribe to")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._open()
+        except BaseException as error:
+            self._release()
+            if isinstance(error, TimeoutError):
+                raise ConnectTimeout(f"{self.where}: {self._stage}") from error
+            if isinstance(error, OSError):
+                raise self._network_error(error) from error
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._fail(SessionClosed(f"{self.where}, by this side"))
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_write()
+        self._release()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        await self._until(lambda: bool(self._queue))
+        frame = self._queue.popleft()
+        self._queued_bytes -= len(frame.data)
+        return frame
+
+    async def _open(self) -> None:
+        """Connect, log in, subscribe."""
+        delivery = self._delivery
+        self._stage = "no TCP connection"
+        if delivery.tls:
+            pair = delivery.certificate, delivery.private_key
+            context = await offload(client_context, delivery.ca_file, *pair)
+            context.sslsocket_class = WatchedTlsSocket
+            connected = await dial(delivery.host, delivery.port)
+            self._stage = "no answer in the TLS handshake"
+            sock: Any = await handshake(context, connected, delivery.host)  # a WatchedTlsSocket
+        else:
+            if not is_loopback(delivery.host):
+                raise NoTransport(f"{self.where} is not this machine, and would be without TLS")
+            connected = await dial(delivery.host, delivery.port)
+            sock = WatchedSocket(fileno=connected.detach())
+        self._stage = "no answer to CONNECT"
+        client = self._start(sock)
+        await self._until(lambda: self._accepted)
+        self._stage = "no answer to SUBSCRIBE"
+        self._subscribe(client)
+        await self._until(lambda: not self._unanswered)
+        if len(self.refused) == len(self._paths):
+            raise SubscriptionRefused(f"{self.where}: {', '.join(self.refused)}")
+        if self.refused:
+            log.emit(events.TOPICS_REFUSED, where=self.where, topics=", ".join(self.refused))
+
+    def _start(self, sock: WatchedSocket) -> _Client:
+        """Hand ``sock`` to paho, and paho to the event loop."""
+        delivery = self._delivery
+        loop = asyncio.get_running_loop()
+        self._client = client = _Client(sock, delivery.client_id)
+        if delivery.username:
+            client.username_pw_set(delivery.username, delivery.password.reveal() or None)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        client.on_socket_close = _unwatch
+        client.on_socket_register_write = self._on_wants_write
+        client.on_socket_unregister_write = self._on_wants_no_write
+        client.connect(delivery.host, delivery.port, keepalive=delivery.keepalive_s)
+        if client.socket() is not sock:
+            raise SessionError("paho-mqtt connects by itself: this version is not supported")
+        loop.add_reader(sock.fileno(), self._read)
+        self._tick()
+        return client
+
+    def _subscribe(self, client: _Client) -> None:
+        for some in _batches(self._paths, _TOPICS_PER_SUBSCRIBE):
+            try:
+                _, number = client.subscribe([(path, qos(path)) for path in some])
+            except ValueError as error:
+                raise SubscriptionRefused(f"{', '.join(some)}: {error}") from error
+            if number is not None:  # else the connection is gone, and this session with it
+                self._unanswered[number] = list(some)
+
+    # What follows runs in the event loop's callbacks.
+
+    def _read(self) -> None:
+        self._rest = None
+        for _ in range(_PACKETS_PER_TURN):
+            if self._client is None or not self._step(self._client.loop_read):
+                return
+            sock = self._client.given
+            if not isinstance(sock, ssl.SSLSocket) or not sock.pending():
+                return
+        # What OpenSSL has decrypted already makes no socket readable.
+        self._rest = asyncio.get_running_loop().call_soon(self._read)
+
+    def _write(self) -> None:
+        if self._client is not None:
+            self._step(self._client.loop_write)
+
+    def _tick(self) -> None:
+        if self._client is not None and self._step(self._client.loop_misc):
+            interval_s = self._delivery.keepalive_s / 4
+            self._timer = asyncio.get_running_loop().call_later(interval_s, self._tick)
+
+    def _step(self, step: Callable[[], object]) -> bool:
+        """Let paho do one step; whether the session lives on."""
+        try:
+            step()
+        except (ValueError, LookupError, struct.error) as error:  # paho 1.6, on malformed packets
+            self._fail(SessionProtocol(f"{self.where}: {error}"))
+        if self._failure is not None:
+            self._release()
+        return self._failure is None
+
+    def _on_wants_write(self, _client: Any, _userdata: Any, sock: Any) -> None:
+        asyncio.get_running_loop().add_writer(sock.fileno(), self._write)
+
+    def _on_wants_no_write(self, _client: Any, _userdata: Any, sock: Any) -> None:
+        asyncio.get_running_loop().remove_writer(sock.fileno())
+
+    def _on_connect(self, *given: Any) -> None:
+        """Of paho: client, user data, flags, code; 2.x adds properties."""
+        code = _number(given[3])
+        if code == 0:
+            self._accepted = True
+            self._news.set()
+            return
+        kind, words = _CONNACK.get(code, (SessionProtocol, f"CONNACK with code {code}"))
+        self._fail(kind(f"{self.where}: {words}"))
+
+    def _on_subscribe(self, *given: Any) -> None:
+        """Of paho: client, user data, identifier, codes; 2.x adds properties."""
+        paths = self._unanswered.get(given[2])
+        if paths is None:
+            return
+        codes = [_number(code) for code in given[3]]
+        if len(codes) != len(paths):
+            self._fail(SessionProtocol(f"{self.where}: SUBACK of a wrong length"))
+            return
+        del self._unanswered[given[2]]
+        self.refused += tuple(path for path, code in zip(paths, codes, strict=True) if code & 0x80)
+        self._news.set()
+
+    def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+        stream = self._stream(message)
+        if stream is None or (message.retain and stream.role is Role.CORRECTIONS):
+            self.strays += 1  # retained corrections are of any age
+            return
+        frames = stream.scanner.feed(bytes(message.payload))
+        if stream.role is not Role.CORRECTIONS:
+            frames += stream.scanner.flush()  # a message there is whole, or worthless
+        for frame in frames:
+            if frame.data.startswith(_BEGINNING[stream.role]):
+                self._put(frame)
+            else:
+                self.strays += 1
+
+    def _on_disconnect(self, *given: Any) -> None:
+        """Of paho: client, user data, code; 2.x: client, user data, flags, code, properties."""
+        code, cause = _number(given[3] if len(given) > 3 else given[2]), given[0].given.failure
+        if isinstance(cause, TooBig):
+            self._fail(SessionProtocol(f"{self.where}: {cause}"))
+        elif cause is not None:
+            self._fail(self._network_error(cause))
+        elif code in _KEEPALIVE_LOST:
+            self._fail(ConnectionLost(f"{self.where}: no answer to a ping"))
+        elif code in _PROTOCOL_ERROR:
+            self._fail(SessionProtocol(f"{self.where}: a packet that MQTT 3.1.1 does not allow"))
+        else:
+            self._fail(SessionClosed(self.where + ("" if self._accepted else ", before CONNACK")))
+
+    def _stream(self, message: paho.MQTTMessage) -> _Stream | None:
+        """What ``message`` belongs to; None where nobody asked for it."""
+        try:
+            path = message.topic
+        except UnicodeDecodeError:
+            return None
+        if path not in self._streams:
+            asked = any(paho.topic_matches_sub(each, path) for each in self._paths)
+            kinds = frame_kinds(path)
+            if not asked or not kinds or len(self._streams) >= _MOST_STREAMS:
+                return None
+            scanner = Scanner(*kinds)
+            scanner.counts = self.counts
+            self._streams[path] = _Stream(role(path), scanner)
+        return self._streams[path]
+
+    def _put(self, frame: Frame) -> None:
+        self._queue.append(frame)
+        self._queued_bytes += len(frame.data)
+        while self._queued_bytes > QUEUE_BYTES:
+            corrections = (each for each in self._queue if each.kind is not FrameKind.UBX)
+            oldest = next(corrections, self._queue[0])
+            self._queue.remove(oldest)
+            self._queued_bytes -= len(oldest.data)
+            self.dropped += 1
+        self._news.set()
+
+    def _network_error(self, error: OSError) -> ZtpdError:
+        if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_REFUSED:
+            return SessionRefused(f"{self.where}: {error.reason.lower().replace('_', ' ')}")
+        if self._accepted:
+            return ConnectionLost(f"{self.where}: {error.strerror or error}")
+        return network_error(error, self._delivery.host)
+
+    def _fail(self, error: ZtpdError) -> None:
+        """The session is over because of ``error``; the first one counts."""
+        if self._failure is None:
+            self._failure = error
+        self._news.set()
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        """Wait for something; raises what ended the session before it came."""
+        while not reached():
+            if self._failure is not None:
+                raise self._failure
+            self._news.clear()
+            await self._news.wait()
+
+    def _release(self) -> None:
+        """Let go of socket, watchers and timers, whatever state they are in."""
+        for handle in (self._timer, self._rest):
+            if handle is not None:
+                handle.cancel()
+        client, self._client = self._client, None
+        if client is None:
+            return
+        client.on_socket_close = client.on_socket_unregister_write = None
+        if client.given.fileno() != -1:
+            _unwatch(client, None, client.given)
+            client.given.close()
+
+
+class _Client(paho.Client):
+    """paho on a socket that is connected already.
+
+    paho connects by itself, blocking, one address after another, and has no public way to be
+    given a socket. The one method replaced here is the same from paho 1.5 to 2.2; the caller
+    checks that it was used.
+    """
+
+    def __init__(self, given: WatchedSocket, client_id: str) -> None:
+        self.given = given
+        options: dict[str, Any] = {
+            "client_id": client_id,
+            "clean_session": True,
+            "protocol": paho.MQTTv311,
+            "reconnect_on_failure": False,
+        }
+        if hasattr(paho, "CallbackAPIVersion"):  # since 2.0, which warns where it is not named
+            options["callback_api_version"] = paho.CallbackAPIVersion.VERSION2
+        super().__init__(**options)
+
+    def _create_socket_connection(self) -> socket.socket:
+        return self.given
+
+
+def _unwatch(_client: Any, _userdata: Any, sock: Any) -> None:
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(sock.fileno())
+    loop.remove_writer(sock.fileno())
+
+
+def _number(code: Any) -> int:
+    """paho's return code: a number in 1.x, a ReasonCode in 2.x."""
+    return int(getattr(code, "value", code))
+
+
+def _batches(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
