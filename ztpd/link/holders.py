@@ -1,0 +1,74 @@
+"""Who has a device, who may have it, and what is there instead: the words for a person."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+
+def of(device: str) -> list[int]:
+    """The processes that have ``device`` open, as far as /proc shows them to this user."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(str(entry.readlink()) == device for entry in (process / "fd").iterdir()):
+                found.append(int(process.name))
+    return found
+
+
+def named(pids: list[int]) -> str:
+    """ "ModemManager (process 812)"; also for a list of none."""
+
+    def name(pid: int) -> str:
+        try:
+            return f"{(Path('/proc') / str(pid) / 'comm').read_text().strip()} (process {pid})"
+        except OSError:
+            return f"process {pid}"
+
+    return ", ".join(name(pid) for pid in pids) or "a process this user may not see"
+
+
+def locked_by(lock: Path) -> int | None:
+    """The process a UUCP lock file names: a decimal number (FHS 3.0 section 5.9). None if there
+    is no file, if it names nobody, or this process."""
+    try:
+        pid = int(lock.read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    return pid if pid > 0 and pid != os.getpid() else None
+
+
+def alive(pid: int) -> bool:
+    """Asked of the kernel, since /proc may hide the processes of others."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def access(device: str) -> str:
+    """Who may open it, as " (root:dialout, mode 0660)"; "" where not even that can be seen."""
+    try:
+        facts = Path(device).stat()
+        owner, group = pwd.getpwuid(facts.st_uid).pw_name, grp.getgrgid(facts.st_gid).gr_name
+    except (OSError, KeyError):
+        return ""
+    return f" ({owner}:{group}, mode {stat.S_IMODE(facts.st_mode):04o})"
+
+
+def neighbours(path: str) -> str:
+    """What there is in place of ``path``: ports of that sort, or in that folder."""
+    directory, name = Path(path).parent, Path(path).name
+    pattern = name.rstrip("0123456789") + "*" if directory == Path("/dev") else "*"
+    names = sorted(found.name for found in directory.glob(pattern))
+    if not names:
+        return f"nothing like it in {directory}"
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{directory} has {', '.join(names[:4])}{more}"
