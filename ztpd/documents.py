@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 from ztpd import config, events, lifecycle
+from ztpd.config.options import TABLES, Option
+from ztpd.config.values import toml
 
 
 def produced() -> Mapping[str, str]:
@@ -18,6 +22,7 @@ def produced() -> Mapping[str, str]:
         "docs/states.md": _states(),
         "docs/events.md": _events(),
         "packaging/ztpd.catalog": _catalog(),
+        "packaging/man/ztpd.toml.5": _configuration_manual(),
     }
 
 
@@ -70,6 +75,90 @@ def _catalog() -> str:
             lines += ["", f"What to do: {event.cure}"]
         entries.append("\n".join(lines) + "\n")
     return "\n".join(entries)
+
+
+_MANUAL_HEAD = r""".Dd November 23, 2026
+.Dt ZTPD.TOML 5
+.Os ztpd
+.Sh NAME
+.Nm ztpd.toml
+.Nd configuration of the ztpd daemon
+.Sh SYNOPSIS
+.Bl -item -compact
+.It
+.Pa /etc/ztpd/ztpd.toml
+.It
+.Pa /etc/ztpd/ztpd.toml.d/*.toml
+.El
+.Sh DESCRIPTION
+The file is read first, then the drop-ins beside it in the order of their names.
+The last one that sets a key wins, key by key.
+Hidden files and those with another ending, such as the
+.Pa *.dpkg-dist
+that an upgrade leaves, are not read.
+.Pp
+The file that the package brings sets nothing: everything has a default, and
+most gateways need no more than the ZTP token.
+The format is TOML.
+An empty text or list means
+.Dq not set .
+A key's name ends in its unit:
+.Ql _s
+is seconds,
+.Ql _bytes
+is bytes.
+.Pp
+A wrong value keeps the daemon from starting, with exit status 78; the message
+names file, key, value and what the key takes.
+A key that this version does not know is an error to
+.Ql ztpd config check
+and a warning in the journal to
+.Ql ztpd run ,
+so that one file can serve gateways of several versions.
+.Pp
+No secret stands in these files: token, passwords and private keys have files
+of their own.
+"""
+
+_MANUAL_TAIL = r""".Sh EXAMPLES
+A modem and a receiver with fixed names, as
+.Pa /etc/ztpd/ztpd.toml.d/50-ports.toml :
+.Bd -literal -offset indent
+[identity]
+port = "/dev/serial/by-id/usb-Quectel_EG25-G-if02-port0"
+
+[receiver]
+port = "/dev/ublox"
+.Ed
+.Sh SEE ALSO
+.Xr ztpd 8
+"""
+
+
+def _configuration_manual() -> str:
+    """``ztpd.toml(5)``."""
+    parts = [_MANUAL_HEAD]
+    for table in TABLES.values():
+        parts.append(f".Ss [{table.name}]\n{_roff(table.about)}\n.Bl -tag -width 4n\n")
+        parts += [_manual_entry(option) for option in table.options.values()]
+        parts.append(".El\n")
+    return "".join([*parts, _MANUAL_TAIL])
+
+
+def _manual_entry(option: Option) -> str:
+    lines = [f".It Ic {option.name}", _roff(f"{option.help} Takes {option.rule.allowed}.")]
+    if not option.is_table:
+        lines.append(_roff(f"Default: {toml(option.default)}"))
+    return "\n".join(lines) + "\n"
+
+
+def _roff(text: str) -> str:
+    """``text`` in lines that roff takes as they are, each sentence on a new one."""
+    escaped = " ".join(text.split()).replace("\\", "\\e").replace('"', "\\(dq")
+    lines = []
+    for sentence in re.split(r"(?<=\.) (?=[A-Z\\])", escaped):
+        lines += textwrap.wrap(sentence, 78, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
 
 
 def main() -> int:
