@@ -42,6 +42,16 @@ _DEADLINES_S = {
 """How long a state may go without any report before the watchdog may bite."""
 
 
+_TOLD_BY_THEIR_EVENT = {
+    State.PROVISIONING,
+    State.STREAMING,
+    State.WAITING,
+    State.BLOCKED,
+    State.STOPPING,
+}
+"""Another INFO line, or the failure's, says the same and more."""
+
+
 @dataclass
 class _Reason:
     """Why the present state is what it is."""
@@ -137,18 +147,22 @@ class Daemon:
         allowed_s = _DEADLINES_S.get(self._state, float("inf"))
         self._deadline_s = now + (allowed_s if wait_s is None else wait_s + _GRACE_S)
         if before is not self._state:
-            self._tell_state()
+            self._tell_state(before)
         self._publish()
         if following.start is not None:
             self._start(following.start)
 
-    def _tell_state(self) -> None:
+    def _tell_state(self, before: State) -> None:
         reason = self._reason
         wait = "" if reason.until_s is None else f", next try in {self._next_try()}"
         _notify(f"STATUS={self._state.value}: {reason.text}{wait}")
-        if self._state is State.STOPPING:
-            return
-        log.emit(events.STATE, state=self._state.value, why=reason.text)
+        again = before in (State.WAITING, State.BLOCKED)
+        quiet = again or self._state in _TOLD_BY_THEIR_EVENT
+        log.emit(
+            events.STATE_AGAIN if quiet else events.STATE,
+            state=self._state.value,
+            why=reason.text,
+        )
 
     def _next_try(self) -> str:
         until_s = self._reason.until_s or 0.0
@@ -442,9 +456,9 @@ def _notify(message: str) -> None:
     if "NOTIFY_SOCKET" not in os.environ:
         return
     with suppress(ImportError):
-        from systemd import daemon as systemd_daemon
+        from systemd.daemon import notify
 
-        systemd_daemon.notify(message)
+        notify(message)
 
 
 def _iso(moment: datetime) -> str:

@@ -96,6 +96,12 @@ STATE = _event(
     "{state}: {why}",
     "The daemon went from one state to another.",
 )
+STATE_AGAIN = _event(
+    "daemon.state_again",
+    _DEBUG,
+    "{state}: {why}",
+    "The daemon went on to a state that another line tells of, or that it was in before.",
+)
 RELOADED = _event(
     "config.reloaded", _INFO, "configuration reloaded{note}", "A new configuration is in force."
 )

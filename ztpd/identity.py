@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ztpd.config import Config
 from ztpd.errors import ConfigError, IdentityError, ImeiInvalid
-from ztpd.link import modem
 from ztpd.model import Identity, Imei
 
 
@@ -17,6 +16,8 @@ async def read(config: Config) -> Identity:
         raise IdentityError(
             '[identity] port is not set; name the modem\'s AT port, or use source = "fixed"'
         )
+    from ztpd.link import modem  # a provisioned gateway does not talk to its modem
+
     baudrate = settings.baudrate if isinstance(settings.baudrate, int) else None
     return await modem.read_imei(settings.port, baudrate, timeout_s=settings.timeout_s)
 

@@ -15,15 +15,14 @@ from ztpd.wire.frames import Counts
 class Session(Protocol):
     """An open session: whole checked frames, until it ends with a typed error."""
 
-    counts: Counts
-
     @property
     def where(self) -> str:
         """For a person: what the session is with."""
         ...
 
-    def __aiter__(self) -> Session: ...
-    async def __anext__(self) -> Frame: ...
+    @property
+    def counts(self) -> Counts: ...
+    def __aiter__(self) -> AsyncIterator[Frame]: ...
 
 
 @asynccontextmanager

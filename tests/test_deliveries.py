@@ -1,0 +1,109 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ztpd.config import Config, Corrections, Mqtt, Ntrip
+from ztpd.deliveries import deliveries, private
+from ztpd.errors import ConfigError, NoTransport
+from ztpd.model import Credentials, MqttAccess, MqttDelivery, NtripAccess, NtripDelivery, Secret
+from ztpd.model import Topic as T
+
+MQTT = MqttAccess("pp.example", "client-1", "CERT", Secret("KEY"), (T("/pp/ip/eu"),))
+NTRIP = NtripAccess("ppntrip.example", "user", Secret("word"), "NEAR-RTCM", 2101, 2102)
+
+
+def given(mqtt: MqttAccess | None = MQTT, ntrip: NtripAccess | None = NTRIP) -> Credentials:
+    return Credentials("flex", "client-1", mqtt, ntrip, (), {})
+
+
+def configured(**tables: Any) -> Config:
+    return replace(Config(), **tables)
+
+
+def test_Z12_the_order_is_that_of_the_configuration() -> None:
+    found = deliveries(configured(corrections=Corrections(prefer=("mqtt", "ntrip"))), given())
+
+    assert [each.kind for each in found] == ["mqtt", "ntrip"]
+
+
+def test_Z12_what_is_not_offered_is_left_out() -> None:
+    assert [each.kind for each in deliveries(Config(), given(mqtt=None))] == ["ntrip"]
+    assert [each.kind for each in deliveries(Config(), given(ntrip=None))] == ["mqtt"]
+
+
+def test_an_offer_that_may_not_be_used_is_named() -> None:
+    only_mqtt = configured(corrections=Corrections(prefer=("mqtt",)))
+
+    with pytest.raises(NoTransport, match="wanted mqtt; the credentials have ntrip"):
+        deliveries(only_mqtt, given(mqtt=None))
+
+
+def test_everything_comes_from_the_answer() -> None:
+    ntrip, mqtt = deliveries(Config(), given())
+
+    assert ntrip == NtripDelivery("ppntrip.example", 2102, "NEAR-RTCM", "user", Secret("word"))
+    assert mqtt == MqttDelivery(
+        host="pp.example",
+        port=8883,
+        client_id="client-1",
+        topics=(T("/pp/ip/eu"),),
+        topics_offered=True,
+        certificate="CERT",
+        private_key=Secret("KEY"),
+    )
+
+
+def test_a_setting_wins_over_the_answer() -> None:
+    config = configured(
+        mqtt=Mqtt(topics=("/mine",), keepalive_s=60, port=443),
+        ntrip=Ntrip(mountpoint="NEAR-SPARTN", port=4443),
+    )
+    ntrip, mqtt = deliveries(config, given())
+
+    assert isinstance(mqtt, MqttDelivery)
+    assert isinstance(ntrip, NtripDelivery)
+    assert (mqtt.topics, mqtt.topics_offered, mqtt.port) == ((T("/mine"),), False, 443)
+    assert (ntrip.mountpoint, ntrip.port) == ("NEAR-SPARTN", 4443)
+
+
+def test_the_answers_password_goes_to_no_other_caster() -> None:
+    (ntrip, _) = deliveries(configured(ntrip=Ntrip(host="other.example")), given())
+
+    assert isinstance(ntrip, NtripDelivery)
+    assert not ntrip.password
+    assert not ntrip.username
+
+
+def test_a_private_broker_needs_no_provisioning(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("s3cret\n")
+    config = configured(
+        mqtt=Mqtt(host="b.example", topics=("base",), username="u", password_file=str(password))
+    )
+
+    (mqtt,) = deliveries(config, None)
+    assert private(config)
+    assert isinstance(mqtt, MqttDelivery)
+    assert (mqtt.username, mqtt.password, mqtt.port) == ("u", Secret("s3cret"), 8883)
+
+
+def test_a_private_caster_needs_no_provisioning() -> None:
+    config = configured(ntrip=Ntrip(host="c.example", mountpoint="BASE"))
+
+    assert private(config)
+    assert [each.kind for each in deliveries(config, None)] == ["ntrip"]
+
+
+def test_a_host_alone_is_not_enough_without_provisioning() -> None:
+    assert not private(configured(mqtt=Mqtt(host="b.example")))
+
+
+def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    config = configured(
+        ntrip=Ntrip(host="c", mountpoint="M", username="u", password_file=str(tmp_path / "gone"))
+    )
+
+    with pytest.raises(ConfigError, match=r"\[ntrip\] password_file"):
+        deliveries(config, None)
