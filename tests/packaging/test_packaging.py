@@ -1,0 +1,214 @@
+"""What the package says about the program agrees with the program; the unit is what was agreed."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ztpd
+from ztpd import cli, errors
+from ztpd.config.system import CREDENTIAL, UNSET
+
+TOP = Path(__file__).parents[2]
+DEBIAN = TOP / "packaging/debian"
+UNIT = TOP / "systemd/ztpd.service"
+MANUAL = TOP / "packaging/man/ztpd.8"
+COMPLETION = TOP / "packaging/bash-completion/ztpd"
+
+
+class _Several(dict[str, Any]):
+    """Directives that are given more than once are joined, as systemd does."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if isinstance(value, list) and key in self:
+            value = self[key] + value
+        super().__setitem__(key, value)
+
+
+def unit() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(dict_type=_Several, strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(UNIT)
+    return parser
+
+
+def test_the_unit_is_watched_and_restarted_unless_a_restart_cannot_help() -> None:
+    service = unit()["Service"]
+    assert service["Type"] == "notify"
+    assert service["WatchdogSec"] == "30"
+    assert service["Restart"] == "always"
+    assert service["RestartSec"] == "10"
+    exit_statuses = {errors.UsageError.exit_status, errors.ConfigError.exit_status}
+    assert set(map(int, service["RestartPreventExitStatus"].split())) == exit_statuses
+    assert unit()["Unit"]["StartLimitIntervalSec"] == "0"
+    assert "-HUP" in service["ExecReload"]
+
+
+def test_D19_a_missing_token_does_not_keep_the_unit_from_starting() -> None:
+    service = unit()["Service"]
+    assert service["LoadCredential"] == f"{CREDENTIAL}:/etc/ztpd/token"
+    assert service["SetCredential"] == f"{CREDENTIAL}:{UNSET}"
+
+
+def test_D14_the_unit_waits_for_neither_network_nor_clock() -> None:
+    assert not {"After", "Wants", "Requires"} & unit()["Unit"].keys()
+
+
+def test_a_device_whose_driver_loads_later_is_not_locked_out() -> None:
+    assert not {"DevicePolicy", "DeviceAllow", "PrivateDevices"} & unit()["Service"].keys()
+
+
+def test_T2_nothing_of_the_process_reaches_a_core_file_or_another_user() -> None:
+    service = unit()["Service"]
+    assert service["LimitCORE"] == "0"
+    assert service["UMask"] == "0077"
+    assert service["ProtectProc"] == "invisible"
+    assert service["PrivateTmp"] == "yes"
+    assert service["StateDirectoryMode"] == "0700"
+
+
+def test_waits_survive_a_restart_and_not_a_reboot() -> None:
+    assert unit()["Service"]["RuntimeDirectoryPreserve"] == "restart"
+
+
+def test_P12_the_sandbox_is_as_tight_as_was_promised() -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    analysis = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert analysis.returncode == 0, analysis.stdout.splitlines()[-1:]
+
+
+def test_the_package_has_the_version_of_the_program() -> None:
+    first_line = (DEBIAN / "changelog").read_text().splitlines()[0]
+    assert first_line.startswith(f"ztpd ({ztpd.__version__}) ")
+
+
+def test_every_library_is_one_that_debian_12_has() -> None:
+    bookworm = {"aiohttp": "3.8.4", "paho-mqtt": "1.6.1", "pyserial": "3.5", "tenacity": "8.2.1"}
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    wanted = dict(dependency.split(">=") for dependency in project["dependencies"])
+    assert wanted == bookworm
+
+
+def test_T15_no_token_comes_with_the_package() -> None:
+    shipped = (DEBIAN / "ztpd.install").read_text() + (DEBIAN / "ztpd.dirs").read_text()
+    assert "token" not in shipped
+
+
+def test_a_purge_leaves_neither_credentials_nor_token() -> None:
+    script = (DEBIAN / "ztpd.postrm").read_text()
+    purge = re.search(r'if \[ "\$1" = purge \]; then(.*?)fi', script, re.DOTALL)
+    assert purge is not None
+    assert "rm -rf /etc/ztpd /var/lib/ztpd" in purge[1]
+
+
+@pytest.mark.parametrize("product", ["01a5", "01a6", "01a7", "01a8", "01a9", "01ab"])
+def test_modemmanager_is_kept_off_receivers(product: str) -> None:
+    rules = (DEBIAN / "ztpd.udev").read_text().replace("\\\n", "")
+    patterns = [
+        pattern
+        for line in rules.splitlines()
+        if "ID_MM_" in line
+        for pattern in re.findall(r'idProduct\}=="([^"]+)"', line)
+    ]
+    assert len(patterns) == 2
+    for pattern in patterns:
+        assert any(re.fullmatch(each, product) for each in pattern.split("|"))
+
+
+def test_modemmanager_keeps_a_ublox_modem() -> None:
+    assert '"1102"' not in (DEBIAN / "ztpd.udev").read_text()
+    assert 'idVendor}=="1546", ENV' not in (DEBIAN / "ztpd.udev").read_text()
+
+
+def verbs(
+    parser: argparse.ArgumentParser | None = None, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """Every verb with its long options."""
+    parser = parser or cli._parser()
+    options = {name for name in parser._option_string_actions if name.startswith("--")}
+    yield path, options
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield from verbs(inner, (*path, name))
+
+
+def manual_of(path: tuple[str, ...]) -> str:
+    """The part of ztpd(8) that is about one verb."""
+    text = MANUAL.read_text()
+    if not path:
+        return text
+    entry = re.search(rf"^\.It Ic {' '.join(path)}\b.*?(?=^\.It Ic |^\.Sh )", text, re.M | re.S)
+    return entry[0] if entry else ""
+
+
+@pytest.mark.parametrize(("path", "options"), list(verbs()))
+def test_the_manual_tells_of_every_verb_and_option(
+    path: tuple[str, ...], options: set[str]
+) -> None:
+    if any(len(other) > len(path) and other[: len(path)] == path for other, _ in verbs()) and path:
+        return  # only its own verbs do something
+    text = manual_of(path)
+    assert text, f"{' '.join(path)} is missing"
+    for option in options - {"--help"}:
+        assert f"Fl -{option.removeprefix('--')}" in text
+
+
+def test_the_manual_tells_of_nothing_else() -> None:
+    known = {path for path, _ in verbs()}
+    told = re.findall(r"^\.It Ic (.+?)(?: O[op] .*)?$", MANUAL.read_text(), re.M)
+    assert {tuple(words.split()) for words in told} <= known
+
+
+def test_the_manual_tells_every_exit_status_of_an_error() -> None:
+    text = MANUAL.read_text()
+    for kind in errors.ZtpdError.__subclasses__():
+        assert f".It {kind.exit_status}\n" in text or f"{kind.exit_status}:" in text
+
+
+@pytest.mark.parametrize(("path", "options"), list(verbs()))
+def test_the_completion_offers_every_verb_and_option(
+    path: tuple[str, ...], options: set[str]
+) -> None:
+    below = {other[len(path)] for other, _ in verbs() if other[:-1] == path and other != path}
+    assert offered(*path) == below | options
+
+
+def test_the_completion_offers_the_choices_of_an_option() -> None:
+    assert offered("demo", "--via") == {"mqtt", "ntrip"}
+
+
+def offered(*words: str) -> set[str]:
+    """What bash offers after ``ztpd words``."""
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    script = r"""
+        arguments=("$@")
+        _init_completion() {
+            words=(ztpd "${arguments[@]}" "") cur=""
+            cword=$((${#words[@]} - 1)) prev=${words[-2]}
+        }
+        complete() { :; }
+        source "$0"
+        _ztpd
+        printf '%s\n' "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script, COMPLETION, *words], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
