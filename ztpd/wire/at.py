@@ -1,0 +1,149 @@
+"""AT commands: one command out, its answer in, and the IMEI an answer holds.
+
+Sources: ITU-T V.250 sections 5.7 and 6.2 (result codes, ATE, ATV); 3GPP TS 27.007 sections 5.4
+(+CGSN) and 9.2 (+CME ERROR). What modems really send differs by maker; see docs/modems.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+
+from ztpd.errors import ImeiInvalid
+from ztpd.model import Imei
+
+LADDER = ("AT+CGSN=1", "AT+CGSN", "AT+GSN", "AT#CGSN", "ATI")
+"""What to ask for the IMEI, in this order: the first is defined to be the IMEI, the next two are
+"the serial number", mostly the IMEI; then Telit's form; ATI has a line for it on some sticks."""
+
+LINE_LIMIT = 512
+_LINES_LIMIT = 64
+_MOST_NOISE = 32
+
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+_NOT_TEXT = re.compile(rb"[^\x20-\x7e\t]")
+_VALUE = re.compile(r"(?:[+#]?CGSN|\+?GSN|IMEI):(.*)", re.IGNORECASE)
+_UNSOLICITED = re.compile(r"[+^%#*$]|(?:RING|RDY|APP RDY|SMS DONE|PB DONE|NORMAL POWER DOWN)\b")
+_OK = {"OK", "0"}  # the digits are the result codes of ATV0
+_REFUSED = {"ERROR", "4", "NO CARRIER", "3", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS"}
+_ERROR_TEXTS = ("+CME ERROR:", "+CMS ERROR:")
+_BINARY_RUN = re.compile(rb"[\x00\xfe\xff]{%d}" % _MOST_NOISE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All lines up to the final result code, echo and unsolicited lines left out."""
+
+    ok: bool
+    final: str  # "OK", "ERROR", "+CME ERROR: 13"
+    lines: tuple[str, ...]
+    garbage: bool  # bytes that are not text, or a line too long: nothing here can be trusted
+
+
+class Exchange:
+    """One command and its answer. Never raises; holds one line and the last lines only."""
+
+    def __init__(self, command: str) -> None:
+        self.request = command.encode("ascii") + b"\r"
+        self._echo = command.replace(" ", "")
+        self._line = b""
+        self._lines: deque[str] = deque(maxlen=_LINES_LIMIT)
+        self._garbage = False
+
+    def feed(self, data: bytes) -> Answer | None:
+        """The answer, once its final result code is there; bytes behind it are dropped.
+
+        Lines end in any run of CR and LF, which covers every terminator seen in modems.
+        """
+        *whole, rest = _LINE_ENDS.split(self._line + data)
+        for line in whole:
+            answer = self._take(line)
+            if answer:
+                return answer
+        self._line = rest[: LINE_LIMIT + 1]  # one too many, so that its end finds it too long
+        return None
+
+    def _take(self, raw: bytes) -> Answer | None:
+        if len(raw) > LINE_LIMIT or _NOT_TEXT.search(raw):
+            self._garbage = True
+            return None
+        line = raw.decode("ascii").strip()
+        if line in _OK:
+            return self._answer(True, line)
+        if line in _REFUSED or line.startswith(_ERROR_TEXTS):
+            return self._answer(False, line)
+        echo = line.replace(" ", "") == self._echo
+        unsolicited = _UNSOLICITED.match(line) and not _VALUE.match(line)
+        if line and not echo and not unsolicited:
+            self._lines.append(line)
+        return None
+
+    def _answer(self, ok: bool, final: str) -> Answer:
+        return Answer(ok, final, tuple(self._lines), self._garbage)
+
+
+def imei_in(command: str, answer: Answer) -> str | None:
+    """The number that stands for the IMEI in an answer to ``command``, not checked yet.
+
+    None where there is none: a refusal, something else than digits (serial number, UUID, MEID),
+    or reason to doubt: noise, a bare number of another length, or two, of which one may have
+    come unasked. A number with its name in front wins over bare ones. Only ``AT+CGSN=1`` is
+    defined to speak of the IMEI, so 16 digits (IMEISV) count from it alone.
+
+    Raises :class:`ImeiInvalid` where two different numbers would do.
+    """
+    if not answer.ok or answer.garbage:
+        return None
+    named, bare = set(), set()
+    for line in answer.lines:
+        match = _VALUE.match(line)
+        text = (match[1] if match else line).strip(' "')
+        if not (text.isascii() and text.isdigit()):
+            continue
+        if match:
+            named.add(text)
+        elif command != "ATI":
+            bare.add(text)
+    found = named or bare
+    if len(found) > 1:
+        if sum(map(_would_do, found)) > 1:
+            raise ImeiInvalid("ambiguous: two different numbers in one answer")
+        return None
+    text = next(iter(found), "")
+    if command == "AT+CGSN=1" and (named or len(text) == 16):
+        return text
+    return text if len(text) in (14, 15, 17) else None
+
+
+def _would_do(text: str) -> bool:
+    try:
+        Imei.normalise(text)
+    except ImeiInvalid:
+        return False
+    return True
+
+
+def binary_noise(heard: bytes) -> bool:
+    """Whether ``heard`` has what AT text never has: a run of 32 bytes NUL, FE or FF. It comes
+    from diagnostic ports, and from a UART at another speed."""
+    return _BINARY_RUN.search(heard) is not None
+
+
+def diagnostic_frame(heard: bytes) -> bool:
+    """Whether ``heard`` has a whole Qualcomm DIAG frame: HDLC-like, 7E at its end, CRC right
+    (RFC 1662 appendix C.2)."""
+    for body in heard.split(b"\x7e")[:-1]:
+        escaped = re.sub(rb"\x7d(.)", lambda m: bytes([m[1][0] ^ 0x20]), body, flags=re.DOTALL)
+        if len(escaped) > 2 and _crc16(escaped) == 0xF0B8:
+            return True
+    return False
+
+
+def _crc16(data: bytes) -> int:
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x8408 if crc & 1 else 0)
+    return crc
