@@ -1,0 +1,170 @@
+"""Imports point down only, and each library is known to one module: read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ztpd"
+
+# From top to bottom. Rooms of one row do not see each other; a room sees all rows below its own.
+# A room is a module or a folder directly below ztpd/; "ztpd" is the package itself (its version).
+LAYERS = """
+    __main__
+    cli
+    demo | documents
+    daemon | oneshot | sim
+    provision | relay | check | status
+    identity | deliveries
+    sources | receiver
+    link
+    config | log | retry | lifecycle
+    wire | events
+    model
+    errors | text | ztpd
+"""
+ROW = {
+    room.strip(): number
+    for number, row in enumerate(LAYERS.strip().splitlines())
+    for room in row.split("|")
+}
+
+SIM_SEES = {"sim", "wire", "model", "errors", "log", "text", "ztpd"}
+"""The simulators speak through wire/, never through what they are there to test."""
+
+PURE = ("wire", "lifecycle", "model", "errors", "events", "text")
+"""Bytes and values in, bytes and values out."""
+
+IO_MODULES = {
+    "aiohttp",
+    "asyncio",
+    "concurrent",
+    "fcntl",
+    "http",
+    "multiprocessing",
+    "paho",
+    "select",
+    "selectors",
+    "serial",
+    "socket",
+    "ssl",
+    "subprocess",
+    "systemd",
+    "tenacity",
+    "termios",
+    "threading",
+}
+
+MAY_IMPORT = {
+    "aiohttp": {"ztpd.link.http", "ztpd.sim.ztp_service"},
+    "amqtt": {"ztpd.sim.broker"},
+    "paho": {"ztpd.sources.mqtt", "ztpd.sim.broker"},
+    "serial": {"ztpd.link.serial"},
+    "systemd": {"ztpd.log", "ztpd.daemon"},
+    "tenacity": {"ztpd.retry"},
+    "trustme": {"ztpd.sim.authority"},
+}
+"""The modules that may import a library; nothing else from outside the standard library is used."""
+
+
+def _name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+def _room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _imported(source: str) -> Iterator[str]:
+    """The full names of all modules that ``source`` imports, wherever in it that stands."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            base = node.module or ""
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in MODULES else base
+
+
+IMPORTS = {module: set(_imported(file.read_text())) for module, file in MODULES.items()}
+
+
+def _own(module: str) -> set[str]:
+    return {name for name in IMPORTS[module] if name.split(".")[0] == "ztpd"}
+
+
+def _foreign(module: str) -> set[str]:
+    return {name.split(".")[0] for name in IMPORTS[module]} - {"ztpd"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_its_place(module: str) -> None:
+    assert _room(module) in ROW, "say in LAYERS what it may see"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    room = _room(module)
+    upward = {
+        name
+        for name in _own(module)
+        if _room(name) != room and ROW.get(_room(name), -1) <= ROW[room]
+    }
+    assert not upward
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _room(name) == "sim"])
+def test_simulators_know_nothing_of_what_they_test(module: str) -> None:
+    assert {_room(name) for name in _own(module)} <= SIM_SEES
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _room(name) in PURE])
+def test_bytes_and_values_are_kept_away_from_the_world(module: str) -> None:
+    assert not _foreign(module) & IO_MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_library_is_known_to_one_module(module: str) -> None:
+    known = sys.stdlib_module_names | {
+        library for library, modules in MAY_IMPORT.items() if module in modules
+    }
+    assert _foreign(module) <= known
+
+
+def test_the_daemon_starts_without_the_http_client() -> None:
+    """It costs 10 MiB and half a second on a small board; a provisioned gateway never needs it."""
+    code = "import sys, ztpd.cli, ztpd.daemon; print(*sorted({'aiohttp'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_the_guard_sees_every_form_of_import() -> None:
+    source = """
+import ztpd.log
+def inner():
+    from ztpd.link import serial as port, no_module_of_ours
+    import paho.mqtt.client as paho
+if TYPE_CHECKING:
+    from ztpd.model import Secret
+"""
+    assert set(_imported(source)) == {
+        "ztpd.log",
+        "ztpd.link.serial",
+        "ztpd.link",
+        "paho.mqtt.client",
+        "ztpd.model",
+    }
