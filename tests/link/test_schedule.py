@@ -116,3 +116,15 @@ def test_success_forgets_the_steps(gateway: Gateway) -> None:
 
     assert gateway.schedule().steps == {}
     assert gateway.schedule().left_s(3600) == 0
+
+
+def test_where_boots_cannot_be_told_apart_the_date_tells_when_the_last_call_was(
+    gateway: Gateway,
+) -> None:
+    gateway.boot = ""
+    gateway.boot_s = 5000
+    gateway.schedule().calling(30, {})
+    gateway.reboots(date_s=gateway.date_s + 90_000)
+    gateway.boot = ""
+
+    assert gateway.schedule().since_call_s() == 90_000

@@ -61,8 +61,9 @@ class Schedule:
         """Seconds since the last call began, as far as is known; infinite if there was none."""
         if not self.called_before:
             return float("inf")
-        if self._data.get("called_boot") == self._instant()[0]:
-            return self._instant()[1] - self._number("called_boot_s")
+        boot, boot_s = self._instant()
+        if boot and self._data.get("called_boot") == boot:
+            return boot_s - self._number("called_boot_s")
         return max(0.0, self._now() - self._number("called_unix_s"))
 
     def may_refresh(self) -> bool:
