@@ -25,8 +25,8 @@ from ztpd.errors import (
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.model import NtripAccess, NtripDelivery, Secret
-from ztpd.wire.ntrip import HEAD_LIMIT, Response, ntrip_port, request, sourcetable
+from ztpd.model import NtripDelivery, Secret
+from ztpd.wire.ntrip import HEAD_LIMIT, Response, request, sourcetable
 
 RTCM = bytes.fromhex("d300133ed7d30202980edeef34b4bd62ac0941986f33360b98")
 SPARTN = bytes.fromhex("7300122b5d0100")
@@ -123,33 +123,6 @@ def test_a_host_that_is_no_host_name_is_refused(host: str) -> None:
 
 def test_an_ipv6_address_is_bracketed() -> None:
     assert b"\r\nHost: [::1]:2102\r\n" in request(delivery(host="::1"))
-
-
-def access(http: int | None, https: int | None) -> NtripAccess:
-    return NtripAccess("h", "u", Secret("p"), "M", http_port=http, https_port=https)
-
-
-@pytest.mark.parametrize(
-    ("configured", "of_answer", "tls", "port"),
-    [
-        (4000, access(2101, 443), True, 4000),
-        (4000, access(2101, 443), False, 4000),
-        (None, access(2101, 443), True, 443),
-        (None, access(2101, None), True, 2102),
-        (None, access(None, None), True, 2102),
-        (None, access(8080, None), True, 8080),
-        (None, None, True, 2102),
-        (None, access(2101, 443), False, 2101),
-        (None, access(8080, 443), False, 8080),
-        (None, access(None, 443), False, 2101),
-        (None, None, False, 2101),
-        (0, access(2101, None), True, 2102),
-    ],
-)
-def test_the_port_follows_configuration_then_answer_then_convention(
-    configured: int | None, of_answer: NtripAccess | None, tls: bool, port: int
-) -> None:
-    assert ntrip_port(configured, of_answer, tls) == port
 
 
 # Streams
@@ -261,6 +234,11 @@ def test_R01_401() -> None:
     error = failure(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\nwho's it?")
     assert isinstance(error, SessionRefused)
     assert error.detail == "status 401 Unauthorized: who's it?"
+
+
+def test_R01_a_401_of_a_single_line() -> None:
+    """All that RTKLIB's str2str sends."""
+    assert isinstance(failure(b"HTTP/1.0 401 Unauthorized\r\n"), SessionRefused)
 
 
 def test_R02_403() -> None:

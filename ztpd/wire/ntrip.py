@@ -25,7 +25,7 @@ from ztpd.errors import (
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.model import NtripAccess, NtripDelivery
+from ztpd.model import NtripDelivery
 
 PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
 TLS_PORT = 2102  # PointPerfect's; no standard names one
@@ -40,25 +40,8 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 5.6.2, of 
 _CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r]*)?\r\n")
 _PRINTABLE = re.compile(r"[!-~]+")
 _TAG = re.compile(r"<[^>]*>")
-_NOT_WORDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]+")
 _TABLE_END = b"ENDSOURCETABLE"
 _BUSY = (408, 425, 429)
-
-
-def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
-    """The port to dial: the configured one, else what the provisioning answer says.
-
-    No answer seen so far names a TLS port, yet PointPerfect's caster has one beside the plain
-    2101 that answers do name; so 2101, or none, stands for 2102 where TLS is wanted.
-    """
-    if configured:
-        return configured
-    http_port = access.http_port if access else None
-    if not tls:
-        return http_port or PLAIN_PORT
-    if access and access.https_port:
-        return access.https_port
-    return TLS_PORT if http_port in (None, PLAIN_PORT) else http_port
 
 
 def request(delivery: NtripDelivery, *, gga: bytes = b"") -> bytes:
@@ -155,7 +138,7 @@ class Response:
         """No more will come: sets ``failure`` if nothing did before."""
         if self.failure is not None:
             return
-        if self._text is not None:
+        if self._text is not None or self.status not in (0, 200):  # RTKLIB's 401 is one line only
             self._refuse()
         elif self.status:
             self._fail(SessionClosed("the caster closed the connection"))
@@ -350,10 +333,11 @@ class Response:
 
     def _unreadable(self, what: str) -> bool:
         """A refusal stands even where its words cannot be read."""
-        if self._text is None:
-            return self._fail(SessionProtocol(f"the answer has {what}"))
-        self._refuse()
-        return False
+        if self._text is not None:
+            self._refuse()
+            return False
+        self.accepted = False
+        return self._fail(SessionProtocol(f"the answer has {what}"))
 
     def _is_table(self) -> bool:
         kind = self._headers.get("content-type", "")
@@ -362,7 +346,7 @@ class Response:
     def _refuse(self) -> None:
         """Set the failure that an answer without a stream means."""
         text = bytes(self._text or b"")
-        words = _clean(_TAG.sub(" ", text.decode("utf-8", "replace")), 200)
+        words = _clean(_TAG.sub(" ", text.decode("utf-8", "ignore")), 200)
         status = self.status
         said = f"status {status} {self._reason}".rstrip() + (f": {words}" if words else "")
         low = said.lower()
@@ -405,8 +389,8 @@ class Response:
 
 
 def _clean(text: bytes | str, limit: int) -> str:
-    """A peer's text on one line, without control characters, cut at ``limit``."""
+    """A peer's text on one line, of printable characters only, cut at ``limit``."""
     if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    line = _NOT_WORDS.sub(" ", text).strip()
+        text = text.decode("utf-8", "ignore")
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,964 @@
+"""One NTRIP session against the simulated caster: every form of stream, every way to fail.
+
+The R numbers are those of the fault matrix. What needs the relay's waits is tested here up to
+the typed error that the relay goes by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pynmeagps
+import pytest
+from pyrtcm import RTCMReader
+from pyspartn import SPARTNReader
+from virtualtime import run
+
+from ztpd.errors import (
+    CasterRefused,
+    ConfigError,
+    ConnectionLost,
+    ConnectRefused,
+    ConnectTimeout,
+    MountpointUnknown,
+    NoGga,
+    Retry,
+    SessionClosed,
+    SessionError,
+    SessionNotActive,
+    SessionProtocol,
+    SessionRefused,
+    TlsHostname,
+    TlsMismatch,
+    TlsUntrusted,
+    ZtpdError,
+)
+from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripDelivery, Secret
+from ztpd.sim.authority import Authority
+from ztpd.sim.caster import Caster, Feed, Form
+from ztpd.sim.proxy import FaultProxy, Line
+from ztpd.sources.ntrip import HOLD_S, STABLE_S, GgaPolicy, NtripSession, ntrip_port
+from ztpd.wire.frames import Scanner, rtcm_frame, spartn_frame
+from ztpd.wire.ubx import Message, message
+
+FIX = Fix(
+    ok=True,
+    lat_deg=47.285233,
+    lon_deg=8.565265,
+    height_m=499.6,
+    geoid_m=48.0,
+    accuracy_m=0.8,
+    satellites=22,
+    carrier=Carrier.FIXED,
+    differential=True,
+    correction_age_s=1.0,
+    utc=datetime(2026, 11, 23, 12, 0, 5, tzinfo=UTC),
+    pdop=1.2,
+)
+NO_FIX = replace(FIX, ok=False)
+NULL_ISLAND = replace(FIX, lat_deg=0.0, lon_deg=0.0)
+FRAMES = [rtcm_frame(bytes([0x43, 0x50, number]) + bytes(30 + number)) for number in range(40)]
+
+
+def blocks(*data: bytes, pause_s: float = 0.0, more: bool = True) -> Feed:
+    """A feed of these blocks, ``pause_s`` apart; ``more``: then silence, else the end."""
+
+    async def feed() -> AsyncIterator[bytes]:
+        for block in data:
+            yield block
+            await asyncio.sleep(pause_s)
+        if more:
+            await asyncio.get_running_loop().create_future()
+
+    return feed
+
+
+def endless(pause_s: float = 1.0) -> Feed:
+    async def feed() -> AsyncIterator[bytes]:
+        while True:
+            yield FRAMES[0]
+            await asyncio.sleep(pause_s)
+
+    return feed
+
+
+def delivery(port: int, **changes: Any) -> NtripDelivery:
+    given: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": port,
+        "mountpoint": "NEAR-RTCM",
+        "username": "user",
+        "password": Secret("secret"),
+        "tls": False,
+    }
+    return NtripDelivery(**(given | changes))
+
+
+def settled(fix: Fix = FIX, interval_s: float = 10.0) -> GgaPolicy:
+    """A policy that has seen a stable fix just now."""
+    now = asyncio.get_running_loop().time()
+    policy = GgaPolicy(interval_s)
+    policy.look(fix, now - STABLE_S)
+    policy.look(fix, now)
+    return policy
+
+
+@asynccontextmanager
+async def opened(session: NtripSession) -> AsyncIterator[NtripSession]:
+    """``session``, entered while a heartbeat keeps virtual time from outrunning threads."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+
+    beating = asyncio.create_task(beat())
+    try:
+        await session.__aenter__()
+    finally:
+        beating.cancel()
+    try:
+        yield session
+    finally:
+        await session.__aexit__(None, None, None)
+
+
+async def take(session: NtripSession, count: int) -> list[Frame]:
+    return [await anext(session) for _ in range(count)]
+
+
+async def until_end(session: NtripSession) -> tuple[list[Frame], ZtpdError]:
+    frames = []
+    try:
+        async for frame in session:
+            frames.append(frame)
+    except ZtpdError as error:
+        return frames, error
+    raise AssertionError("a session ends with an error")
+
+
+async def refused(session: NtripSession) -> ZtpdError:
+    with pytest.raises(ZtpdError) as caught:
+        async with opened(session):
+            pass
+    return caught.value
+
+
+@asynccontextmanager
+async def canned(data: bytes, *, close: bool = True) -> AsyncIterator[int]:
+    """A server that answers every request with ``data``: its port."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.create_task(serve(reader, writer)))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(data)
+            await writer.drain()
+            if not close:
+                await reader.read()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# The port
+
+
+def access(http: int | None, https: int | None) -> NtripAccess:
+    return NtripAccess("h", "u", Secret("p"), "M", http_port=http, https_port=https)
+
+
+@pytest.mark.parametrize(
+    ("configured", "of_answer", "tls", "port"),
+    [
+        (4000, access(2101, 443), True, 4000),
+        (4000, access(2101, 443), False, 4000),
+        (None, access(2101, 443), True, 443),
+        (None, access(2101, None), True, 2102),
+        (None, access(None, None), True, 2102),
+        (None, access(8080, None), True, 8080),
+        (None, None, True, 2102),
+        (None, access(2101, 443), False, 2101),
+        (None, access(8080, 443), False, 8080),
+        (None, access(None, 443), False, 2101),
+        (None, None, False, 2101),
+        (0, access(2101, None), True, 2102),
+    ],
+)
+def test_the_port_follows_configuration_then_answer_then_convention(
+    configured: int | None, of_answer: NtripAccess | None, tls: bool, port: int
+) -> None:
+    assert ntrip_port(configured, of_answer, tls) == port
+
+
+# Which position is told, and when
+
+
+def looked(policy: GgaPolicy, fix: Fix | None, start_s: int, end_s: int) -> list[tuple[int, bytes]]:
+    """What is sent while the receiver says ``fix`` from one second to the other."""
+    sent = []
+    for now_s in range(start_s, end_s):
+        policy.look(fix, now_s)
+        if sentence := policy.take(now_s):
+            sent.append((now_s, sentence))
+    return sent
+
+
+def test_the_first_position_comes_after_a_stable_fix_of_3_s() -> None:
+    assert [now_s for now_s, _ in looked(GgaPolicy(), FIX, 0, 30)] == [3, 13, 23]
+
+
+@pytest.mark.parametrize("fix", [None, NO_FIX, NULL_ISLAND, replace(FIX, lat_deg=float("nan"))])
+def test_what_is_no_position_is_never_told(fix: Fix | None) -> None:
+    assert looked(GgaPolicy(), fix, 0, 100) == []
+
+
+def test_a_flapping_fix_is_not_told() -> None:
+    policy = GgaPolicy()
+    for now_s in range(0, 60, 3):
+        assert looked(policy, FIX, now_s, now_s + 2) == []
+        assert looked(policy, NO_FIX, now_s + 2, now_s + 3) == []
+
+
+def test_a_position_is_held_for_5_minutes_with_its_age() -> None:
+    policy = GgaPolicy()
+    looked(policy, FIX, 0, 4)  # sent at 3
+    held = looked(policy, None, 4, 1000)
+    assert [now_s for now_s, _ in held] == list(range(13, 304, 10))
+    ages = [float(sentence.split(b",")[13]) for _, sentence in held]
+    assert ages == [float(now_s - 3) for now_s, _ in held]
+    assert ages[-1] == HOLD_S
+    assert {sentence.split(b",")[6] for _, sentence in held} == {b"1"}
+    assert {sentence.split(b",")[1] for _, sentence in held} == {b"120005.00"}
+
+
+def test_a_held_position_gives_way_to_a_stable_new_one_only() -> None:
+    policy = GgaPolicy(1.0)
+    looked(policy, FIX, 0, 5)
+    looked(policy, None, 5, 10)
+    elsewhere = replace(FIX, lat_deg=10.0)
+    sent = looked(policy, elsewhere, 10, 20)
+    assert [sentence[17:19] for _, sentence in sent] == [b"47"] * 3 + [b"10"] * 7
+
+
+def test_R13_never_more_than_one_a_second() -> None:
+    policy = GgaPolicy(0.0)
+    times = []
+    for tick in range(100):
+        policy.look(FIX, tick / 10)
+        if policy.take(tick / 10, first=True):
+            times.append(tick / 10)
+    assert times == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_pause_between_two_looks_is_no_stable_fix() -> None:
+    policy = GgaPolicy()
+    policy.look(FIX, 0)
+    policy.look(FIX, 100)
+    assert not policy.has_position(100)
+
+
+def test_every_sentence_is_whole_and_without_an_empty_field() -> None:
+    policy = GgaPolicy()
+    for _, sentence in looked(policy, FIX, 0, 20) + looked(policy, None, 20, 60):
+        assert all(sentence.split(b","))
+        parsed = pynmeagps.NMEAReader.parse(sentence, validate=pynmeagps.VALCKSUM)
+        assert parsed.lat == pytest.approx(FIX.lat_deg, abs=1e-5)
+        assert parsed.lon == pytest.approx(FIX.lon_deg, abs=1e-5)
+        assert parsed.alt == FIX.height_m
+
+
+# Streams
+
+FORMS: tuple[Form, ...] = (
+    "icy",
+    "icy-short",
+    "icy-headers",
+    "http10",
+    "identity",
+    "chunked",
+    "odd",
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("version", ["auto", "1"])
+@pytest.mark.parametrize("needs_gga", [False, True], ids=["", "GGA"])
+async def test_R05_R06_every_form_brings_every_frame(
+    form: Form, version: str, needs_gga: bool
+) -> None:
+    """All mixes of answer, coding and version; a GGA is sent whatever the answer looks like."""
+    feed = blocks(*FRAMES)
+    async with (
+        Caster({"NEAR-RTCM": feed}, form=form, needs_gga=needs_gga) as caster,
+        NtripSession(
+            delivery(caster.port, version=version), position=lambda: FIX, gga=settled()
+        ) as session,
+    ):
+        frames = await take(session, len(FRAMES))
+        assert [frame.data for frame in frames] == FRAMES
+        assert session.counts.skipped_bytes == 0
+        assert caster.ggas[0].in_request
+        assert (b"Ntrip-Version" in caster.requests[0]) is (version == "auto")
+
+
+@pytest.mark.parametrize("form", ["icy-short", "chunked"])
+def test_a_caster_that_ignores_the_header_is_told_on_the_stream(form: Form) -> None:
+    async def main() -> list[tuple[float, bool]]:
+        async with Caster({"NEAR-RTCM": endless()}, form=form) as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled())
+            async with opened(session):
+                await take(session, 25)
+            return [(gga.at_s - caster.ggas[0].at_s, gga.in_request) for gga in caster.ggas]
+
+    told = run(main())
+    assert [in_request for _, in_request in told] == [True, False, False, False]
+    waits = [second - first for (first, _), (second, _) in itertools.pairwise(told)]
+    assert waits[0] == pytest.approx(1, abs=1.1)
+    assert waits[1:] == pytest.approx([10, 10], abs=1.1)
+
+
+def test_the_position_is_told_as_soon_as_there_is_a_stable_one() -> None:
+    async def main() -> tuple[list[float], list[Frame]]:
+        loop = asyncio.get_running_loop()
+        start_s = loop.time() + 5
+        async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
+            session = NtripSession(
+                delivery(caster.port), position=lambda: FIX if loop.time() >= start_s else NO_FIX
+            )
+            async with opened(session):
+                frames = await take(session, 3)
+            return [gga.at_s - start_s for gga in caster.ggas], frames
+
+    told, frames = run(main())
+    assert told == [pytest.approx(STABLE_S, abs=1.1)]
+    assert len(frames) == 3
+
+
+def test_a_session_outlives_a_loss_of_fix_of_4_minutes() -> None:
+    """The caster ends sessions whose GGA stops for 30 s (ARK-OS#115)."""
+
+    async def main() -> tuple[int, list[str]]:
+        lost = False
+        async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
+            session = NtripSession(
+                delivery(caster.port), position=lambda: None if lost else FIX, gga=settled()
+            )
+            async with opened(session):
+                await take(session, 30)
+                lost = True
+                frames = await take(session, 240)
+            return len(frames), [gga.sentence.split(",")[6] for gga in caster.ggas]
+
+    count, qualities = run(main())
+    assert count == 240
+    assert qualities[:3] == ["4", "4", "4"]
+    assert qualities[-20:] == ["1"] * 20
+
+
+def test_a_session_that_ends_for_want_of_a_position_says_so() -> None:
+    async def main() -> ZtpdError:
+        lost = False
+        async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
+            session = NtripSession(
+                delivery(caster.port), position=lambda: None if lost else FIX, gga=settled()
+            )
+            async with opened(session):
+                await take(session, 5)
+                lost = True
+                return (await until_end(session))[1]
+
+    assert isinstance(run(main()), NoGga)
+
+
+def test_a_policy_bridges_a_reconnection_without_a_fix() -> None:
+    async def main() -> list[bool]:
+        policy = settled()
+        async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
+            seen: list[Fix | None] = [FIX, None]
+            while seen:
+                session = NtripSession(delivery(caster.port), position=lambda: seen[0], gga=policy)
+                async with opened(session):
+                    await take(session, 15)
+                seen.pop(0)
+            return [gga.in_request for gga in caster.ggas]
+
+    assert run(main()).count(True) == 2
+
+
+async def test_the_three_kinds_of_frame_pass_and_nothing_else() -> None:
+    spartn = spartn_frame(1, 0, bytes(60), time_tag=1)
+    ubx = message(Message.ACK_ACK, b"\x06\x8a")
+    noise = b"$GNGGA,,,*00\r\nHTTP/1.1 200 OK\r\n\xd3\xff\x00"
+    async with (
+        Caster({"NEAR-RTCM": blocks(noise + FRAMES[0], spartn + noise, ubx)}) as caster,
+        NtripSession(delivery(caster.port), position=lambda: None) as session,
+    ):
+        frames = await take(session, 3)
+        assert [frame.kind for frame in frames] == [
+            FrameKind.RTCM3,
+            FrameKind.SPARTN,
+            FrameKind.UBX,
+        ]
+        assert session.counts.skipped_bytes == 2 * len(noise)
+
+
+def test_a_whole_frame_behind_the_start_of_none_comes_when_the_stream_is_quiet() -> None:
+    async def main() -> float:
+        beginning = b"\xd3\x03\xff"  # promises 1023 bytes
+        async with Caster({"NEAR-RTCM": blocks(beginning + FRAMES[0])}) as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: None)
+            async with opened(session):
+                before = asyncio.get_running_loop().time()
+                assert (await take(session, 1))[0].data == FRAMES[0]
+                return asyncio.get_running_loop().time() - before
+
+    assert run(main()) < 5
+
+
+async def test_what_came_before_the_end_is_delivered_before_it() -> None:
+    async with (
+        Caster({"NEAR-RTCM": blocks(*FRAMES, more=False)}, form="odd") as caster,
+        NtripSession(delivery(caster.port), position=lambda: None) as session,
+    ):
+        frames, error = await until_end(session)
+        assert [frame.data for frame in frames] == FRAMES
+        assert isinstance(error, SessionClosed)
+        with pytest.raises(SessionClosed):
+            await anext(session)
+
+
+async def test_a_second_session_of_one_user_ends_the_first() -> None:
+    users = {"user": "secret"}
+    async with Caster({"NEAR-RTCM": endless(0.01)}, users=users) as caster:
+        async with NtripSession(delivery(caster.port), position=lambda: None) as first:
+            await take(first, 1)
+            async with NtripSession(delivery(caster.port), position=lambda: None) as second:
+                await take(second, 1)
+                _, error = await until_end(first)
+        assert isinstance(error, SessionClosed | ConnectionLost)
+        assert caster.evicted == 1
+
+
+# Refusals
+
+
+def gone(fault: str, *, told: bool = True, fresh: bool = False, **changes: Any) -> ZtpdError:
+    """How a session with a caster of that fault fails to open, in virtual time."""
+
+    async def main() -> ZtpdError:
+        async with Caster({"NEAR-RTCM": endless()}, fault=fault) as caster:
+            session = NtripSession(
+                delivery(caster.port, **changes),
+                position=lambda: FIX if told else None,
+                fresh_credentials=fresh,
+                gga=settled() if told else None,
+            )
+            return await refused(session)
+
+    return run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "retry"),
+    [
+        pytest.param("unauthorized", SessionRefused, Retry.REFUSED, id="R01"),
+        pytest.param("forbidden", CasterRefused, Retry.REFUSED, id="R02"),
+        pytest.param("not-found", MountpointUnknown, Retry.REFUSED, id="R03"),
+        pytest.param("sourcetable", SessionError, Retry.SERVER, id="R04-listed"),
+        pytest.param("banned", CasterRefused, Retry.REFUSED, id="banned"),
+        pytest.param("gzip", SessionProtocol, Retry.SERVER, id="R07"),
+        pytest.param("half-head", ConnectTimeout, Retry.SERVER, id="R08-cut"),
+        pytest.param("endless-head", SessionProtocol, Retry.SERVER, id="R08-1MiB"),
+        pytest.param("no-answer", ConnectTimeout, Retry.SERVER, id="N08"),
+        pytest.param("unavailable", SessionError, Retry.SERVER, id="R14"),
+    ],
+)
+@pytest.mark.parametrize("version", ["auto", "1"])
+def test_R01_R14_a_refusal_is_told_by_its_kind(
+    fault: str, kind: type[ZtpdError], retry: Retry, version: str
+) -> None:
+    error = gone(fault, version=version)
+    assert type(error) is kind
+    assert error.retry is retry
+    assert "127.0.0.1" in str(error)
+    assert "secret" not in str(error)
+
+
+def test_R01_a_401_before_a_position_was_told_blames_the_position() -> None:
+    error = gone("unauthorized", told=False)
+    assert isinstance(error, NoGga)
+    assert "401" in str(error)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_R01_a_401_soon_after_provisioning_means_not_active_yet(told: bool) -> None:
+    error = gone("unauthorized", told=told, fresh=True)
+    assert isinstance(error, SessionNotActive)
+    assert error.retry is Retry.SERVER
+
+
+async def test_a_caster_that_asks_for_the_position_first_gets_it() -> None:
+    async with (
+        Caster({"NEAR-RTCM": endless()}, fault="gga-first") as caster,
+        NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled()) as session,
+    ):
+        await take(session, 1)
+
+
+@pytest.mark.parametrize("version", ["auto", "1"])
+async def test_R03_R04_an_unknown_mountpoint_is_named_with_its_neighbours(version: str) -> None:
+    async with Caster({"NEAR-RTCM": endless()}) as caster:
+        wrong = delivery(caster.port, mountpoint="NEAR-RTMC", version=version)
+        error = await refused(NtripSession(wrong, position=lambda: None))
+    assert isinstance(error, MountpointUnknown)
+    assert "NEAR-RTMC; did you mean NEAR-RTCM?" in str(error)
+
+
+def test_R08_a_head_that_stops_costs_10_s() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        async with Caster({"NEAR-RTCM": endless()}, fault="half-head") as caster:
+            before = loop.time()
+            await refused(NtripSession(delivery(caster.port), position=lambda: None))
+            return loop.time() - before
+
+    assert 10 <= run(main()) < 11.5
+
+
+def test_a_refusal_whose_words_do_not_end_is_told_all_the_same() -> None:
+    async def main() -> ZtpdError:
+        head = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno"
+        async with canned(head, close=False) as port:
+            session = NtripSession(delivery(port), position=lambda: FIX, gga=settled())
+            return await refused(session)
+
+    assert isinstance(run(main()), SessionRefused)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, 16, 17, 40])
+async def test_R08_a_head_cut_by_the_caster_is_a_closed_session(cut: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: gnss/data\r\n\r\n"
+    async with canned(head[:cut]) as port:
+        session = NtripSession(delivery(port), position=lambda: FIX, gga=settled())
+        assert isinstance(await refused(session), SessionClosed)
+
+
+async def test_R14_how_long_the_caster_asks_to_wait_is_handed_on() -> None:
+    async with Caster({"NEAR-RTCM": endless()}, fault="unavailable") as caster:
+        error = await refused(NtripSession(delivery(caster.port), position=lambda: None))
+    assert error.retry_after_s == 120
+
+
+@pytest.mark.parametrize("password", ["a:b:c", "pässwörd ünd mehr", "日本"])
+async def test_R16_a_password_of_any_characters_opens_the_session(password: str) -> None:
+    async with Caster({"NEAR-RTCM": endless()}, users={"üser": password}) as caster:
+        mine = delivery(caster.port, username="üser", password=Secret(password))
+        async with NtripSession(mine, position=lambda: None) as session:
+            await take(session, 1)
+
+
+async def test_R16_a_user_name_with_a_colon_never_leaves() -> None:
+    async with Caster({"NEAR-RTCM": endless()}) as caster:
+        session = NtripSession(delivery(caster.port, username="a:b"), position=lambda: None)
+        assert isinstance(await refused(session), ConfigError)
+        assert caster.connections == 0
+
+
+async def test_N06_a_closed_port_is_told_as_such() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    error = await refused(NtripSession(delivery(port), position=lambda: None))
+    assert isinstance(error, ConnectRefused)
+    assert str(port) in str(error)
+
+
+# Streams that go wrong
+
+
+@pytest.mark.parametrize("fault", ["bad-chunks", "huge-chunk"])
+async def test_R06_broken_chunks_end_the_session_behind_whole_frames(fault: str) -> None:
+    async with (
+        Caster({"NEAR-RTCM": blocks(*FRAMES * 3)}, fault=fault) as caster,
+        NtripSession(delivery(caster.port), position=lambda: None) as session,
+    ):
+        frames, error = await until_end(session)
+    assert isinstance(error, SessionProtocol)
+    sent = b"".join(FRAMES * 3)[:2048]
+    assert b"".join(frame.data for frame in frames) == sent[: len(sent) - _rest(sent)]
+
+
+def _rest(data: bytes) -> int:
+    """Bytes of a frame that was cut off at the end of ``data``."""
+    scanner = Scanner(FrameKind.RTCM3)
+    scanner.feed(data)
+    return scanner.pending
+
+
+def test_R09_a_stalled_stream_stays_open_and_silent() -> None:
+    """The relay gives up on it after stale_after_s; the session only keeps the position going."""
+
+    async def main() -> int:
+        async with Caster({"NEAR-RTCM": blocks(*FRAMES * 3)}, fault="stall") as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled())
+            async with opened(session):
+                await take(session, 36)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(anext(session), 60)
+            return len(caster.ggas)
+
+    assert run(main()) >= 7
+
+
+def test_R10_a_short_life_ends_as_a_closed_session() -> None:
+    """Three in a row are the relay's to judge (kicked)."""
+
+    async def main() -> tuple[float, int, ZtpdError]:
+        loop = asyncio.get_running_loop()
+        async with Caster({"NEAR-RTCM": endless()}, fault="short-life") as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: None)
+            async with opened(session):
+                before = loop.time()
+                frames, error = await until_end(session)
+                return loop.time() - before, len(frames), error
+
+    lived_s, count, error = run(main())
+    assert lived_s == pytest.approx(10, abs=0.5)
+    assert count == 10
+    assert isinstance(error, SessionClosed)
+
+
+async def test_R11_damaged_frames_are_dropped_and_counted() -> None:
+    async with (
+        Caster({"NEAR-RTCM": blocks(*FRAMES)}, fault="bad-crc") as caster,
+        NtripSession(delivery(caster.port), position=lambda: None) as session,
+    ):
+        frames = await take(session, 30)
+        assert [frame.data for frame in frames] == [
+            frame for number, frame in enumerate(FRAMES, 1) if number % 4
+        ]
+        assert session.counts.bad_checks >= 9
+
+
+def test_R11_noise_between_frames_costs_no_frame() -> None:
+    async def main() -> list[Frame]:
+        async with Caster({"NEAR-RTCM": blocks(*FRAMES)}, fault="noise") as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: None)
+            async with opened(session):
+                return await take(session, len(FRAMES))
+
+    assert [frame.data for frame in run(main())] == FRAMES
+
+
+@pytest.mark.parametrize("fix", [None, NO_FIX, NULL_ISLAND])
+def test_R12_a_caster_that_waits_for_a_position_is_not_a_silent_link(fix: Fix | None) -> None:
+    async def main() -> tuple[float, ZtpdError, int]:
+        loop = asyncio.get_running_loop()
+        async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: fix)
+            async with opened(session):
+                before = loop.time()
+                _, error = await until_end(session)
+                return loop.time() - before, error, len(caster.ggas)
+
+    waited_s, error, told = run(main())
+    assert isinstance(error, NoGga)
+    assert error.retry is Retry.LOCAL
+    assert 10 <= waited_s <= 11
+    assert told == 0
+
+
+def test_R12_a_single_base_streams_without_any_position() -> None:
+    async def main() -> int:
+        async with Caster({"NEAR-RTCM": endless()}) as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: None)
+            async with opened(session):
+                return len(await take(session, 60))
+
+    assert run(main()) == 60
+
+
+def test_R13_one_position_in_10_s_over_three_minutes() -> None:
+    async def main() -> list[float]:
+        async with Caster({"NEAR-RTCM": endless(0.5)}, needs_gga=True) as caster:
+            session = NtripSession(delivery(caster.port), position=lambda: FIX)
+            async with opened(session):
+                await take(session, 360)
+            return [gga.at_s for gga in caster.ggas]
+
+    told = run(main())
+    waits = [after - before for before, after in itertools.pairwise(told)]
+    assert 16 <= len(told) <= 18
+    assert min(waits) >= 9
+    assert max(waits) <= 11.1
+
+
+@pytest.mark.parametrize("cut", [0, 100, 1000])
+async def test_a_cut_line_is_a_closed_session_and_a_reset_one_a_lost_connection(cut: int) -> None:
+    async with Caster({"NEAR-RTCM": blocks(*FRAMES)}, form="icy") as caster:
+        for line, kind in (
+            (Line(cut_at=14 + cut), SessionClosed),
+            (Line(reset_at=14 + cut), ConnectionLost),
+        ):
+            async with FaultProxy("127.0.0.1", caster.port, to_client=line) as proxy:
+                session = NtripSession(delivery(proxy.port), position=lambda: FIX, gga=settled())
+                async with session:
+                    frames, error = await until_end(session)
+            assert isinstance(error, kind)
+            data = b"".join(FRAMES)[:cut]
+            whole = data[: len(data) - _rest(data)]
+            got = b"".join(frame.data for frame in frames)
+            assert got == whole or (kind is ConnectionLost and whole.startswith(got))
+
+
+@pytest.mark.parametrize("line", [Line(piece=1), Line(piece=7), Line(coalesce_s=0.2)])
+async def test_no_split_of_the_stream_costs_a_frame(line: Line) -> None:
+    async with (
+        Caster({"NEAR-RTCM": blocks(*FRAMES)}, form="odd") as caster,
+        FaultProxy("127.0.0.1", caster.port, to_client=line) as proxy,
+        NtripSession(delivery(proxy.port), position=lambda: None) as session,
+    ):
+        frames = await take(session, len(FRAMES))
+        assert [frame.data for frame in frames] == FRAMES
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def ca_file(authority: Authority, tmp_path: Path) -> str:
+    return str(authority.write(tmp_path / "ca.pem"))
+
+
+def secure(port: int, ca_file: str, **changes: Any) -> NtripDelivery:
+    return delivery(port, **{"host": "localhost", "tls": True, "ca_file": ca_file} | changes)
+
+
+async def test_tls_is_verified_and_names_the_host_it_wants(
+    authority: Authority, ca_file: str
+) -> None:
+    names = []
+    context = authority.server_context("localhost")
+    context.sni_callback = lambda _sock, name, _context: names.append(name)
+    async with (
+        Caster({"NEAR-RTCM": blocks(*FRAMES)}, tls=context) as caster,
+        NtripSession(secure(caster.port, ca_file), position=lambda: None) as session,
+    ):
+        frames = await take(session, len(FRAMES))
+        assert [frame.data for frame in frames] == FRAMES
+        assert names == ["localhost"]
+
+
+async def test_N14_a_caster_that_cannot_be_trusted_sees_no_password(authority: Authority) -> None:
+    async with Caster(
+        {"NEAR-RTCM": endless()}, tls=authority.server_context("localhost")
+    ) as caster:
+        error = await refused(NtripSession(secure(caster.port, ""), position=lambda: None))
+        assert isinstance(error, TlsUntrusted)
+        assert caster.requests == []
+
+
+async def test_N15_a_certificate_for_another_name_is_refused(
+    authority: Authority, ca_file: str
+) -> None:
+    context = authority.server_context("other.example")
+    async with Caster({"NEAR-RTCM": endless()}, tls=context) as caster:
+        error = await refused(NtripSession(secure(caster.port, ca_file), position=lambda: None))
+        assert isinstance(error, TlsHostname)
+        assert caster.requests == []
+
+
+async def test_R15_a_plain_client_on_a_tls_port(authority: Authority) -> None:
+    async with Caster({"NEAR-RTCM": endless()}, tls=authority.server_context()) as caster:
+        error = await refused(
+            NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled())
+        )
+        assert isinstance(error, TlsMismatch | SessionClosed | ConnectionLost)
+
+
+async def test_R15_an_alert_in_answer_to_plain_text() -> None:
+    async with canned(bytes.fromhex("15030300020246")) as port:
+        error = await refused(NtripSession(delivery(port), position=lambda: None))
+    assert isinstance(error, TlsMismatch)
+    assert "[ntrip] tls" in str(error)
+    assert error.needs_person
+
+
+async def test_R15_a_tls_client_on_a_plain_port(ca_file: str) -> None:
+    """A plain server reads the hello as a line of nonsense, and says so in plain text."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        error = await refused(NtripSession(secure(port, ca_file), position=lambda: None))
+    assert isinstance(error, TlsMismatch)
+    assert "[ntrip] tls" in str(error)
+
+
+def test_R15_a_tls_client_on_a_plain_port_that_keeps_silent(ca_file: str) -> None:
+    async def main() -> ZtpdError:
+        async with Caster({"NEAR-RTCM": endless()}) as caster:
+            return await refused(NtripSession(secure(caster.port, ca_file), position=lambda: None))
+
+    error = run(main())
+    assert isinstance(error, ConnectTimeout)
+    assert "[ntrip] tls" in str(error)
+
+
+# The end of a session
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_the_connection_is_closed_before_the_session_says_so(
+    tls: bool, authority: Authority, ca_file: str
+) -> None:
+    context = authority.server_context("localhost") if tls else None
+    async with Caster({"NEAR-RTCM": endless(0.01)}, tls=context) as caster:
+        mine = secure(caster.port, ca_file) if tls else delivery(caster.port)
+        before = _sockets()
+        for _ in range(3):
+            async with NtripSession(mine, position=lambda: None) as session:
+                await take(session, 2)
+            # What is left of them on the caster's side ends with its next turn.
+            await asyncio.sleep(0.05)
+            assert _sockets() == before
+            assert caster.alive == 0
+
+
+async def test_a_caster_that_takes_no_part_is_left_within_a_second(
+    authority: Authority, ca_file: str
+) -> None:
+    context = authority.server_context("localhost")
+    async with (
+        Caster({"NEAR-RTCM": endless(0.01)}, tls=context) as caster,
+        FaultProxy("127.0.0.1", caster.port) as proxy,
+    ):
+        loop = asyncio.get_running_loop()
+        async with NtripSession(secure(proxy.port, ca_file), position=lambda: None) as session:
+            await take(session, 2)
+            proxy.go_silent()
+            before = loop.time()
+        assert loop.time() - before < 1.5
+
+
+async def test_a_failed_opening_leaves_no_socket(authority: Authority, ca_file: str) -> None:
+    before = _sockets()
+    context = authority.server_context("other.example")
+    async with Caster({"NEAR-RTCM": endless()}, tls=context) as caster:
+        await refused(NtripSession(secure(caster.port, ca_file), position=lambda: None))
+        await refused(NtripSession(delivery(caster.port), position=lambda: None))
+    await asyncio.sleep(0.05)
+    assert _sockets() <= before
+
+
+async def test_a_cancelled_opening_leaves_no_socket(ca_file: str) -> None:
+    async with Caster({"NEAR-RTCM": endless()}, fault="no-answer") as caster:
+        before = _sockets()
+        for mine in (delivery(caster.port), secure(caster.port, ca_file)):
+            session = NtripSession(mine, position=lambda: None)
+            opening = asyncio.create_task(session.__aenter__())
+            await asyncio.sleep(0.2)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        await asyncio.sleep(0.05)
+        assert _sockets() == before
+
+
+def _sockets() -> int:
+    return sum("socket:" in _target(entry) for entry in Path("/proc/self/fd").iterdir())
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""
+
+
+# Recorded streams, against independent readers
+
+
+def rtcm_frames(data: bytes) -> list[bytes]:
+    return [raw for raw, _ in RTCMReader(io.BytesIO(data), quitonerror=0) if raw]
+
+
+def spartn_frames(data: bytes) -> list[bytes]:
+    reader = SPARTNReader(io.BytesIO(data), decode=False, quitonerror=0)
+    return [raw for raw, _ in reader if raw]
+
+
+@pytest.mark.parametrize(
+    ("name", "oracle", "count"),
+    [
+        ("ntrip_encode_none.bin", rtcm_frames, 292),
+        ("spartnntrip_20240430192807.log", spartn_frames, 10),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_recorded_stream_arrives_frame_by_frame(
+    captures: Path, name: str, oracle: Callable[[bytes], list[bytes]], count: int, form: Form
+) -> None:
+    data = (captures / name).read_bytes()
+    expected = oracle(data)
+    assert len(expected) == count
+    feed = blocks(*(data[at : at + 700] for at in range(0, len(data), 700)))
+    async with (
+        Caster({"NEAR-RTCM": feed}, form=form) as caster,
+        NtripSession(delivery(caster.port), position=lambda: None) as session,
+    ):
+        assert [frame.data for frame in await take(session, count)] == expected
+
+
+@pytest.mark.parametrize("line", [Line(), Line(piece=1300), Line(coalesce_s=0.1)])
+async def test_a_recorded_chunked_body_arrives_frame_by_frame(captures: Path, line: Line) -> None:
+    body = (captures / "ntrip_encode_chunked.bin").read_bytes()
+    expected = rtcm_frames(b"".join(_dechunked(body)))
+    assert len(expected) == 292
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with (
+        canned(head + body) as port,
+        FaultProxy("127.0.0.1", port, to_client=line) as proxy,
+        NtripSession(delivery(proxy.port), position=lambda: None) as session,
+    ):
+        frames, error = await until_end(session)
+    assert [frame.data for frame in frames] == expected
+    assert isinstance(error, SessionClosed)
+
+
+def _dechunked(body: bytes) -> Iterator[bytes]:
+    """The chunks of a body in its plainest form."""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        yield body[:length]
+        body = body[length + 2 :]

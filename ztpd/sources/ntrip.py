@@ -1,0 +1,318 @@
+"""One session with an NTRIP caster: from the connection to the frames, and the position back."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from ztpd.errors import (
+    ConnectionLost,
+    ConnectTimeout,
+    NetworkError,
+    NoGga,
+    SessionClosed,
+    SessionNotActive,
+    SessionRefused,
+    TlsMismatch,
+    ZtpdError,
+)
+from ztpd.link.offload import offload
+from ztpd.link.tlserrors import network_error
+from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripDelivery
+from ztpd.sources.dial import dial
+from ztpd.sources.tls import client_context
+from ztpd.wire import nmea
+from ztpd.wire.frames import Counts, Scanner
+from ztpd.wire.ntrip import PLAIN_PORT, TLS_PORT, Response, request
+
+STABLE_S = 3.0  # of unbroken fix, before a position is told
+HOLD_S = 300.0  # the last position stands in for a lost fix
+CLOSEST_S = 1.0  # two sentences are never closer
+_CURRENT_S = 2.0  # a position younger than this is not held, it is the present one
+
+_ANSWER_S = 10.0  # for the whole head of the answer
+_GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
+_LOOK_S = 1.0  # how often the position is looked at while nothing comes
+_QUIET_S = 3.0  # a stream this quiet will not complete what waits
+_CLOSE_S = 1.0
+_READ_BYTES = 16_384
+
+# OpenSSL's reasons for an answer that is not TLS at all; which one depends on its version.
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+
+
+def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
+    """The port to dial: the configured one, else what the provisioning answer says.
+
+    No answer seen so far names a TLS port, yet PointPerfect's caster has one beside the plain
+    2101 that answers do name; so 2101, or none, stands for 2102 where TLS is wanted.
+    """
+    if configured:
+        return configured
+    http_port = access.http_port if access else None
+    if not tls:
+        return http_port or PLAIN_PORT
+    if access and access.https_port:
+        return access.https_port
+    return TLS_PORT if http_port in (None, PLAIN_PORT) else http_port
+
+
+class GgaPolicy:
+    """Which position a caster is told, and when.
+
+    Casters for a network of stations send nothing before the first GGA and end a session whose
+    GGA stops, which is when corrections are needed most: so the last good position stands in for
+    a lost fix. Given to one session after another, it does so across a reconnection too.
+    """
+
+    def __init__(self, interval_s: float = 10.0) -> None:
+        self._interval_s = max(interval_s, CLOSEST_S)
+        self._looked_s = self._good_s = self._told_s = float("-inf")
+        self._since_s: float | None = None
+        self._good: Fix | None = None
+
+    def look(self, fix: Fix | None, now_s: float) -> None:
+        """Take the receiver's present word; a pause between two looks is a fix not seen."""
+        if now_s - self._looked_s > STABLE_S:
+            self._since_s = None
+        self._looked_s = now_s
+        if fix is None or not _is_a_place(fix):
+            self._since_s = None
+            return
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s - self._since_s >= STABLE_S:
+            self._good, self._good_s = fix, now_s
+
+    def has_position(self, now_s: float) -> bool:
+        return self._good is not None and now_s - self._good_s <= HOLD_S
+
+    def take(self, now_s: float, *, first: bool = False) -> bytes:
+        """The sentence to send now, b"" for none. ``first`` need not keep to the interval.
+
+        A position that is held is told as a plain GNSS one with its age, and keeps its time.
+        """
+        if now_s - self._told_s < (CLOSEST_S if first else self._interval_s):
+            return b""
+        if self._good is None or not self.has_position(now_s):
+            return b""
+        self._told_s = now_s
+        age_s = now_s - self._good_s
+        if age_s < _CURRENT_S:
+            return nmea.gga(self._good)
+        return nmea.gga(replace(self._good, carrier=Carrier.NONE, differential=False), age_s=age_s)
+
+
+def _is_a_place(fix: Fix) -> bool:
+    """False for no fix, and for the sea at 0, 0: what software without a position says."""
+    if not (fix.ok and abs(fix.lat_deg) <= 90 and abs(fix.lon_deg) <= 180):
+        return False
+    return abs(fix.lat_deg) > 0.01 or abs(fix.lon_deg) > 0.01
+
+
+class NtripSession:
+    """Whole, checked frames of one mountpoint, until the session ends with a typed error.
+
+        async with NtripSession(delivery, position=lambda: receiver.fix) as session:
+            async for frame in session: ...
+
+    Entered when the caster has said yes; left when the connection is closed. Nothing runs beside
+    whoever iterates: the position goes out and frames come in while the next frame is awaited,
+    and TCP holds the caster back meanwhile. Whether the frames are fresh is for others to judge.
+    """
+
+    dropped = 0  # nothing queues here
+
+    def __init__(
+        self,
+        delivery: NtripDelivery,
+        *,
+        position: Callable[[], Fix | None],
+        timeout_s: float = 15.0,
+        fresh_credentials: bool = False,
+        gga: GgaPolicy | None = None,
+    ) -> None:
+        """``fresh_credentials``: provisioned so recently that a 401 means "not active yet".
+
+        ``gga``: the policy to go on with; without one the session begins with a new one.
+        """
+        host = f"[{delivery.host}]" if ":" in delivery.host else delivery.host
+        self.where = f"ntrip://{host}:{delivery.port}/{delivery.mountpoint}"
+        self._delivery = delivery
+        self._position = position
+        self._timeout_s = timeout_s
+        self._fresh = fresh_credentials
+        self._gga = gga or GgaPolicy(delivery.gga_interval_s)
+        self._told = 0  # sentences sent, that in the request included
+        self._told_on_stream = False
+        self._response = Response(delivery.mountpoint)
+        self._scanner = Scanner(FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX)
+        self._frames: deque[Frame] = deque()
+        self._failure: ZtpdError | None = None
+        self._stage = "connecting"
+        self._opened_s = self._heard_s = 0.0
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def counts(self) -> Counts:
+        return self._scanner.counts
+
+    async def __aenter__(self) -> Self:
+        """Raises :class:`NetworkError`, :class:`SessionError` or :class:`ConfigError`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._connect()
+                await self._wait_for_yes()
+        except OSError as error:
+            await self._close()
+            raise self._lost(error) from error
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        while not self._frames:
+            if self._failure is not None:
+                raise self._failure
+            await self._more()
+        return self._frames.popleft()
+
+    async def _connect(self) -> None:
+        delivery = self._delivery
+        self._gga.look(self._position(), _now())
+        sentence = self._gga.take(_now(), first=True)
+        asked = request(delivery, gga=sentence)
+        context = await offload(client_context, delivery.ca_file) if delivery.tls else None
+        connected = await dial(delivery.host, delivery.port)
+        self._stage = "in the TLS handshake" if context else "waiting for the answer"
+        name = delivery.host if context else None
+        try:
+            self._reader, self._writer = await asyncio.open_connection(
+                sock=connected, ssl=context, server_hostname=name
+            )
+        except BaseException:
+            connected.close()
+            raise
+        self._stage = "waiting for the answer"
+        self._writer.write(asked)
+        self._told += bool(sentence)
+
+    async def _wait_for_yes(self) -> None:
+        answered = self._response
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                while not (answered.accepted or answered.failure):
+                    self._receive(await self._reader.read(_READ_BYTES))
+        except TimeoutError:
+            answered.eof()  # a refusal whose words do not end is a refusal
+            if answered.failure is None or isinstance(answered.failure, SessionClosed):
+                raise
+        if not answered.accepted and answered.failure is not None:
+            raise self._meant_by(answered.failure) from answered.failure
+        self._stage = ""
+        self._opened_s = self._heard_s = _now()
+
+    async def _more(self) -> None:
+        """Wait for more bytes, a second at most; set what follows from them, or from silence."""
+        self._tell_position(_now())
+        try:
+            async with asyncio.timeout(_LOOK_S) as limit:
+                data = await self._reader.read(_READ_BYTES)
+        except OSError as error:
+            if limit.expired():
+                self._silence(_now())
+            else:
+                self._failure = self._lost(error)
+                self._failure.__cause__ = error
+            return
+        self._heard_s = _now()
+        self._receive(data)
+        if (failure := self._response.failure) is not None:
+            self._failure = self._meant_by(failure)
+            self._failure.__cause__ = failure
+
+    def _silence(self, now: float) -> None:
+        if self._scanner.pending and now - self._heard_s >= _QUIET_S:
+            self._frames += self._scanner.flush()
+        if self._waits_for_gga and now - self._opened_s >= _GGA_WAIT_S:
+            self._failure = NoGga(f"{self.where}: nothing came in {_GGA_WAIT_S:g} s")
+
+    def _receive(self, data: bytes) -> None:
+        if data:
+            self._frames += self._scanner.feed(self._response.feed(data))
+        else:
+            self._response.eof()
+
+    def _tell_position(self, now: float) -> None:
+        self._gga.look(self._position(), now)
+        if self._writer is None or self._writer.transport.get_write_buffer_size():
+            return  # the caster takes nothing at the moment; a later position is a better one
+        sentence = self._gga.take(now, first=not self._told_on_stream)
+        if sentence:
+            self._writer.write(sentence)
+            self._told += 1
+            self._told_on_stream = True
+
+    @property
+    def _waits_for_gga(self) -> bool:
+        """The caster has sent nothing, and was given no position."""
+        return not self._told and not self.counts.bytes
+
+    def _meant_by(self, failure: ZtpdError) -> ZtpdError:
+        """The caster's ``failure``, in the light of what it was given before."""
+        detail = f"{self.where}: {failure.detail}"
+        if isinstance(failure, SessionRefused):
+            if self._fresh:
+                return SessionNotActive(detail)
+            if not self._told:  # casters answer 401 to a missing position, too
+                return NoGga(f"{detail}, before a position could be sent")
+        position_lost = self._told > 0 and not self._gga.has_position(_now())
+        if isinstance(failure, SessionClosed) and (self._waits_for_gga or position_lost):
+            return NoGga(detail)
+        return type(failure)(detail, retry_after_s=failure.retry_after_s)
+
+    def _lost(self, error: OSError) -> NetworkError:
+        where = f"{self.where}, {self._stage}" if self._stage else self.where
+        if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+            return TlsMismatch(f"{self.where}: no TLS there, and [ntrip] tls is on")
+        found = network_error(error, where)
+        if "TLS" in self._stage and isinstance(found, (ConnectionLost, ConnectTimeout)):
+            return type(found)(f"{found.detail}; [ntrip] tls is on, is that port plain?")
+        return found
+
+    async def _close(self) -> None:
+        """Close politely, and at once where the caster does not take part."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close()
+            async with asyncio.timeout(_CLOSE_S):
+                await writer.wait_closed()
+        except OSError:
+            pass  # it is gone either way, and why was told before
+        finally:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # the transport closes its socket on the loop's next turn
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
