@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import threading
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -37,15 +38,17 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Frame, FrameKind, MqttDelivery, Secret, Topic
-from ztpd.sim import fakebroker
+from ztpd.sim import fakebroker, mqtt_packets
 from ztpd.sim.authority import Authority, server_context
-from ztpd.sim.fakebroker import FakeBroker, Peer, connack, publish, suback
+from ztpd.sim.fakebroker import FakeBroker, Peer
+from ztpd.sim.mqtt_packets import connack, publish, suback
 from ztpd.sources.mqtt import QUEUE_BYTES, MqttSession
 from ztpd.wire import ubx
 from ztpd.wire.frames import rtcm_frame, spartn_frame
 
 DATA, KEYS, ASSIST = "/pp/ip/eu", "/pp/ubx/0236/ip", "/pp/ubx/mga"
 KEY = ubx.SpartnKey((ubx.KeySlot(bytes(16), 2444, 0), ubx.KeySlot(bytes(16), 2448, 0))).encode()
+FUZZED_SESSIONS = 200
 RTCM_1005 = rtcm_frame(bytes.fromhex("3ed00003") + bytes(15))
 
 
@@ -143,13 +146,13 @@ async def test_topics_do_not_mix() -> None:
 
 
 async def test_the_client_says_who_it_is_and_asks_for_a_clean_session() -> None:
-    seen: list[fakebroker.Packet] = []
+    seen: list[mqtt_packets.Packet] = []
 
     async def script(client: Peer) -> None:
-        seen.append(await client.expect(fakebroker.CONNECT))
+        seen.append(await client.expect(mqtt_packets.CONNECT))
         client.send(connack())
-        seen.append(await client.expect(fakebroker.SUBSCRIBE))
-        client.send(suback(fakebroker.subscribed(seen[1])[0], (0, 1)))
+        seen.append(await client.expect(mqtt_packets.SUBSCRIBE))
+        client.send(suback(mqtt_packets.subscribed(seen[1])[0], (0, 1)))
         await forever()
 
     async with FakeBroker(script) as broker:
@@ -158,17 +161,19 @@ async def test_the_client_says_who_it_is_and_asks_for_a_clean_session() -> None:
             pass
     connect, subscribe = seen
     assert connect.body == b"\0\4MQTT\4\xc2\0\x14" + b"\0\7gateway\0\4user\0\4word"
-    assert fakebroker.subscribed(subscribe)[1] == {DATA: 0, KEYS: 1}
+    assert mqtt_packets.subscribed(subscribe)[1] == {DATA: 0, KEYS: 1}
 
 
 async def test_more_topics_than_a_broker_takes_at_once_are_asked_for_in_turn() -> None:
     asked: list[int] = []
 
     async def script(client: Peer) -> None:
-        await client.expect(fakebroker.CONNECT)
+        await client.expect(mqtt_packets.CONNECT)
         client.send(connack())
         for _ in range(3):
-            identifier, topics = fakebroker.subscribed(await client.expect(fakebroker.SUBSCRIBE))
+            identifier, topics = mqtt_packets.subscribed(
+                await client.expect(mqtt_packets.SUBSCRIBE)
+            )
             asked.append(len(topics))
             client.send(suback(identifier, [0] * len(topics)))
         await forever()
@@ -196,7 +201,7 @@ async def test_Q01_to_Q04_a_refused_connection_says_why(
     code: int, kind: type[ZtpdError], words: str
 ) -> None:
     async def script(client: Peer) -> None:
-        await client.expect(fakebroker.CONNECT)
+        await client.expect(mqtt_packets.CONNECT)
         client.send(connack(code))
         await client.packet()
 
@@ -214,26 +219,26 @@ async def test_Q05_no_connack_is_a_timeout_that_names_the_stage(
     tls: bool, authority: Authority, ca_file: str
 ) -> None:
     async def script(client: Peer) -> None:
-        await client.expect(fakebroker.CONNECT)
+        await client.expect(mqtt_packets.CONNECT)
         await client.packet()
 
     context = authority.server_context() if tls else None
     async with FakeBroker(script, tls=context) as broker:
         wanted = delivery(broker, tls=tls, ca_file=ca_file)
-        with pytest.raises(ConnectTimeout, match="no answer to CONNECT"):
+        with pytest.raises(ConnectTimeout, match="waiting for CONNACK"):
             async with MqttSession(wanted, timeout_s=0.3):
                 pass
 
 
 async def test_Q05_no_suback_is_a_timeout_too() -> None:
     async def script(client: Peer) -> None:
-        await client.expect(fakebroker.CONNECT)
+        await client.expect(mqtt_packets.CONNECT)
         client.send(connack())
-        await client.expect(fakebroker.SUBSCRIBE)
+        await client.expect(mqtt_packets.SUBSCRIBE)
         await client.packet()
 
     async with FakeBroker(script) as broker:
-        with pytest.raises(ConnectTimeout, match="no answer to SUBSCRIBE"):
+        with pytest.raises(ConnectTimeout, match="waiting for SUBACK"):
             async with MqttSession(delivery(broker), timeout_s=0.2):
                 pass
 
@@ -312,10 +317,10 @@ async def test_Q08_a_closed_connection_ends_the_session_after_its_last_frame() -
 
 async def test_a_connection_closed_in_answer_to_connect_says_so() -> None:
     async def script(client: Peer) -> None:
-        await client.expect(fakebroker.CONNECT)
+        await client.expect(mqtt_packets.CONNECT)
 
     async with FakeBroker(script) as broker:
-        with pytest.raises(SessionClosed, match="before CONNACK"):
+        with pytest.raises(SessionClosed, match="waiting for CONNACK"):
             async with MqttSession(delivery(broker)):
                 pass
 
@@ -348,9 +353,9 @@ async def test_Q10_silence_with_answered_pings_is_no_end_of_the_session() -> Non
     async def script(client: Peer) -> None:
         nonlocal pings
         await client.accept()
-        while (await client.packet()).type == fakebroker.PINGREQ:
+        while (await client.packet()).type == mqtt_packets.PINGREQ:
             pings += 1
-            client.send(fakebroker.packet(fakebroker.PINGRESP))
+            client.send(mqtt_packets.packet(mqtt_packets.PINGRESP))
 
     async with (
         FakeBroker(script) as broker,
@@ -367,12 +372,14 @@ async def test_Q10_silence_with_answered_pings_is_no_end_of_the_session() -> Non
     [
         b"\xff\xff\xff\xff\xff\xff",
         b"\x00\x00",
-        fakebroker.packet(fakebroker.CONNACK, b"\0\0\0"),
-        fakebroker.packet(fakebroker.PUBLISH, b"\0"),
-        fakebroker.packet(fakebroker.PUBLISH, b"\0\x63short"),
-        fakebroker.packet(fakebroker.PUBLISH | 2, b"\0\1t"),
-        fakebroker.packet(fakebroker.PUBLISH | 6, b"\0\1t\0\1"),
-        fakebroker.packet(fakebroker.SUBACK, b"\0"),
+        mqtt_packets.packet(mqtt_packets.CONNACK, b"\0\0\0"),
+        connack(),
+        connack(5),
+        mqtt_packets.packet(mqtt_packets.PUBLISH, b"\0"),
+        mqtt_packets.packet(mqtt_packets.PUBLISH, b"\0\x63short"),
+        mqtt_packets.packet(mqtt_packets.PUBLISH | 2, b"\0\1t"),
+        mqtt_packets.packet(mqtt_packets.PUBLISH | 6, b"\0\1t\0\1"),
+        mqtt_packets.packet(mqtt_packets.SUBACK, b"\0"),
         b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n" + b"<html>" * 20,
     ],
     ids=lambda data: data[:8].hex(),
@@ -382,11 +389,35 @@ async def test_what_is_no_mqtt_ends_the_session(nonsense: bytes) -> None:
         assert type(await end(session)) is SessionProtocol
 
 
+async def test_any_bytes_end_a_session_with_a_typed_error() -> None:
+    rng = random.Random(16)
+    kinds = [0x20, 0x30, 0x32, 0x34, 0x3A, 0x40, 0x50, 0x62, 0x70, 0x90, 0xB0, 0xC0, 0xD0, 0xE0]
+
+    async def script(client: Peer) -> None:
+        await client.accept()
+        for _ in range(rng.randrange(1, 6)):
+            body = rng.choice((b"", b"\0", b"\0\1", b"\0\x0a" + DATA.encode()))
+            client.send(
+                mqtt_packets.packet(
+                    rng.choice(kinds), body + rng.randbytes(rng.choice((0, 1, 2, 9)))
+                )
+            )
+        client.send(rng.randbytes(rng.randrange(20)))
+
+    unforeseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: unforeseen.append(what))
+    async with FakeBroker(script) as broker:
+        for _ in range(FUZZED_SESSIONS):
+            async with MqttSession(delivery(broker)) as session:
+                assert type(await end(session)) in (SessionProtocol, SessionClosed, ConnectionLost)
+    assert unforeseen == []
+
+
 @pytest.mark.parametrize("tls", [False, True])
 async def test_Q16_a_packet_of_256_MiB_ends_the_session_at_its_header(
     tls: bool, authority: Authority, ca_file: str
 ) -> None:
-    huge = bytes((fakebroker.PUBLISH,)) + fakebroker.remaining_length(268_435_455)
+    huge = bytes((mqtt_packets.PUBLISH,)) + mqtt_packets.remaining_length(268_435_455)
     script = sends(huge + b"\0\x09/pp/ip/eu" + bytes(4096))
     context = authority.server_context() if tls else None
     async with (
@@ -496,7 +527,7 @@ async def test_Q19_a_message_delivered_twice_is_acknowledged_twice_and_harmless(
         client.send(publish(KEYS, KEY, identifier=7))
         client.send(publish(KEYS, KEY, identifier=7, duplicate=True))
         for _ in range(2):
-            acknowledged.append((await client.expect(fakebroker.PUBACK)).body)
+            acknowledged.append((await client.expect(mqtt_packets.PUBACK)).body)
         await forever()
 
     async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
@@ -512,7 +543,7 @@ async def test_Q19_a_message_delivered_twice_is_acknowledged_twice_and_harmless(
     [
         publish("/pp/ip/us", corrections(1)[0]),
         publish("/pp/ip/eu/ocb", corrections(1)[0]),
-        fakebroker.packet(fakebroker.PUBLISH, b"\0\2\xff\xfe" + corrections(1)[0]),
+        mqtt_packets.packet(mqtt_packets.PUBLISH, b"\0\2\xff\xfe" + corrections(1)[0]),
         publish(DATA, corrections(1)[0], retain=True),
     ],
     ids=["other-region", "below", "no-utf8", "retained"],
@@ -674,7 +705,7 @@ async def test_leaving_sends_disconnect_and_leaves_nothing_behind(
             await take(session, 1)
             assert threading.active_count() == threads  # none in steady state
             assert len(timers(loop)) == before[0] + 1
-        assert await last == fakebroker.DISCONNECT
+        assert await last == mqtt_packets.DISCONNECT
         async with asyncio.timeout(2):
             while asyncio.all_tasks() != tasks:
                 await asyncio.sleep(0.01)

@@ -3,12 +3,10 @@
 It has no logic of its own. A test gives it a script, a coroutine that talks to one client::
 
     async def refuses(client: Peer) -> None:
-        await client.packet()            # CONNECT
+        await client.expect(CONNECT)
         client.send(connack(5))
 
     async with FakeBroker(refuses) as broker: ...
-
-Packets as in MQTT 3.1.1, section 3.
 """
 
 from __future__ import annotations
@@ -18,62 +16,20 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
-CONNECT, CONNACK, PUBLISH, PUBACK = 0x10, 0x20, 0x30, 0x40
-SUBSCRIBE, SUBACK, PINGREQ, PINGRESP, DISCONNECT = 0x80, 0x90, 0xC0, 0xD0, 0xE0
-
-REFUSED = 0x80
-"""A SUBACK code."""
-
-
-class Packet(NamedTuple):
-    """One packet: its type (the upper four bits of the first byte), and what follows the length."""
-
-    type: int
-    body: bytes
-
-
-def packet(first: int, body: bytes = b"") -> bytes:
-    """A packet with ``first`` as its first byte, flags included."""
-    return bytes((first,)) + remaining_length(len(body)) + body
-
-
-def remaining_length(count: int) -> bytes:
-    """Section 2.2.3: seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while True:
-        count, low = divmod(count, 128)
-        encoded.append(low | 0x80 if count else low)
-        if not count:
-            return bytes(encoded)
-
-
-def connack(code: int = 0) -> bytes:
-    return packet(CONNACK, bytes((0, code)))
-
-
-def suback(identifier: int, codes: Iterable[int]) -> bytes:
-    return packet(SUBACK, struct.pack("!H", identifier) + bytes(codes))
-
-
-def publish(
-    topic: str,
-    payload: bytes,
-    *,
-    identifier: int | None = None,
-    retain: bool = False,
-    duplicate: bool = False,
-) -> bytes:
-    """A message; with an ``identifier`` it is sent with QoS 1."""
-    name = topic.encode()
-    body = struct.pack("!H", len(name)) + name
-    if identifier is not None:
-        body += struct.pack("!H", identifier)
-    first = PUBLISH | duplicate << 3 | (identifier is not None) << 1 | retain
-    return packet(first, body + payload)
+from ztpd.sim.mqtt_packets import (
+    CONNECT,
+    REFUSED,
+    SUBSCRIBE,
+    Packet,
+    connack,
+    read_packet,
+    suback,
+    subscribed,
+)
 
 
 class Peer:
@@ -84,17 +40,7 @@ class Peer:
 
     async def packet(self) -> Packet:
         """The client's next packet. Raises EOFError when it has closed the connection."""
-        try:
-            first = (await self._reader.readexactly(1))[0]
-            count = shift = 0
-            more = True
-            while more:
-                byte = (await self._reader.readexactly(1))[0]
-                count |= (byte & 0x7F) << shift
-                shift, more = shift + 7, bool(byte & 0x80)
-            return Packet(first & 0xF0, await self._reader.readexactly(count))
-        except asyncio.IncompleteReadError as error:
-            raise EOFError from error
+        return await read_packet(self._reader)
 
     async def expect(self, kind: int) -> Packet:
         """The client's next packet, which must be of that type."""
@@ -128,17 +74,6 @@ class Peer:
         self._writer.close()
 
 
-def subscribed(packet: Packet) -> tuple[int, dict[str, int]]:
-    """Identifier of a SUBSCRIBE packet, and the QoS asked for by topic."""
-    topics: dict[str, int] = {}
-    at = 2
-    while at < len(packet.body):
-        end = at + 2 + int.from_bytes(packet.body[at : at + 2], "big")
-        topics[packet.body[at + 2 : end].decode()] = packet.body[end]
-        at = end + 1
-    return int.from_bytes(packet.body[:2], "big"), topics
-
-
 Script = Callable[[Peer], Awaitable[None]]
 
 
@@ -166,8 +101,8 @@ class FakeBroker:
         traceback: TracebackType | None,
     ) -> None:
         """Raises what a script raised, unless the block itself failed."""
-        assert self._server is not None  # noqa: S101 - entered
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for task in self._playing:
             task.cancel()
         if self._playing:
@@ -177,8 +112,9 @@ class FakeBroker:
 
     async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - streams run this in a task
-        self._playing.add(task)
+        if task is not None:
+            self._playing.add(task)
+            task.add_done_callback(self._playing.discard)
         self.sessions += 1
         try:
             await self._script(Peer(reader, writer))
@@ -189,7 +125,6 @@ class FakeBroker:
         except BaseException as error:  # noqa: BLE001 - raised on exit, where the test sees it
             self._error = error
         finally:
-            self._playing.discard(task)
             with contextlib.suppress(OSError):
                 writer.close()
                 await writer.wait_closed()

@@ -113,7 +113,7 @@ class MqttSession:
         self._delivery = delivery
         self._paths = [topic.path for topic in delivery.topics]
         self._timeout_s = timeout_s
-        self._stage = ""  # what a time-out would mean
+        self._stage = "connecting"  # when it failed, for a person
         self._client: _Client | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rest: asyncio.Handle | None = None
@@ -134,7 +134,7 @@ class MqttSession:
         except BaseException as error:
             self._release()
             if isinstance(error, TimeoutError):
-                raise ConnectTimeout(f"{self.where}: {self._stage}") from error
+                raise ConnectTimeout(f"{self.where}, {self._stage}") from error
             if isinstance(error, OSError):
                 raise self._network_error(error) from error
             raise
@@ -164,25 +164,25 @@ class MqttSession:
     async def _open(self) -> None:
         """Connect, log in, subscribe."""
         delivery = self._delivery
-        self._stage = "no TCP connection"
         if delivery.tls:
             pair = delivery.certificate, delivery.private_key
             context = await offload(client_context, delivery.ca_file, *pair)
             context.sslsocket_class = WatchedTlsSocket
             connected = await dial(delivery.host, delivery.port)
-            self._stage = "no answer in the TLS handshake"
+            self._stage = "in the TLS handshake"
             sock: Any = await handshake(context, connected, delivery.host)  # a WatchedTlsSocket
         else:
             if not is_loopback(delivery.host):
                 raise NoTransport(f"{self.where} is not this machine, and would be without TLS")
             connected = await dial(delivery.host, delivery.port)
             sock = WatchedSocket(fileno=connected.detach())
-        self._stage = "no answer to CONNECT"
+        self._stage = "waiting for CONNACK"
         client = self._start(sock)
         await self._until(lambda: self._accepted)
-        self._stage = "no answer to SUBSCRIBE"
+        self._stage = "waiting for SUBACK"
         self._subscribe(client)
         await self._until(lambda: not self._unanswered)
+        self._stage = ""
         if len(self.refused) == len(self._paths):
             raise SubscriptionRefused(f"{self.where}: {', '.join(self.refused)}")
         if self.refused:
@@ -259,12 +259,14 @@ class MqttSession:
     def _on_connect(self, *given: Any) -> None:
         """Of paho: client, user data, flags, code; 2.x adds properties."""
         code = _number(given[3])
-        if code == 0:
+        if self._accepted:
+            self._fail(SessionProtocol(f"{self.where}: a second CONNACK"))
+        elif code == 0:
             self._accepted = True
             self._news.set()
-            return
-        kind, words = _CONNACK.get(code, (SessionProtocol, f"CONNACK with code {code}"))
-        self._fail(kind(f"{self.where}: {words}"))
+        else:
+            kind, words = _CONNACK.get(code, (SessionProtocol, f"CONNACK with code {code}"))
+            self._fail(kind(f"{self.where}: {words}"))
 
     def _on_subscribe(self, *given: Any) -> None:
         """Of paho: client, user data, identifier, codes; 2.x adds properties."""
@@ -305,7 +307,8 @@ class MqttSession:
         elif code in _PROTOCOL_ERROR:
             self._fail(SessionProtocol(f"{self.where}: a packet that MQTT 3.1.1 does not allow"))
         else:
-            self._fail(SessionClosed(self.where + ("" if self._accepted else ", before CONNACK")))
+            stage = f", {self._stage}" if self._stage else ""
+            self._fail(SessionClosed(f"{self.where}{stage}"))
 
     def _stream(self, message: paho.MQTTMessage) -> _Stream | None:
         """What ``message`` belongs to; None where nobody asked for it."""
@@ -339,7 +342,7 @@ class MqttSession:
             return SessionRefused(f"{self.where}: {error.reason.lower().replace('_', ' ')}")
         if self._accepted:
             return ConnectionLost(f"{self.where}: {error.strerror or error}")
-        return network_error(error, self._delivery.host)
+        return network_error(error, f"{self.where}, {self._stage}")
 
     def _fail(self, error: ZtpdError) -> None:
         """The session is over because of ``error``; the first one counts."""
