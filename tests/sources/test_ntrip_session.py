@@ -525,6 +525,16 @@ async def test_a_caster_that_asks_for_the_position_first_gets_it() -> None:
         await take(session, 1)
 
 
+@pytest.mark.parametrize("name", ["/NEAR-RTCM", "A\r\nX-Evil: 1", "A\x1b[2J"])
+async def test_a_mountpoint_of_the_answer_can_break_neither_request_nor_journal(name: str) -> None:
+    async with Caster({"OTHER": endless()}) as caster:
+        session = NtripSession(delivery(caster.port, mountpoint=name), position=lambda: None)
+        error = await refused(session)
+        assert (session.where + str(error)).isprintable()
+        assert b"\r\nX-Evil" not in caster.requests[0]
+        assert b"//" not in caster.requests[0]
+
+
 @pytest.mark.parametrize("version", ["auto", "1"])
 async def test_R03_R04_an_unknown_mountpoint_is_named_with_its_neighbours(version: str) -> None:
     async with Caster({"NEAR-RTCM": endless()}) as caster:
@@ -868,6 +878,24 @@ async def test_a_caster_that_takes_no_part_is_left_within_a_second(
             proxy.go_silent()
             before = loop.time()
         assert loop.time() - before < 1.5
+
+
+@pytest.mark.parametrize("line", [Line(cut_at=6000), Line(reset_at=6000)], ids=["cut", "reset"])
+async def test_tls_that_is_broken_off_ends_like_any_other(
+    line: Line, authority: Authority, ca_file: str
+) -> None:
+    before = _sockets()
+    context = authority.server_context("localhost")
+    async with (
+        Caster({"NEAR-RTCM": endless(0.001)}, tls=context) as caster,
+        FaultProxy("127.0.0.1", caster.port, to_client=line) as proxy,
+        NtripSession(secure(proxy.port, ca_file), position=lambda: None) as session,
+    ):
+        frames, error = await until_end(session)
+        assert frames
+        assert isinstance(error, SessionClosed | ConnectionLost)
+    await asyncio.sleep(0.05)
+    assert _sockets() <= before
 
 
 async def test_a_failed_opening_leaves_no_socket(authority: Authority, ca_file: str) -> None:

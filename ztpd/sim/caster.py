@@ -99,6 +99,8 @@ class Caster:
         port: int = 0,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        if fault and fault not in FAULTS:
+            raise ValueError(f"no fault {fault}; there are {', '.join(FAULTS)}")
         self.streams, self.users, self.form, self.fault = dict(streams), users, form, fault
         self.needs_gga, self.gga_keep_s = needs_gga, gga_keep_s
         self.host, self.port = host, port
@@ -175,7 +177,8 @@ class Caster:
         finally:
             if self._by_user.get(user) is asyncio.current_task():
                 del self._by_user[user]
-            writer.close()
+            if not writer.transport.is_closing():  # Python 3.11.2 breaks on closing TLS twice
+                writer.close()
 
     def _refusal(
         self, mountpoint: str, user: str, password: str, headers: Mapping[str, str]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from ztpd import log
 from ztpd.errors import (
     ConnectionLost,
     ConnectTimeout,
@@ -43,7 +44,12 @@ _CLOSE_S = 1.0
 _READ_BYTES = 16_384
 
 # OpenSSL's reasons for an answer that is not TLS at all; which one depends on its version.
-_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+_NOT_TLS = (
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+    "WRONG_VERSION_NUMBER",
+)
 
 
 def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
@@ -142,7 +148,8 @@ class NtripSession:
         ``gga``: the policy to go on with; without one the session begins with a new one.
         """
         host = f"[{delivery.host}]" if ":" in delivery.host else delivery.host
-        self.where = f"ntrip://{host}:{delivery.port}/{delivery.mountpoint}"
+        mountpoint = log.quoted(delivery.mountpoint.removeprefix("/"), 64)
+        self.where = f"ntrip://{host}:{delivery.port}/{mountpoint}"
         self._delivery = delivery
         self._position = position
         self._timeout_s = timeout_s
@@ -303,14 +310,17 @@ class NtripSession:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        try:
+        if not writer.transport.is_closing():  # Python 3.11.2 breaks on closing TLS twice
             writer.close()
+        try:
             async with asyncio.timeout(_CLOSE_S):
                 await writer.wait_closed()
+        except (TimeoutError, asyncio.CancelledError) as reason:
+            writer.transport.abort()
+            if isinstance(reason, asyncio.CancelledError):
+                raise
         except OSError:
             pass  # it is gone either way, and why was told before
-        finally:
-            writer.transport.abort()
         await asyncio.sleep(0)  # the transport closes its socket on the loop's next turn
 
 

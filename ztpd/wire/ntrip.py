@@ -108,7 +108,7 @@ class Response:
         self.accepted = False
         self.status = 0
         self.failure: ZtpdError | None = None
-        self._mountpoint = mountpoint
+        self._mountpoint = _clean(mountpoint.removeprefix("/"), 64)
         self._protocol = ""
         self._reason = ""
         self._chunked = False
