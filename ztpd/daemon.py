@@ -306,7 +306,8 @@ class Daemon:
                 keys=settings.keys,
                 queue_bytes=corrections.queue_bytes,
                 max_age_s=corrections.max_age_s,
-            )
+            ),
+            on_change=self._publish,
         )
 
     def _listen_to_signals(self) -> None:

@@ -35,6 +35,7 @@ from ztpd.sources import Session
 PROVEN_S = 60.0
 SHORT_LIVES = 3
 REFRESH_AFTER_S = 3600.0
+_POSITION_WITHIN_S = 60.0
 _SUMMARY_S = 3600.0
 _MINUTE_S = 60.0
 _CORRECTIONS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
@@ -152,6 +153,8 @@ class Relay:
             event = Event.HALTED if error and error.needs_person else Event.POSTPONED
             self._report(event, "waiting for the receiver", error=error)
             await self._receiver.wait_ready()
+        if channel.delivery.kind == "mqtt" and channel.delivery.topics_offered:
+            await self._position()
         self._report(Event.CONNECT, channel.name)
         self.progress = Progress(where=channel.name, opened_s=_now())
         try:
@@ -161,6 +164,16 @@ class Relay:
                 await self._pump(session)
         except TimeoutError as error:
             raise SessionStale(f"{self.progress.where}, {self._stale_after_s:g} s") from error
+
+    async def _position(self) -> None:
+        """Which region's topics are wanted depends on it; right after power-up it takes a while.
+
+        Without one the session is tried all the same: the region may be configured.
+        """
+        deadline_s = _now() + _POSITION_WITHIN_S
+        while not (self._receiver.fix and self._receiver.fix.ok) and _now() < deadline_s:
+            self._report(Event.POSTPONED, "waiting for the receiver's first position")
+            await asyncio.sleep(1)
 
     async def _pump(self, session: Session) -> None:
         """Frames from ``session`` to the receiver, as long as corrections keep coming.

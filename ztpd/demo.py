@@ -1,0 +1,391 @@
+"""``ztpd demo``: simulated devices and services on this machine, and the real daemon among them.
+
+The daemon is a process of its own, and knows of the demo only what its configuration file says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from ztpd import log, status
+from ztpd.errors import UsageError
+from ztpd.model import DynamicKey, Secret
+from ztpd.sim import corrections
+from ztpd.sim.authority import Authority
+from ztpd.sim.broker import Broker
+from ztpd.sim.caster import Caster
+from ztpd.sim.corrections import Piece
+from ztpd.sim.modem import SARA_R5, SimModem
+from ztpd.sim.portal import Profile
+from ztpd.sim.pty import Pty
+from ztpd.sim.receiver import SimReceiver
+from ztpd.sim.ztp_service import Answer, Cut, ZtpService
+from ztpd.wire import ubx
+
+IMEI = "357520070120767"
+ONCE_WITHIN_S = 90.0
+_LOOK_S = 0.5
+_ACTIVATION_S = 5.0
+_STOP_WITHIN_S = 10.0
+_JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
+_FASTER = 5.0  # than real corrections, which come every 5 s
+
+
+class Story:
+    """Tells what happens, a line a step; on a terminal the last line lives."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._began_s = time.monotonic()
+        self._living = stream.isatty()
+        self._shown = False
+
+    def teller(self, who: str) -> Callable[[str], None]:
+        """What a simulator says goes here; it may begin with its own name."""
+        return lambda what: self.tell(who, what.removeprefix(f"{who}: ").removeprefix(f"{who} "))
+
+    def tell(self, who: str, what: str) -> None:
+        self._clear()
+        seconds = time.monotonic() - self._began_s
+        print(f"{seconds:6.1f} s  {who:<9} {what}", file=self._stream, flush=True)
+
+    def live(self, what: str) -> None:
+        if self._living:
+            self._clear()
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\033[2m{what[:width]}\033[0m", end="", file=self._stream, flush=True)
+            self._shown = True
+
+    def _clear(self) -> None:
+        if self._shown:
+            print("\r\033[K", end="", file=self._stream)
+            self._shown = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong: from the start on, or once the receiver is RTK fixed."""
+
+    about: str
+    early: Callable[[Demo], None] = lambda _: None
+    late: Callable[[Demo], None] | None = None
+
+
+def _ztp(*answers: Answer | Cut) -> Callable[[Demo], None]:
+    return lambda demo: demo.service.script.extend(answers)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "busy-service": Fault(
+        "the provisioning service is overloaded at first", _ztp(Answer(503, "Service Unavailable"))
+    ),
+    "lost-answer": Fault("the connection is cut in the service's answer", _ztp(Cut(900))),
+    "not-active": Fault("the Thing is activated only after a while", lambda demo: demo.activate()),
+    "receiver-reset": Fault("the receiver restarts", late=lambda demo: demo.receiver.reset()),
+    "receiver-unplugged": Fault(
+        "the receiver's plug is pulled for three seconds", late=lambda demo: demo.unplug(3.0)
+    ),
+    "source-restart": Fault(
+        "the broker or caster is restarted", late=lambda demo: demo.restart_source()
+    ),
+}
+
+
+class Demo:
+    """One run. The simulators are attributes, so that a fault can reach them."""
+
+    broker: Broker
+    caster: Caster
+    service: ZtpService
+    receiver: SimReceiver
+
+    def __init__(self, options: argparse.Namespace, story: Story, directory: Path) -> None:
+        self._options = options
+        self._story = story
+        self._directory = directory
+        self._authority = Authority()
+        self._fault = FAULTS[options.fault] if options.fault else None
+        self._gnss = Pty(directory / "dev/gnss")
+        self._background: set[asyncio.Task[None]] = set()
+        self._struck = False
+        self._wanted = 1
+
+    async def run(self) -> bool:
+        """Whether the receiver reached RTK fixed with corrections it used."""
+        async with AsyncExitStack() as stack:
+            await self._start_simulators(stack)
+            config = self._write_configuration()
+            self._story.tell("demo", f"starts the real daemon: ztpd --config {config} run")
+            daemon = await self._start_daemon(config)
+            telling = asyncio.create_task(self._tell_journal(daemon))
+            try:
+                return await self._watch(daemon)
+            finally:
+                for task in self._background:
+                    task.cancel()
+                await _stop(daemon)
+                await telling
+
+    async def _start_simulators(self, stack: AsyncExitStack) -> None:
+        options, teller = self._options, self._story.teller
+        tls = self._authority.server_context()
+        if options.via == "mqtt":
+            self.broker = await stack.enter_async_context(
+                Broker(self._authority, say=teller("broker"))
+            )
+            if self.broker.engine == "amqtt":
+                self._story.tell("broker", "mosquitto is not installed; amqtt takes its place")
+                self._story.tell("broker", "and lets clients in without their certificates")
+        else:
+            mountpoint = f"NEAR-{options.format.upper()}"
+            self.caster = await stack.enter_async_context(
+                Caster({mountpoint: self._blocks}, tls=tls, needs_gga=True, say=teller("caster"))
+            )
+        self.service = await stack.enter_async_context(
+            ZtpService(
+                self._authority,
+                profile=Profile(
+                    service=options.service, format=options.format, protocol=options.via
+                ),
+                caster_ports=(2101, self.caster.port if options.via == "ntrip" else 2102),
+                say=teller("ztp"),
+            )
+        )
+        keys = self.service.portal.keys
+        modem = SimModem(self._directory / "dev/modem", SARA_R5, say=teller("modem"))
+        await stack.enter_async_context(modem)
+        await stack.enter_async_context(self._gnss)
+        self.receiver = await stack.enter_async_context(
+            SimReceiver(
+                self._gnss, key=bytes.fromhex(keys["current"]["value"]), say=teller("receiver")
+            )
+        )
+        if options.via == "mqtt":
+            await self._publish_keys()
+            self._spawn(self._publish())
+        if self._fault:
+            self._story.tell("demo", f"fault: {self._fault.about}")
+            self._fault.early(self)
+
+    def _write_configuration(self) -> Path:
+        """All that the daemon is told. Ports are named because nothing here is on USB."""
+        top, via = self._directory, self._options.via
+        authority = self._authority.write(top / "authority.pem")
+        token = top / "token"
+        token.touch(mode=0o600)
+        token.write_text(self.service.portal.profile.token.reveal())
+        config = top / "ztpd.toml"
+        lines = [
+            "[ztp]",
+            f'url = "{self.service.url}"',
+            f'service = "{self._options.service}"',
+            f'token_file = "{token}"',
+            f'ca_file = "{authority}"',
+            'tags = ["demo"]',
+            "splay_s = 0",
+            "[identity]",
+            'source = "at"',
+            f'port = "{top}/dev/modem"',
+            "[receiver]",
+            f'port = "{self._gnss.path}"',
+            "[corrections]",
+            f'prefer = ["{via}"]',
+            f"[{via}]",
+            f'ca_file = "{authority}"',
+        ]
+        if via == "mqtt":
+            lines.append(f"port = {self.broker.port}")
+        config.write_text("\n".join(lines) + "\n")
+        return config
+
+    async def _start_daemon(self, config: Path) -> asyncio.subprocess.Process:
+        for name, mode in (("state", 0o700), ("run", 0o755)):
+            (self._directory / name).mkdir(mode=mode)
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("NOTIFY_SOCKET", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY")
+        } | {
+            "STATE_DIRECTORY": str(self._directory / "state"),
+            "RUNTIME_DIRECTORY": str(self._directory / "run"),
+        }
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ztpd",
+            "--config",
+            str(config),
+            "run",
+            env=environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the demo, which then stops the daemon
+        )
+
+    async def _tell_journal(self, daemon: asyncio.subprocess.Process) -> None:
+        """The daemon's own words, without their times: the story has its own."""
+        assert daemon.stderr  # noqa: S101 - it was asked for
+        async for line in daemon.stderr:
+            text = line.decode(errors="replace").rstrip()
+            self._story.tell("ztpd", _JOURNAL_LINE.sub("", text))
+
+    async def _watch(self, daemon: asyncio.subprocess.Process) -> bool:
+        """Look at the daemon and the receiver until the story is complete."""
+        due_s, told = time.monotonic() + ONCE_WITHIN_S, False
+        while daemon.returncode is None:
+            seen = status.read(self._directory / "run")
+            self._story.live(_pulse(seen))
+            if self._proven(seen) and not told:
+                self._story.tell("demo", "RTK fixed, by corrections that the receiver used")
+                if self._fault and self._fault.late and not self._struck:
+                    self._strike(self._fault.late)
+                    due_s = time.monotonic() + ONCE_WITHIN_S
+                    continue
+                if self._options.once:
+                    return True
+                self._story.tell("demo", "goes on until Ctrl-C")
+                told = True
+            if self._options.once and time.monotonic() > due_s:
+                self._story.tell("demo", f"not RTK fixed within {ONCE_WITHIN_S:.0f} s")
+                return False
+            await asyncio.sleep(_LOOK_S)
+        self._story.tell("demo", f"the daemon ended with status {daemon.returncode}")
+        return False
+
+    def _proven(self, seen: Mapping[str, object]) -> bool:
+        """The receiver used corrections and is fixed, and the daemon knows it."""
+        view = seen.get("receiver")
+        known = isinstance(view, Mapping) and (view.get("use"), view.get("fix"))
+        fresh = len(self.receiver.corrections()) >= self._wanted
+        return (
+            fresh
+            and self.receiver.used > 0
+            and self.receiver.stage == "RTK fixed"
+            and known == ("used", "RTK fixed")
+        )
+
+    def _strike(self, fault: Callable[[Demo], None]) -> None:
+        """Let the fault happen; from here on only corrections that come after it count."""
+        self._struck = True
+        self._wanted = len(self.receiver.corrections()) + 12
+        fault(self)
+
+    def activate(self) -> None:
+        """The Thing is made inactive, and activated by hand a little later."""
+        portal = self.service.portal
+        portal.profile = replace(portal.profile, auto_activate=False)
+
+        async def later() -> None:
+            await asyncio.sleep(_ACTIVATION_S)
+            portal.activate(IMEI)
+            self._story.tell("demo", "activates the Thing in the portal")
+
+        self._spawn(later())
+
+    def unplug(self, for_s: float) -> None:
+        async def out_and_in() -> None:
+            self._gnss.unplug()
+            self._story.tell("demo", "pulled the receiver's plug")
+            await asyncio.sleep(for_s)
+            self._gnss.plug()
+            self._story.tell("demo", "plugged the receiver in again")
+
+        self.receiver.power_cycle()
+        self._spawn(out_and_in())
+
+    def restart_source(self) -> None:
+        if self._options.via == "mqtt":
+            self._spawn(self.broker.restart())
+        else:
+            self.caster.end_sessions()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _publish_keys(self) -> None:
+        keys = [
+            DynamicKey(Secret(key["value"]), key["start"], key["duration"])
+            for key in self.service.portal.keys.values()
+        ]
+        await self.broker.publish("/pp/ubx/0236/ip", ubx.spartn_keys(keys), retain=True)
+
+    async def _publish(self) -> None:
+        async for piece in corrections.paced(self._pieces(), speed=_FASTER):
+            part = f"/{piece.suffix}" if piece.suffix else ""
+            await self.broker.publish(f"/pp/ip/eu{part}", piece.data)
+            if part:
+                await self.broker.publish("/pp/ip/eu", piece.data)
+
+    async def _blocks(self) -> AsyncIterator[bytes]:
+        async for piece in corrections.paced(self._pieces(), speed=_FASTER):
+            yield piece.data
+
+    def _pieces(self) -> Iterator[Piece]:
+        options, rng = self._options, random.Random()
+        if options.capture:
+            return corrections.replay(options.capture)
+        if options.format == "rtcm":
+            return corrections.coalesce(corrections.rtcm(rng))
+        now = corrections.spartn_time(time.time())
+        encrypted = options.via == "mqtt"  # as the service does it
+        return corrections.coalesce(corrections.spartn(rng, encrypted=encrypted, start=now))
+
+
+def _pulse(seen: Mapping[str, object]) -> str:
+    source, view = seen.get("source"), seen.get("receiver")
+    parts = [str(seen.get("state", "starting"))]
+    if isinstance(source, Mapping) and isinstance(source.get("frames"), Mapping):
+        parts.append(f"{sum(source['frames'].values())} frames, {source.get('bytes')} bytes")
+    if isinstance(view, Mapping):
+        parts.append(f"fix {view.get('fix')}, corrections {view.get('use')}")
+    return "          " + " | ".join(parts)
+
+
+async def _stop(daemon: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        daemon.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(daemon.wait(), _STOP_WITHIN_S)
+    except TimeoutError:
+        daemon.kill()
+        await daemon.wait()
+
+
+def run(options: argparse.Namespace) -> int:
+    """The exit status: 0 when stopped by Ctrl-C, or with ``--once`` when corrections were used."""
+    if options.fault == "list":
+        for name, fault in FAULTS.items():
+            print(f"{name:<20} {fault.about}")
+        return 0
+    if options.fault and options.fault not in FAULTS:
+        raise UsageError(f"no fault {options.fault!r}; there are {', '.join(FAULTS)}")
+    if options.capture and not options.capture.is_file():
+        raise UsageError(f"no file {options.capture}")
+    log.setup("warning")
+    story = Story(sys.stdout)
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ztpd-demo-") as directory:
+        try:
+            reached = asyncio.run(Demo(options, story, Path(directory)).run())
+        except KeyboardInterrupt:
+            story.tell("demo", "stopped")
+            return 0
+    took = log.duration(time.monotonic() - began_s)
+    story.tell("demo", f"{'done' if reached else 'failed'} after {took}")
+    return 0 if reached else 1
