@@ -1,0 +1,102 @@
+"""A whole gateway for a test: simulated devices and services around the real daemon, which runs
+in the test's own event loop and knows only its configuration file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztpd import config, status
+from ztpd.daemon import Daemon
+from ztpd.sim.authority import Authority
+from ztpd.sim.portal import TOKEN
+from ztpd.sim.pty import Pty
+from ztpd.sim.receiver import SimReceiver
+
+FAST_LINE = 921_600
+
+
+@dataclass
+class Gateway:
+    """``top`` holds everything that would be below /etc, /var/lib, /run and /dev."""
+
+    top: Path
+    authority: Authority = field(default_factory=Authority)
+
+    def __post_init__(self) -> None:
+        self.ca_file = self.authority.write(self.top / "authority.pem")
+        self.gnss = Pty(self.top / "gnss")
+        self.state_dir, self.runtime_dir = self.top / "state", self.top / "run"
+        self.state_dir.mkdir(mode=0o700)
+        self.runtime_dir.mkdir()
+        self.token_file = self.top / "token"
+        self.token_file.touch(mode=0o600)
+        self.token_file.write_text(TOKEN.reveal())
+
+    def configure(self, **tables: dict[str, Any]) -> Path:
+        """Write the configuration file: the receiver's port, and what the test says."""
+        tables = {"receiver": {"port": self.gnss.path, "baudrate": FAST_LINE}} | tables
+        lines = []
+        for table, settings in tables.items():
+            lines.append(f"[{table}]")
+            lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
+        path = self.top / "ztpd.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Daemon]:
+        """The daemon, until the context ends; it must then stop by itself, cleanly."""
+        path = self.top / "ztpd.toml"
+        daemon = Daemon(
+            config.load(path),
+            state_dir=self.state_dir,
+            runtime_dir=self.runtime_dir,
+            environ={},
+            reload=lambda: config.load(path),
+        )
+        running = asyncio.create_task(daemon.run())
+        try:
+            yield daemon
+        finally:
+            if not running.done():
+                daemon.stop()
+            async with asyncio.timeout(10):
+                await running
+
+    @asynccontextmanager
+    async def receiver(self, **options: Any) -> AsyncIterator[SimReceiver]:
+        async with self.gnss, SimReceiver(self.gnss, **options) as receiver:
+            yield receiver
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return status.read(self.runtime_dir)
+
+    def files(self) -> dict[str, int]:
+        """Names below the state directory, with their modes."""
+        return {
+            path.name: os.stat(path).st_mode & 0o777 for path in sorted(self.state_dir.iterdir())
+        }
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+    """Return as soon as ``condition`` holds."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return '"' + str(value) + '"'
