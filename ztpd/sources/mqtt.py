@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -210,13 +210,14 @@ class MqttSession:
         return client
 
     def _subscribe(self, client: _Client) -> None:
-        for some in _batches(self._paths, _TOPICS_PER_SUBSCRIBE):
+        for at in range(0, len(self._paths), _TOPICS_PER_SUBSCRIBE):
+            some = self._paths[at : at + _TOPICS_PER_SUBSCRIBE]
             try:
                 _, number = client.subscribe([(path, qos(path)) for path in some])
             except ValueError as error:
                 raise SubscriptionRefused(f"{', '.join(some)}: {error}") from error
             if number is not None:  # else the connection is gone, and this session with it
-                self._unanswered[number] = list(some)
+                self._unanswered[number] = some
 
     # What follows runs in the event loop's callbacks.
 
@@ -405,7 +406,3 @@ def _unwatch(_client: Any, _userdata: Any, sock: Any) -> None:
 def _number(code: Any) -> int:
     """paho's return code: a number in 1.x, a ReasonCode in 2.x."""
     return int(getattr(code, "value", code))
-
-
-def _batches(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (items[at : at + size] for at in range(0, len(items), size))
