@@ -15,7 +15,13 @@ from typing import Any, NoReturn
 from ztpd import __version__, log, status
 from ztpd import config as configuration
 from ztpd.config import Loaded
-from ztpd.errors import StoreError, UsageError, ZtpdError
+from ztpd.errors import (
+    StoreError,
+    UsageError,
+    ZtpdError,
+    ZtpTokenMalformed,
+    ZtpTokenMissing,
+)
 from ztpd.link import control
 from ztpd.link.files import become_owner
 
@@ -67,18 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ztpd {__version__}")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=configuration.DEFAULT_PATH,
-        metavar="FILE",
-        help="the configuration file (default: %(default)s)",
-    )
+    _add_config(parser, configuration.DEFAULT_PATH)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     def add(name: str, function: Any, help: str, into: Any = verbs) -> argparse.ArgumentParser:
         verb: argparse.ArgumentParser = into.add_parser(name, help=help, description=help)
         verb.set_defaults(verb=function)
+        _add_config(verb, argparse.SUPPRESS)  # what stands before the verb holds too
         return verb
 
     add("run", _run, "run the daemon (systemd does this)")
@@ -114,6 +115,16 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_demo(add("demo", _demo, "simulated modem, services and receiver, and the real daemon"))
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser, default: object) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=default,
+        metavar="FILE",
+        help=f"the configuration file (default: {configuration.DEFAULT_PATH})",
+    )
 
 
 def _add_demo(demo: argparse.ArgumentParser) -> None:
@@ -224,7 +235,11 @@ def _token_set(options: argparse.Namespace) -> int:
     path = Path(_load(options).config.ztp.token_file)
     if sys.stdin.isatty():
         print("Paste the token and press Enter: ", end="", file=sys.stderr, flush=True)
-    token = check_token(sys.stdin.readline().strip())
+    try:
+        token = check_token(sys.stdin.readline().strip())
+    except (ZtpTokenMissing, ZtpTokenMalformed) as error:
+        print(f"ztpd: {error}\n      {ZtpTokenMalformed.advice}", file=sys.stderr)
+        return UsageError.exit_status
     try:
         write_atomic(path, token.reveal().encode() + b"\n", mode=0o600, durable=True)
     except OSError as error:

@@ -129,7 +129,7 @@ class Demo:
         async with AsyncExitStack() as stack:
             await self._start_simulators(stack)
             config = self._write_configuration()
-            self._story.tell("demo", f"starts the real daemon: ztpd --config {config} run")
+            self._story.tell("demo", f"starts the real daemon: ztpd run --config {config}")
             daemon = await self._start_daemon(config)
             telling = asyncio.create_task(self._tell_journal(daemon))
             try:
@@ -241,7 +241,7 @@ class Demo:
         assert daemon.stderr  # noqa: S101 - it was asked for
         async for line in daemon.stderr:
             text = line.decode(errors="replace").rstrip()
-            self._story.tell("ztpd", _JOURNAL_LINE.sub("", text))
+            self._story.tell("ztpd", _JOURNAL_LINE.sub("", text).replace(f"{self._directory}/", ""))
 
     async def _watch(self, daemon: asyncio.subprocess.Process) -> bool:
         """Look at the daemon and the receiver until the story is complete."""
