@@ -1,0 +1,197 @@
+"""From power-on to stored credentials: the real daemon, a simulated modem and service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway import Gateway, until
+
+from ztpd.sim.caster import Caster
+from ztpd.sim.modem import SARA_R5, SimModem
+from ztpd.sim.portal import TOKEN, Profile
+from ztpd.sim.ztp_service import Answer, Cut, ZtpService
+from ztpd.wire.frames import rtcm_frame
+
+IMEI = SARA_R5.imei
+
+
+async def corrections() -> AsyncIterator[bytes]:
+    while True:
+        yield rtcm_frame(bytes([1077 >> 4, (1077 & 15) << 4, 0, 0]) + bytes(60))
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def services(
+    tmp_path: Path, *, profile: Profile | None = None, script: tuple[Any, ...] = ()
+) -> AsyncIterator[tuple[Gateway, ZtpService, Caster]]:
+    """A gateway with modem and receiver, the provisioning service and a caster."""
+    gateway = Gateway(tmp_path)
+    tls = gateway.authority.server_context()
+    async with (
+        Caster({"NEAR-RTCM": corrections}, tls=tls) as caster,
+        ZtpService(
+            gateway.authority,
+            profile=profile,
+            caster_ports=(2101, caster.port),
+            script=script,
+        ) as service,
+        SimModem(tmp_path / "modem", SARA_R5, scale=0.05),
+        gateway.receiver(speed=5.0),
+    ):
+        gateway.configure(
+            ztp={
+                "url": service.url,
+                "ca_file": gateway.ca_file,
+                "token_file": gateway.token_file,
+                "splay_s": 0,
+            },
+            identity={"source": "at", "port": tmp_path / "modem"},
+            ntrip={"ca_file": gateway.ca_file},
+        )
+        yield gateway, service, caster
+
+
+def state(gateway: Gateway) -> str:
+    return str(gateway.status.get("state"))
+
+
+def reason(gateway: Gateway) -> str:
+    return str(gateway.status.get("reason", {}).get("event"))
+
+
+async def test_from_power_on_to_corrections(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, service, _), gateway.running():
+        await until(lambda: state(gateway) == "streaming")
+
+        assert [call.hardware_id for call in service.calls] == [IMEI]
+        assert gateway.status["identity"]["id"] == "49015420*****18"
+
+
+async def test_P3_a_restart_makes_no_provisioning_call(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        for _ in range(3):
+            async with gateway.running():
+                await until(lambda: state(gateway) == "streaming")
+
+        assert len(service.calls) == 1
+
+
+async def test_T1_what_is_stored_is_for_the_owner_only(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, _, _), gateway.running():
+        await until(lambda: state(gateway) == "streaming")
+
+        assert set(gateway.files().values()) == {0o600}
+        assert gateway.state_dir.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("profile", "code"),
+    [
+        (Profile(allowlist=frozenset()), "ztp.refused.not_listed"),
+        (Profile(enabled=False), "ztp.refused.unknown"),
+        (Profile(service="live"), "ztp.refused.not_found"),
+    ],
+)
+async def test_a_refusal_needs_a_person_and_says_what_to_do(
+    tmp_path: Path, profile: Profile, code: str
+) -> None:
+    async with services(tmp_path, profile=profile) as (gateway, service, _), gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+
+        assert reason(gateway) == code
+        assert gateway.status["reason"]["advice"]
+        assert gateway.status["next_attempt_s"] >= 1700
+        assert len(service.calls) == 1
+
+
+async def test_Z04_once_the_person_has_helped_a_retry_provisions_at_once(tmp_path: Path) -> None:
+    refusing = Profile(allowlist=frozenset())
+    async with services(tmp_path, profile=refusing) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "blocked")
+        service.portal.profile = Profile()
+        schedule = gateway.state_dir / "ztp-schedule.json"
+        kept = json.loads(schedule.read_text())
+        assert kept["wait_s"] >= 1700, "the wait survives the restart"
+        schedule.write_text(json.dumps(kept | {"wait_s": 0}))
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+
+
+async def test_Z14_without_a_token_ztpd_waits_and_goes_on_as_soon_as_there_is_one(
+    tmp_path: Path,
+) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        gateway.token_file.unlink()
+        async with gateway.running():
+            await until(lambda: state(gateway) == "blocked")
+            assert reason(gateway) == "ztp.token_missing"
+            assert not service.calls
+            gateway.token_file.touch(mode=0o600)
+            gateway.token_file.write_text(TOKEN.reveal() + "\n")
+            await until(lambda: state(gateway) == "streaming")
+
+
+@pytest.mark.parametrize("fault", [Cut(1), Cut(100), Cut(300)])
+async def test_Z03_a_lost_answer_ends_with_one_thing(tmp_path: Path, fault: Cut) -> None:
+    async with services(tmp_path, script=(fault,)) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "waiting" and service.calls)
+        schedule = gateway.state_dir / "ztp-schedule.json"
+        schedule.write_text(json.dumps(json.loads(schedule.read_text()) | {"wait_s": 0}))
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+
+        assert len(service.things) == 1
+        assert len(service.calls) == 2
+
+
+async def test_N24_what_the_service_asks_for_is_waited(tmp_path: Path) -> None:
+    throttled = Answer(429, "Too Many Requests", {"Retry-After": "120"})
+    async with services(tmp_path, script=(throttled,)) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "waiting" and service.calls)
+            assert reason(gateway) == "ztp.throttled"
+            assert gateway.status["next_attempt_s"] >= 119
+
+
+async def test_D08_a_crash_in_a_loop_makes_no_more_calls(tmp_path: Path) -> None:
+    async with services(tmp_path, script=(Answer(503),) * 9) as (gateway, service, _):
+        for _ in range(5):
+            async with gateway.running():
+                await until(lambda: state(gateway) == "waiting" and service.calls)
+
+        assert len(service.calls) == 1
+
+
+async def test_T3_credentials_that_others_can_read_are_not_used(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+        gateway.state_dir.chmod(0o755)
+        async with gateway.running():
+            await until(lambda: state(gateway) == "blocked")
+            assert reason(gateway) == "store.unsafe"
+            gateway.state_dir.chmod(0o700)
+            await until(lambda: state(gateway) == "streaming")
+
+        assert len(service.calls) == 1
+
+
+async def test_Z15_a_second_daemon_ends_and_the_first_goes_on(tmp_path: Path) -> None:
+    from ztpd.errors import LockHeld
+
+    async with services(tmp_path) as (gateway, _, _), gateway.running():
+        await until(lambda: state(gateway) == "streaming")
+        with pytest.raises(LockHeld):
+            async with gateway.running():
+                await asyncio.sleep(0.1)
+
+        assert state(gateway) == "streaming"
