@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
 import time
@@ -100,12 +99,14 @@ def _forms(text: str) -> tuple[str, str]:
 
 def _retry_after_s(text: str, now: Callable[[], float]) -> float | None:
     """RFC 9110 section 10.2.3: whole seconds, or a date. None for anything else."""
+    from email.utils import parsedate_to_datetime  # slow to load, and seldom needed
+
     text = text.strip()
     if re.fullmatch(r"[0-9]+", text):
         wait_s = float(text[:12])
     else:
         try:
-            wait_s = email.utils.parsedate_to_datetime(text).timestamp() - now()
+            wait_s = parsedate_to_datetime(text).timestamp() - now()
         except (ValueError, TypeError, IndexError, OverflowError):
             return None
     return min(max(wait_s, 0.0), RETRY_AFTER_LIMIT_S)
