@@ -83,7 +83,7 @@ class Daemon:
         self._since = datetime.now(UTC)
         self._reason = _Reason("daemon.started", "", "")
         self._deadline_s = float("inf")
-        self._task: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()  # the activity, and those that are ending
         self._stopped = asyncio.Event()
         self._identity: Identity | None = None
         self._stored: StoredCredentials | None = None
@@ -92,6 +92,7 @@ class Daemon:
         self._receiver = self._make_receiver()
         self._provisioner = self._make_provisioner()
         self._force = False
+        self._failures = log.Failures()
         self._activities: dict[Activity, Callable[[], Awaitable[Event]]] = {
             Activity.LOOK: self._look,
             Activity.PROVISION: self._provision,
@@ -117,7 +118,7 @@ class Daemon:
                 self._start(Activity.LOOK)
                 await self._stopped.wait()
                 _notify("STOPPING=1")
-                await _end([*background, *([self._task] if self._task else [])])
+                await _end([*background, *self._running])
                 self._provisioner.stopping()
                 self._publish()
         finally:
@@ -169,16 +170,20 @@ class Daemon:
         return log.duration(max(0.0, until_s - asyncio.get_running_loop().time()))
 
     def _start(self, activity: Activity) -> None:
-        """Begin ``activity`` when the one before has ended: there is never more than one."""
-        before = self._task
+        """Begin ``activity`` when everything before it has ended: there is never more than one."""
+        before = set(self._running)
+        for task in before - {asyncio.current_task()}:
+            task.cancel()
         if activity is Activity.NONE:
             self._stopped.set()
             return
-        self._task = asyncio.create_task(self._perform(activity, before))
+        task = asyncio.create_task(self._perform(activity, before))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
-    async def _perform(self, activity: Activity, before: asyncio.Task[None] | None) -> None:
-        if before is not None and not before.done():
-            await _end([before])
+    async def _perform(self, activity: Activity, before: set[asyncio.Task[None]]) -> None:
+        if before:
+            await asyncio.wait(before)
         event = await self._supervised(self._activities[activity], activity.value)
         self.report(event)
 
@@ -207,6 +212,7 @@ class Daemon:
         self._stored = await retry.until_done(
             self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
         )
+        self._failures.over()
         if self._stored is None or self._force:
             self._force = False
             return Event.UNPROVISIONED
@@ -220,7 +226,7 @@ class Daemon:
         return Event.USABLE
 
     def _wait(self, error: ZtpdError, wait_s: float) -> None:
-        log.Failures().tell(error, retry_in_s=wait_s)
+        self._failures.tell(error, retry_in_s=wait_s)
         event = Event.HALTED if error.needs_person else Event.POSTPONED
         self.report(event, error=error, wait_s=wait_s)
 
@@ -233,7 +239,7 @@ class Daemon:
         try:
             self._stored = await self._provisioner.refresh(self._stored)
         except ZtpdError as error:
-            log.Failures().tell(error)
+            self._failures.tell(error)
             return Event.USABLE  # the old credentials may be taken again one day
         self._provisioned_s = asyncio.get_running_loop().time()
         return Event.PROVISIONED
@@ -453,10 +459,10 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _notify(message: str) -> None:
-    """Tell systemd, where it asked to be told and systemd-python is there."""
+    """Tell systemd, where it asked to be told, can hear it, and systemd-python is there."""
     if "NOTIFY_SOCKET" not in os.environ:
         return
-    with suppress(ImportError):
+    with suppress(ImportError, OSError):
         from systemd.daemon import notify
 
         notify(message)
