@@ -44,12 +44,18 @@ class Answer:
     text: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return f"answers {self.status}"
+
 
 @dataclass(frozen=True, slots=True)
 class Silence:
     """Says nothing until the client goes away."""
 
     stage: Literal["handshake", "response"] = "response"
+
+    def __str__(self) -> str:
+        return f"is silent instead of its {self.stage}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,9 @@ class Reset:
 
     stage: Literal["handshake", "response", "body"] = "response"
 
+    def __str__(self) -> str:
+        return f"resets the connection, stage {self.stage}"
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -65,12 +74,18 @@ class Cut:
 
     at: int
 
+    def __str__(self) -> str:
+        return f"cuts its answer after {self.at} bytes"
+
 
 @dataclass(frozen=True, slots=True)
 class Drip:
     """Does its work, and sends the answer's body byte by byte."""
 
     interval_s: float = 1.0
+
+    def __str__(self) -> str:
+        return f"sends a byte every {self.interval_s:g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,9 @@ class Huge:
     size: int = 200 * 1024 * 1024
     announced: bool = False
 
+    def __str__(self) -> str:
+        return f"sends a body of {self.size} bytes"
+
 
 @dataclass(frozen=True, slots=True)
 class Bomb:
@@ -87,6 +105,9 @@ class Bomb:
 
     size: int = 200 * 1024 * 1024
     coding: Literal["gzip", "deflate"] = "gzip"
+
+    def __str__(self) -> str:
+        return f"sends {self.size} bytes in {self.coding}"
 
 
 Fault = Answer | Silence | Reset | Cut | Drip | Huge | Bomb
@@ -195,7 +216,7 @@ class ZtpService:
         loop = asyncio.get_running_loop()
         if self.script and getattr(self.script[0], "stage", "") == "handshake":
             fault = self.script.popleft()
-            self._say(f"misbehaves: {fault}")
+            self._say(str(fault))
             with connection, suppress(OSError):
                 if isinstance(fault, Reset):
                     _linger_not(connection)
@@ -231,7 +252,7 @@ class ZtpService:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         fault = self.script.popleft() if self.script else None
         if fault:
-            self._say(f"misbehaves: {fault}")
+            self._say(str(fault))
         match fault:
             case Silence():
                 await reader.read()
