@@ -254,8 +254,8 @@ RECEIVER_OPTION_REFUSED = _event(
 RECEIVER_RESTARTED = _event(
     "gnss.reset",
     _WARNING,
-    "the receiver has restarted ({sign}); setting it up again",
-    "The receiver lost its settings and its decryption keys, which it keeps in RAM.",
+    "the receiver seems to have restarted ({sign}); setting it up again",
+    "The receiver keeps its settings and its decryption keys in RAM, and lost them.",
     "ztpd gives it both again.",
     "If it happens often: check its power supply.",
 )

@@ -1,0 +1,177 @@
+"""What a receiver must be set to, and how it gets there.
+
+Settings are read first and only what differs is written, to RAM: what its owner keeps in flash
+stays. One unknown key makes a receiver refuse a whole message, so each group has its own; a
+group refused is tried key by key, which tells the one that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ztpd.errors import ConfigError
+from ztpd.receiver.line import Line
+from ztpd.wire import ubxcfg
+from ztpd.wire.ubx import Ack, CfgValget, CfgValgetPoll, CfgValset, Message, Parsed
+
+PORTS = ("UART1", "UART2", "USB")
+"""A tty's name does not tell which of the receiver's ports it is wired to, so all are set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    key: int
+    value: int
+    at_least: bool = False  # a higher value serves too, and is left alone
+
+    def holds(self, value: int) -> bool:
+        return value >= self.value if self.at_least else value == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Settings that stand or fall together, in one message.
+
+    ``ports`` marks one setting for each of the receiver's ports: one that takes it is enough.
+    ``needless`` marks what some receivers rightly do not have.
+    """
+
+    settings: tuple[Setting, ...]
+    ports: bool = False
+    needless: bool = False
+
+
+SPARTN_IN = "CFG-{}INPROT-SPARTN"
+RTCM_IN = "CFG-{}INPROT-RTCM3X"
+POSITION_OUT = "CFG-MSGOUT-UBX_NAV_PVT_{}"
+REPORTS_OUT = "CFG-MSGOUT-UBX_RXM_COR_{}"
+MEASURE_MS, MEASURES_PER_FIX = ubxcfg.KEYS["CFG-RATE-MEAS"], ubxcfg.KEYS["CFG-RATE-NAV"]
+
+
+def port_keys(pattern: str) -> list[int]:
+    return [ubxcfg.KEYS[pattern.format(port)] for port in PORTS]
+
+
+def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
+    """The groups in the order they are written; ``extra`` are the user's own settings, by name or
+    number, and win over ours. Raises :class:`ConfigError`.
+
+    UBX input and output are not among them: a receiver that answered has both on its port.
+    Opening them on the other ports would let somebody else configure it.
+    """
+    try:
+        own = tuple(
+            Setting(key, ubxcfg.unsigned(key, int(value)))
+            for key, value in ((ubxcfg.key_id(name), extra[name]) for name in extra)
+        )
+    except ValueError as error:
+        raise ConfigError(f"receiver.keys: {error}") from error
+    groups = (
+        Group(_on_ports(RTCM_IN), ports=True),
+        Group(_on_ports(SPARTN_IN), ports=True),
+        Group(_on_ports(POSITION_OUT, at_least=True), ports=True),
+        Group(_on_ports(REPORTS_OUT, at_least=True), ports=True),
+        Group((_one("CFG-SPARTN-USE_SOURCE", 0),), needless=True),
+        Group((_one("CFG-TMODE-MODE", 0),), needless=True),
+        # 2 never goes beyond float; above 3 are more cautious ways to a fixed solution
+        Group((_one("CFG-NAVHPG-DGNSSMODE", 3, at_least=True),), needless=True),
+        # any rate serves; they are read to know how often NAV-PVT is due
+        Group(
+            (Setting(MEASURE_MS, 1, at_least=True), Setting(MEASURES_PER_FIX, 1, at_least=True)),
+            needless=True,
+        ),
+    )
+    taken = {setting.key for setting in own}
+    ours = (
+        replace(group, settings=tuple(each for each in group.settings if each.key not in taken))
+        for group in groups
+    )
+    return (*(group for group in ours if group.settings), *(Group((each,)) for each in own))
+
+
+def _on_ports(pattern: str, *, at_least: bool = False) -> tuple[Setting, ...]:
+    return tuple(Setting(key, 1, at_least) for key in port_keys(pattern))
+
+
+def _one(name: str, value: int, *, at_least: bool = False) -> Setting:
+    return Setting(ubxcfg.KEYS[name], value, at_least)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the receiver has after :func:`apply`."""
+
+    values: dict[int, int] = field(default_factory=dict)  # keys it knows, and what they are now
+    written: list[int] = field(default_factory=list)  # keys that were changed
+    refused: list[int] = field(default_factory=list)  # keys it does not know, or not that value
+
+    def lacking(self, group: Group) -> list[int]:
+        """The keys that the receiver should have taken and did not."""
+        refused = [setting.key for setting in group.settings if setting.key in self.refused]
+        excused = group.needless or (group.ports and len(refused) < len(group.settings))
+        return [] if excused else refused
+
+    def knows(self, pattern: str) -> bool:
+        """Whether the receiver has a key such as "CFG-{}INPROT-SPARTN" for one of its ports."""
+        return any(key in self.values for key in port_keys(pattern))
+
+
+async def apply(line: Line, groups: Iterable[Group], *, write: bool) -> Outcome:
+    """Make the receiver's settings those of ``groups``; with ``write`` false only read them.
+
+    Raises :class:`ztpd.errors.ReceiverSilent` and :class:`ztpd.errors.PortLost`.
+    """
+    outcome = Outcome()
+    for group in groups:
+        values = await _read(line, [setting.key for setting in group.settings])
+        wrong = {
+            setting.key: setting.value
+            for setting in group.settings
+            if setting.key in values and not setting.holds(values[setting.key])
+        }
+        if wrong and write:
+            await _write(line, wrong)
+            values |= await _read(line, wrong)
+        outcome.values |= values
+        outcome.written += [key for key in wrong if values.get(key) == wrong[key]]
+        outcome.refused += [
+            setting.key
+            for setting in group.settings
+            if setting.key not in values or (write and not setting.holds(values[setting.key]))
+        ]
+    return outcome
+
+
+async def _read(line: Line, keys: Iterable[int]) -> dict[int, int]:
+    """The values of those ``keys`` the receiver knows."""
+    keys = tuple(keys)
+
+    def answer(message: Parsed) -> dict[int, int] | None:
+        if isinstance(message, CfgValget) and message.values.keys() == set(keys):
+            return dict(message.values)
+        return {} if message == Ack(Message.CFG_VALGET, ok=False) else None
+
+    values = await line.ask(CfgValgetPoll(keys).encode(), answer, f"CFG-VALGET {names(keys)}")
+    if not values and len(keys) > 1:
+        for key in keys:
+            values |= await _read(line, (key,))
+    return values
+
+
+async def _write(line: Line, values: Mapping[int, int]) -> None:
+    """Set what the receiver lets be set."""
+
+    def answer(message: Parsed) -> bool | None:
+        acked = isinstance(message, Ack) and message.number == Message.CFG_VALSET
+        return message.ok if acked and isinstance(message, Ack) else None
+
+    taken = await line.ask(CfgValset(values).encode(), answer, f"CFG-VALSET {names(values)}")
+    if not taken and len(values) > 1:
+        for key, value in values.items():
+            await _write(line, {key: value})
+
+
+def names(keys: Iterable[int]) -> str:
+    """The keys for a person."""
+    return ", ".join(ubxcfg.key_name(key) for key in keys)

@@ -1,0 +1,53 @@
+"""Is there a u-blox receiver on the port, which one, and at what speed?
+
+Nothing but the empty poll of MON-VER is written before it is answered: a device of another kind
+must not be disturbed.
+"""
+
+from __future__ import annotations
+
+from ztpd.errors import ReceiverSilent, ReceiverUnknown
+from ztpd.receiver.line import TRIES, Line
+from ztpd.wire import ubx
+from ztpd.wire.ubx import Message, MonVer, Parsed
+
+SPEEDS = (38400, 9600, 115200, 57600, 230400, 460800, 921600)
+"""38400 is the default of the u-blox F9 and X20 generations, 9600 that of those before. The
+highest come last: a port that cannot be set to one of them ends the search."""
+
+
+async def identify(line: Line, first: int) -> MonVer:
+    """What the receiver says it is; the port is left at the speed that works, ``first`` if it can.
+
+    Raises :class:`ReceiverUnknown` where something else speaks there, :class:`ReceiverSilent`
+    where nothing intelligible does, and :class:`ztpd.errors.PortLost`.
+    """
+    heard_bytes = 0
+    for baudrate in dict.fromkeys((first, *SPEEDS)):
+        if baudrate != line.port.baudrate:
+            await line.port.set_baudrate(baudrate)
+        line.forget()
+        for _ in range(TRIES):
+            try:
+                return await version(line, tries=1)
+            except ReceiverSilent:
+                if not line.valid_frames and baudrate != first:
+                    break  # not this speed
+        counts = line.scanner.counts
+        if line.valid_frames:
+            names = ", ".join(list(counts.frames)[:3])
+            raise ReceiverUnknown(
+                f"{line.port.path} sends {names} at {baudrate} baud, but does not answer MON-VER"
+            )
+        heard_bytes += counts.skipped_bytes + line.scanner.pending
+    what = "what it sends makes no sense" if heard_bytes else "it sends nothing"
+    raise ReceiverSilent(f"{line.port.path}, {what} at any speed tried, {first} baud first")
+
+
+async def version(line: Line, tries: int = TRIES) -> MonVer:
+    """The answer to MON-VER. Raises :class:`ReceiverSilent`."""
+
+    def answer(message: Parsed) -> MonVer | None:
+        return message if isinstance(message, MonVer) else None
+
+    return await line.ask(ubx.poll(Message.MON_VER), answer, "MON-VER", tries)

@@ -1,0 +1,398 @@
+"""One GNSS receiver on one serial port, for as long as the daemon runs.
+
+One task reads, asks and configures; corrections and keys come from elsewhere in the daemon, and
+go into the same queue of whole frames. Nothing is asked in steady state: that the receiver has
+restarted or was set otherwise is seen in what it says, or no longer says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from ztpd import events, log
+from ztpd.errors import (
+    PortAbsent,
+    PortLost,
+    ReceiverRefused,
+    ReceiverSilent,
+    ZtpdError,
+)
+from ztpd.link.serial import SerialPort
+from ztpd.model import DynamicKey, Fix, Frame, FrameKind
+from ztpd.receiver import configure, gate, keys
+from ztpd.receiver.identify import identify, version
+from ztpd.receiver.line import Line
+from ztpd.receiver.values import ReceiverSettings, ReceiverView
+from ztpd.receiver.watch import Outcome, Progress, Use, Verdict
+from ztpd.retry import Wait
+from ztpd.wire import ubx
+from ztpd.wire.ubx import Message, MonVer, NavPvt, Parsed, RxmCor, SpartnKey
+
+_LOST = Wait(1, 3, floor_s=0.5)  # with what follows, corrections flow 5 s after the port is back
+_FAILED = Wait(2, 60)
+_STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble is news
+_TOLD_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer told
+_TICK_S = 1.0
+_SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
+_CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
+_FRESH_S = 5.0  # an older fix is not shown as the present one
+
+
+class Receiver:
+    """See :meth:`run`; everything else may be called at any time, and never waits."""
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: random.Random | None = None,
+    ) -> None:
+        """``on_change`` is called when readiness, error or use of the corrections change and
+        when a change of the fix is logged, not for every position. Raises
+        :class:`ztpd.errors.ConfigError` for ``settings.keys`` that are none.
+        """
+        self.fix: Fix | None = None
+        self.error: ZtpdError | None = None  # why not ready
+        self.takes: frozenset[FrameKind] = frozenset()  # what the firmware can take
+        self._settings = settings
+        self._groups = configure.plan(settings.keys)
+        self._on_change = on_change
+        self._wall_clock = wall_clock
+        self._rng = rng or random.SystemRandom()
+        self._ready = asyncio.Event()
+        self._failures = log.Failures(_now)
+        self._steps: dict[Wait, int] = {}
+        self._line: Line | None = None
+        self._version = MonVer("", "")
+        self._baudrate = settings.baudrate
+        self._ring = keys.KeyRing()
+        self._use = Use()
+        self._progress = Progress()
+        self._fix_s = 0.0
+        self._restart_sign = ""
+        self._set_ups = 0  # since the receiver was last stable
+        self._ready_s = 0.0
+        self._interval_s: float | None = None  # of NAV-PVT; None: it is not switched on
+        self._position_s: float | None = None  # last NAV-PVT since the set-up
+        self._judge_s = self._check_s = 0.0  # when to do so next
+        self._keys_refused_s = -_CHECK_S  # when that was last told
+        self._delivered = [0, 0]
+        self._refused = self._undelivered = self._dropped = self._skipped = 0
+
+    @property
+    def ready(self) -> bool:
+        """Identified and configured: corrections are wanted."""
+        return self._ready.is_set()
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    @property
+    def fix_age_s(self) -> float | None:
+        """How long ago :attr:`fix` came; None where none ever did."""
+        return None if self.fix is None else _now() - self._fix_s
+
+    @property
+    def dropped(self) -> int:
+        """Frames that came faster than the line to the receiver takes them."""
+        return self._dropped + (self._line.port.dropped_frames if self._line else 0)
+
+    def deliver(self, frame: Frame) -> None:
+        """Send a correction to the receiver; never waits.
+
+        SPARTN, RTCM 3 and UBX-MGA go as they are. The keys of an RXM-SPARTNKEY are looked at,
+        remembered and given in a message of our own. Everything else stops here and is counted.
+        """
+        payload = gate.ubx_payload(frame, Message.RXM_SPARTNKEY)
+        if payload is not None:
+            self._take_keys(lambda: keys.received(payload, self._clocks()))
+        elif self._line is None or not self.ready:
+            self._undelivered += 1
+        elif gate.is_assistance(frame):
+            self._send(self._line, frame)
+        elif frame.kind in self.takes and gate.is_correction(frame):
+            self._send(self._line, frame)
+            self._use.delivered(_now())
+        else:
+            self._refused += 1
+
+    def set_keys(self, given: Sequence[DynamicKey]) -> None:
+        """Decryption keys of the provisioning answer: remembered, and given to the receiver at
+        every start. An unusable set is told and ignored."""
+        self._take_keys(lambda: keys.slots(given))
+
+    @property
+    def view(self) -> ReceiverView:
+        """The state as it is published; call it on the event loop."""
+        port = self._line.port if self._line else None
+        fresh = self.fix is not None and _now() - self._fix_s <= _FRESH_S and self.ready
+        fix = self.fix if fresh else None
+        return ReceiverView(
+            model=self._version.model,
+            firmware=self._version.firmware,
+            protocol=self._version.protocol,
+            port=self._settings.port,
+            baudrate=port.baudrate if port else 0,
+            ready=self.ready,
+            problem=str(self.error) if self.error else "",
+            fix=fix.label if fix else "unknown",
+            carrier=fix.carrier.name.lower() if fix else "none",
+            correction_age_s=fix.correction_age_s if fix else None,
+            accuracy_m=fix.accuracy_m if fix and fix.ok else None,
+            satellites=fix.satellites if fix else 0,
+            use=self._use.label,
+            used=dict(self._use.used),
+            rejected=dict(self._use.rejected),
+            delivered_frames=self._delivered[0],
+            delivered_bytes=self._delivered[1],
+            dropped=self.dropped,
+            refused=self._refused,
+            undelivered=self._undelivered,
+            first_fix_s=self._progress.first_at_least("2D"),
+            first_float_s=self._progress.first_at_least("RTK float"),
+            first_fixed_s=self._progress.first_at_least("RTK fixed"),
+            skipped_bytes=self._skipped
+            + (self._line.scanner.counts.skipped_bytes if self._line else 0),
+        )
+
+    async def run(self) -> None:
+        """Open, identify, configure, give the keys, follow; and again whenever that fails, for
+        ever. Cancelled, it gives the port back."""
+        while True:
+            try:
+                await self._live()
+            except ZtpdError as error:
+                wait_s = self._failed(error)
+            await asyncio.sleep(wait_s)
+
+    def _failed(self, error: ZtpdError) -> float:
+        """Note and tell why the receiver cannot be used; seconds until the next try."""
+        wait = _LOST if isinstance(error, (PortAbsent, PortLost)) else _FAILED
+        if wait is _LOST:
+            self._steps.pop(_FAILED, None)  # what comes back may be well, or another one
+        step = self._steps.get(wait, 0)
+        self._steps[wait] = step + 1
+        wait_s = wait.draw(step, self._rng)
+        self.error = error
+        self._failures.tell(error, retry_in_s=wait_s)
+        self._on_change()
+        return wait_s
+
+    async def _live(self) -> None:
+        """From opening the port to whatever ends it."""
+        settings = self._settings
+        speed = self._baudrate or 38400
+        port = await SerialPort.open(
+            settings.port, speed, queue_bytes=settings.queue_bytes, max_age_s=settings.max_age_s
+        )
+        line = Line(port, self._heard)
+        try:
+            self._version = await identify(line, speed)
+            self._baudrate = port.baudrate
+            self._line = line
+            await self._set_up(line)
+            await self._follow(line)
+        finally:
+            self._ready.clear()
+            self._line = None
+            self._dropped += port.dropped_frames
+            self._skipped += line.scanner.counts.skipped_bytes
+            port.close()
+
+    async def _set_up(self, line: Line) -> None:
+        """Make a receiver that has just been identified ready for corrections."""
+        self._restart_sign = ""
+        self._set_ups += 1
+        self._tell_found()
+        outcome = await configure.apply(line, self._groups, write=self._settings.configure)
+        self._see_what_it_takes(outcome)
+        now = _now()
+        self._use.restarted(reports=any(self._values(outcome, configure.REPORTS_OUT)))
+        self._progress = Progress(now)
+        self._position_s, self._interval_s = None, self._fix_interval_s(outcome)
+        self._ready_s, self._check_s = now, now + _CHECK_S
+        self._ring.restarted()
+        self.error = None
+        self._ready.set()
+        if self._settings.configure:
+            self._tell(
+                events.RECEIVER_CONFIGURED,
+                changed=len(outcome.written),
+                total=len(outcome.values),
+            )
+        self._on_change()
+
+    def _see_what_it_takes(self, outcome: configure.Outcome) -> None:
+        """Raises :class:`ReceiverRefused` where corrections cannot get in, or nothing out."""
+        spartn, rtcm = outcome.knows(configure.SPARTN_IN), outcome.knows(configure.RTCM_IN)
+        lacking = [key for group in self._groups for key in outcome.lacking(group)]
+        if not (spartn or rtcm) or not outcome.knows(configure.POSITION_OUT):
+            raise ReceiverRefused(configure.names(lacking))
+        if lacking and self._settings.configure:
+            self._tell(events.RECEIVER_OPTION_REFUSED, keys=configure.names(lacking))
+        takes = {FrameKind.SPARTN: spartn, FrameKind.RTCM3: rtcm, FrameKind.UBX: True}
+        self.takes = frozenset(kind for kind, able in takes.items() if able)
+
+    @staticmethod
+    def _values(outcome: configure.Outcome, pattern: str) -> list[int]:
+        return [outcome.values.get(key, 0) for key in configure.port_keys(pattern)]
+
+    def _fix_interval_s(self, outcome: configure.Outcome) -> float | None:
+        rates = [rate for rate in self._values(outcome, configure.POSITION_OUT) if rate]
+        if not rates:
+            return None
+        measure_s = outcome.values.get(configure.MEASURE_MS, 1000) / 1000
+        return measure_s * outcome.values.get(configure.MEASURES_PER_FIX, 1) * max(rates)
+
+    async def _follow(self, line: Line) -> None:
+        """Live with a receiver that is ready. Ends by an error only."""
+        while True:
+            await line.receive(_TICK_S)
+            now = _now()
+            if now < self._judge_s and not self._restart_sign:
+                continue
+            self._judge_s = now + _TICK_S / 2
+            self._judge(now)
+            if sign := self._restart_sign or self._silence(now):
+                await self._start_over(line, sign)
+            elif self._ring.due(now):
+                await self._give_keys(line)
+            elif self._in_doubt(now) and now >= self._check_s:
+                await self._check_settings(line)
+
+    def _judge(self, now: float) -> None:
+        """Whether the receiver is well, and whether it uses what it gets."""
+        if self._set_ups and now - self._ready_s >= _STABLE_S:
+            kept_back, self._set_ups = self._set_ups > _TOLD_SET_UPS, 0
+            if kept_back:
+                self._tell_found()
+            self._failures.over()
+            self._steps.clear()
+        if self._use.judge(now, self.fix, has_keys=bool(self._ring)):
+            self._on_change()
+        if (verdict := self._use.to_tell(now)) is Verdict.USED:
+            log.emit(events.USED)
+        elif verdict is not None:
+            log.emit(events.NOT_USED, reason=verdict)
+
+    def _silence(self, now: float) -> str:
+        """Words for it where NAV-PVT has stopped coming."""
+        if self._interval_s is None:
+            return ""
+        silent_s = now - (self._ready_s if self._position_s is None else self._position_s)
+        limit_s = max(_SILENCE_S, 3 * self._interval_s)
+        return f"no NAV-PVT for {silent_s:.0f} s" if silent_s >= limit_s else ""
+
+    def _in_doubt(self, now: float) -> bool:
+        """Whether it looks as if somebody else had changed the settings."""
+        return self._use.verdict in (Verdict.UNSEEN, Verdict.OTHERS) or self._use.unreported(now)
+
+    async def _start_over(self, line: Line, sign: str) -> None:
+        """The receiver has restarted, by the look of it: set it up again without closing."""
+        if not self._restart_sign and self._position_s is None:
+            raise ReceiverSilent(f"{line.port.path}, NAV-PVT is switched on and does not come")
+        self._tell(events.RECEIVER_RESTARTED, sign=sign)
+        self._ready.clear()
+        self._on_change()
+        self._version = await version(line)
+        await self._set_up(line)
+
+    async def _check_settings(self, line: Line) -> None:
+        """Corrections go unused for no reason of their own: are the settings still ours?"""
+        self._check_s = _now() + _CHECK_S
+        outcome = await configure.apply(line, self._groups, write=self._settings.configure)
+        if outcome.written:
+            log.emit(events.RECEIVER_CHANGED, keys=configure.names(outcome.written))
+            self._use.restarted()
+
+    async def _give_keys(self, line: Line) -> None:
+        """Make the receiver hold the current and the next key, if it does not."""
+        wanted = self._ring.chosen(self._clocks())
+        if not wanted or FrameKind.SPARTN not in self.takes:
+            return
+        if await keys.missing(line, wanted) == 0:
+            return
+        line.port.write(SpartnKey(wanted).encode())
+        self._tell(events.KEYS_SENT, count=len(wanted))
+        if missing := await keys.missing(line, wanted):
+            self._ring.not_taken()
+            self._tell(events.KEYS_MISSING, held=len(wanted) - missing, count=len(wanted))
+
+    def _heard(self, frame: Frame, message: Parsed | None) -> None:
+        """Everything the receiver says passes here."""
+        if isinstance(message, NavPvt):
+            self._follow_fix(message.to_fix())
+        elif isinstance(message, RxmCor):
+            self._follow_report(message)
+        elif _is_banner(frame):
+            self._restart_sign = "it says so"
+
+    def _follow_fix(self, fix: Fix) -> None:
+        now = _now()
+        self.fix, self._fix_s, self._position_s = fix, now, now
+        self._use.followed(fix, now)
+        if self.ready and self._progress.follow(fix, now):
+            detail = f", {fix.satellites} satellites"
+            if fix.ok:
+                detail += f", {fix.accuracy_m:.3g} m, after {log.duration(now - self._ready_s)}"
+            self._tell(events.FIX, fix=fix.label, detail=detail)
+            self._on_change()
+
+    def _follow_report(self, report: RxmCor) -> None:
+        match self._use.reported(report, _now()):
+            case Outcome.USED:
+                self._ring.decrypted()
+            case Outcome.LOCKED:
+                self._ring.locked()
+
+    def _send(self, line: Line, frame: Frame) -> None:
+        try:
+            line.port.write(frame.data)
+        except PortLost:  # whoever reads the port is about to find out
+            self._undelivered += 1
+            return
+        self._delivered[0] += 1
+        self._delivered[1] += len(frame.data)
+
+    def _take_keys(self, read: Callable[[], Sequence[ubx.KeySlot]]) -> None:
+        """Remember the keys that ``read`` gives; where it raises, tell why it is not used."""
+        try:
+            self._ring.add(read())
+        except ValueError as error:
+            self._refused += 1
+            if _now() - self._keys_refused_s >= _CHECK_S:
+                self._keys_refused_s = _now()
+                log.emit(events.KEYS_REFUSED, detail=error)
+
+    def _clocks(self) -> list[datetime]:
+        """The receiver's clock first: it has the satellites', unless it is a whole era off."""
+        own = [self.fix.utc] if self.fix and self.fix.utc else []
+        return [*own, self._wall_clock()]
+
+    def _tell_found(self) -> None:
+        self._tell(
+            events.RECEIVER_FOUND,
+            model=self._version.model or "of unknown model",
+            firmware=self._version.firmware,
+            port=self._settings.port,
+            baudrate=self._baudrate,
+        )
+
+    def _tell(self, event: events.Event, **fields: object) -> None:
+        """Log, unless the receiver comes and goes so often that nobody wants to read it."""
+        if self._set_ups <= _TOLD_SET_UPS:
+            log.emit(event, **fields)
+
+
+def _is_banner(frame: Frame) -> bool:
+    """The first thing a receiver says after a start: who made it, as NMEA or UBX text."""
+    return frame.name in ("TXT", "INF-NOTICE") and b"u-blox AG" in frame.data
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,46 @@
+"""What the receiver is told to be, and what is published about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    port: str
+    baudrate: int | None = None  # None: the one it answers at
+    configure: bool = True  # False: settings are read, and left alone
+    keys: Mapping[str, int] = field(default_factory=dict)  # more of them, the user's
+    queue_bytes: int = 16384
+    max_age_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverView:
+    """What is published about the receiver. No position, no key."""
+
+    model: str = ""  # "" until it has answered
+    firmware: str = ""
+    protocol: str = ""
+    port: str = ""
+    baudrate: int = 0
+    ready: bool = False
+    problem: str = ""
+    fix: str = "unknown"
+    carrier: str = "none"
+    correction_age_s: float | None = None
+    accuracy_m: float | None = None
+    satellites: int = 0
+    use: str = "unknown"  # "used", "not used: " and why, or "unknown"
+    used: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    delivered_frames: int = 0
+    delivered_bytes: int = 0
+    dropped: int = 0  # frames that came faster than the line takes them
+    refused: int = 0  # frames from outside that are no corrections, or not for this receiver
+    undelivered: int = 0  # frames that came while the receiver was not ready
+    first_fix_s: float | None = None  # from the receiver's start
+    first_float_s: float | None = None
+    first_fixed_s: float | None = None
+    skipped_bytes: int = 0  # from the receiver, not part of a valid message

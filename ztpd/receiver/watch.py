@@ -1,0 +1,198 @@
+"""What the receiver makes of the corrections, and of its position. Time is handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ztpd.model import Carrier, Fix
+from ztpd.wire.frames import spartn_name
+from ztpd.wire.ubx import PROTOCOL_RTCM3, RxmCor
+
+WINDOW_S = 30.0  # SPARTN sends every kind of message within 30 s; an outcome counts that long
+PATIENCE_S = 20.0  # corrections must go unused for so long before that is said
+CALM_S = 60.0  # between two lines about what comes and goes
+
+
+class Outcome(Enum):
+    """What became of one correction message. The order is that of their weight as a reason."""
+
+    USED = "used"
+    LOCKED = "locked"  # encrypted, and no key of the receiver fits
+    IGNORED = "ignored"  # in order, yet not used
+    DAMAGED = "damaged"
+    UNSUPPORTED = "unsupported"
+
+
+def outcome(report: RxmCor) -> Outcome | None:
+    """The meaning of one RXM-COR; None where the receiver does not know."""
+    if report.used:
+        return Outcome.USED
+    if report.erroneous:
+        return Outcome.DAMAGED
+    if not report.input_handled:
+        return Outcome.UNSUPPORTED
+    if report.encrypted and not report.decrypted:
+        return Outcome.LOCKED
+    return Outcome.IGNORED if report.used is False else None
+
+
+def report_name(report: RxmCor) -> str:
+    """The name of the message reported, as its frame has it: "OCB-GPS", "1077"."""
+    if report.protocol == PROTOCOL_RTCM3:
+        return str(report.message_type)
+    return spartn_name(report.message_type, report.subtype)
+
+
+class Verdict(Enum):
+    """Are corrections used, and if not, why: as a person reads it."""
+
+    UNKNOWN = "unknown"
+    USED = "used"
+    NO_KEY = "they are encrypted, and there is no key for them"
+    WRONG_KEY = "they are encrypted, and the receiver's keys do not fit"
+    NO_TIME = "it has no time from the satellites yet"
+    NO_POSITION = "it has no position yet"
+    OTHERS = "it prefers other corrections; restart it after a change between RTCM and SPARTN"
+    DAMAGED = "they are damaged on the serial line"
+    UNSUPPORTED = "its firmware does not know these messages"
+    UNSEEN = "it does not see them: check the wire to its input, and that the input is on"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def is_trouble(self) -> bool:
+        return self not in (Verdict.UNKNOWN, Verdict.USED)
+
+
+class Use:
+    """Are the corrections used, and if not, why? Judged by what the receiver reports (RXM-COR),
+    and where it says nothing, by its fix: with a carrier solution corrections must be in use."""
+
+    def __init__(self) -> None:
+        self.verdict = Verdict.UNKNOWN
+        self.used: dict[str, int] = {}  # messages by name
+        self.rejected: dict[str, int] = {}
+        self._reports = True  # whether this receiver can report at all
+        self._seen_s: dict[Outcome, float] = {}
+        self._delivered_s: float | None = None
+        self._unused_since_s = 0.0  # or delivered since, where that is later
+        self._unreported_since_s = 0.0
+        self._told = Verdict.UNKNOWN
+        self._told_s = 0.0
+
+    @property
+    def label(self) -> str:
+        """The verdict for the status: "used", "not used: " and why, or "unknown"."""
+        return f"not used: {self.verdict}" if self.verdict.is_trouble else str(self.verdict)
+
+    def restarted(self, *, reports: bool | None = None) -> None:
+        """The receiver begins anew; nothing of what it said before counts. ``reports``: whether
+        it can report what it does with corrections, None if that is as before."""
+        self._seen_s.clear()
+        self._delivered_s = None
+        if reports is not None:
+            self._reports = reports
+
+    def delivered(self, now_s: float) -> None:
+        """One more correction is on its way."""
+        if self._delivered_s is None or now_s - self._delivered_s > WINDOW_S:
+            self._unused_since_s = self._unreported_since_s = now_s
+        self._delivered_s = now_s
+
+    def reported(self, report: RxmCor, now_s: float) -> Outcome | None:
+        self._unreported_since_s = now_s
+        result = outcome(report)
+        if result is not None:
+            self._seen_s[result] = now_s
+            counts = self.used if result is Outcome.USED else self.rejected
+            name = report_name(report)
+            counts[name] = counts.get(name, 0) + 1
+        return result
+
+    def followed(self, fix: Fix, now_s: float) -> None:
+        silent = not self._reports or now_s - self._unreported_since_s > WINDOW_S
+        if silent and fix.carrier is not Carrier.NONE:
+            self._seen_s[Outcome.USED] = now_s
+
+    def judge(self, now_s: float, fix: Fix | None, *, has_keys: bool) -> bool:
+        """Think again about :attr:`verdict`; True if it changed."""
+        before = self.verdict
+        if not self._delivering(now_s):
+            self.verdict = Verdict.UNKNOWN
+        elif self._recent(Outcome.USED, now_s):
+            self._unused_since_s = now_s
+            self.verdict = Verdict.USED
+        elif self._reports and now_s - self._unused_since_s >= PATIENCE_S:
+            self.verdict = self._trouble(now_s, fix, has_keys)
+        else:
+            self.verdict = Verdict.UNKNOWN
+        return self.verdict is not before
+
+    def _trouble(self, now_s: float, fix: Fix | None, has_keys: bool) -> Verdict:
+        seen = next((each for each in Outcome if self._recent(each, now_s)), None)
+        match seen:
+            case Outcome.LOCKED:
+                return Verdict.WRONG_KEY if has_keys else Verdict.NO_KEY
+            case Outcome.DAMAGED:
+                return Verdict.DAMAGED
+            case Outcome.UNSUPPORTED:
+                return Verdict.UNSUPPORTED
+        if fix is None or fix.utc is None:
+            return Verdict.NO_TIME
+        if not fix.ok:
+            return Verdict.NO_POSITION
+        return Verdict.OTHERS if seen else Verdict.UNSEEN
+
+    def to_tell(self, now_s: float) -> Verdict | None:
+        """The verdict if it is news: at once where use turns into trouble or back, else at most
+        once a minute, for reasons may alternate."""
+        if self.verdict in (Verdict.UNKNOWN, self._told):
+            return None
+        if self.verdict.is_trouble and self._told.is_trouble and now_s - self._told_s < CALM_S:
+            return None
+        self._told, self._told_s = self.verdict, now_s
+        return self.verdict
+
+    def unreported(self, now_s: float) -> bool:
+        """Whether a receiver that could report has not said a word about what it gets."""
+        silent_s = now_s - self._unreported_since_s
+        return self._reports and self._delivering(now_s) and silent_s > WINDOW_S
+
+    def _delivering(self, now_s: float) -> bool:
+        return self._delivered_s is not None and now_s - self._delivered_s <= WINDOW_S
+
+    def _recent(self, which: Outcome, now_s: float) -> bool:
+        return now_s - self._seen_s.get(which, -WINDOW_S - 1) <= WINDOW_S
+
+
+_RANKS = ("no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How the fix came along since the receiver started, and what of it is worth a line."""
+
+    started_s: float = 0.0
+    first_s: dict[str, float] = field(default_factory=dict)  # seconds from start, by label
+    _told: str = "no fix"
+    _told_s: float = 0.0
+
+    def follow(self, fix: Fix, now_s: float) -> bool:
+        """Whether this fix is to be told: at once where it is the best so far, else at most once
+        a minute, for a fix may come and go every second."""
+        label = fix.label
+        best_so_far = all(_RANKS.index(label) > _RANKS.index(each) for each in self.first_s)
+        self.first_s.setdefault(label, now_s - self.started_s)
+        if label == self._told or not (best_so_far or now_s - self._told_s >= CALM_S):
+            return False
+        self._told, self._told_s = label, now_s
+        return True
+
+    def first_at_least(self, label: str) -> float | None:
+        """Seconds from the start until the fix was ``label`` or better."""
+        good = [
+            self.first_s[each] for each in _RANKS[_RANKS.index(label) :] if each in self.first_s
+        ]
+        return min(good, default=None)
