@@ -67,7 +67,8 @@ async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") ->
     a :class:`ZtpSchema`, else the body is left out.
 
     Raises :class:`ConfigError`, a :class:`NetworkError`, :class:`ZtpTooBig` (more than
-    ``BODY_LIMIT`` bytes), :class:`ZtpTruncated` and :class:`ZtpSchema` (not HTTP).
+    ``BODY_LIMIT`` bytes), :class:`ZtpTruncated` and :class:`ZtpSchema` (not HTTP). Importing
+    aiohttp and reading the trust store hold up the event loop, for a second on a slow board.
     """
     target = _target(url)
     context = _context(ca_file) if target.scheme == "https" else None
