@@ -289,8 +289,9 @@ class Receiver:
         return f"no NAV-PVT for {silent_s:.0f} s" if silent_s >= limit_s else ""
 
     def _in_doubt(self, now: float) -> bool:
-        """Whether it looks as if somebody else had changed the settings."""
-        return self._use.verdict in (Verdict.UNSEEN, Verdict.OTHERS) or self._use.unreported(now)
+        """Whether it looks as if somebody else had changed settings that are ours."""
+        unseen = self._use.verdict in (Verdict.UNSEEN, Verdict.OTHERS) or self._use.unreported(now)
+        return unseen and self._settings.configure
 
     async def _start_over(self, line: Line, sign: str) -> None:
         """The receiver has restarted, by the look of it: set it up again without closing."""
@@ -305,7 +306,7 @@ class Receiver:
     async def _check_settings(self, line: Line) -> None:
         """Corrections go unused for no reason of their own: are the settings still ours?"""
         self._check_s = _now() + _CHECK_S
-        outcome = await configure.apply(line, self._groups, write=self._settings.configure)
+        outcome = await configure.apply(line, self._groups, write=True)
         if outcome.written:
             log.emit(events.RECEIVER_CHANGED, keys=configure.names(outcome.written))
             self._use.restarted()

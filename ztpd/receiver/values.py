@@ -40,7 +40,7 @@ class ReceiverView:
     dropped: int = 0  # frames that came faster than the line takes them
     refused: int = 0  # frames from outside that are no corrections, or not for this receiver
     undelivered: int = 0  # frames that came while the receiver was not ready
-    first_fix_s: float | None = None  # from the receiver's start
+    first_fix_s: float | None = None  # from its set-up, the last one
     first_float_s: float | None = None
     first_fixed_s: float | None = None
     skipped_bytes: int = 0  # from the receiver, not part of a valid message
