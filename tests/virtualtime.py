@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -25,10 +26,21 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             return super().select(None)
-        ready = super().select(min(timeout, self._grace_s) if timeout > 0 else 0)
-        if not ready and timeout > 0:
+        if timeout <= 0:
+            return super().select(0)
+        ready = super().select(min(timeout, self._grace_s))
+        for _ in range(30):
+            if ready or not _offloaded_calls():
+                break
+            ready = super().select(min(timeout, 0.003))
+        if not ready:
             self.now_s += timeout
         return ready
+
+
+def _offloaded_calls() -> bool:
+    """Whether a thread is at work for the loop; one that hangs is not waited for very long."""
+    return any(thread.name.startswith("ztpd-") for thread in threading.enumerate())
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
