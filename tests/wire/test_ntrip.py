@@ -241,9 +241,9 @@ def test_R01_a_401_of_a_single_line() -> None:
     assert isinstance(failure(b"HTTP/1.0 401 Unauthorized\r\n"), SessionRefused)
 
 
-def test_R02_403() -> None:
+def test_R02_403_is_about_the_credentials_as_401_is() -> None:
     error = failure(b"HTTP/1.1 403 Forbidden\r\n\r\n<h1>No</h1><p>way</p>")
-    assert isinstance(error, CasterRefused)
+    assert isinstance(error, SessionRefused)
     assert error.detail == "status 403 Forbidden: No way"
     assert error.needs_person
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ztpd.model import Delivery, Fix, Frame
 from ztpd.sources import topics
+from ztpd.sources.ntrip import GgaPolicy, NtripSession
 from ztpd.wire.frames import Counts
 
 
@@ -31,13 +32,14 @@ async def open_session(
     *,
     region: str,
     position: Callable[[], Fix | None],
+    gga: GgaPolicy | None = None,
     fresh_credentials: bool,
 ) -> AsyncIterator[Session]:
     """A session that is ready to deliver, or a typed error.
 
-    ``position`` is asked when the service wants to know where the gateway is. With
-    ``fresh_credentials`` a refusal may only mean that the service has not activated them yet.
-    Each protocol's library is imported when it is used first.
+    ``position`` is asked when the service wants to know where the gateway is; ``gga`` remembers
+    it from one session to the next. With ``fresh_credentials`` a refusal may only mean that the
+    service has not activated them yet. paho-mqtt is imported when it is used first.
     """
     if delivery.kind == "mqtt":
         from ztpd.sources.mqtt import MqttSession
@@ -48,9 +50,7 @@ async def open_session(
         async with MqttSession(delivery) as mqtt:
             yield mqtt
     else:
-        from ztpd.sources.ntrip import NtripSession
-
         async with NtripSession(
-            delivery, position=position, fresh_credentials=fresh_credentials
+            delivery, position=position, gga=gga, fresh_credentials=fresh_credentials
         ) as ntrip:
             yield ntrip

@@ -77,7 +77,7 @@ class GgaPolicy:
     """
 
     def __init__(self, interval_s: float = 10.0) -> None:
-        self._interval_s = max(interval_s, CLOSEST_S)
+        self.interval_s = interval_s
         self._looked_s = self._good_s = self._told_s = float("-inf")
         self._since_s: float | None = None
         self._good: Fix | None = None
@@ -103,7 +103,8 @@ class GgaPolicy:
 
         A position that is held is told as a plain GNSS one with its age, and keeps its time.
         """
-        if now_s - self._told_s < (CLOSEST_S if first else self._interval_s):
+        interval_s = CLOSEST_S if first else max(self.interval_s, CLOSEST_S)
+        if now_s - self._told_s < interval_s:
             return b""
         if self._good is None or not self.has_position(now_s):
             return b""
@@ -154,7 +155,8 @@ class NtripSession:
         self._position = position
         self._timeout_s = timeout_s
         self._fresh = fresh_credentials
-        self._gga = gga or GgaPolicy(delivery.gga_interval_s)
+        self._gga = gga or GgaPolicy()
+        self._gga.interval_s = delivery.gga_interval_s
         self._told = 0  # sentences sent, that in the request included
         self._told_on_stream = False
         self._response = Response(delivery.mountpoint)
@@ -172,6 +174,7 @@ class NtripSession:
 
     async def __aenter__(self) -> Self:
         """Raises :class:`NetworkError`, :class:`SessionError` or :class:`ConfigError`."""
+        await self._settle()
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._connect()
@@ -202,9 +205,15 @@ class NtripSession:
             await self._more()
         return self._frames.popleft()
 
+    async def _settle(self) -> None:
+        """Let a fix become a stable one: some casters want the position in the request."""
+        self._gga.look(fix := self._position(), _now())
+        while fix and _is_a_place(fix) and not self._gga.has_position(_now()):
+            await asyncio.sleep(_LOOK_S)
+            self._gga.look(fix := self._position(), _now())
+
     async def _connect(self) -> None:
         delivery = self._delivery
-        self._gga.look(self._position(), _now())
         sentence = self._gga.take(_now(), first=True)
         asked = request(delivery, gga=sentence)
         context = await offload(client_context, delivery.ca_file) if delivery.tls else None

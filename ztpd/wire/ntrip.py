@@ -358,7 +358,7 @@ class Response:
             self._fail(CasterRefused(said))
         elif is_table:
             self._fail(self._not_in(table))
-        elif status == 401:
+        elif status in (401, 403):  # some casters say the one, some the other
             self._fail(SessionRefused(said))
         elif status == 404:
             self._fail(MountpointUnknown(f"{self._mountpoint} ({said})"))
