@@ -16,6 +16,7 @@ from ztpd import __version__, log, status
 from ztpd import config as configuration
 from ztpd.config import Loaded
 from ztpd.errors import (
+    NotRunning,
     StoreError,
     UsageError,
     ZtpdError,
@@ -97,6 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     shown = add("status", _status, "what the daemon does, and why")
     shown.add_argument("--json", action="store_true", help="as JSON")
     shown.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+
+    add("check", _check, "find the first broken link from configuration to use").add_argument(
+        "--json", action="store_true", help="as JSON"
+    )
 
     add("retry", _retry, "end the daemon's present wait now")
 
@@ -220,6 +225,37 @@ def _pause() -> None:
     import time
 
     time.sleep(1)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ztpd import check
+
+    log.setup("error", stream=sys.stderr)  # every line of the walk says it better
+
+    def tell(found: check.Found) -> None:
+        if not options.json:
+            print(check.render(found), end="", flush=True)
+
+    walk = check.Check(
+        lambda: _load(options), state_dir=configuration.state_dir(), told=_daemon_status()
+    )
+    found = asyncio.run(walk.walk(tell))
+    if options.json:
+        print(json.dumps(check.document(found), indent=1))
+    return 0 if all(one.state is check.State.OK for one in found) else 1
+
+
+def _daemon_status() -> dict[str, Any] | None:
+    """The running daemon's status, asked of itself where that is allowed; None: none runs."""
+    directory = configuration.runtime_dir()
+    if not status.running(directory):
+        return None
+    try:
+        answer = control.ask(directory, {"do": "status"})
+    except NotRunning:
+        answer = {}
+    told: dict[str, Any] = answer.get("status") or status.read(directory)
+    return told
 
 
 def _retry(_: argparse.Namespace) -> int:

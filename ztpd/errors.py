@@ -5,6 +5,8 @@
       UsageError        the command line
       LockHeld          a second ztpd on the same gateway
       NotRunning        no ztpd to ask
+      NoCredentials     nothing to log in with
+      NotPermitted      somebody else's files
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered, and it was not credentials
@@ -93,6 +95,22 @@ class NotRunning(ZtpdError):
     exit_status = 3
     summary = "no daemon is running"
     advice = "Start it with `systemctl start ztpd`."
+
+
+class NoCredentials(ZtpdError):
+    code = "credentials.none"
+    retry = Retry.LOCAL
+    exit_status = 66
+    summary = "there are no credentials yet"
+    advice = "Start the daemon (`systemctl start ztpd`), or run `ztpd provision`."
+
+
+class NotPermitted(ZtpdError):
+    code = "check.not_permitted"
+    retry = Retry.NEVER
+    exit_status = 77
+    summary = "this user may not look at that"
+    advice = "Run it as root: `sudo ztpd check`."
 
 
 class IdentityError(ZtpdError):

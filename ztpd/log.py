@@ -162,6 +162,11 @@ def setup(level: str = "info", *, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # libraries: only what is wrong
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Say what is at least ``level`` from now on."""
     _logger.setLevel(level.upper())
 
 

@@ -1,0 +1,122 @@
+"""The links of the chain, what can be found at one, and how that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+SCHEMA = 1
+
+LINKS: Mapping[str, str] = {
+    "config": "configuration",
+    "permissions": "permissions",
+    "board": "board",
+    "ports": "serial ports",
+    "modem": "modem",
+    "token": "ZTP token",
+    "clock": "clock",
+    "route": "route",
+    "dns": "DNS",
+    "tcp": "TCP",
+    "tls": "TLS",
+    "ztp": "ZTP service",
+    "credentials": "credentials",
+    "login": "log-in",
+    "data": "data",
+    "receiver": "receiver",
+    "setup": "its settings",
+    "use": "use",
+}
+"""The chain: the layer as ``--json`` has it, and the name for a person."""
+
+_LAYERS = {
+    "config.": "config",
+    "store.unsafe": "permissions",
+    "store.": "credentials",
+    "identity.": "modem",
+    "modem.": "modem",
+    "modemmanager.": "modem",
+    "clock.": "clock",
+    "net.no_route": "route",
+    "net.dns": "dns",
+    "net.": "tcp",
+    "tls.": "tls",
+    "ztp.token_": "token",
+    "ztp.refused": "credentials",
+    "ztp.not_active": "credentials",
+    "ztp.": "ztp",
+    "session.stale": "data",
+    "session.closed": "data",
+    "ntrip.gga": "data",
+    "session.": "login",
+    "ntrip.": "login",
+    "mqtt.": "login",
+    "relay.": "login",
+    "serial.": "receiver",
+    "gnss.nak": "setup",
+    "gnss.no_spartn": "setup",
+    "gnss.not_used": "use",
+    "gnss.": "receiver",
+}
+
+
+def layer_of(event: str) -> str:
+    """The layer that ``event`` is about, "" for one that is about none."""
+    return next((layer for begin, layer in _LAYERS.items() if event.startswith(begin)), "")
+
+
+class State(Enum):
+    OK = "OK"
+    PROBLEM = "problem"
+    NOT_REACHED = "not reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of one link. ``event`` and ``advice`` are those of the journal."""
+
+    layer: str
+    state: State
+    text: str = ""
+    event: str = ""
+    advice: str = ""
+
+
+class Problem(Exception):
+    """A broken link that is known by its event, not by an exception of ours."""
+
+    def __init__(self, event: str, text: str, advice: str) -> None:
+        super().__init__(text)
+        self.event, self.text, self.advice = event, text, advice
+
+
+class NotReached(Exception):
+    """A link that cannot be judged; a later one may tell why."""
+
+
+def render(found: Found) -> str:
+    """One link for a person: a line, and the advice below it where it is broken."""
+    line = f"{found.state.value:<12} {LINKS[found.layer]:<14} {found.text}".rstrip() + "\n"
+    return line + (f"{'':<12} {'':<14} -> {found.advice}\n" if found.advice else "")
+
+
+def document(found: Sequence[Found]) -> dict[str, Any]:
+    """What ``--json`` prints; described in docs/status.md."""
+    broken = next((one for one in found if one.state is State.PROBLEM), None)
+    return {
+        "schema": SCHEMA,
+        "ok": all(one.state is State.OK for one in found),
+        "layer": broken.layer if broken else None,
+        "event": broken.event if broken else None,
+        "text": broken.text if broken else None,
+        "advice": broken.advice if broken else None,
+        "links": [
+            {"layer": one.layer, "state": one.state.value, "text": one.text} for one in found
+        ],
+    }
+
+
+def joined(*parts: object) -> str:
+    return ", ".join(str(part) for part in parts if part)
