@@ -29,7 +29,6 @@ _HEARTBEAT_S = 10.0
 _GRACE_S = 60.0
 _STOP_WITHIN_S = 4.0
 _FRESH_S = 600.0
-_RETRY_AT_MOST_EVERY_S = 60.0
 
 _DEADLINES_S = {
     State.STARTING: 120.0,
@@ -237,10 +236,13 @@ class Daemon:
 
     async def _refresh(self) -> Event:
         try:
-            self._stored = await self._provisioner.refresh(self._stored)
+            found = self._stored and await self._provisioner.replace(self._stored)
         except ZtpdError as error:
             self._failures.tell(error)
+            found = None
+        if found is None:
             return Event.USABLE  # the old credentials may be taken again one day
+        self._stored = found
         self._provisioned_s = asyncio.get_running_loop().time()
         return Event.PROVISIONED
 
@@ -265,17 +267,29 @@ class Daemon:
             may_refresh=self._may_refresh,
             memory=self._runtime_dir / "sessions.json",
         )
-        saving = asyncio.create_task(self._provisioner.keep_saving())
+        beside = [asyncio.create_task(self._provisioner.keep_saving())]
+        if self._stored:
+            beside.append(asyncio.create_task(self._look_after(self._stored, self._relay)))
         try:
             await self._relay.run()
         except SessionRefused:
             return Event.REFUSED
         finally:
-            saving.cancel()
+            for task in beside:
+                task.cancel()
         raise AssertionError("a relay runs for ever")
 
+    async def _look_after(self, stored: StoredCredentials, relay: Relay) -> None:
+        """Whether the modem is still the one, and whether the credentials end soon."""
+        while relay.progress.first_frame_s is None:
+            await asyncio.sleep(_GRACE_S)
+        await self._provisioner.compare_modem(stored)
+        self._stored = await self._provisioner.renew(stored)
+        self._provisioned_s = asyncio.get_running_loop().time()
+        self.report(Event.AGAIN, "new credentials")
+
     def _may_refresh(self) -> bool:
-        return self._stored is not None and self._provisioner.may_refresh()
+        return self._stored is not None and self._provisioner.may_replace()
 
     def _open_session(self, delivery: Delivery) -> Any:
         fresh = (
@@ -357,23 +371,17 @@ class Daemon:
     def _retry_now(self) -> dict[str, Any]:
         if self._state not in (State.WAITING, State.BLOCKED):
             return {"ok": True, "text": f"nothing to wait for: {self._state.value}"}
-        if self._stored is None and (patience := self._patience()):
+        if self._stored is None and (patience := self._provisioner.patience()):
             return {"ok": False, "error": patience}
         return self._begin_anew("asked to try again now")
 
     def _provision_now(self, *, force: bool) -> dict[str, Any]:
         if self._stored and not force:
             return {"ok": True, "text": f"provisioned: {transports(self._stored.credentials)}"}
-        if patience := self._patience():
+        if patience := self._provisioner.patience():
             return {"ok": False, "error": patience}
         self._force = force
         return self._begin_anew("asked to provision now")
-
-    def _patience(self) -> str:
-        """Why the service may not be called now, even if a person asks; "" if it may."""
-        since_s = self._provisioner.since_call_s()
-        left_s = _RETRY_AT_MOST_EVERY_S - since_s
-        return f"asked {since_s:.0f} s ago; again in {left_s:.0f} s" if left_s > 0 else ""
 
     def _begin_anew(self, why: str) -> dict[str, Any]:
         self._provisioner.hurry()

@@ -166,6 +166,14 @@ PREVIOUS_CREDENTIALS = _event(
     "ztpd uses the generation before.",
     "Check the disk: damaged files follow from power cuts with a failing card.",
 )
+FELL_BACK = _event(
+    "credentials.fell_back",
+    _WARNING,
+    "the new credentials are refused; using those before them, client {client_id}",
+    "The correction service refuses the newest credentials for an hour, and new ones are not due.",
+    "ztpd uses the generation before once more, and keeps the other.",
+    "Check in the portal that the Thing is active and has a plan.",
+)
 CERTIFICATE_EXPIRING = _event(
     "cert.expiring",
     _WARNING,

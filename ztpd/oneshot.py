@@ -45,6 +45,9 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
     if stored:
         print(f"already provisioned: {transports(stored.credentials)}")
         return 0
+    if patience := provisioner.patience():
+        print(patience)
+        return EXIT_LATER
     stored = await provisioner.once()
     if provisioner.unsaved:
         return EXIT_LATER

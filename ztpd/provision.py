@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,17 +15,22 @@ from ztpd import events, log, retry
 from ztpd.config import Config
 from ztpd.errors import Retry, StoreCorrupt, StoreError, StoreUnsafe, ZtpdError
 from ztpd.lifecycle import Event, Report
-from ztpd.link import board
+from ztpd.link import board, http
 from ztpd.link.clock import Clock
 from ztpd.link.offload import offload
-from ztpd.link.schedule import Schedule
+from ztpd.link.schedule import REFRESH_EVERY_S, Schedule
 from ztpd.link.store import CredentialStore, check_pair
 from ztpd.model import Credentials, Identity, Imei, Secret, StoredCredentials
 from ztpd.wire import x509, ztp
 
 SCHEDULE_FILE = "ztp-schedule.json"
+ASKED_AT_MOST_EVERY_S = 60.0
+RENEW_BEFORE_S = 7 * 86_400.0
+_WARN_BEFORE_DAYS = (30, 7, 1)
+_LOOK_AT_END_EVERY_S = 3600.0
 
 ReadIdentity = Callable[[], Awaitable[Identity]]
+Post = Callable[..., Awaitable[http.Reply]]
 
 
 class Provisioner:
@@ -40,9 +47,11 @@ class Provisioner:
         *,
         report: Report,
         read_identity: ReadIdentity,
-        clock: Clock | None = None,
         token: Callable[[], Secret],
+        clock: Clock | None = None,
+        schedule: Schedule | None = None,
         board_serial: Callable[[], str] = board.serial,
+        post: Post = http.post,
         rng: random.Random | None = None,
     ) -> None:
         self._config = config
@@ -52,10 +61,13 @@ class Provisioner:
         self._board = board_serial()
         self._rng = rng or random.SystemRandom()
         self._store = CredentialStore(state_dir)
-        self._schedule = Schedule(state_dir / SCHEDULE_FILE)
+        self._schedule = schedule or Schedule(state_dir / SCHEDULE_FILE)
+        self._post = post
         self._failures = log.Failures()
         self._backoff = retry.Backoff(retry.ZTP, self._rng)
         self._backoff.restore(self._schedule.steps)
+        self._may_fall_back = True
+        self._modem_compared = False
         self.clock = clock or Clock()
         self.unsaved: StoredCredentials | None = None
 
@@ -86,8 +98,8 @@ class Provisioner:
         """Credentials that came with a card from another board: ours only if the IMEI says so."""
         log.emit(events.BOARD_CHANGED, stored=stored.board)
         identity = await self._identify()
-        if (await self._identify()).hardware_id != identity.hardware_id:
-            identity = await self._identify()
+        while (again := await self._identify()).hardware_id != identity.hardware_id:
+            identity = again
         if identity.hardware_id != stored.hardware_id:
             return None
         moved = StoredCredentials(
@@ -105,23 +117,99 @@ class Provisioner:
         identity = await self._identify()
         return await self._call_until_done(identity)
 
-    async def refresh(self, stored: StoredCredentials | None) -> StoredCredentials:
-        """One call for new credentials, for a gateway whose own were refused or end soon.
+    async def replace(self, refused: StoredCredentials) -> StoredCredentials | None:
+        """What to use when ``refused`` were refused for long; None where there is nothing else.
 
-        Raises a typed error; the old credentials stay until the new ones are stored.
+        New ones, if a day has passed since the last call; else the generation before, once. Raises
+        a typed error; what was stored is stored still.
         """
-        if stored and stored.hardware_id:
-            imei = _imei_or_none(stored.hardware_id)
-            fixed = "" if imei else stored.hardware_id
-            identity = Identity(imei, "the stored credentials", fixed=fixed)
-        else:
-            identity = await self._identify()
+        if not self._schedule.may_refresh():
+            return await self._fall_back(refused)
+        identity = await self._identity_of(refused)
         self._report(Event.PROVISION)
         return await self._call(identity)
 
+    def may_replace(self) -> bool:
+        """Whether :meth:`replace` may have something."""
+        return self._may_fall_back or self._schedule.may_refresh()
+
+    async def _fall_back(self, refused: StoredCredentials) -> StoredCredentials | None:
+        """The generation before becomes the current one, and the refused one the one before."""
+        self._may_fall_back = False
+        older = await offload(self._store.load_previous)
+        if older is None or older.credentials.answer == refused.credentials.answer:
+            return None
+        if (older.hardware_id, older.board) != (refused.hardware_id, refused.board):
+            return None  # a copied card brings those of another gateway along
+        log.redaction.hide(older.credentials.secrets())
+        log.emit(events.FELL_BACK, client_id=older.credentials.client_id)
+        await self._save(older)
+        return older
+
+    async def _identity_of(self, stored: StoredCredentials) -> Identity:
+        """Whom to ask for: it does not depend on a modem that may be away just now."""
+        if not stored.hardware_id:
+            return await self._read_identity()
+        imei = _imei_or_none(stored.hardware_id)
+        fixed = "" if imei else stored.hardware_id
+        return Identity(imei, "the stored credentials", fixed=fixed)
+
+    async def renew(self, stored: StoredCredentials) -> StoredCredentials:
+        """Wait for the end of ``stored`` to come near, and for others that the service then gives.
+
+        It is asked once a day from 7 days before the end on. Runs beside a session, which goes on
+        until this returns; for ever, if the credentials have no end.
+        """
+        told: set[int] = set()
+        while True:
+            if stored.expires_unix_s is not None and not self.clock.behind:
+                left_s = stored.expires_unix_s - self.clock.now()
+                self._note_end(left_s, told)
+                if left_s < RENEW_BEFORE_S - _share_of_day_s(stored):
+                    renewed = await self._call_if_due(stored)
+                    if renewed.credentials.answer != stored.credentials.answer:
+                        return renewed
+            await asyncio.sleep(_LOOK_AT_END_EVERY_S)
+
+    def _note_end(self, left_s: float, told: set[int]) -> None:
+        due = {days for days in _WARN_BEFORE_DAYS if left_s < days * 86_400}
+        if due - told:
+            log.emit(events.CERTIFICATE_EXPIRING, days=max(0, int(left_s / 86_400)))
+        told |= due
+
+    async def _call_if_due(self, stored: StoredCredentials) -> StoredCredentials:
+        """What a call gives; ``stored`` where it gives nothing, or the last one was today."""
+        if not self._schedule.may_refresh():
+            return stored
+        try:
+            return await self._call(await self._identity_of(stored))
+        except ZtpdError as error:
+            self._failures.tell(error)
+            return stored
+
+    async def compare_modem(self, stored: StoredCredentials) -> None:
+        """Ask the modem once in a run who it is, and tell if it is another one.
+
+        A modem that does not answer is no news: the credentials work without it.
+        """
+        if self._modem_compared or not _imei_or_none(stored.hardware_id):
+            return
+        self._modem_compared = True
+        with contextlib.suppress(ZtpdError):
+            identity = await self._read_identity()
+            if identity.hardware_id != stored.hardware_id:
+                known = _imei_or_none(stored.hardware_id)
+                log.emit(events.MODEM_CHANGED, imei=identity, stored=known)
+
     async def once(self) -> StoredCredentials:
-        """One try, for a person who waits for it. Raises a typed error."""
-        return await self._call(await self._read_identity())
+        """One try, for a person who waits for it. Raises a typed error, which counts as any."""
+        identity = await self._read_identity()
+        self._know(identity)
+        try:
+            return await self._call(identity)
+        except ZtpdError as error:
+            self._keep_wait(error, self._backoff.wait_s(error))
+            raise
 
     def request(self, identity: Identity) -> tuple[str, bytes, Secret]:
         """What a call sends: URL and body, and the token that is in it."""
@@ -135,13 +223,11 @@ class Provisioner:
         )
         return settings.url.rstrip("/") + ztp.PATHS[settings.service], body, token
 
-    def may_refresh(self) -> bool:
-        """Whether a day has passed since the last call."""
-        return self._schedule.may_refresh()
-
-    def since_call_s(self) -> float:
-        """Seconds since the last call began; infinite if there was none."""
-        return self._schedule.since_call_s()
+    def patience(self) -> str:
+        """Why the service is not called now, even if a person asks; "" if it may be."""
+        since_s = self._schedule.since_call_s()
+        left_s = ASKED_AT_MOST_EVERY_S - since_s
+        return f"asked {since_s:.0f} s ago; again in {left_s:.0f} s" if left_s > 0 else ""
 
     def hurry(self) -> None:
         """A person wants a try now."""
@@ -167,15 +253,13 @@ class Provisioner:
         self._report(Event.POSTPONED, error=error, wait_s=wait_s)
 
     async def _call_until_done(self, identity: Identity) -> StoredCredentials:
-        wait_s = self._schedule.left_s(retry.RETRY_AFTER_CAP_S)
-        if not self._schedule.called_before:
+        if self._know(identity):
+            why = "the wait after the last call is not over"
+            wait_s = self._schedule.left_s(max(retry.RETRY_AFTER_CAP_S, REFRESH_EVERY_S))
+        else:
+            why = "spreading the fleet's first calls"
             wait_s = self._rng.uniform(0, self._config.ztp.splay_s)
         if wait_s > 0:
-            why = (
-                "spreading the fleet's first calls"
-                if not self._schedule.called_before
-                else ("the wait after the last try is not over")
-            )
             self._report(Event.POSTPONED, why, wait_s=wait_s)
             await asyncio.sleep(wait_s)
 
@@ -186,15 +270,25 @@ class Provisioner:
         stored = await retry.until_done(attempt, self._backoff, waiting=self._wait_for_service)
         self._failures.over()
         self._backoff.succeeded()
-        self._guard(self._schedule.succeeded)
         return stored
 
     def _wait_for_service(self, error: ZtpdError, wait_s: float) -> None:
         self._failures.tell(error, retry_in_s=wait_s)
-        if error.retry is not Retry.LOCAL:
-            self._guard(lambda: self._schedule.wait(wait_s, self._backoff.dump()))
+        self._keep_wait(error, wait_s)
         event = Event.HALTED if error.needs_person else Event.POSTPONED
         self._report(event, error=error, wait_s=wait_s)
+
+    def _keep_wait(self, error: ZtpdError, wait_s: float) -> None:
+        if error.retry is not Retry.LOCAL:
+            self._guard(lambda: self._schedule.wait(wait_s, self._backoff.dump()))
+
+    def _know(self, identity: Identity) -> bool:
+        """Whether the schedule is that of ``identity``; if not, it is forgotten."""
+        if self._schedule.called_for(identity.hardware_id):
+            return True
+        self._schedule.forget()
+        self._backoff.succeeded()
+        return False
 
     async def _call(self, identity: Identity) -> StoredCredentials:
         """One call. Raises a typed error; nothing is stored unless the answer is complete."""
@@ -208,18 +302,33 @@ class Provisioner:
         attempt = self._attempts_made() + 1
         log.emit(events.ZTP_CALL, host=host, service=settings.service, attempt=attempt)
         crash_wait_s = retry.ZTP[Retry.SERVER].draw(attempt, self._rng)
-        self._guard(lambda: self._schedule.calling(crash_wait_s, self._backoff.dump()))
-
-        from ztpd.link import http  # aiohttp costs 10 MiB that a provisioned gateway never pays
-
-        reply = await http.post(url, body, timeout_s=settings.timeout_s, ca_file=settings.ca_file)
+        steps, server = self._backoff.dump(), Retry.SERVER.value
+        steps[server] = steps.get(server, 0) + 1  # a crash in the call counts as a failed one
+        asked_for = identity.hardware_id
+        self._guard(lambda: self._schedule.calling(crash_wait_s, steps, asked_for))
+        try:
+            reply = await self._post(
+                url, body, timeout_s=settings.timeout_s, ca_file=settings.ca_file
+            )
+        except ZtpdError as error:
+            if error.retry is Retry.LOCAL:
+                self._schedule.unheard()
+            raise
         if reply.status != 200:
-            raise ztp.refusal(reply.status, reply.headers, reply.body, secrets=[token])
+            raise ztp.refusal(
+                reply.status,
+                reply.headers,
+                reply.body,
+                secrets=[token, Secret(identity.hardware_id)],
+            )
         credentials = ztp.parse_answer(settings.service, reply.body)
         log.redaction.hide(credentials.secrets())
         ztp.check_hosts(credentials, allowed_hosts=settings.allowed_hosts, service_host=host)
-        stored = await offload(self._bind, credentials, identity)
+        now_unix_s = int(self.clock.now())
+        stored = await offload(bind, credentials, identity.hardware_id, self._board, now_unix_s)
+        self._may_fall_back = True
         await self._save(stored)
+        self._guard(self._schedule.succeeded)
         log.emit(
             events.PROVISIONED,
             client_id=credentials.client_id,
@@ -229,9 +338,6 @@ class Provisioner:
 
     def _attempts_made(self) -> int:
         return sum(self._backoff.dump().values())
-
-    def _bind(self, credentials: Credentials, identity: Identity) -> StoredCredentials:
-        return bind(credentials, identity.hardware_id, self._board, int(self.clock.now()))
 
     async def _save(self, stored: StoredCredentials) -> None:
         """Keep ``stored``; a disk that fails costs the copy on disk, not the corrections."""
@@ -290,6 +396,14 @@ def _given_name(template: str, identity: Identity) -> str:
 
 def _is_loopback(host: str) -> bool:
     return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def _share_of_day_s(stored: StoredCredentials) -> float:
+    """Spreads a fleet whose certificates end at one time over a day.
+
+    It is the same at every start: a gateway that runs for an hour a day gets its turn all the same.
+    """
+    return zlib.crc32(stored.credentials.client_id.encode()) / 2**32 * 86_400
 
 
 def _imei_or_none(text: str) -> Imei | None:

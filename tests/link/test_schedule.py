@@ -33,7 +33,7 @@ def gateway(tmp_path: Path) -> Gateway:
 def test_a_gateway_that_never_called_has_nothing_to_wait_for(gateway: Gateway) -> None:
     schedule = gateway.schedule()
 
-    assert not schedule.called_before
+    assert not schedule.called_for("gw-1")
     assert schedule.left_s(86_400) == 0
     assert schedule.may_refresh()
 
@@ -78,14 +78,14 @@ def test_a_damaged_file_is_no_wait(gateway: Gateway, text: str) -> None:
 
 
 def test_a_crash_during_a_call_counts_as_a_failed_call(gateway: Gateway) -> None:
-    gateway.schedule().calling(45, {"server": 1})
+    gateway.schedule().calling(45, {"server": 1}, "gw-1")
 
-    assert gateway.schedule().called_before
+    assert gateway.schedule().called_for("gw-1")
     assert gateway.schedule().left_s(3600) == 45
 
 
 def test_credentials_are_refreshed_once_a_day_at_most(gateway: Gateway) -> None:
-    gateway.schedule().calling(30, {})
+    gateway.schedule().calling(30, {}, "gw-1")
     assert not gateway.schedule().may_refresh()
     gateway.passes(86_399)
     assert not gateway.schedule().may_refresh()
@@ -94,7 +94,7 @@ def test_credentials_are_refreshed_once_a_day_at_most(gateway: Gateway) -> None:
 
 
 def test_C01_a_clock_at_1970_does_not_allow_a_refresh(gateway: Gateway) -> None:
-    gateway.schedule().calling(30, {})
+    gateway.schedule().calling(30, {}, "gw-1")
     gateway.reboots(date_s=0)
 
     assert not gateway.schedule().may_refresh()
@@ -118,12 +118,80 @@ def test_success_forgets_the_steps(gateway: Gateway) -> None:
     assert gateway.schedule().left_s(3600) == 0
 
 
+def test_S19_the_schedule_on_a_copied_card_is_another_gateways(gateway: Gateway) -> None:
+    gateway.schedule().calling(30, {}, "gw-1")
+
+    assert not gateway.schedule().called_for("gw-2")
+
+
+def test_S08_whoever_loses_credentials_within_a_day_waits_for_the_rest_of_it(
+    gateway: Gateway,
+) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.succeeded()
+    gateway.passes(1000)
+    assert gateway.schedule().left_s(86_400) == 85_400
+
+    gateway.reboots(date_s=gateway.date_s + 1000)
+    assert gateway.schedule().left_s(86_400) == 84_400
+
+
+def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.succeeded()
+    schedule.no_wait()
+
+    assert gateway.schedule().left_s(86_400) == 0
+
+
+def test_C01_a_day_of_running_allows_a_refresh_whatever_the_clock_shows(gateway: Gateway) -> None:
+    gateway.schedule().calling(30, {}, "gw-1")
+    gateway.reboots(date_s=0)
+    gateway.passes(86_400)
+
+    assert gateway.schedule().may_refresh()
+
+
+def test_N01_a_call_that_nobody_heard_does_not_count(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.unheard()
+
+    assert schedule.may_refresh()
+    assert not schedule.called_for("gw-1")
+
+
+def test_P15_without_network_the_card_is_written_once_an_hour(gateway: Gateway) -> None:
+    schedule, written = gateway.schedule(), set()
+    for _ in range(240):
+        schedule.calling(30, {}, "gw-1")
+        schedule.unheard()
+        written.add(gateway.path.read_bytes())
+        gateway.passes(30)
+
+    assert len(written) == 2
+
+
+def test_a_call_that_is_heard_after_some_that_were_not_is_noted(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.unheard()
+    gateway.passes(60)
+    schedule.calling(30, {}, "gw-1")
+    schedule.wait(3600, {"refused": 1})
+
+    assert gateway.schedule().since_call_s() == 0
+    assert gateway.schedule().left_s(86_400) == 3600
+
+
 def test_where_boots_cannot_be_told_apart_the_date_tells_when_the_last_call_was(
     gateway: Gateway,
 ) -> None:
     gateway.boot = ""
     gateway.boot_s = 5000
-    gateway.schedule().calling(30, {})
+    gateway.schedule().calling(30, {}, "gw-1")
     gateway.reboots(date_s=gateway.date_s + 90_000)
     gateway.boot = ""
 

@@ -12,10 +12,13 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ztpd.link.files import read_json, write_atomic
 
 REFRESH_EVERY_S = 86_400.0
+_LONGEST_WAIT_S = 172_800.0  # a Retry-After of a day, with as much jitter
+_NOTE_EVERY_S = 3600.0
 
 
 def boot_instant() -> tuple[str, float]:
@@ -41,11 +44,16 @@ class Schedule:
         self._instant = instant
         self._now = now
         self._data = read_json(path)
+        self._before_call: dict[str, Any] = {}
+        self._note_s = 0.0  # boot time at which the call under way was noted on the disk
+        self._unheard_note_s: float | None = None  # the same, if that call then was none
 
-    @property
-    def called_before(self) -> bool:
-        """Whether a call was ever made: the first one is preceded by the splay."""
-        return "called_unix_s" in self._data
+    def called_for(self, hardware_id: str) -> bool:
+        """Whether this gateway has called before: its first call is preceded by the splay.
+
+        A copied card brings the file of another one along.
+        """
+        return "called_unix_s" in self._data and self._data.get("hardware_id") == hardware_id
 
     @property
     def steps(self) -> object:
@@ -53,53 +61,84 @@ class Schedule:
         return self._data.get("steps")
 
     def left_s(self, cap_s: float) -> float:
-        """Seconds until the next call is due, between 0 and ``cap_s``."""
+        """Seconds until the next call is due, between 0 and ``cap_s``.
+
+        A day after a call that gave credentials: whoever needs some again so soon has a disk that
+        loses them, and would call at every start.
+        """
         left_s = self._number("wait_s") - (self._passed_s() or 0.0)
+        if self._data.get("succeeded"):
+            left_s = max(left_s, REFRESH_EVERY_S - self.since_call_s())
         return min(max(left_s, 0.0), cap_s)
 
     def since_call_s(self) -> float:
-        """Seconds since the last call began, as far as is known; infinite if there was none."""
-        if not self.called_before:
+        """Seconds since the last call began, at least; infinite if there was none."""
+        if "called_unix_s" not in self._data:
             return float("inf")
         boot, boot_s = self._instant()
         if boot and self._data.get("called_boot") == boot:
             return boot_s - self._number("called_boot_s")
-        return max(0.0, self._now() - self._number("called_unix_s"))
+        at_least_s = boot_s if boot and self._data.get("called_boot") else 0.0
+        return max(at_least_s, self._now() - self._number("called_unix_s"))
 
     def may_refresh(self) -> bool:
         return self.since_call_s() >= REFRESH_EVERY_S
 
     def wait(self, wait_s: float, steps: dict[str, int]) -> None:
         """The next call is due in ``wait_s``."""
-        boot, boot_s = self._instant()
-        self._data |= {"wait_s": round(wait_s, 1), "steps": steps, "boot": boot, "boot_s": boot_s}
+        self._set_wait(wait_s, steps)
         self._save()
 
-    def calling(self, wait_s: float, steps: dict[str, int]) -> None:
-        """A call begins; should ztpd die in it, the next one is due in ``wait_s``."""
+    def calling(self, wait_s: float, steps: dict[str, int], hardware_id: str) -> None:
+        """A call begins; should ztpd die in it, the next one is due in ``wait_s``.
+
+        After :meth:`unheard` the note on the disk still says so, and is left alone for an hour: a
+        gateway that waits for its network must not wear out its card.
+        """
+        self._before_call = dict(self._data)
         boot, boot_s = self._instant()
         self._data |= {
             "called_unix_s": int(self._now()),
             "called_boot": boot,
             "called_boot_s": boot_s,
+            "hardware_id": hardware_id,
+            "succeeded": False,
         }
-        self.wait(wait_s, steps)
+        self._set_wait(wait_s, steps)
+        note_s, self._unheard_note_s = self._unheard_note_s, None
+        if note_s is None or boot_s - note_s >= _NOTE_EVERY_S:
+            self._save()
+            note_s = boot_s
+        self._note_s = note_s
+
+    def unheard(self) -> None:
+        """The call that began did not reach the service, so it was none."""
+        self._data, self._unheard_note_s = self._before_call, self._note_s
 
     def stopping(self) -> None:
         """Keep what is left of the wait, for a reboot."""
-        passed_s = self._passed_s()
-        if self._number("wait_s") and passed_s:
-            self.wait(self.left_s(RESTORED_CAP_S), self._data.get("steps", {}))
+        if self._number("wait_s") and self._passed_s():
+            steps = self._data.get("steps")
+            left_s = self.left_s(_LONGEST_WAIT_S)
+            self.wait(left_s, steps if isinstance(steps, dict) else {})
 
     def succeeded(self) -> None:
-        self._data |= {"wait_s": 0, "steps": {}}
+        self._data |= {"wait_s": 0, "steps": {}, "succeeded": True}
         self._save()
 
     def no_wait(self) -> None:
         """A person asked for a try now; the steps stay."""
-        if self._number("wait_s"):
-            self._data["wait_s"] = 0
+        if self._number("wait_s") or self._data.get("succeeded"):
+            self._data |= {"wait_s": 0, "succeeded": False}
             self._save()
+
+    def forget(self) -> None:
+        """What is known is another gateway's."""
+        self._data = {}
+
+    def _set_wait(self, wait_s: float, steps: dict[str, int]) -> None:
+        boot, boot_s = self._instant()
+        self._data |= {"wait_s": round(wait_s, 1), "steps": steps, "boot": boot, "boot_s": boot_s}
 
     def _passed_s(self) -> float | None:
         boot, boot_s = self._instant()
@@ -114,6 +153,3 @@ class Schedule:
     def _save(self) -> None:
         data = json.dumps(self._data, indent=1).encode()
         write_atomic(self._path, data, mode=0o600, durable=True)
-
-
-RESTORED_CAP_S = 172_800.0

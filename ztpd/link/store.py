@@ -108,6 +108,14 @@ class CredentialStore:
                 raise StoreCorrupt("; ".join(notes))
             return None
 
+    def load_previous(self) -> StoredCredentials | None:
+        """The generation before the current one, where there is a sound one. Raises as load()."""
+        with _translated(self._directory), _Folder(self._directory) as folder:
+            content = folder.read(PREVIOUS) if folder.exists else None
+        with contextlib.suppress(StoreCorrupt):
+            return _decoded(content or b"")
+        return None
+
     def save(self, stored: StoredCredentials) -> None:
         """Make ``stored`` the current generation. When this returns, it survives a power cut.
 
