@@ -1,0 +1,140 @@
+"""What stands around a gateway, inside its machine: modem, receiver, provisioning service and
+broker, as one program that the machine's systemd starts before ztpd. It runs on the package it is
+there to test, and on what Debian has.
+
+The authority, the Things and the number of calls outlive reboots and power cuts, as they would in
+the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there is what every call
+gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import grp
+import json
+import os
+import random
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import trustme
+
+from ztpd.link.files import read_json, write_atomic
+from ztpd.sim import corrections
+from ztpd.sim.authority import Authority
+from ztpd.sim.broker import Broker
+from ztpd.sim.modem import SARA_R5, SimModem
+from ztpd.sim.portal import Profile, Thing
+from ztpd.sim.pty import Pty
+from ztpd.sim.receiver import SimReceiver
+from ztpd.sim.ztp_service import FAULTS, ZtpService
+
+STATE = Path("/var/lib/simulators")
+BOOK = STATE / "book.json"
+FAULT = STATE / "fault"
+DROP_IN = Path("/etc/ztpd/ztpd.toml.d/50-simulated.toml")
+CA_FILE = Path("/usr/local/share/simulated-ca.crt")
+MODEM, RECEIVER = "/dev/modem", "/dev/receiver"
+
+SETTINGS = """\
+[ztp]
+url = "{service.url}"
+ca_file = "{ca_file}"
+splay_s = 0
+
+[identity]
+port = "{modem}"
+
+[receiver]
+port = "{receiver}"
+
+[mqtt]
+port = {broker.port}
+ca_file = "{ca_file}"
+"""
+
+
+class KeptAuthority(Authority):
+    """The same authority after a reboot: what it has signed is still right."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        if path.exists():
+            certificate, key = json.loads(path.read_text())
+            self._ca = trustme.CA.from_pem(certificate.encode(), key.encode())
+        else:
+            texts = [self._ca.cert_pem.bytes().decode(), self._ca.private_key_pem.bytes().decode()]
+            write_atomic(path, json.dumps(texts).encode(), mode=0o600, durable=True)
+
+
+class KeptService(ZtpService):
+    """Writes every call down before it answers, and knows its Things again."""
+
+    def __init__(self, authority: Authority) -> None:
+        fault = FAULT.read_text().strip() if FAULT.exists() else ""
+        super().__init__(
+            authority,
+            profile=Profile(format="spartn", protocol="mqtt"),
+            script=[FAULTS[fault]] * 1000 if fault else [],
+            say=self._write_down,
+        )
+        book = read_json(BOOK)
+        self._calls_before = book.get("calls", 0)
+        things = book.get("things", {})
+        self.portal.things |= {code: Thing(**thing) for code, thing in things.items()}
+
+    def _write_down(self, sentence: str) -> None:
+        print(sentence, flush=True)
+        things = {code: dataclasses.asdict(thing) for code, thing in self.things.items()}
+        book = {"calls": self._calls_before + self.requests, "things": things}
+        write_atomic(BOOK, json.dumps(book).encode(), mode=0o600, durable=True)
+
+
+def for_dialout(pty: Pty) -> None:
+    """What udev does for real ports."""
+    os.chown(pty.terminal, 0, grp.getgrnam("dialout").gr_gid)
+    os.chmod(pty.terminal, 0o660)
+
+
+async def let_go(*lines: Pty) -> None:
+    """What a real port does when a process that had it to itself has died."""
+    while True:
+        for line in lines:
+            if line.exclusive and not line.users():
+                line.clear_exclusive()
+        await asyncio.sleep(0.5)
+
+
+def tell_systemd(message: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.connect(os.environ["NOTIFY_SOCKET"])
+        to.send(message.encode())
+
+
+async def main() -> None:
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    authority = KeptAuthority(STATE / "authority.json")
+    CA_FILE.write_text(authority.certificate)
+    async with AsyncExitStack() as stack:
+        modem = await stack.enter_async_context(SimModem(MODEM, SARA_R5))
+        line = await stack.enter_async_context(Pty(RECEIVER))
+        await stack.enter_async_context(SimReceiver(line))
+        for_dialout(modem.pty)
+        for_dialout(line)
+        service = await stack.enter_async_context(KeptService(authority))
+        broker = await stack.enter_async_context(Broker(authority, engine="mosquitto"))
+        settings = SETTINGS.format(
+            service=service, broker=broker, ca_file=CA_FILE, modem=MODEM, receiver=RECEIVER
+        )
+        DROP_IN.write_text(settings)
+        letting_go = asyncio.create_task(let_go(modem.pty, line))
+        stack.callback(letting_go.cancel)
+        tell_systemd("READY=1")
+        stream = corrections.coalesce(corrections.spartn(random.Random(1)))
+        async for piece in corrections.paced(stream, speed=5.0):  # an epoch a second
+            await broker.publish("/pp/ip/eu", piece.data)
+
+
+asyncio.run(main())

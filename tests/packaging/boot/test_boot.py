@@ -1,0 +1,324 @@
+"""The package on a real systemd: from an image's first boot to its purge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boot import bench
+from boot.container import Container
+from ztpd import errors, events
+
+Layers = tuple[Path, ...]
+
+_UNIT_STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"  # message ids of systemd
+_UNIT_STARTED = "39f53479d3a045ac8e11786248231fbf"
+_RTK_FIXED_WITHIN_S = 60.0
+
+
+def drop_in(machine: Container, text: str) -> None:
+    """Change the unit as an administrator does."""
+    machine.run(
+        "mkdir -p /etc/systemd/system/ztpd.service.d;"
+        "cat >/etc/systemd/system/ztpd.service.d/test.conf; systemctl daemon-reload",
+        input=f"[Service]\n{text}\n",
+    )
+
+
+def said(event: events.Event) -> str:
+    """A script that ends with 0 when the unit has said ``event`` since boot."""
+    return f"journalctl --boot --unit=ztpd --output=cat ZTPD_EVENT={event.name} | grep -q ."
+
+
+@pytest.fixture
+def fresh(gateway: Layers, place: Path, payload: Path) -> Iterator[Container]:
+    """The first boot of a gateway without a token."""
+    with Container(gateway, place, payload) as machine:
+        yield machine
+
+
+@pytest.fixture
+def running(provisioned: Layers, place: Path, payload: Path) -> Iterator[Container]:
+    """A gateway that has its credentials, just booted."""
+    with Container(provisioned, place, payload) as machine:
+        bench.streams(machine)
+        yield machine
+
+
+def test_without_a_token_the_unit_is_up_and_says_what_is_missing(fresh: Container) -> None:
+    fresh.eventually("ztpd status | grep -q blocked")
+
+    shown = fresh.ask("ztpd status")
+    assert shown.returncode == 1  # a person is needed
+    assert "there is no ZTP token" in shown.stdout
+    assert "ztpd token set" in shown.stdout
+    assert bench.unit(fresh, "ActiveState") == "active"
+    assert "there is no ZTP token" in bench.unit(fresh, "StatusText")
+    assert errors.ZtpTokenMissing.code in bench.events(fresh)
+    assert bench.calls(fresh) == 0
+
+
+def test_a_token_is_all_it_waits_for(fresh: Container, suite: str) -> None:
+    fresh.eventually("ztpd status | grep -q blocked")
+
+    bench.give_token(fresh)
+    took_s = bench.streams(fresh)
+    fixed = "ztpd status | grep -q 'RTK fixed'"
+    fixed_s = took_s + fresh.eventually(fixed, within_s=_RTK_FIXED_WITHIN_S)
+
+    assert bench.calls(fresh) == 1
+    assert fresh.run("stat --format='%a %U' /etc/ztpd/token") == "600 root"
+    bench.measured.append(
+        f"{suite}: after `ztpd token set`: corrections used {took_s:.1f} s, "
+        f"RTK fixed {fixed_s:.1f} s"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", bench.TOKEN.upper() + "\n", bench.TOKEN[:-1]])
+def test_what_is_no_token_is_not_stored(fresh: Container, text: str) -> None:
+    answer = fresh.ask("ztpd token set", input=text)
+
+    assert answer.returncode == 64
+    assert fresh.ask("test -e /etc/ztpd/token").returncode != 0
+
+
+def test_a_token_in_the_image_gives_corrections_at_first_boot(
+    gateway: Layers, place: Path, payload: Path, suite: str
+) -> None:
+    machine = Container(gateway, place, payload)
+    machine.once("/bin/sh", "-c", f"echo {bench.TOKEN} >/etc/ztpd/token; chmod 644 /etc/ztpd/token")
+
+    with machine:
+        bench.streams(machine)
+
+        assert bench.calls(machine) == 1
+        assert machine.run("stat --format='%a %U' /etc/ztpd/token") == "600 root"
+        bench.measured.append(f"{suite}: first boot with a token: {story(machine)}")
+        bench.journals[suite] = machine.run("journalctl --boot --unit=ztpd --output=short-precise")
+
+
+def story(machine: Container) -> str:
+    """How long each step took, from the start of the unit."""
+    lines = bench.journal(machine)
+
+    def at(key: str, value: str) -> float:
+        line = next(line for line in lines if line.get(key) == value)
+        return int(line["__MONOTONIC_TIMESTAMP"]) / 1e6
+
+    begin = at("MESSAGE_ID", _UNIT_STARTING)
+    steps = {
+        "READY": at("MESSAGE_ID", _UNIT_STARTED),
+        "provisioned": at("ZTPD_EVENT", events.PROVISIONED.name),
+        "first frame": at("ZTPD_EVENT", events.STREAMING.name),
+    }
+    return ", ".join(f"{name} {moment - begin:.2f} s" for name, moment in steps.items())
+
+
+def test_an_encrypted_token_serves_as_well(fresh: Container) -> None:
+    fresh.run("systemd-creds setup")
+    fresh.run(
+        "systemd-creds encrypt --with-key=host --name=ztp-token - /etc/ztpd/token.cred",
+        input=bench.TOKEN,
+    )
+    drop_in(fresh, "LoadCredentialEncrypted=ztp-token:/etc/ztpd/token.cred")
+    fresh.run("systemctl restart ztpd")
+
+    bench.streams(fresh)
+
+    assert bench.calls(fresh) == 1
+
+
+def test_D15_a_provisioned_gateway_boots_without_a_provisioning_call(
+    running: Container, suite: str
+) -> None:
+    assert bench.calls(running) == 1
+    assert events.ZTP_CALL.name not in bench.events(running)
+    assert events.PROVISIONED.name not in bench.events(running)
+    began, first = (
+        next(int(line["__MONOTONIC_TIMESTAMP"]) for line in lines)
+        for lines in (
+            bench.journal(running, f"MESSAGE_ID={_UNIT_STARTING}"),
+            bench.journal(running, f"ZTPD_EVENT={events.STREAMING.name}"),
+        )
+    )
+    bench.measured.append(f"{suite}: reboot, start to first frame: {(first - began) / 1e6:.2f} s")
+
+
+def test_P8_a_process_that_hangs_is_replaced(running: Container, suite: str) -> None:
+    hung = bench.unit(running, "MainPID")
+
+    running.run(f"kill -STOP {hung}")
+    took_s = running.eventually(
+        f'p=$(systemctl show ztpd --property=MainPID --value); [ "$p" != {hung} ] && [ "$p" != 0 ]',
+        within_s=75,
+    )
+    bench.streams(running)
+
+    assert "watchdog" in running.run("journalctl --boot --unit=ztpd --output=cat")
+    assert bench.calls(running) == 1
+    bench.measured.append(f"{suite}: hang to new process: {took_s:.0f} s")
+
+
+def test_D08_a_crash_loop_calls_the_service_no_more_than_running_on(fresh: Container) -> None:
+    fresh.run("echo unavailable >/var/lib/simulators/fault; systemctl restart simulators")
+    drop_in(fresh, "RestartSec=100ms")
+    bench.give_token(fresh)
+    fresh.eventually(said(events.ZTP_CALL))
+
+    for _ in range(10):
+        pid = bench.unit(fresh, "MainPID")
+        fresh.run(f"kill -SEGV {pid}")
+        fresh.eventually(
+            "[ $(systemctl show ztpd --property=ActiveState --value) = active ] &&"
+            f" [ $(systemctl show ztpd --property=MainPID --value) != {pid} ]"
+        )
+
+    assert bench.calls(fresh) == 1
+
+
+def test_D13_a_wrong_configuration_ends_the_unit_until_it_is_right(running: Container) -> None:
+    running.run("printf '[log]\\nlevel = 7\\n' >/etc/ztpd/ztpd.toml.d/60-wrong.toml")
+
+    running.ask("systemctl restart ztpd")
+    running.eventually("[ $(systemctl show ztpd --property=ActiveState --value) = failed ]")
+
+    assert bench.unit(running, "ExecMainStatus") == "78"
+    assert "log.level" in running.run("journalctl --boot --unit=ztpd --output=cat")
+    running.run("rm /etc/ztpd/ztpd.toml.d/60-wrong.toml; systemctl start ztpd")
+    bench.streams(running)
+
+
+def test_D06_a_reload_takes_up_what_is_right_and_nothing_else(running: Container) -> None:
+    running.run("printf '[log]\\nlevel = 7\\n' >/etc/ztpd/ztpd.toml.d/60-wrong.toml")
+    running.run("systemctl reload ztpd")
+    running.eventually(said(events.RELOAD_FAILED))
+
+    running.run("printf '[log]\\nlevel = \"debug\"\\n' >/etc/ztpd/ztpd.toml.d/60-wrong.toml")
+    running.run("systemctl reload ztpd")
+    running.eventually(said(events.RELOADED))
+
+    bench.streams(running)
+    assert bench.calls(running) == 1
+
+
+def test_T1_other_users_can_read_no_secret(running: Container) -> None:
+    kept = running.run("find /etc/ztpd/token /var/lib/ztpd /run/credentials/ztpd.service")
+    assert "/var/lib/ztpd/credentials.json" in kept.split()
+
+    for path in kept.split():
+        look = f"[ -d {path} ] && ls {path} || cat {path}"
+        answer = running.ask(f"setpriv --reuid=nobody --clear-groups sh -c '{look}'")
+        assert answer.returncode != 0, answer.stdout
+        assert "Permission denied" in answer.stdout
+    modes = running.run("stat --format='%a %U' /var/lib/ztpd /var/lib/ztpd/credentials.json")
+    assert modes.splitlines() == ["700 ztpd", "600 ztpd"]
+
+
+def test_T2_no_secret_is_in_journal_status_or_process(running: Container) -> None:
+    running.run("systemctl restart ztpd; ztpd credentials show; ztpd provision --force || true")
+    bench.streams(running)
+    pid = bench.unit(running, "MainPID")
+
+    seen = {
+        "journal": running.run("journalctl --output=export"),
+        "status": running.run("cat /run/ztpd/*.json"),
+        "process": running.run(f"cat /proc/{pid}/environ /proc/{pid}/cmdline | tr '\\0' '\\n'"),
+    }
+
+    assert "ZTPD_EVENT" in seen["journal"]
+    assert "CREDENTIALS_DIRECTORY" in seen["process"]
+    for secret in bench.secrets(running):
+        for place, text in seen.items():
+            assert secret not in text, f"a secret is in the {place}"
+
+
+def test_T2_a_crash_leaves_no_core_file(running: Container) -> None:
+    pid = bench.unit(running, "MainPID")
+    limits = running.run(f"cat /proc/{pid}/limits")
+    running.run(f"kill -ABRT {pid}")
+    running.eventually("[ $(systemctl show ztpd --property=NRestarts --value) = 1 ]")
+
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
+    assert not running.run("find / -xdev -name 'core*' -user ztpd -not -path '/proc/*'")
+
+
+def test_the_process_has_no_rights_and_one_group(running: Container) -> None:
+    pid = bench.unit(running, "MainPID")
+    lines = running.run(f"cat /proc/{pid}/status").splitlines()
+    state = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    dialout = running.run("getent group dialout | cut -d: -f3")
+    own = running.run("id -g ztpd")
+
+    assert set(state["CapEff"] + state["CapBnd"] + state["CapAmb"]) == {"0" * 16}
+    assert state["NoNewPrivs"] == ["1"]
+    assert state["Seccomp"] == ["2"]
+    assert set(state["Groups"]) <= {dialout, own}
+
+
+def test_P12_the_sandbox_in_force(running: Container, suite: str) -> None:
+    shown = running.run("systemd-analyze security --threshold=15 --no-pager ztpd.service")
+    verified = running.ask("systemd-analyze verify --man=no ztpd.service")
+
+    bench.measured.append(f"{suite}: {shown.splitlines()[-1].removeprefix('→ ')}")
+    assert verified.stdout == ""
+
+
+def test_P13_nothing_listens_to_the_network(running: Container) -> None:
+    sockets = running.run("ss --no-header --listening --tcp --udp --processes")
+
+    assert "ztpd" not in sockets
+
+
+def test_the_catalog_explains_a_line(running: Container) -> None:
+    explained = running.run(f"journalctl --catalog ZTPD_EVENT={events.STREAMING.name}")
+
+    assert "Defined-By: ztpd" in explained
+    assert "Documentation: man:ztpd(8)" in explained
+
+
+def upgrade(machine: Container) -> None:
+    options = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+    machine.run(f"apt-get --quiet --yes {options} install /payload/ztpd-newer.deb")
+
+
+def test_an_upgrade_keeps_credentials_and_configuration_and_makes_no_call(
+    running: Container,
+) -> None:
+    before = bench.unit(running, "MainPID")
+    running.run("echo '# ours' >>/etc/ztpd/ztpd.toml")
+    kept = running.run("sha256sum /etc/ztpd/ztpd.toml /var/lib/ztpd/credentials.json")
+
+    upgrade(running)
+    bench.streams(running)
+
+    assert bench.unit(running, "MainPID") != before
+    assert running.run("sha256sum /etc/ztpd/ztpd.toml /var/lib/ztpd/credentials.json") == kept
+    assert running.ask("test -e /etc/ztpd/ztpd.toml.dpkg-dist").returncode == 0
+    assert running.run("ztpd config check").endswith("all is well")
+    assert bench.calls(running) == 1
+
+
+def test_what_is_removed_can_come_back_as_it_was(running: Container) -> None:
+    running.run("apt-get --quiet --yes remove ztpd")
+    assert bench.unit(running, "ActiveState") == "inactive"
+    assert running.ask("test -e /run/ztpd").returncode != 0
+    assert running.ask("test -s /var/lib/ztpd/credentials.json").returncode == 0
+    assert running.ask("test -s /etc/ztpd/token").returncode == 0
+
+    running.run("apt-get --quiet --yes install /payload/ztpd.deb")
+    bench.streams(running)
+
+    assert bench.calls(running) == 1
+
+
+def test_D18_a_purge_leaves_only_the_user(running: Container) -> None:
+    running.run("systemctl stop simulators; apt-get --quiet --yes purge ztpd")
+
+    mounted = "-path /proc -o -path /sys -o -path /payload -o -path /var/log/journal"
+    left = running.run(f"find / -xdev \\( {mounted} \\) -prune -o -name '*ztpd*' -print")
+    assert left == ""
+    assert running.run("id -un ztpd") == "ztpd"
+    assert running.run("systemctl show ztpd --property=LoadState --value") == "not-found"
