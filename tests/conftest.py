@@ -10,6 +10,7 @@ import inspect
 import ipaddress
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -76,9 +77,26 @@ def _no_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", guarded_open)
 
 
+PLANTED = re.compile(
+    "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1"  # the simulated portal's token
+    "|planted-secret|PRIVATE KEY"
+    "|35752007012076[07]|490154203237518"  # whole IMEIs, which are shown in part only
+)
+"""Secrets that tests put where the daemon finds them, and that no record of any test may show."""
+
+_leaks: list[str] = []
+
+
 class _FormatEverything(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        record.getMessage()
+        fields = [text for name, text in record.__dict__.items() if name.startswith("ZTPD_")]
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        test = os.environ.get("PYTEST_CURRENT_TEST", "")
+        if "test_log.py" in test:  # there secrets are logged to see them masked
+            return
+        for text in (record.getMessage(), *map(str, fields), trace):
+            if PLANTED.search(text):
+                _leaks.append(f"{test}: {text}")
 
     def handleError(self, record: logging.LogRecord) -> None:
         raise
@@ -95,6 +113,13 @@ def _log_lines_are_sound() -> Iterator[None]:
     yield
     logger.removeHandler(handler)
     logger.setLevel(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _P11_no_secret_was_ever_logged() -> Iterator[None]:
+    """Before redaction: that is only the second net."""
+    yield
+    assert not _leaks
 
 
 @pytest.fixture

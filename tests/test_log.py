@@ -184,7 +184,7 @@ def test_a_line_has_time_event_and_text(stream: io.StringIO) -> None:
 
 def test_a_line_names_its_level_where_it_matters(stream: io.StringIO) -> None:
     log.emit(events.UNKNOWN_KEY, path="/etc/ztpd/ztpd.toml", key="ztp.tag", hint="")
-    assert " warning: /etc/ztpd/ztpd.toml: unknown key ztp.tag\n" in stream.getvalue()
+    assert " warning: /etc/ztpd/ztpd.toml: unknown key ztp.tag. " in stream.getvalue()
 
 
 def test_a_failure_says_what_when_and_what_to_do(stream: io.StringIO) -> None:
@@ -386,3 +386,8 @@ def test_T14_what_a_peer_said_is_made_safe_to_print() -> None:
     assert log.quoted("  bad\r\nthing\x1b[31m \u2028") == "bad..thing.[31m"
     assert log.quoted("x" * 300) == "x" * 199 + "…"
     assert log.quoted("x" * 200) == "x" * 200
+
+
+def test_a_warning_tells_what_to_do_in_the_line_itself(stream: io.StringIO) -> None:
+    log.emit(events.UNKNOWN_KEY, path="/etc/ztpd/ztpd.toml", key="ztp.tag", hint="")
+    assert stream.getvalue().endswith(f"ztp.tag. {events.UNKNOWN_KEY.cure}\n")

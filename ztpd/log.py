@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -50,8 +51,9 @@ class Failures:
     first. :meth:`over` ends the cycle.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
+    def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
+        """``monotonic`` is the running event loop's clock, if nothing else is given."""
+        self._monotonic = monotonic or _loop_time
         self._told: dict[str, float] = {}
         self._kept_back: dict[str, int] = {}
 
@@ -75,6 +77,13 @@ class Failures:
         self._kept_back.clear()
 
 
+def _loop_time() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()
+
+
 def _say(
     event: Event,
     level: int,
@@ -89,8 +98,8 @@ def _say(
     if retry_in_s is not None:
         text += f"; next try in {duration(retry_in_s)}"
         fields = fields | {"retry_in_s": round(retry_in_s, 1)}
-    if level >= logging.WARNING and fields.get("advice"):
-        text += f". {fields['advice']}"
+    if level >= logging.WARNING and (advice := fields.get("advice") or event.cure):
+        text += f". {advice}"
     text = quoted(text, _LONGEST_LINE)  # one event is one line, whatever a peer put into it
     extra: dict[str, object] = {"MESSAGE_ID": event.message_id, "ZTPD_EVENT": event.name}
     extra |= {f"ZTPD_{name.upper()}": str(value) for name, value in fields.items()}
