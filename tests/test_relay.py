@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,21 +16,40 @@ from virtualtime import run
 
 from ztpd.errors import (
     ConnectRefused,
+    ConnectTimeout,
+    DnsFailed,
+    MqttWithdrawn,
+    NoGga,
     ReceiverFormat,
     SessionClosed,
     SessionRefused,
     ZtpdError,
 )
 from ztpd.lifecycle import Event
-from ztpd.model import Delivery, Fix, Frame, FrameKind, MqttDelivery, NtripDelivery
+from ztpd.model import Carrier, Delivery, Fix, Frame, FrameKind, MqttDelivery, NtripDelivery
 from ztpd.relay import Relay
 from ztpd.wire.frames import Counts
 
 NTRIP = NtripDelivery(host="caster.example", port=2102, mountpoint="NEAR")
 MQTT = MqttDelivery(host="broker.example")
+FLEX = MqttDelivery(host="pp.services.u-blox.com")
+HOUR_S = 3600
 SPARTN = Frame(FrameKind.SPARTN, b"s" * 100, "OCB-GPS")
 RTCM = Frame(FrameKind.RTCM3, b"r" * 100, "1077")
 KEY = Frame(FrameKind.UBX, b"k" * 60, "RXM-SPARTNKEY")
+FIX = Fix(
+    ok=True,
+    lat_deg=47.3,
+    lon_deg=8.6,
+    height_m=500,
+    geoid_m=48,
+    accuracy_m=1.2,
+    satellites=20,
+    carrier=Carrier.NONE,
+    differential=False,
+    correction_age_s=None,
+    utc=datetime(2026, 11, 23, tzinfo=UTC),
+)
 
 
 @dataclass
@@ -86,8 +107,8 @@ class Service:
 
     scripts: dict[str, list[Script]]
     opened: list[tuple[float, str]] = field(default_factory=list)
-    open_now: int = 0
-    most_at_once: int = 0
+    open_now: Counter[str] = field(default_factory=Counter)
+    most_at_once: Counter[str] = field(default_factory=Counter)
 
     @asynccontextmanager
     async def open(self, delivery: Delivery) -> AsyncIterator[Session]:
@@ -96,12 +117,17 @@ class Service:
         self.opened.append((asyncio.get_running_loop().time(), delivery.kind))
         if script.refuses:
             raise script.refuses
-        self.open_now += 1
-        self.most_at_once = max(self.most_at_once, self.open_now)
+        for name in (delivery.kind, "all"):
+            self.open_now[name] += 1
+            self.most_at_once[name] = max(self.most_at_once[name], self.open_now[name])
         try:
             yield Session(f"{delivery.kind}://{delivery.host}", script)
         finally:
-            self.open_now -= 1
+            self.open_now[delivery.kind] -= 1
+            self.open_now["all"] -= 1
+
+    def opened_as(self, kind: str) -> list[float]:
+        return [at_s for at_s, opened in self.opened if opened == kind]
 
 
 @dataclass
@@ -240,15 +266,216 @@ def test_the_other_way_is_used_while_the_first_one_fails() -> None:
     bench = Bench(ntrip=[Script(refuses=ConnectRefused("down"))], mqtt=[steady(1000)])
     bench.runs(30, NTRIP, MQTT)
 
-    assert [kind for _, kind in bench.service.opened] == ["ntrip", "mqtt"]
+    assert [kind for _, kind in bench.service.opened][:2] == ["ntrip", "mqtt"]
+    assert bench.service.opened_as("mqtt")[0] < 1
+    assert len(bench.service.opened_as("mqtt")) == 1
     assert bench.receiver.got
 
 
-def test_there_is_never_more_than_one_session() -> None:
+def test_a_way_that_had_worked_well_is_tried_again_before_another() -> None:
+    bench = Bench(ntrip=[steady(120)], mqtt=[steady(1000)])
+    bench.runs(600, NTRIP, MQTT)
+
+    assert {kind for _, kind in bench.service.opened} == {"ntrip"}
+
+
+def test_an_outage_of_the_preferred_way_is_bridged_after_its_quick_tries() -> None:
+    down = Script(refuses=ConnectRefused("down"))
+    bench = Bench(ntrip=[steady(120), *[down] * 8, steady(10_000)], mqtt=[steady(10_000)])
+    bench.runs(600, NTRIP, MQTT)
+
+    assert 121 < bench.service.opened_as("mqtt")[0] < 127
+
+
+def test_there_are_never_two_sessions_of_one_transport() -> None:
     bench = Bench(ntrip=[steady(5), steady(90)], mqtt=[steady(7), steady(70)])
     bench.runs(3600, NTRIP, MQTT)
 
-    assert bench.service.most_at_once == 1
+    assert bench.service.most_at_once["ntrip"] == bench.service.most_at_once["mqtt"] == 1
+
+
+def test_one_way_alone_has_one_session() -> None:
+    bench = Bench(ntrip=[steady(5), steady(90)])
+    bench.runs(3600, NTRIP)
+
+    assert bench.service.most_at_once["all"] == 1
+
+
+def back_again(*later: Script) -> Bench:
+    """The preferred way fails at first, and the other one streams meanwhile."""
+    down = Script(refuses=ConnectRefused("down"))
+    return Bench(ntrip=[down, *later], mqtt=[steady(10_000, SPARTN)])
+
+
+def test_the_preferred_way_comes_back_when_it_has_carried_corrections_for_a_minute() -> None:
+    bench = back_again(steady(10_000, RTCM))
+    bench.runs(200, NTRIP, MQTT)
+
+    opened_s = bench.service.opened_as("ntrip")[1]
+    assert opened_s < 5, "looked at beside the other as soon as it is due"
+    spartn, rtcm = bench.receiver.got.count(SPARTN), bench.receiver.got.count(RTCM)
+    assert bench.receiver.got == [SPARTN] * spartn + [RTCM] * rtcm, "one after the other"
+    assert spartn == pytest.approx(opened_s + 61, abs=2)
+    assert spartn + rtcm == pytest.approx(199, abs=2), "without a gap"
+    assert bench.service.open_now == {"ntrip": 0, "mqtt": 0, "all": 0}
+
+
+def test_the_session_that_proved_itself_is_the_one_that_takes_over() -> None:
+    bench = back_again(steady(10_000, RTCM))
+    bench.runs(200, NTRIP, MQTT)
+
+    assert len(bench.service.opened_as("ntrip")) == 2
+    assert bench.reports.events == [
+        Event.CONNECT,
+        Event.CONNECT,
+        Event.FLOWING,
+        Event.ENDED,
+        Event.FLOWING,
+    ]
+
+
+def test_a_preferred_way_that_does_not_last_is_not_taken() -> None:
+    bench = back_again(steady(50, RTCM))
+    bench.runs(2 * HOUR_S, NTRIP, MQTT)
+
+    assert set(bench.receiver.got) == {SPARTN}
+    assert len(bench.service.opened_as("mqtt")) == 1
+    assert len(bench.service.opened_as("ntrip")) < 20
+
+
+def test_a_preferred_way_that_is_silent_is_not_taken() -> None:
+    bench = back_again(Script())
+    bench.runs(HOUR_S, NTRIP, MQTT)
+
+    assert set(bench.receiver.got) == {SPARTN}
+    assert len(bench.service.opened_as("ntrip")) > 2
+
+
+def test_keys_that_come_while_it_proves_itself_are_not_lost() -> None:
+    frames = [(0.0, KEY), *[(1.0, SPARTN)] * 1000]
+    down = Script(refuses=ConnectRefused("down"))
+    bench = Bench(mqtt=[down, Script(frames)], ntrip=[steady(1000, RTCM)])
+    bench.runs(200, MQTT, NTRIP)
+
+    assert bench.receiver.got.count(KEY) == 1
+    assert bench.receiver.got[-1] == SPARTN
+
+
+def test_what_is_being_proved_steps_in_where_the_other_way_fails() -> None:
+    bench = back_again(steady(10_000, RTCM))
+    bench.service.scripts["mqtt"] = [steady(30, SPARTN)]
+    bench.runs(100, NTRIP, MQTT)
+
+    assert bench.receiver.got[:30] == [SPARTN] * 30
+    assert bench.receiver.got[30:] == [RTCM] * len(bench.receiver.got[30:])
+    assert len(bench.receiver.got) == pytest.approx(99, abs=2)
+    assert len(bench.service.opened_as("ntrip")) == 2
+
+
+def test_a_format_the_receiver_cannot_take_does_not_come_back() -> None:
+    bench = back_again(steady(10_000, RTCM))
+    bench.receiver.takes = frozenset({FrameKind.SPARTN, FrameKind.UBX})
+    bench.runs(HOUR_S, NTRIP, MQTT)
+
+    assert set(bench.receiver.got) == {SPARTN}
+
+
+@pytest.mark.parametrize("cause", [ConnectRefused, ConnectTimeout, DnsFailed])
+def test_withdrawn_mqtt_is_named_while_ntrip_works(cause: type[ZtpdError]) -> None:
+    bench = Bench(mqtt=[Script(refuses=cause("pp"))], ntrip=[steady(1e5, RTCM)])
+    relay = bench.runs(8 * HOUR_S, FLEX, NTRIP)
+
+    assert isinstance(relay.ways[0].error, MqttWithdrawn)
+    assert len(bench.service.opened_as("ntrip")) == 1
+    assert len(bench.service.opened_as("mqtt")) < 50, "asked seldom"
+
+
+@pytest.mark.parametrize(
+    ("delivery", "cause"),
+    [(MQTT, ConnectRefused), (FLEX, SessionRefused)],
+    ids=["another broker", "credentials refused"],
+)
+def test_only_mqtt_at_u_blox_is_called_withdrawn(
+    delivery: Delivery, cause: type[ZtpdError]
+) -> None:
+    bench = Bench(mqtt=[Script(refuses=cause("down"))], ntrip=[steady(1e5, RTCM)])
+    relay = bench.runs(HOUR_S, delivery, NTRIP)
+
+    assert type(relay.ways[0].error) is cause
+
+
+@pytest.mark.parametrize(("hours", "named"), [(5, ConnectRefused), (8, MqttWithdrawn)])
+def test_mqtt_that_worked_a_while_ago_is_troubled_not_withdrawn(
+    hours: int, named: type[ZtpdError]
+) -> None:
+    down = Script(refuses=ConnectRefused("down"))
+    bench = Bench(mqtt=[steady(300), down], ntrip=[steady(1e5, RTCM)])
+    relay = bench.runs(hours * HOUR_S, FLEX, NTRIP)
+
+    assert type(relay.ways[0].error) is named
+
+
+@pytest.mark.parametrize("cause", [ConnectTimeout, DnsFailed])
+def test_silence_is_an_outage_where_there_is_nothing_to_compare_with(
+    cause: type[ZtpdError],
+) -> None:
+    bench = Bench(mqtt=[Script(refuses=cause("pp"))])
+    relay = bench.runs(24 * HOUR_S, FLEX)
+
+    assert type(relay.ways[0].error) is cause
+
+
+@pytest.mark.parametrize(("minutes", "named"), [(12, ConnectRefused), (30, MqttWithdrawn)])
+def test_mqtt_alone_that_is_closed_for_a_quarter_of_an_hour_is_withdrawn(
+    minutes: int, named: type[ZtpdError]
+) -> None:
+    bench = Bench(mqtt=[Script(refuses=ConnectRefused("pp"))])
+    relay = bench.runs(minutes * 60, FLEX)
+
+    assert type(relay.ways[0].error) is named
+    assert ((Event.HALTED, "mqtt.withdrawn") in bench.reports.told) is (named is MqttWithdrawn)
+
+
+def test_new_credentials_are_asked_for_when_the_only_way_is_withdrawn() -> None:
+    """The profile may have been changed to NTRIP meanwhile."""
+    bench = Bench(mqtt=[Script(refuses=ConnectRefused("pp"))])
+
+    async def scenario() -> None:
+        with pytest.raises(MqttWithdrawn):
+            await bench.relay(FLEX, may_refresh=True).run()
+
+    run(scenario(), grace_s=0)
+
+
+def test_R12_without_sky_a_caster_that_wants_a_position_is_left_alone() -> None:
+    bench = Bench(ntrip=[Script(refuses=NoGga("401"))])
+    bench.runs(HOUR_S, NTRIP)
+
+    assert 12 <= len(bench.service.opened) <= 25
+    assert (Event.POSTPONED, "ntrip.gga_missing") in bench.reports.told
+
+
+def test_R12_with_a_fix_the_caster_is_asked_at_once() -> None:
+    bench = Bench(ntrip=[Script(refuses=NoGga("401")), steady(1000)])
+    relay = bench.relay(NTRIP)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(200), asyncio.TaskGroup() as group:
+            group.create_task(relay.run())
+            await asyncio.sleep(100)
+            bench.receiver.fix = FIX
+
+    with pytest.raises(TimeoutError):
+        run(scenario(), grace_s=0)
+    assert [round(at_s) for at_s, _ in bench.service.opened] in ([0, 100], [0, 101])
+
+
+def test_R12_while_the_caster_is_left_alone_the_other_way_streams() -> None:
+    bench = Bench(ntrip=[Script(refuses=NoGga("401"))], mqtt=[steady(1000)])
+    bench.runs(100, NTRIP, MQTT)
+
+    assert len(bench.service.opened_as("ntrip")) == 1
+    assert len(bench.receiver.got) > 90
 
 
 def test_Z17_credentials_refused_for_an_hour_are_given_back() -> None:

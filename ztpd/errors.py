@@ -492,6 +492,20 @@ class SessionRefused(SessionError):
     )
 
 
+class MqttWithdrawn(SessionRefused):
+    """Offered by the credentials, but gone: other credentials name another way."""
+
+    code = "mqtt.withdrawn"
+    summary = (
+        "u-blox announced the end of PointPerfect over MQTT for 30 September 2026, "
+        "and it cannot be reached"
+    )
+    advice = (
+        "In the portal set the profile's client protocol to NTRIP, then run "
+        "`ztpd provision --force`; ztpd itself asks for new credentials once a day."
+    )
+
+
 class SessionNotActive(SessionError):
     """Refused, but so soon after provisioning that activation is the likelier reason."""
 

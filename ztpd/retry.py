@@ -102,6 +102,11 @@ class Backoff:
         self._steps.clear()
         self._quick_left = QUICK_TRIES
 
+    @property
+    def quick(self) -> bool:
+        """Whether another try would still come at once."""
+        return self._quick_left > 0
+
     def dump(self) -> dict[str, int]:
         """The steps, for a file."""
         return {kind.value: step for kind, step in self._steps.items()}
