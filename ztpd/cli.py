@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -90,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     provision.add_argument(
         "--dry-run", action="store_true", help="show what would be sent, and send nothing"
     )
+
+    taken_in = add("import", _import, "store credentials downloaded from the portal")
+    taken_in.add_argument("file", type=Path, metavar="FILE")
 
     add("imei", _imei, "read and print this gateway's identity").add_argument(
         "--json", action="store_true", help="as JSON"
@@ -186,6 +190,13 @@ def _provision(options: argparse.Namespace) -> int:
     config = _load(options).config
     log.setup(config.log.level, stream=sys.stderr)
     return asyncio.run(provision(config, force=options.force, dry_run=options.dry_run))
+
+
+def _import(options: argparse.Namespace) -> int:
+    from ztpd.oneshot import take_in
+
+    take_in(_load(options).config, options.file)
+    return 0
 
 
 def _imei(options: argparse.Namespace) -> int:
@@ -332,7 +343,7 @@ def _credentials_show(_: argparse.Namespace) -> int:
         "service": credentials.service,
         "client": credentials.client_id,
         "opens": transports(credentials),
-        "obtained": f"{_day(stored.stored_unix_s)}, for {_masked(stored.hardware_id)}",
+        "obtained": f"{_day(stored.stored_unix_s)}, {_obtained_for(stored.hardware_id)}",
         "board": stored.board or "unknown",
         "ends": _day(stored.expires_unix_s) if stored.expires_unix_s else "no date",
         "note": loaded.note,
@@ -344,7 +355,9 @@ def _credentials_show(_: argparse.Namespace) -> int:
 
 
 def _credentials_forget(_: argparse.Namespace) -> int:
+    from ztpd.link.schedule import Schedule
     from ztpd.link.store import CredentialStore
+    from ztpd.provision import SCHEDULE_FILE
 
     state_dir = configuration.state_dir()
     become_owner(state_dir)
@@ -353,12 +366,18 @@ def _credentials_forget(_: argparse.Namespace) -> int:
         print(f"no credentials in {state_dir}", file=sys.stderr)
         return EXIT_NO_CREDENTIALS
     store.forget()
+    with contextlib.suppress(OSError):  # the day between two calls is for losses, not for persons
+        Schedule(state_dir / SCHEDULE_FILE).no_wait()
     print("credentials deleted; a running daemon keeps its own until it is restarted")
     return 0
 
 
 def _day(unix_s: int) -> str:
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
+
+
+def _obtained_for(hardware_id: str) -> str:
+    return f"for {_masked(hardware_id)}" if hardware_id else "from a file"
 
 
 def _masked(hardware_id: str) -> str:

@@ -363,6 +363,9 @@ class Daemon:
                 return self._retry_now()
             case "provision":
                 return self._provision_now(force=bool(request.get("force")))
+            case "imported":
+                self._provisioner.unsaved = None
+                return self._begin_anew("credentials were imported")
             case "status":
                 return {"ok": True, "status": status.plain(self._document())}
             case other:

@@ -51,6 +51,7 @@ def _mqtt(config: Config, credentials: Credentials | None) -> MqttDelivery | Non
             topics_offered=True,
             certificate=access.certificate,
             private_key=access.private_key,
+            authority=access.authority,
         )
     else:
         return None

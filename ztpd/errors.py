@@ -401,6 +401,17 @@ class ZtpKeyMismatch(ZtpError):
     )
 
 
+class ImportUnusable(ZtpdError):
+    code = "import.unusable"
+    retry = Retry.NEVER
+    exit_status = 65
+    summary = "the file has no credentials that could be used"
+    advice = (
+        "Download it again from the portal, unchanged; "
+        "a private host in it has to be listed in [ztp] allowed_hosts."
+    )
+
+
 class StoreError(ZtpdError):
     code = "store.io"
     retry = Retry.LOCAL
@@ -489,20 +500,6 @@ class SessionRefused(SessionError):
     summary = "the correction service refuses the credentials"
     advice = (
         "Check in the portal that the Thing is active; ztpd asks for new credentials once a day."
-    )
-
-
-class MqttWithdrawn(SessionRefused):
-    """Offered by the credentials, but gone: other credentials name another way."""
-
-    code = "mqtt.withdrawn"
-    summary = (
-        "u-blox announced the end of PointPerfect over MQTT for 30 September 2026, "
-        "and it cannot be reached"
-    )
-    advice = (
-        "In the portal set the profile's client protocol to NTRIP, then run "
-        "`ztpd provision --force`; ztpd itself asks for new credentials once a day."
     )
 
 

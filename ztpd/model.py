@@ -232,7 +232,8 @@ class MqttDelivery:
     username: str = ""
     password: Secret = field(default_factory=lambda: Secret(""))
     tls: bool = True
-    ca_file: str = ""  # "": the system's trust store
+    ca_file: str = ""  # "": authority, and where that is empty the system's trust store
+    authority: str = ""  # PEM text of the certificate that has to vouch for the broker
     keepalive_s: int = 20
 
     kind: Literal["mqtt"] = "mqtt"
@@ -280,6 +281,7 @@ class MqttAccess:
     private_key: Secret
     topics: tuple[Topic, ...]
     port: int = 8883
+    authority: str = ""  # PEM text; the portal's download names the broker's authority
 
 
 @dataclass(frozen=True, slots=True)

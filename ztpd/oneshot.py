@@ -1,17 +1,24 @@
-"""``ztpd provision``: from identity to stored credentials once, for a person who waits for it."""
+"""What a person has done once: ``ztpd provision`` and ``ztpd import``."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from ztpd import config as configuration
 from ztpd import identity, status
 from ztpd.config import Config
-from ztpd.errors import ZtpdError
+from ztpd.errors import ImportUnusable, NotRunning, ZtpdError, ZtpError
 from ztpd.lifecycle import Event
-from ztpd.link import control
+from ztpd.link import board, control
 from ztpd.link.files import become_owner
-from ztpd.provision import Provisioner, transports
+from ztpd.link.store import CredentialStore
+from ztpd.provision import Provisioner, bind, transports
+from ztpd.wire import ztp
 
 EXIT_LATER = 75
 
@@ -53,6 +60,43 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
         return EXIT_LATER
     print(f"provisioned: {transports(stored.credentials)}")
     return 0
+
+
+def take_in(config: Config, path: Path) -> None:
+    """Store the credentials in ``path``, a download of the portal or an answer of the service.
+
+    A running daemon takes them up at once. Raises :class:`ImportUnusable`, :class:`StoreError`
+    and its kind; then what was stored is stored still.
+    """
+    runtime_dir, state_dir = configuration.runtime_dir(), configuration.state_dir()
+    content = _read(path)  # as root: it need not be readable for the daemon
+    try:
+        credentials = ztp.parse_answer(config.ztp.service, content)
+        ztp.check_hosts(
+            credentials,
+            allowed_hosts=config.ztp.allowed_hosts,
+            service_host=urlsplit(config.ztp.url).hostname or "",
+        )
+        stored = bind(credentials, "", board.serial(), int(time.time()))
+    except ZtpError as error:
+        raise ImportUnusable(f"{path}: {error}") from error
+    if stored.expires_unix_s is not None and stored.expires_unix_s < stored.stored_unix_s:
+        print(f"{path}: the client certificate in it has ended", file=sys.stderr)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    become_owner(state_dir)
+    CredentialStore(state_dir).save(stored)
+    print(f"imported: {transports(credentials)}")
+    with contextlib.suppress(NotRunning):
+        control.ask(runtime_dir, {"do": "imported"})
+    print(f"{path} holds the secrets in clear text: delete it", file=sys.stderr)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(ztp.BODY_LIMIT + 1)
+    except OSError as error:
+        raise ImportUnusable(f"{path}: {error.strerror}") from error
 
 
 def _ignore(

@@ -31,6 +31,7 @@ class Target:
     ca_file: str = ""
     certificate: str = ""
     private_key: Secret = field(default_factory=lambda: Secret(""))
+    authority: str = ""
     _connected: socket.socket | None = None
 
     @classmethod
@@ -44,7 +45,8 @@ class Target:
     def source(cls, way: Delivery) -> Target:
         if way.kind == "ntrip":
             return cls(way.host, way.port, way.tls, way.ca_file)
-        return cls(way.host, way.port, way.tls, way.ca_file, way.certificate, way.private_key)
+        pair = way.certificate, way.private_key
+        return cls(way.host, way.port, way.tls, way.ca_file, *pair, way.authority)
 
     @property
     def where(self) -> str:
@@ -92,9 +94,8 @@ class Target:
             connected.close()
             return "not used with this service"
         try:
-            context = await offload(
-                client_context, self.ca_file, self.certificate, self.private_key
-            )
+            pair = self.certificate, self.private_key
+            context = await offload(client_context, self.ca_file, *pair, self.authority)
             async with asyncio.timeout(_CONNECT_S):
                 secured = await handshake(context, connected, self.host)
         except TimeoutError as error:

@@ -166,7 +166,7 @@ class MqttSession:
         delivery = self._delivery
         if delivery.tls:
             pair = delivery.certificate, delivery.private_key
-            context = await offload(client_context, delivery.ca_file, *pair)
+            context = await offload(client_context, delivery.ca_file, *pair, delivery.authority)
             context.sslsocket_class = WatchedTlsSocket
             connected = await dial(delivery.host, delivery.port)
             self._stage = "in the TLS handshake"

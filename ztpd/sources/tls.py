@@ -19,19 +19,23 @@ _NO_KEY = Secret("")
 
 
 def client_context(
-    ca_file: str = "", certificate: str = "", private_key: Secret = _NO_KEY
+    ca_file: str = "", certificate: str = "", private_key: Secret = _NO_KEY, authority: str = ""
 ) -> ssl.SSLContext:
-    """A context that checks the server against ``ca_file`` ("": the system's trust store).
+    """A context that checks the server against ``ca_file``, else against the PEM text
+    ``authority``, and where both are empty against the system's trust store.
 
     ``certificate`` and ``private_key`` are the client's PEM texts. They reach OpenSSL, which
-    reads files only, through a file in memory. Raises :class:`TlsUntrusted` for a ``ca_file``
+    reads files only, through a file in memory. Raises :class:`TlsUntrusted` for an authority
     that cannot be used and :class:`SessionRefused` for such a pair. Reads files: a caller in the
     event loop offloads it.
     """
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
+        context = ssl.create_default_context(
+            cafile=ca_file or None, cadata=(not ca_file and authority) or None
+        )
     except OSError as error:
-        raise TlsUntrusted(f"ca_file {ca_file}: {error.strerror or error}") from error
+        name = f"ca_file {ca_file}" if ca_file else "the authority of the credentials"
+        raise TlsUntrusted(f"{name}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if certificate:
         try:

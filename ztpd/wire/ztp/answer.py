@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ztpd.errors import ZtpCaptivePortal, ZtpNotActive, ZtpSchema, ZtpTooBig
 from ztpd.model import Credentials, DynamicKey, MqttAccess, NtripAccess, Secret, Topic
@@ -32,14 +32,16 @@ def parse_answer(service: Service, body: bytes | Mapping[str, Any]) -> Credentia
     """
     answer = _json_object(body) if isinstance(body, bytes) else body
     _check_depth(answer)
-    fields, port = _portal_fields(answer) if _is_from_portal(answer) else (answer, 8883)
+    fields, portal = (
+        _portal_fields(answer) if _is_from_portal(answer) else (answer, _Portal(8883, ""))
+    )
     mqtt: MqttAccess | None = None
     ntrip: NtripAccess | None = None
     keys: tuple[DynamicKey, ...] = ()
     malformed: ZtpSchema | None = None
     try:
         keys = tuple(_keys(fields))
-        mqtt = _mqtt(fields, port)
+        mqtt = _mqtt(fields, portal)
     except ZtpSchema as error:
         malformed, keys = error, ()
     try:
@@ -124,8 +126,15 @@ def _is_from_portal(answer: Mapping[str, Any]) -> bool:
     return isinstance(answer.get("MQTT"), Mapping) and "Connectivity" in answer["MQTT"]
 
 
-def _portal_fields(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
-    """The portal's u-center configuration under the names of a ZTP answer, and the broker's port.
+class _Portal(NamedTuple):
+    """What the portal's download has and a ZTP answer has not."""
+
+    port: int
+    authority: str  # PEM
+
+
+def _portal_fields(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], _Portal]:
+    """The portal's u-center configuration under the names of a ZTP answer, and what is more.
 
     Shape and the bare base64 of certificate and key: PyGPSClient's example file, and the
     importer of u-blox's own pointperfect_client.py.
@@ -146,7 +155,8 @@ def _portal_fields(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
         "dynamickeys": root.get("dynamickeys"),
         "subscriptions": [{"path": path} for path in _portal_topics(root)],
     }
-    return fields, _port(address.groupdict(), "port") or 8883
+    port = _port(address.groupdict(), "port") or 8883
+    return fields, _Portal(port, _pem(pair, "RootCA", "CERTIFICATE"))
 
 
 def _portal_topics(root: Mapping[str, Any]) -> Iterator[str]:
@@ -199,7 +209,7 @@ def _port(parent: Mapping[str, Any], name: str) -> int | None:
     return found
 
 
-def _mqtt(fields: Mapping[str, Any], port: int) -> MqttAccess | None:
+def _mqtt(fields: Mapping[str, Any], portal: _Portal) -> MqttAccess | None:
     """None where anything of it is absent."""
     client_id, host = _client_id(fields), _host(fields, "brokerHost")
     certificate = _pem(fields, "certificate", "CERTIFICATE")
@@ -207,7 +217,7 @@ def _mqtt(fields: Mapping[str, Any], port: int) -> MqttAccess | None:
     topics = tuple(_topics(fields))
     if not (client_id and host and certificate and private_key):
         return None
-    return MqttAccess(host, client_id, certificate, Secret(private_key), topics, port)
+    return MqttAccess(host, client_id, certificate, Secret(private_key), topics, *portal)
 
 
 def _client_id(fields: Mapping[str, Any]) -> str:
