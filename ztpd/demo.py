@@ -31,6 +31,7 @@ from ztpd.sim.caster import Caster
 from ztpd.sim.corrections import Piece
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.portal import Profile
+from ztpd.sim.proxy import BAD_LINES, FaultProxy, Line
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
 from ztpd.sim.ztp_service import Answer, Cut, ZtpService
@@ -85,6 +86,10 @@ class Fault:
     late: Callable[[Demo], None] | None = None
 
 
+def _line(line: Line) -> Callable[[Demo], None]:
+    return lambda demo: setattr(demo.proxy, "to_client", line)
+
+
 def _ztp(*answers: Answer | Cut) -> Callable[[Demo], None]:
     return lambda demo: demo.service.script.extend(answers)
 
@@ -102,6 +107,16 @@ FAULTS: Mapping[str, Fault] = {
     "source-restart": Fault(
         "the broker or caster is restarted", late=lambda demo: demo.restart_source()
     ),
+    "outage": Fault(
+        "the broker or caster cannot be reached for three seconds",
+        late=lambda demo: demo.outage(3.0),
+    ),
+    "cut": Fault("the connection is closed on the way", late=lambda demo: demo.proxy.cut()),
+    "reset": Fault("the connection is reset on the way", late=lambda demo: demo.proxy.reset()),
+    "half-open": Fault(
+        "the connection dies and nobody is told", late=lambda demo: demo.proxy.strand()
+    ),
+    **{name: Fault(about, _line(line)) for name, (about, line) in BAD_LINES.items()},
 }
 
 
@@ -110,6 +125,7 @@ class Demo:
 
     broker: Broker
     caster: Caster
+    proxy: FaultProxy  # between the daemon and either of them
     service: ZtpService
     receiver: SimReceiver
 
@@ -155,13 +171,17 @@ class Demo:
             self.caster = await stack.enter_async_context(
                 Caster({mountpoint: self._blocks}, tls=tls, needs_gga=True, say=teller("caster"))
             )
+        source = self.broker if options.via == "mqtt" else self.caster
+        self.proxy = await stack.enter_async_context(
+            FaultProxy(source.host, source.port, say=teller("line"))
+        )
         self.service = await stack.enter_async_context(
             ZtpService(
                 self._authority,
                 profile=Profile(
                     service=options.service, format=options.format, protocol=options.via
                 ),
-                caster_ports=(2101, self.caster.port if options.via == "ntrip" else 2102),
+                caster_ports=(2101, self.proxy.port if options.via == "ntrip" else 2102),
                 say=teller("ztp"),
             )
         )
@@ -208,7 +228,7 @@ class Demo:
             f'ca_file = "{authority}"',
         ]
         if via == "mqtt":
-            lines.append(f"port = {self.broker.port}")
+            lines.append(f"port = {self.proxy.port}")
         config.write_text("\n".join(lines) + "\n")
         return config
 
@@ -306,6 +326,16 @@ class Demo:
 
         self.receiver.power_cycle()
         self._spawn(out_and_in())
+
+    def outage(self, for_s: float) -> None:
+        async def away_and_back() -> None:
+            self.proxy.refuse()
+            self.proxy.cut()
+            await asyncio.sleep(for_s)
+            await self.proxy.listen()
+            self._story.tell("line", "takes connections again")
+
+        self._spawn(away_and_back())
 
     def restart_source(self) -> None:
         if self._options.via == "mqtt":

@@ -13,7 +13,7 @@ import pytest
 from virtualtime import run
 
 from ztpd.sim.authority import Authority
-from ztpd.sim.proxy import FAULTS, GOOD, FaultProxy, Line
+from ztpd.sim.proxy import BAD_LINES, GOOD, FaultProxy, Line
 
 DATA = random.Random(7).randbytes(10_000)
 
@@ -312,8 +312,38 @@ async def test_what_it_does_is_told() -> None:
     ]
 
 
-def test_every_named_fault_changes_the_line_and_says_how() -> None:
-    for name, (what, line) in FAULTS.items():
+def test_every_bad_line_is_told_for_a_person() -> None:
+    for name, (what, line) in BAD_LINES.items():
         assert name
         assert what
         assert line != GOOD
+
+
+async def test_stranded_connections_are_half_open_and_new_ones_are_well() -> None:
+    async with (
+        server(b"") as far,
+        FaultProxy("127.0.0.1", far.port) as proxy,
+        client(proxy.port) as (reader, writer),
+    ):
+        writer.write(b"one")
+        await asyncio.sleep(0.05)
+        proxy.strand()
+        writer.write(b"two")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(), 0.1)
+        async with client(proxy.port) as (_, other):
+            other.write(b"three")
+            await asyncio.sleep(0.05)
+            other.write_eof()
+            await far.ended.wait()
+        assert far.got == b"onethree"
+
+
+async def test_a_port_that_refuses_can_be_opened_again() -> None:
+    async with server(DATA) as far, FaultProxy("127.0.0.1", far.port) as proxy:
+        proxy.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", proxy.port)
+        await proxy.listen()
+        async with client(proxy.port) as (reader, _):
+            assert await reader.readexactly(len(DATA)) == DATA

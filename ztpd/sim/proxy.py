@@ -41,15 +41,13 @@ class Line:
 
 GOOD = Line()
 
-FAULTS: Mapping[str, tuple[str, Line]] = {
-    "slow-line": ("300 ms and 20 kbit/s", Line(latency_s=0.3, bytes_per_s=2500)),
-    "split": ("every byte in a segment of its own", Line(piece=1)),
+BAD_LINES: Mapping[str, tuple[str, Line]] = {
+    "latency": ("bytes take 300 ms", Line(latency_s=0.3)),
+    "rate": ("the line carries 64 kbit/s", Line(bytes_per_s=8000)),
+    "split": ("every byte arrives in a segment of its own", Line(piece=1)),
     "coalesce": ("bytes arrive in bursts, 2 s apart", Line(coalesce_s=2.0)),
-    "cut": ("the connection ends after 4 kB", Line(cut_at=4096)),
-    "reset": ("the connection is reset after 4 kB", Line(reset_at=4096)),
-    "half-open": ("after 4 kB nothing comes, and no end either", Line(silent_at=4096)),
 }
-"""For ``demo --fault``: a name, what it does, and the line towards the client."""
+"""Lines towards the client that work, though badly: what each does, for a person."""
 
 
 class FaultProxy:
@@ -83,8 +81,7 @@ class FaultProxy:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.listen()
         return self
 
     async def __aexit__(
@@ -93,8 +90,7 @@ class FaultProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._server:
-            self._server.close()
+        self.refuse()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -105,6 +101,16 @@ class FaultProxy:
     @property
     def alive(self) -> int:
         return len(self._alive)
+
+    async def listen(self) -> None:
+        """Take connections, again on the same port after :meth:`refuse`."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Refuse new connections, as a machine does whose server is down."""
+        if self._server:
+            self._server.close()
 
     def cut(self) -> None:
         """End every connection in an orderly way, now."""
@@ -119,6 +125,12 @@ class FaultProxy:
         self.to_client = replace(self.to_client, silent_at=0)
         self.to_server = replace(self.to_server, silent_at=0)
         self._say("the line went silent")
+
+    def strand(self) -> None:
+        """Leave every connection there is half-open for ever; new ones are well."""
+        self._say("the line lost its connections, and tells nobody")
+        for connection in self._alive:
+            connection.stranded = True
 
     def heal(self) -> None:
         """A good line again, for connections that can still use it."""
@@ -200,7 +212,7 @@ class FaultProxy:
         while data := await flight.next(self._line(direction).coalesce_s):
             for piece in _pieces(data, self._line(direction)):
                 line = self._line(direction)
-                part = piece[: line.room(sent)]
+                part = b"" if connection.stranded else piece[: line.room(sent)]
                 writer.write(part)
                 await writer.drain()
                 sent += len(part)
@@ -210,7 +222,8 @@ class FaultProxy:
                     return
                 # Without a pause the kernel would join the pieces into one segment.
                 await asyncio.sleep(len(part) / line.bytes_per_s if line.bytes_per_s else 0)
-        if self._line(direction).silent_at is None and writer.can_write_eof():
+        silent = connection.stranded or self._line(direction).silent_at is not None
+        if not silent and writer.can_write_eof():
             writer.write_eof()
 
 
@@ -218,6 +231,7 @@ class _Connection:
     """The two ends of one connection; compared by identity."""
 
     def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
+        self.stranded = False
         self._ends = (near, far)
 
     def end(self, *, reset: bool) -> None:
