@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ztpd import status
+from ztpd import events, status
 from ztpd.errors import LockHeld
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -44,55 +44,114 @@ def document(**changed: Any) -> dict[str, Any]:
     return healthy | changed
 
 
+UNUSED = {"use": "not used: they are damaged on the serial line"}
+PROBLEM = {"event": "serial.absent", "text": "the port is gone", "advice": "Check the cable."}
+NOT_LISTED = {"event": "ztp.refused.not_listed", "text": "not on the list", "advice": "Add it."}
+
+
 @pytest.mark.parametrize(
-    ("is_running", "changed", "expected"),
+    ("is_running", "changed", "word", "expected"),
     [
-        (True, {}, 0),
-        (True, {"state": "blocked"}, 1),
-        (True, {"state": "waiting"}, 2),
-        (True, {"state": "connecting"}, 2),
-        (True, {"receiver": {"use": "not used: wrong key"}}, 2),
-        (False, {}, 3),
+        (True, {}, "healthy", 0),
+        (True, {"state": "blocked"}, "blocked", 1),
+        (True, {"state": "waiting"}, "waiting", 2),
+        (True, {"state": "connecting"}, "starting", 2),
+        (True, {"receiver": UNUSED}, "degraded", 2),
+        (True, {"receiver_problem": PROBLEM}, "degraded", 2),
+        (False, {}, "not running", 3),
     ],
 )
-def test_the_exit_status_tells_scripts(
-    is_running: bool, changed: dict[str, Any], expected: int
+def test_a_word_tells_people_and_the_exit_status_tells_scripts(
+    is_running: bool, changed: dict[str, Any], word: str, expected: int
 ) -> None:
-    assert status.exit_status(document(**changed), is_running=is_running) == expected
+    changed = document(**changed)
+    assert status.health(changed, is_running=is_running).value == word
+    assert status.exit_status(changed, is_running=is_running) == expected
 
 
 def test_one_screen_tells_all_that_matters() -> None:
-    shown = status.render(document(), is_running=True, now=NOW)
+    shown = status.render(document(), is_running=True, now=NOW, clock="synchronised")
 
-    for text in (
-        "streaming, since 2026-11-23T09:00:00+00:00 (3 h)",
-        "35752007*****67, AT+CGSN=1 on /dev/ttyUSB2",
-        "24 h old, until 2036-11-20",
-        "mqtt://b:8883",
-        "SPARTN, 22 frames, 31900 bytes (319 B/s), last 1.2 s ago",
-        "ZED-F9P, HPG 1.32, /dev/gnss",
-        "RTK fixed, accuracy 0.014 m, 21 satellites, corrections younger than 2 s",
-        "used",
-    ):
-        assert text in shown
-    assert len(shown.splitlines()) < 24
+    assert (
+        shown
+        == """\
+ztpd 0.1.0: healthy: the receiver uses the corrections, RTK fixed
+
+       state  streaming since 2026-11-23 09:00:00 UTC (3 h)
+    identity  35752007*****67, AT+CGSN=1 on /dev/ttyUSB2
+ credentials  flex 00000000-0000-4000-8000-000000000001, 24 h old, until 2036-11-20
+      source  mqtt://b:8883
+ corrections  SPARTN, 22 messages, 31900 bytes (319 B/s), the last 1.2 s ago
+    receiver  ZED-F9P, HPG 1.32, /dev/gnss
+         fix  RTK fixed, 0.014 m, 21 satellites, corrections younger than 2 s
+         use  used
+       clock  2026-11-23 12:00:00 UTC, synchronised
+"""
+    )
 
 
 def test_a_wait_tells_cause_cure_and_when() -> None:
-    reason = {"event": "ztp.refused.not_listed", "text": "not on the list", "advice": "Add it."}
     shown = status.render(
-        document(state="blocked", reason=reason, next_attempt_s=3000.0), is_running=True, now=NOW
+        document(
+            state="blocked",
+            at=f"{NOW:%Y-%m-%dT%H:%M:%S%z}",
+            reason=NOT_LISTED,
+            next_attempt_s=3000.0,
+        ),
+        is_running=True,
+        now=NOW,
     )
 
-    assert "not on the list" in shown
-    assert "Add it." in shown
-    assert "in 50 min" in shown
+    assert shown.splitlines()[:3] == [
+        "ztpd 0.1.0: blocked: not on the list",
+        "          do  Add it.",
+        "    next try  in 50 min; `ztpd retry` tries now",
+    ]
 
 
-def test_what_a_stopped_daemon_said_last_is_shown_as_such() -> None:
-    shown = status.render(document(), is_running=False, now=NOW)
+def test_a_wait_goes_on_after_the_status_was_written() -> None:
+    shown = status.render(
+        document(state="waiting", at="2026-11-23T11:30:00+00:00", next_attempt_s=3000.0),
+        is_running=True,
+        now=NOW,
+    )
 
-    assert shown.startswith("ztpd is not running; this is what it said last")
+    assert "in 20 min" in shown
+
+
+def test_corrections_that_are_not_used_come_first() -> None:
+    shown = status.render(document(receiver=UNUSED), is_running=True, now=NOW)
+
+    assert shown.splitlines()[:2] == [
+        "ztpd 0.1.0: degraded: corrections arrive, but the receiver does not use them: "
+        "they are damaged on the serial line",
+        f"          do  {events.NOT_USED.cure}",
+    ]
+
+
+def test_D06_a_configuration_that_is_not_in_force_is_told_while_all_is_well() -> None:
+    broken = {"event": "config.invalid", "text": "line 3 is wrong", "advice": "Correct it."}
+    shown = status.render(document(config_problem=broken), is_running=True, now=NOW)
+
+    assert "healthy" in shown
+    assert "not in force  the changed configuration: line 3 is wrong\n" in shown
+    assert "Correct it." in shown
+
+
+def test_colour_is_for_terminals() -> None:
+    assert "\033" not in status.render(document(), is_running=True, now=NOW)
+    assert "\033[1;32mhealthy" in status.render(document(), is_running=True, now=NOW, colour=True)
+
+
+def test_without_a_daemon_what_is_stored_is_shown() -> None:
+    shown = status.render(
+        document(), is_running=False, now=NOW, on_disk="credentials of 2026-11-22: MQTT b"
+    )
+
+    assert shown.startswith("ztpd 0.1.0: not running: start it with `systemctl start ztpd`\n")
+    assert "on disk  credentials of 2026-11-22: MQTT b\n" in shown
+    assert "last state  streaming since" in shown
+    assert "source" not in shown
 
 
 def test_without_any_status_that_is_said() -> None:

@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,7 @@ from ztpd.errors import (
     ZtpTokenMissing,
 )
 from ztpd.link import control
+from ztpd.link.clock import Clock
 from ztpd.link.files import become_owner
 
 EXIT_NO_CREDENTIALS = 66
@@ -218,24 +221,49 @@ def _imei(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    directory = configuration.runtime_dir()
+    directory, live = configuration.runtime_dir(), sys.stdout.isatty()
+    clock = Clock().describe()
     while True:
-        document, is_running = status.read(directory), status.running(directory)
+        told = _daemon_status()
+        is_running = told is not None
+        document = status.read(directory) if told is None else told
         if options.json:
-            print(json.dumps({"running": is_running, **document}, indent=1), flush=True)
+            shown = json.dumps({"running": is_running, **document, "clock": clock}, indent=1) + "\n"
         else:
-            if options.watch and sys.stdout.isatty():
-                print("\033[H\033[J", end="")
-            print(status.render(document, is_running=is_running), end="", flush=True)
+            shown = status.render(
+                document,
+                is_running=is_running,
+                clock=clock,
+                on_disk="" if is_running else _on_disk(),
+                colour=live and "NO_COLOR" not in os.environ,
+            )
+        if options.watch and live and not options.json:
+            shown = "\033[H" + shown.replace("\n", "\033[K\n") + "\033[J"  # no flicker
+        print(shown, end="", flush=True)
         if not options.watch:
             return status.exit_status(document, is_running=is_running)
-        _pause()
+        time.sleep(1)
 
 
-def _pause() -> None:
-    import time
+def _on_disk() -> str:
+    """What is stored, as far as this user may see it."""
+    from ztpd.link.store import CredentialStore
+    from ztpd.provision import transports
 
-    time.sleep(1)
+    directory = configuration.state_dir()
+    try:
+        become_owner(directory)
+        if not os.access(directory, os.R_OK) and directory.exists():
+            return f"{directory} is for its owner; run this as root to see it"
+        loaded = CredentialStore(directory).load()
+    except ZtpdError as error:
+        return str(error)
+    except OSError as error:
+        return f"{directory}: {error.strerror}"
+    if loaded is None:
+        return f"no credentials in {directory}"
+    stored = loaded.stored
+    return f"credentials of {_day(stored.stored_unix_s)}: {transports(stored.credentials)}"
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from ztpd import config, events, lifecycle
+from ztpd import check, config, events, lifecycle, status
 from ztpd.config.options import TABLES, Option
 from ztpd.config.values import toml
 
@@ -20,6 +20,7 @@ def produced() -> Mapping[str, str]:
         "etc/ztpd/ztpd.toml": config.example(),
         "docs/configuration.md": config.reference(),
         "docs/states.md": _states(),
+        "docs/status.md": _status(),
         "docs/events.md": _events(),
         "packaging/ztpd.catalog": _catalog(),
         "packaging/man/ztpd.toml.5": _configuration_manual(),
@@ -43,20 +44,75 @@ The arrows are the table in `ztpd/lifecycle.py`; their labels are what happened.
 """
 
 
+_STATUS_HEAD = """# The status, for programs
+
+`ztpd status --json` prints one JSON object; `/run/ztpd/status.json` has the same, without `running`
+and `clock`. There are no secrets in it and no position, so every user may read it. It is renewed at
+every change, and every 10 s while corrections flow.
+
+`schema` is {schema}. A later version may add fields; what a field means changes only with `schema`.
+A field that has nothing to say is left out, or is null.
+
+The exit status tells the rest: 0 corrections flow and are used, 1 a person is needed, 2 waiting or
+degraded, 3 no daemon is running.
+
+| field | meaning |
+| --- | --- |
+"""
+
+_CHECK_JSON = """
+## `ztpd check --json`
+
+`schema` is {schema}. `ok` tells whether every link is well. `layer`, `event`, `text` and `advice`
+are those of the first broken link, or null; `event` is the one the [journal](events.md) has for the
+same cause. `links` is the whole chain in its order, each with `layer`, `state` ("OK", "problem" or
+"not reached") and `text`. The exit status is 0 if `ok`, else 1.
+
+| layer | link |
+| --- | --- |
+"""
+
+
+def _status() -> str:
+    rows = "".join(f"| `{path}` | {meaning} |\n" for path, meaning in status.FIELDS.items())
+    links = "".join(f"| `{layer}` | {name} |\n" for layer, name in check.LINKS.items())
+    head = _STATUS_HEAD.format(schema=status.SCHEMA)
+    return f"{head}{rows}{_CHECK_JSON.format(schema=check.SCHEMA)}{links}"
+
+
+_EVENTS_HEAD = """# Events
+
+Every line of the journal that matters has a name (`ZTPD_EVENT`), a message id and fields. Names and
+ids never change; texts may.
+
+```console
+$ journalctl -u ztpd -x                         # each line with what it means and what to do
+$ journalctl ZTPD_EVENT=ztp.provisioned         # one kind of line
+$ journalctl -u ztpd -p warning                 # what went wrong
+$ journalctl -u ztpd -o json | jq .ZTPD_EVENT   # for programs
+```
+
+An error needs a person; a warning passes, or says what helps if it does not. The first failure of a
+kind is told at once, its repeats at level debug with one summary a minute at most. In steady state
+there are at most 2 lines a minute (usually one an hour), in any fault at most 20.
+
+Failures have the fields `ZTPD_ERROR` (the sentence of the line), `ZTPD_ADVICE` and, where one is
+due, `ZTPD_RETRY_IN_S`. See also [states](states.md), [status](status.md) and
+[troubleshooting](troubleshooting.md), which goes by symptom.
+"""
+
+
 def _events() -> str:
-    parts = [
-        "# Events\n\nEvery line of the journal that matters has a name (`ZTPD_EVENT`), a message "
-        "id and fields `ZTPD_*`.\nFind them with `journalctl -u ztpd ZTPD_EVENT=ztp.provisioned`; "
-        "`journalctl -x` shows the texts below\nbeside the lines.\n"
-    ]
+    parts = [_EVENTS_HEAD]
     for event in events.every():
         level = logging.getLevelName(event.level).lower()
+        fields = ", ".join(f"`ZTPD_{name.upper()}`" for name in event.fields)
         parts.append(f"\n## {event.name}\n\n{event.happened}\n")
         if event.now:
             parts.append(f"\n{event.now}\n")
         if event.cure:
             parts.append(f"\n**What to do:** {event.cure}\n")
-        parts.append(f"\n`{event.message_id}`, {level}\n")
+        parts.append(f"\n{level}, `{event.message_id}`{', ' if fields else ''}{fields}\n")
     return "".join(parts)
 
 
@@ -68,6 +124,7 @@ def _catalog() -> str:
             f"Subject: {event.happened.rstrip('.')}",
             "Defined-By: ztpd",
             "Documentation: man:ztpd(8)",
+            f"Documentation: file:///usr/share/doc/ztpd/events.md#{event.name.replace('.', '')}",
             "",
             event.now or "This is information; nothing follows from it.",
         ]

@@ -8,6 +8,7 @@ catalog, ``status`` and ``check`` cannot disagree.
 from __future__ import annotations
 
 import logging
+import string
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class Event:
     def message_id(self) -> str:
         """The 128-bit id of the journal's catalog: made from the name, so it never changes."""
         return uuid.uuid5(_NAMESPACE, self.name).hex
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What its text is filled with."""
+        return tuple(name for _, name, _, _ in string.Formatter().parse(self.text) if name)
 
 
 _declared: dict[str, Event] = {}
@@ -139,6 +145,32 @@ BOARD_CHANGED = _event(
     "The card with the credentials is in another gateway, or is a copy.",
     "ztpd reads the IMEI twice; if it differs too, it asks for credentials of its own.",
     "Nothing to do.",
+)
+MODEM_AWAITED = _event(
+    "modem.awaited",
+    _INFO,
+    "{error}; waiting for it",
+    "The modem's port is not there, is in use, or does not answer yet.",
+    "ztpd looks again every second for as long as [identity] timeout_s says.",
+)
+MODEM_ANSWER = _event(
+    "modem.answer",
+    _DEBUG,
+    "{port}: {command}: {final}",
+    "The modem answered a command.",
+)
+NO_MODEMMANAGER = _event(
+    "modemmanager.not_asked",
+    _DEBUG,
+    "ModemManager is not there ({why}); the modem is asked by AT",
+    "There is no system bus, or no ModemManager on it.",
+)
+BY_AT = _event(
+    "identity.by_at",
+    _INFO,
+    "{error}; asking the modem by AT",
+    "ModemManager runs and gave no IMEI.",
+    "ztpd asks on the modem's AT port, if ModemManager leaves that port alone.",
 )
 ZTP_CALL = _event(
     "ztp.calling",
@@ -309,7 +341,7 @@ NOT_USED = _event(
     "corrections arrive, but the receiver does not use them: {reason}",
     "The receiver reports that it does not use the corrections it gets.",
     "ztpd goes on sending and looks at what the receiver says.",
-    "See the reason in `ztpd status`.",
+    'Each reason has its remedy in docs/troubleshooting.md, "The fix stays 3D or DGNSS".',
 )
 USED = _event(
     "gnss.used",
