@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ztpd.deliveries import deliveries, private
 from ztpd.errors import ConfigError, Retry, SessionRefused, ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
 from ztpd.link import control
+from ztpd.link.clock import Clock
 from ztpd.model import Delivery, Identity, StoredCredentials
 from ztpd.provision import Provisioner, transports
 from ztpd.receiver import Receiver, ReceiverSettings
@@ -51,6 +52,12 @@ _TOLD_BY_THEIR_EVENT = {
 """Another INFO line, or the failure's, says the same and more."""
 
 
+_CONCERN_PROVISIONING = {"ztp", "identity"}
+_CONCERN_RECEIVER = {"receiver", "corrections"}
+_CONCERN_SESSION = {"corrections", "mqtt", "ntrip", "receiver"}
+"""Tables of the configuration, by what has to begin anew when one of them changes."""
+
+
 @dataclass
 class _Reason:
     """Why the present state is what it is."""
@@ -72,12 +79,15 @@ class Daemon:
         runtime_dir: Path,
         environ: Mapping[str, str] = os.environ,
         reload: Callable[[], Loaded] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._loaded = loaded
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._environ = environ
         self._reload_config = reload
+        self._config_error: ConfigError | None = None  # of a new configuration that is not used
+        self._clock = clock or Clock()
         self._state = State.STARTING
         self._since = datetime.now(UTC)
         self._reason = _Reason("daemon.started", "", "")
@@ -88,7 +98,8 @@ class Daemon:
         self._stored: StoredCredentials | None = None
         self._provisioned_s: float | None = None
         self._relay: Relay | None = None
-        self._receiver = self._make_receiver()
+        self._receiver = self._make_receiver(loaded)
+        self._receiving: asyncio.Task[None] | None = None
         self._provisioner = self._make_provisioner()
         self._force = False
         self._failures = log.Failures()
@@ -110,14 +121,12 @@ class Daemon:
                 self._listen_to_signals()
                 _notify("READY=1")
                 log.emit(events.STARTED, version=__version__, how="")
-                background = [
-                    asyncio.create_task(self._keep(self._receiver.run, "receiver")),
-                    asyncio.create_task(self._heartbeat()),
-                ]
+                self._receiving = asyncio.create_task(self._keep(self._receiver.run, "receiver"))
+                heartbeat = asyncio.create_task(self._heartbeat())
                 self._start(Activity.LOOK)
                 await self._stopped.wait()
                 _notify("STOPPING=1")
-                await _end([*background, *self._running])
+                await _end([heartbeat, self._receiving, *self._running])
                 self._provisioner.stopping()
                 self._publish()
         finally:
@@ -314,10 +323,11 @@ class Daemon:
             report=self.report,
             read_identity=self._read_identity,
             token=lambda: read_token(self._loaded.config, self._environ),
+            clock=self._clock,
         )
 
-    def _make_receiver(self) -> Receiver:
-        settings, corrections = self._loaded.config.receiver, self._loaded.config.corrections
+    def _make_receiver(self, loaded: Loaded) -> Receiver:
+        settings, corrections = loaded.config.receiver, loaded.config.corrections
         return Receiver(
             ReceiverSettings(
                 port=settings.port,
@@ -346,16 +356,46 @@ class Daemon:
         _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             loaded = self._reload_config()
+            receiver = self._make_receiver(loaded)
         except ConfigError as error:
+            self._config_error = error
             log.emit(events.RELOAD_FAILED, error=error)
+            self._publish()
         else:
-            changed = loaded.config != self._loaded.config
-            self._loaded = loaded
-            log.emit(events.RELOADED, note="" if changed else ", nothing changed")
-            if changed:
-                self._provisioner = self._make_provisioner()
-                self.report(Event.AGAIN, "the configuration changed")
+            self._config_error = None
+            self._take_up(loaded, receiver)
         _notify("READY=1")
+
+    def _take_up(self, loaded: Loaded, receiver: Receiver) -> None:
+        """Put a configuration in force; a session or receiver it does not concern goes on."""
+        before, self._loaded = self._loaded.config, loaded
+        tables = [field.name for field in fields(loaded.config)]
+        changed = {name for name in tables if getattr(before, name) != getattr(loaded.config, name)}
+        note = f": {', '.join(f'[{name}]' for name in sorted(changed))} changed"
+        log.emit(events.RELOADED, note=note if changed else ", nothing changed")
+        self._warn_of_unknown_keys()
+        log.set_level(loaded.config.log.level)
+        if changed & _CONCERN_PROVISIONING:
+            unsaved = self._provisioner.unsaved
+            self._provisioner = self._make_provisioner()
+            self._provisioner.unsaved = unsaved
+        if changed & _CONCERN_RECEIVER:
+            self._replace_receiver(receiver)
+        well = self._state in (State.CONNECTING, State.STREAMING)
+        if changed & _CONCERN_SESSION or (changed & _CONCERN_PROVISIONING and not well):
+            self.report(Event.AGAIN, "the configuration changed")
+        self._publish()
+
+    def _replace_receiver(self, receiver: Receiver) -> None:
+        """The port is given back by the one before it is opened by the new one."""
+        before, self._receiver = self._receiving, receiver
+
+        async def follow() -> None:
+            if before:
+                await _end([before])
+            await self._keep(receiver.run, "receiver")
+
+        self._receiving = asyncio.create_task(follow())
 
     async def _control(self, request: dict[str, Any]) -> dict[str, Any]:
         match request.get("do"):
@@ -441,6 +481,10 @@ class Daemon:
         if self._relay:
             document["source"] = self._source(self._relay, now)
         document["receiver"] = self._receiver.view
+        if self._receiver.error:
+            document["receiver_problem"] = _told(self._receiver.error)
+        if self._config_error:
+            document["config_problem"] = _told(self._config_error)
         return document
 
     def _source(self, relay: Relay, now: float) -> dict[str, Any]:
@@ -477,6 +521,10 @@ def _notify(message: str) -> None:
         from systemd.daemon import notify
 
         notify(message)
+
+
+def _told(error: ZtpdError) -> dict[str, str]:
+    return {"event": error.code, "text": str(error), "advice": error.advice}
 
 
 def _iso(moment: datetime) -> str:

@@ -1,0 +1,149 @@
+"""SIGHUP: a changed configuration is taken up, and what it does not concern goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway import Gateway, until
+
+from ztpd.sim.caster import Caster
+from ztpd.wire.frames import rtcm_frame
+
+
+async def corrections() -> AsyncIterator[bytes]:
+    while True:
+        yield rtcm_frame(bytes([1077 >> 4, (1077 & 15) << 4, 0, 0]) + bytes(60))
+        await asyncio.sleep(0.1)
+
+
+class Bench:
+    """A gateway that streams from a caster of its own; no provisioning is needed."""
+
+    def __init__(self, gateway: Gateway, caster: Caster) -> None:
+        self.gateway, self.caster = gateway, caster
+        self.tables: dict[str, dict[str, Any]] = {
+            "receiver": {"port": gateway.gnss.path, "baudrate": 921_600},
+            "ntrip": {
+                "host": "localhost",
+                "port": caster.port,
+                "mountpoint": "NEAR-RTCM",
+                "tls": False,
+            },
+        }
+
+    def write(self, **changes: dict[str, Any]) -> None:
+        tables = {name: dict(table) for name, table in self.tables.items()}
+        for name, change in changes.items():
+            tables.setdefault(name, {}).update(change)
+        self.gateway.configure(**tables)
+
+    async def hup(self, told: list[str]) -> None:
+        """Send the signal to ourselves, and wait until the daemon has said what came of it."""
+        before = len(told)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: len(told) > before)
+
+
+@asynccontextmanager
+async def streaming(top: Path) -> AsyncIterator[Bench]:
+    gateway = Gateway(top)
+    async with Caster({"NEAR-RTCM": corrections}) as caster, gateway.receiver(speed=5.0):
+        bench = Bench(gateway, caster)
+        bench.write()
+        async with gateway.running():
+            await until(lambda: gateway.status.get("state") == "streaming")
+            yield bench
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Names of the events about the configuration, as they are logged."""
+    names: list[str] = []
+
+    def note(record: Any) -> bool:
+        name = str(getattr(record, "ZTPD_EVENT", ""))
+        if name.startswith("config."):
+            names.append(name)
+        return True
+
+    caplog.handler.addFilter(note)
+    return names
+
+
+async def test_D07_a_reload_that_changes_nothing_disturbs_nothing(
+    tmp_path: Path, told: list[str]
+) -> None:
+    async with streaming(tmp_path) as bench:
+        await bench.hup(told)
+        await asyncio.sleep(0.3)
+
+        assert told == ["config.reloaded"]
+        assert bench.gateway.status["state"] == "streaming"
+    assert bench.caster.connections == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ztp": {"tags": ["site-7"]}},
+        {"identity": {"source": "fixed", "hardware_id": "gw-1"}},
+        {"log": {"level": "debug"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_a_session_is_kept_where_the_change_does_not_concern_it(
+    tmp_path: Path, told: list[str], change: dict[str, dict[str, Any]]
+) -> None:
+    async with streaming(tmp_path) as bench:
+        bench.write(**change)
+        await bench.hup(told)
+        await asyncio.sleep(0.3)
+
+        assert bench.gateway.status["state"] == "streaming"
+        assert bench.gateway.status["receiver"]["ready"]
+    assert bench.caster.connections == 1
+
+
+async def test_a_changed_source_is_used_at_once(tmp_path: Path, told: list[str]) -> None:
+    async with streaming(tmp_path) as bench:
+        bench.write(ntrip={"gga_interval_s": 5})
+        await bench.hup(told)
+        await until(lambda: bench.caster.connections == 2)
+        await until(lambda: bench.gateway.status["state"] == "streaming")
+
+
+async def test_a_changed_receiver_is_opened_anew(tmp_path: Path, told: list[str]) -> None:
+    async with streaming(tmp_path) as bench:
+        other = tmp_path / "by-another-name"
+        other.symlink_to(bench.gateway.gnss.path)
+        bench.write(receiver={"port": other})
+        await bench.hup(told)
+        await until(lambda: bench.gateway.status["receiver"]["port"] == str(other))
+        await until(lambda: bench.gateway.status["receiver"]["ready"])
+        await until(lambda: bench.gateway.status["state"] == "streaming")
+
+
+async def test_D06_a_broken_file_changes_nothing_and_the_status_says_so(
+    tmp_path: Path, told: list[str]
+) -> None:
+    async with streaming(tmp_path) as bench:
+        path = tmp_path / "ztpd.toml"
+        good = path.read_text()
+        path.write_text(good + "[ntrip]\n")
+        await bench.hup(told)
+        await until(lambda: "config_problem" in bench.gateway.status)
+
+        assert told == ["config.reload_failed"]
+        assert bench.gateway.status["state"] == "streaming"
+        assert str(path) in bench.gateway.status["config_problem"]["text"]
+        path.write_text(good)
+        await bench.hup(told)
+        await until(lambda: "config_problem" not in bench.gateway.status)
+    assert bench.caster.connections == 1
