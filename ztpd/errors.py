@@ -170,6 +170,43 @@ class ImeiInvalid(IdentityError):
     advice = 'Compare with the label on the modem; set [identity] source = "fixed" if it is wrong.'
 
 
+class ModemAmbiguous(IdentityError):
+    code = "modem.ambiguous"
+    needs_person = True
+    summary = "there are several modems, and the configuration names none"
+    advice = (
+        "Set [identity] port to a port of the right one; "
+        "names below /dev/serial/by-path tell equal modems apart."
+    )
+
+
+class ModemManagerAbsent(IdentityError):
+    code = "modemmanager.absent"
+    summary = "there is no ModemManager to ask"
+    advice = 'Start it, `systemctl start ModemManager`, or set [identity] source = "at".'
+
+
+class ModemManagerSilent(IdentityError):
+    code = "modemmanager.silent"
+    summary = "no answer comes from ModemManager"
+    advice = "Restart it, `systemctl restart ModemManager`; its journal may tell why it hangs."
+
+
+class ModemManagerNoModem(IdentityError):
+    code = "modemmanager.no_modem"
+    summary = "the modem is not known to ModemManager"
+    advice = (
+        "Check power, USB cable and power key; `mmcli -L` lists the modems it has. "
+        'For one it leaves alone set [identity] source = "at" and port.'
+    )
+
+
+class ModemManagerNoImei(IdentityError):
+    code = "modemmanager.no_imei"
+    summary = "the modem's IMEI is not known to ModemManager"
+    advice = "See `mmcli -m any` for the modem's state, `journalctl -u ModemManager` for the reason."
+
+
 class NetworkError(ZtpdError):
     code = "net.failed"
     retry = Retry.SERVER
