@@ -6,7 +6,7 @@ VENV := .venv
 DEBIAN_VENV := .venv-debian
 TEST_TOOLS := hypothesis pytest pytest-timeout pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test test-slow test-debian lint format demo docs clean
+.PHONY: help test test-slow test-debian lint format demo docs deb boot-test boot-test-qemu clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -48,6 +48,18 @@ demo: $(VENV)/.ready  ## the whole chain against simulators; ARGS="--once" and m
 
 docs: $(VENV)/.ready  ## what is produced from the code: example configuration, references, diagram
 	$(VENV)/bin/python -m ztpd.documents .
+
+deb:  ## the Debian package, in dist/
+	packaging/build-deb dist
+
+# Where no container can be booted this fails: a check that was not made is no check that passed.
+boot-test: $(VENV)/.ready deb  ## the package on a real systemd, Debian 12 and 13; as root
+	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 900 \
+	  tests/packaging/boot --ignore tests/packaging/boot/test_power.py
+
+boot-test-qemu: $(VENV)/.ready deb  ## late drivers and power cuts, in a virtual machine; as root
+	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 \
+	  tests/packaging/boot/test_power.py
 
 clean:  ## remove everything that is made
 	rm -rf $(VENV) $(DEBIAN_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -171,7 +171,7 @@ def test_the_manual_tells_of_every_verb_and_option(
 
 def test_the_manual_tells_of_nothing_else() -> None:
     known = {path for path, _ in verbs()}
-    told = re.findall(r"^\.It Ic (.+?)(?: O[op] .*)?$", MANUAL.read_text(), re.M)
+    told = re.findall(r"^\.It Ic (.+?)(?: (?:O[op]|Ar) .*)?$", MANUAL.read_text(), re.M)
     assert {tuple(words.split()) for words in told} <= known
 
 

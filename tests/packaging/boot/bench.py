@@ -8,12 +8,20 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from ztpd import events
+
 TOKEN = "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1"
 STREAMS_WITHIN_S = 30.0
 
 measured: list[str] = []
 journals: dict[str, str] = {}
 """Lines for the end of the report, and the journal of one first boot for each suite."""
+
+_UNIT_STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"  # message ids of systemd
+_UNIT_STARTED = "39f53479d3a045ac8e11786248231fbf"
+
+_BOOK = "/var/lib/simulators/book.json"
+_FAULT = "/var/lib/simulators/fault"
 
 _SIMULATORS = """\
 [Unit]
@@ -53,10 +61,16 @@ def equip(builder: Builder) -> None:
     builder.once("systemctl", "disable", "mosquitto.service")
     script = f"""
         cp /payload/simulators.py /opt/
+        mkdir --mode=700 /var/lib/simulators
         cat >/etc/systemd/system/simulators.service <<'UNIT'\n{_SIMULATORS}UNIT
         systemctl enable simulators.service
     """
     builder.once("/bin/sh", "-euc", script)
+
+
+def from_now_on(machine: Machine, fault: str) -> None:
+    """What every call of the provisioning service gets; "" for an answer."""
+    machine.run(f"echo {fault} >{_FAULT}; sync {_FAULT}; sleep 1")
 
 
 def give_token(machine: Machine) -> None:
@@ -68,15 +82,32 @@ def streams(machine: Machine, *, within_s: float = STREAMS_WITHIN_S) -> float:
     return machine.eventually("ztpd status", within_s=within_s)
 
 
+def fixed(machine: Machine) -> float:
+    """Wait until the receiver has reached the best there is; the seconds that took."""
+    return machine.eventually("ztpd status | grep -q 'RTK fixed'", within_s=STREAMS_WITHIN_S)
+
+
 def calls(machine: Machine) -> int:
     """How often the provisioning service was ever called."""
-    book = machine.run("cat /var/lib/simulators/book.json 2>/dev/null || echo '{}'")
+    book = machine.run(f"cat {_BOOK} 2>/dev/null || echo '{{}}'")
     return int(json.loads(book).get("calls", 0))
+
+
+def called(machine: Machine, count: int, *, within_s: float) -> None:
+    """Wait until the provisioning service was called so often."""
+    machine.eventually(f"grep -q '\"calls\": {count},' {_BOOK}", within_s=within_s)
+
+
+def things(machine: Machine) -> dict[str, Any]:
+    """What the service has made."""
+    book = json.loads(machine.run(f"cat {_BOOK}"))
+    made: dict[str, Any] = book["things"]
+    return made
 
 
 def secrets(machine: Machine) -> list[str]:
     """Everything that may stand nowhere but in the credentials: also parts of the private key."""
-    (thing,) = json.loads(machine.run("cat /var/lib/simulators/book.json"))["things"].values()
+    (thing,) = things(machine).values()
     given = thing["credentials"]
     key_lines = given["privateKey"].strip().splitlines()[1:-1]
     keys = [key["value"] for key in given["dynamickeys"].values()]
@@ -99,8 +130,34 @@ def journal(machine: Machine, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def events(machine: Machine) -> list[str]:
+def said(machine: Machine) -> list[str]:
+    """The names of what the unit has said since boot."""
     return [line["ZTPD_EVENT"] for line in journal(machine) if "ZTPD_EVENT" in line]
+
+
+def told(machine: Machine) -> str:
+    """The journal of the unit since boot, as a person reads it."""
+    return machine.run("journalctl --boot --unit=ztpd --output=short-precise --no-hostname")
+
+
+def story(machine: Machine) -> str:
+    """How long each step took, from the start of the unit."""
+    steps = {
+        "READY": ("MESSAGE_ID", _UNIT_STARTED),
+        "provisioned": ("ZTPD_EVENT", events.PROVISIONED.name),
+        "first frame": ("ZTPD_EVENT", events.STREAMING.name),
+        "RTK fixed": ("ZTPD_FIX", "RTK fixed"),
+    }
+    began: float = 0
+    told = []
+    for line in journal(machine):
+        moment = int(line["__MONOTONIC_TIMESTAMP"]) / 1e6
+        if line.get("MESSAGE_ID") == _UNIT_STARTING:
+            began = moment
+        for name, (key, value) in steps.items():
+            if line.get(key) == value:
+                told.append(f"{name} {moment - began:.1f} s")
+    return ", ".join(told)
 
 
 def newer(deb: Path, into: Path) -> None:

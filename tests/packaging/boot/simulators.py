@@ -3,8 +3,7 @@ broker, as one program that the machine's systemd starts before ztpd. It runs on
 there to test, and on what Debian has.
 
 The authority, the Things and the number of calls outlive reboots and power cuts, as they would in
-the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there is what every call
-gets.
+the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there is what calls get.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import json
 import os
 import random
 import socket
+from collections import deque
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -73,17 +73,19 @@ class KeptService(ZtpService):
     """Writes every call down before it answers, and knows its Things again."""
 
     def __init__(self, authority: Authority) -> None:
-        fault = FAULT.read_text().strip() if FAULT.exists() else ""
         super().__init__(
             authority,
             profile=Profile(format="spartn", protocol="mqtt"),
-            script=[FAULTS[fault]] * 1000 if fault else [],
             say=self._write_down,
         )
         book = read_json(BOOK)
         self._calls_before = book.get("calls", 0)
         things = book.get("things", {})
         self.portal.things |= {code: Thing(**thing) for code, thing in things.items()}
+
+    def take_up_fault(self) -> None:
+        name = FAULT.read_text().strip() if FAULT.exists() else ""
+        self.script = deque([FAULTS[name]] if name else [])
 
     def _write_down(self, sentence: str) -> None:
         print(sentence, flush=True)
@@ -98,13 +100,18 @@ def for_dialout(pty: Pty) -> None:
     os.chmod(pty.terminal, 0o660)
 
 
-async def let_go(*lines: Pty) -> None:
-    """What a real port does when a process that had it to itself has died."""
+def let_go(line: Pty) -> None:
+    """What a real port does when the process that had it to itself has died."""
+    if line.exclusive and not line.users():
+        line.clear_exclusive()
+
+
+async def attend(service: KeptService, *lines: Pty) -> None:
     while True:
+        service.take_up_fault()
         for line in lines:
-            if line.exclusive and not line.users():
-                line.clear_exclusive()
-        await asyncio.sleep(0.5)
+            let_go(line)
+        await asyncio.sleep(0.2)
 
 
 def tell_systemd(message: str) -> None:
@@ -114,7 +121,6 @@ def tell_systemd(message: str) -> None:
 
 
 async def main() -> None:
-    STATE.mkdir(mode=0o700, exist_ok=True)
     authority = KeptAuthority(STATE / "authority.json")
     CA_FILE.write_text(authority.certificate)
     async with AsyncExitStack() as stack:
@@ -129,8 +135,8 @@ async def main() -> None:
             service=service, broker=broker, ca_file=CA_FILE, modem=MODEM, receiver=RECEIVER
         )
         DROP_IN.write_text(settings)
-        letting_go = asyncio.create_task(let_go(modem.pty, line))
-        stack.callback(letting_go.cancel)
+        attending = asyncio.create_task(attend(service, modem.pty, line))
+        stack.callback(attending.cancel)
         tell_systemd("READY=1")
         stream = corrections.coalesce(corrections.spartn(random.Random(1)))
         async for piece in corrections.paced(stream, speed=5.0):  # an epoch a second
