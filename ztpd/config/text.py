@@ -32,7 +32,7 @@ the `*.dpkg-dist` that a package upgrade leaves, are not read.
 - `ztpd config show` prints what is in force and where each value comes from.
 - `ztpd config check` ends with 0 if all is well, else with 78 and what to correct.
 
-`systemctl restart ztpd` puts a change in force.
+`systemctl reload ztpd` puts a change in force, and keeps a session that it does not concern.
 
 A wrong type or value, or two that contradict each other, keep the daemon from starting (exit
 status 78); the message names file, key, value and what the key takes. A key this version does not
