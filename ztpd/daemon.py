@@ -327,18 +327,7 @@ class Daemon:
         )
 
     def _make_receiver(self, loaded: Loaded) -> Receiver:
-        settings, corrections = loaded.config.receiver, loaded.config.corrections
-        return Receiver(
-            ReceiverSettings(
-                port=settings.port,
-                baudrate=settings.baudrate if isinstance(settings.baudrate, int) else None,
-                configure=settings.configure,
-                keys=settings.keys,
-                queue_bytes=corrections.queue_bytes,
-                max_age_s=corrections.max_age_s,
-            ),
-            on_change=self._publish,
-        )
+        return Receiver(ReceiverSettings.of(loaded.config), on_change=self._publish)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -664,6 +664,25 @@ class ReceiverUnknown(ReceiverError):
 
 class ReceiverRefused(ReceiverError):
     code = "gnss.nak"
+class ReceiverAbsent(ReceiverError):
+    code = "gnss.absent"
+    summary = "no GNSS receiver is found"
+    advice = (
+        "Check its power and cable; `lsusb` shows what is on USB. "
+        "Behind a UART or an adapter that others use too, name it in [receiver] port."
+    )
+
+
+class ReceiverAmbiguous(ReceiverError):
+    code = "gnss.ambiguous"
+    needs_person = True
+    summary = "there are several GNSS receivers, and the configuration names none"
+    advice = (
+        "Set [receiver] port to the right one; "
+        "names below /dev/serial/by-path tell equal receivers apart."
+    )
+
+
     retry = Retry.REFUSED
     summary = "the receiver refuses a setting it needs"
     advice = "Update the receiver's firmware; the setting is named here."

@@ -49,7 +49,7 @@ class _Loop(virtualtime.VirtualLoop):
         super().__init__(grace_s=0)
 
     def _run_once(self) -> None:
-        for _ in range(30):
+        for _ in range(200):
             if self._ready:
                 break
             found = selectors.DefaultSelector.select(self._virtual, 0.003)

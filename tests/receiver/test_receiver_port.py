@@ -164,6 +164,20 @@ async def test_U06_noise_between_frames_costs_no_frame(tmp_path: Path) -> None:
         assert b.receiver.view.skipped_bytes > 1000
 
 
+@in_virtual_time
+async def test_U10_a_break_on_the_line_costs_no_more_than_the_frame_it_hits(tmp_path: Path) -> None:
+    """A tty in raw mode without IGNBRK gives a break as a zero byte."""
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        for _ in range(30):
+            b.sim.send(b"\0")
+            b.receiver.deliver(b.spartn())
+            await asyncio.sleep(0.7)
+        assert b.receiver.ready
+        assert b.receiver.view.fix == "RTK fixed"
+        assert len(b.told("gnss.found")) == 1
+
+
 @pytest.mark.parametrize("baudrate", [9600, 57600, 115200, 230400, 460800, 921600])
 @in_virtual_time
 async def test_U07_the_speed_of_the_receiver_is_found(tmp_path: Path, baudrate: int) -> None:

@@ -63,17 +63,7 @@ class Alone:
         return fix if fix and fix.ok else None
 
     def _start(self, keys: Sequence[DynamicKey]) -> Receiver:
-        settings, corrections = self._config.receiver, self._config.corrections
-        device = self._device = Receiver(
-            ReceiverSettings(
-                port=settings.port,
-                baudrate=settings.baudrate if isinstance(settings.baudrate, int) else None,
-                configure=settings.configure,
-                keys=settings.keys,
-                queue_bytes=corrections.queue_bytes,
-                max_age_s=corrections.max_age_s,
-            )
-        )
+        device = self._device = Receiver(ReceiverSettings.of(self._config))
         device.set_keys(keys)
         running = asyncio.create_task(device.run())
 

@@ -6,6 +6,8 @@ must not be disturbed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ztpd.errors import ReceiverSilent, ReceiverUnknown
 from ztpd.receiver.line import TRIES, Line
 from ztpd.wire import ubx
@@ -15,19 +17,27 @@ SPEEDS = (38400, 9600, 115200, 57600, 230400, 460800, 921600)
 """38400 is the default of the u-blox F9 and X20 generations, 9600 that of those before. The
 highest come last: a port that cannot be set to one of them ends the search."""
 
+_LISTEN_S = 1.2  # a receiver left as it was made says something every second
 
-async def identify(line: Line, first: int) -> MonVer:
+
+async def identify(
+    line: Line, first: int, *, others: Sequence[int] = SPEEDS, only_if_heard: bool = False
+) -> MonVer:
     """What the receiver says it is; the port is left at the speed that works, ``first`` if it can.
 
-    Raises :class:`ReceiverUnknown` where something else speaks there, :class:`ReceiverSilent`
-    where nothing intelligible does, and :class:`ztpd.errors.PortLost`.
+    ``others`` are tried after ``first``. With ``only_if_heard`` a device is asked only once it
+    has said something that a receiver says. Raises :class:`ReceiverUnknown` where something else
+    speaks there, :class:`ReceiverSilent` where nothing intelligible does, and
+    :class:`ztpd.errors.PortLost`.
     """
     heard_bytes = 0
-    for baudrate in dict.fromkeys((first, *SPEEDS)):
+    for baudrate in dict.fromkeys((first, *others)):
         if baudrate != line.port.baudrate:
             await line.port.set_baudrate(baudrate)
         line.forget()
-        for _ in range(TRIES):
+        if only_if_heard:
+            await line.listen(_LISTEN_S)
+        for _ in range(TRIES if line.valid_frames or not only_if_heard else 0):
             try:
                 return await version(line, tries=1)
             except ReceiverSilent:
@@ -41,7 +51,8 @@ async def identify(line: Line, first: int) -> MonVer:
             )
         heard_bytes += counts.skipped_bytes + line.scanner.pending
     what = "what it sends makes no sense" if heard_bytes else "it sends nothing"
-    raise ReceiverSilent(f"{line.port.path}, {what} at any speed tried, {first} baud first")
+    where = f"at any speed tried, {first} baud first" if others else "on USB"
+    raise ReceiverSilent(f"{line.port.path}, {what} {where}")
 
 
 async def version(line: Line, tries: int = TRIES) -> MonVer:

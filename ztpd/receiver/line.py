@@ -52,6 +52,16 @@ class Line:
             frames = self.scanner.flush() if begun else []
         return [message for frame in frames if (message := self._take(frame)) is not None]
 
+    async def listen(self, seconds: float) -> None:
+        """Take what comes for so long, or until the first valid frame.
+
+        Raises :class:`ztpd.errors.PortLost`.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.valid_frames:
+                    await self.receive()
+
     def _take(self, frame: Frame) -> Parsed | None:
         message: Parsed | None = None
         if frame.kind is FrameKind.UBX:

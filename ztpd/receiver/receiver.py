@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ztpd import events, log
 from ztpd.errors import (
@@ -20,10 +21,12 @@ from ztpd.errors import (
     ReceiverSilent,
     ZtpdError,
 )
+from ztpd.link.ports import ROOT
 from ztpd.link.serial import SerialPort
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
 from ztpd.receiver import configure, gate, keys
-from ztpd.receiver.identify import identify, version
+from ztpd.receiver.find import AUTO, DEFAULT_SPEED, Finder, named, speeds
+from ztpd.receiver.identify import SPEEDS, identify
 from ztpd.receiver.line import Line
 from ztpd.receiver.values import ReceiverSettings, ReceiverView
 from ztpd.receiver.watch import Outcome, Progress, Use, Verdict
@@ -51,10 +54,12 @@ class Receiver:
         on_change: Callable[[], None] = lambda: None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
+        root: Path = ROOT,
     ) -> None:
         """``on_change`` is called when readiness, error or use of the corrections change and
-        when a change of the fix is logged, not for every position. Raises
-        :class:`ztpd.errors.ConfigError` for ``settings.keys`` that are none.
+        when a change of the fix is logged, not for every position; ``root`` is where ``sys`` and
+        ``dev`` are found. Raises :class:`ztpd.errors.ConfigError` for ``settings.keys`` that are
+        none.
         """
         self.fix: Fix | None = None
         self.error: ZtpdError | None = None  # why not ready
@@ -64,12 +69,16 @@ class Receiver:
         self._on_change = on_change
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
+        self._root = root
+        self._finder = Finder(root=root, others=settings.others, rng=rng)
+        self._path = "" if settings.port == AUTO else settings.port
         self._ready = asyncio.Event()
         self._failures = log.Failures(_now)
         self._steps: dict[Wait, int] = {}
         self._line: Line | None = None
         self._version = MonVer("", "")
         self._baudrate = settings.baudrate
+        self._speeds: Sequence[int] = SPEEDS  # to try beside that one
         self._ring = keys.KeyRing()
         self._use = Use()
         self._progress = Progress()
@@ -136,7 +145,7 @@ class Receiver:
             model=self._version.model,
             firmware=self._version.firmware,
             protocol=self._version.protocol,
-            port=self._settings.port,
+            port=self._path,
             baudrate=port.baudrate if port else 0,
             ready=self.ready,
             problem=str(self.error) if self.error else "",
@@ -172,7 +181,8 @@ class Receiver:
 
     def _failed(self, error: ZtpdError) -> float:
         """Note and tell why the receiver cannot be used; seconds until the next try."""
-        wait = _LOST if isinstance(error, (PortAbsent, PortLost)) else _FAILED
+        away = not self._path or isinstance(error, (PortAbsent, PortLost))
+        wait = _LOST if away else _FAILED
         if wait is _LOST:
             self._steps.pop(_FAILED, None)  # what comes back may be well, or another one
         step = self._steps.get(wait, 0)
@@ -185,14 +195,11 @@ class Receiver:
 
     async def _live(self) -> None:
         """From opening the port to whatever ends it."""
-        settings = self._settings
-        speed = self._baudrate or 38400
-        port = await SerialPort.open(
-            settings.port, speed, queue_bytes=settings.queue_bytes, max_age_s=settings.max_age_s
-        )
+        port = await self._open()
         line = Line(port, self._heard)
         try:
-            self._version = await identify(line, speed)
+            if self._settings.port != AUTO:
+                self._version = await identify(line, port.baudrate, others=self._speeds)
             self._baudrate = port.baudrate
             self._line = line
             await self._set_up(line)
@@ -203,6 +210,25 @@ class Receiver:
             self._dropped += port.dropped_frames
             self._skipped += line.scanner.counts.skipped_bytes
             port.close()
+
+    async def _open(self) -> SerialPort:
+        """The port that is configured, or the one where a receiver was found."""
+        settings = self._settings
+        speed, queue_bytes, max_age_s = (
+            self._baudrate or DEFAULT_SPEED,
+            settings.queue_bytes,
+            settings.max_age_s,
+        )
+        if settings.port == AUTO:
+            self._path = ""
+            found = await self._finder.find(speed, queue_bytes, max_age_s)
+            self._path, self._version = found.tty.path, found.version
+            self._speeds = speeds(found.tty)
+            return found.port
+        self._speeds = speeds(await named(settings.port, self._root))
+        return await SerialPort.open(
+            settings.port, speed, queue_bytes=queue_bytes, max_age_s=max_age_s
+        )
 
     async def _set_up(self, line: Line) -> None:
         """Make a receiver that has just been identified ready for corrections."""
@@ -300,7 +326,8 @@ class Receiver:
         self._tell(events.RECEIVER_RESTARTED, sign=sign)
         self._ready.clear()
         self._on_change()
-        self._version = await version(line)
+        self._version = await identify(line, line.port.baudrate, others=self._speeds)
+        self._baudrate = line.port.baudrate
         await self._set_up(line)
 
     async def _check_settings(self, line: Line) -> None:
@@ -380,7 +407,7 @@ class Receiver:
             events.RECEIVER_FOUND,
             model=self._version.model or "of unknown model",
             firmware=self._version.firmware,
-            port=self._settings.port,
+            port=self._path,
             baudrate=self._baudrate,
         )
 

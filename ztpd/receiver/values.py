@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ztpd.config import Config
+
 
 @dataclass(frozen=True, slots=True)
 class ReceiverSettings:
-    port: str
+    port: str  # "auto": it is looked for
     baudrate: int | None = None  # None: the one it answers at
+    others: tuple[str, ...] = ()  # ports that are something else's, where it is looked for
     configure: bool = True  # False: settings are read, and left alone
     keys: Mapping[str, int] = field(default_factory=dict)  # more of them, the user's
     queue_bytes: int = 16384
     max_age_s: float = 10.0
+
+    @classmethod
+    def of(cls, config: Config) -> ReceiverSettings:
+        """Those of the gateway's configuration."""
+        settings, corrections = config.receiver, config.corrections
+        return cls(
+            port=settings.port,
+            baudrate=settings.baudrate if isinstance(settings.baudrate, int) else None,
+            others=() if config.identity.port == "auto" else (config.identity.port,),
+            configure=settings.configure,
+            keys=settings.keys,
+            queue_bytes=corrections.queue_bytes,
+            max_age_s=corrections.max_age_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
