@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ptybench
 import pytest
-import virtualtime
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ptybench import another_user, finish_threads, ordinary_user
 
 from ztpd.errors import (
     NotASerialPort,
@@ -40,19 +41,6 @@ def link(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Permissions and TIOCEXCL do not bind root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@contextlib.contextmanager
 def held_by_another_process(path: str | Path, how: str) -> Iterator[int]:
     program = (
         "import fcntl, os, sys, termios\n"
@@ -69,16 +57,6 @@ def held_by_another_process(path: str | Path, how: str) -> Iterator[int]:
             yield process.pid
         finally:
             process.kill()
-
-
-@contextlib.contextmanager
-def other_descriptor(path: str | Path) -> Iterator[int]:
-    """Of somebody who opened the port before ztpd did, without a lock."""
-    fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 FLOCK = "fcntl.flock(fd, fcntl.LOCK_EX)"
@@ -123,7 +101,7 @@ async def test_an_open_port_keeps_others_out_and_a_closed_one_does_not(link: Pat
 
 async def test_the_lock_is_one_that_others_see(link: Path) -> None:
     async with Pty(link) as pty:
-        with other_descriptor(link) as other:
+        with another_user(link) as other:
             port = await SerialPort.open(pty.path, 9600)
             with pytest.raises(BlockingIOError):
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -247,9 +225,7 @@ async def test_D62_an_open_that_hangs_ends_in_time_and_leaves_nothing_open(
             await opening
         assert loop_turns > 4
         driver_done.set()
-        for thread in threading.enumerate():
-            if thread.name.startswith("ztpd-"):
-                thread.join(5)
+        finish_threads()
         assert pty.users() == []
         assert not pty.exclusive
 
@@ -334,7 +310,7 @@ async def test_a_cancelled_read_loses_nothing(link: Path) -> None:
 
 async def test_U10_a_break_disturbs_nothing(link: Path) -> None:
     async with Pty(link) as pty:
-        with other_descriptor(link) as other:
+        with another_user(link) as other:
             port = await SerialPort.open(pty.path, 9600)
             with contextlib.closing(port):
                 termios.tcsendbreak(other, 0)
@@ -345,7 +321,7 @@ async def test_U10_a_break_disturbs_nothing(link: Path) -> None:
 async def test_another_reader_is_not_taken_for_a_hang_up(link: Path) -> None:
     """What others steal leaves a readiness without bytes behind."""
     async with Pty(link) as pty:
-        with other_descriptor(link) as thief:
+        with another_user(link) as thief:
             port = await SerialPort.open(pty.path, 9600)
             with contextlib.closing(port):
                 reading = asyncio.create_task(port.read())
@@ -470,7 +446,7 @@ def test_an_overloaded_line_carries_fresh_frames_only(link: Path) -> None:
                 assert len(received) > 0.9 * 30 * line_bytes_per_s, "the line is kept busy"
                 assert port.dropped_frames > 0.3 * offered
 
-    virtualtime.run(scenario())
+    ptybench.run(scenario())
 
 
 def test_nothing_ticks_while_nothing_waits(link: Path) -> None:
@@ -484,7 +460,7 @@ def test_nothing_ticks_while_nothing_waits(link: Path) -> None:
                 assert 1.0 < loop.time() < 2.0
                 assert not [timer for timer in loop._scheduled if not timer.cancelled()]
 
-    virtualtime.run(scenario())
+    ptybench.run(scenario())
 
 
 async def test_a_usb_modem_port_is_not_paced(tmp_path: Path) -> None:

@@ -13,11 +13,32 @@ from pathlib import Path
 def of(device: str) -> list[int]:
     """The processes that have ``device`` open, as far as /proc shows them to this user."""
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(str(entry.readlink()) == device for entry in (process / "fd").iterdir()):
+    with contextlib.suppress(OSError):
+        wanted = Path(device).stat()
+        for process in Path("/proc").glob("[0-9]*"):
+            if any(_is(entry, wanted) for entry in _descriptors(process)):
                 found.append(int(process.name))
     return found
+
+
+def _descriptors(process: Path) -> list[Path]:
+    try:
+        return list((process / "fd").iterdir())
+    except OSError:  # another user's, or it has ended
+        return []
+
+
+def _is(descriptor: Path, wanted: os.stat_result) -> bool:
+    """By device number: in a container the same port may have another name. Only terminals have
+    one number in every container, and are told apart by their file system."""
+    try:
+        if not str(descriptor.readlink()).startswith("/dev/"):
+            return False
+        facts = descriptor.stat()
+    except OSError:
+        return False
+    is_terminal = os.major(wanted.st_rdev) in range(136, 144)  # devices.txt: Unix98 PTY slaves
+    return facts.st_rdev == wanted.st_rdev and (facts.st_dev == wanted.st_dev or not is_terminal)
 
 
 def named(pids: list[int]) -> str:

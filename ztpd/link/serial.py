@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 import termios
+import threading
 from collections import deque
 from pathlib import Path
 
@@ -87,15 +88,18 @@ class SerialPort:
         opening = _Opening(path, baudrate, Path(lock_directory))
         try:
             port = await offload(opening.run, timeout_s=timeout_s)
+            return cls(port, path, queue_bytes, max_age_s)
         except TimeoutError as error:
+            opening.abandon()
             raise PortHung(f"{path} after {timeout_s:g} s") from error
-        finally:
-            opening.wanted = False
-        return cls(port, path, queue_bytes, max_age_s)
+        except asyncio.CancelledError:
+            opening.abandon()
+            raise
 
     async def read(self) -> bytes:
         """What is there: at least one byte. Raises :class:`PortLost`. One reader at a time."""
         while True:
+            await asyncio.sleep(0)  # a device that never pauses must not stop the daemon
             if self._lost:
                 raise self._gone()
             try:
@@ -258,11 +262,20 @@ class _Opening:
     """One attempt to open, in a thread: some drivers take half a minute."""
 
     def __init__(self, path: str, baudrate: int, lock_directory: Path) -> None:
-        self.wanted = True  # False: whoever asked has left, the port must not stay open
         self._path = path
         self._baudrate = baudrate
         self._lock_directory = lock_directory
         self._device = os.path.realpath(path)
+        self._turn = threading.Lock()
+        self._wanted = True
+        self._opened: serial.Serial | None = None
+
+    def abandon(self) -> None:
+        """Whoever asked has left: the port does not stay open, whenever it is opened."""
+        with self._turn:
+            self._wanted = False
+            if self._opened is not None:
+                _release(self._opened)
 
     def run(self) -> serial.Serial:
         try:
@@ -273,8 +286,10 @@ class _Opening:
             raise self._named(error, error.errno) from error
         except termios.error as error:
             raise self._named(error, int(error.args[0])) from error
-        if not self.wanted:
-            _release(port)
+        with self._turn:
+            self._opened = port
+            if not self._wanted:
+                _release(port)
         if stale:
             log.emit(events.STALE_LOCK, lock=stale, port=self._path)
         return port

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import struct
 import termios
 import tty
@@ -124,6 +125,7 @@ class Pty:
         """How many bytes the host has written that were not read here yet."""
         if self._device is None:
             return 0
+        select.select([self._device], [], [], 0)  # has the kernel move what is under way
         answer = fcntl.ioctl(self._device, termios.FIONREAD, struct.pack("i", 0))
         return int(struct.unpack("i", answer)[0])
 
@@ -162,13 +164,13 @@ class Pty:
 
     def users(self) -> list[int]:
         """Who has the port open: a process id for each descriptor, those in here left out."""
+        own, terminal = f"/proc/{os.getpid()}/fd/{self._host_fd()}", os.fstat(self._host_fd())
         found = []
         for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # another user's, or it has ended
                 for entry in (process / "fd").iterdir():
-                    own = int(process.name) == os.getpid() and int(entry.name) == self._host
                     with contextlib.suppress(OSError):
-                        if not own and str(entry.readlink()) == self.terminal:
+                        if os.path.samestat(entry.stat(), terminal) and str(entry) != own:
                             found.append(int(process.name))
         return found
 

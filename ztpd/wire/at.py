@@ -124,6 +124,12 @@ def _would_do(text: str) -> bool:
     return True
 
 
+def is_text(heard: bytes) -> bool:
+    """Whether ``heard`` could be the end of what a modem says: ASCII, in lines."""
+    tail = _LINE_ENDS.split(heard)[-1]
+    return not _NOT_TEXT.search(_LINE_ENDS.sub(b"", heard)) and len(tail) <= LINE_LIMIT
+
+
 def binary_noise(heard: bytes) -> bool:
     """Whether ``heard`` has what AT text never has: a run of 32 bytes NUL, FE or FF. It comes
     from diagnostic ports, and from a UART at another speed."""

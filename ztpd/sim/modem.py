@@ -1,0 +1,353 @@
+"""A modem that speaks AT: models as data, one engine that plays them, a pty to play them on.
+
+What a model says is written down literally, since the differences between modems are in the
+details: echo, blank lines, quotes, the wrong number at the right place. See docs/modems.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from ztpd.sim.pty import Pty
+
+FORBIDDEN = ("ATZ", "AT&F", "AT&W", "AT+IPR", "AT+CFUN", "+++")
+"""What changes a modem for whoever else uses it; no client of ours may send these."""
+
+_CME_TEXTS = {
+    4: "operation not supported",
+    10: "SIM not inserted",
+    11: "SIM PIN required",
+    13: "SIM failure",
+    14: "SIM busy",
+    50: "Incorrect parameters",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Information lines, divided by line feeds, and a final result code. ``{imei}`` in the text
+    stands for the model's number."""
+
+    text: str = ""
+    final: str = "OK"
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A +CME ERROR, in the form that AT+CMEE chose (3GPP TS 27.007 section 9.2)."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unplug:
+    """The port vanishes; after ``seconds`` the modem is back, freshly started."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """From here on nothing is answered."""
+
+
+Step = Say | Refuse | Wait | Unplug | Hang | bytes
+"""``bytes`` are sent as they are."""
+Reply = Step | tuple[Step, ...]
+
+ERROR = Say(final="ERROR")
+BARE = Say("{imei}")
+NAMED = Say('+CGSN: "{imei}"')
+
+
+@dataclass(frozen=True)
+class Model:
+    """How one modem behaves. Times are in seconds."""
+
+    name: str
+    answers: Mapping[str, Reply | list[Reply]]  # a list: the nth call takes the nth, then the last
+    imei: str = "490154203237518"
+    echo: bool = False
+    verbose: bool = True  # ATV1: result codes as words
+    boot_s: float = 0.0  # deaf for so long, then the banner
+    banner: tuple[str, ...] = ()
+    before: str = "\r\n"  # what stands before a line
+    after: str = "\r\n"
+    chunk_bytes: int = 0  # 0: all at once
+    gap_s: float = 0.0  # between chunks
+    baudrate: int = 0  # 0: USB, any speed will do
+    training: int = 0  # so many AT are missed while the speed is being measured
+    hangs: bool = False  # takes everything, answers nothing: data mode, multiplexer, firmware
+    stream: bytes = b""  # said unasked, again and again
+    stream_every_s: float = 1.0
+
+
+class Line(Protocol):
+    """What the engine plays on; :class:`ztpd.sim.pty.Pty` is one."""
+
+    @property
+    def baudrate(self) -> int: ...
+    def plug(self) -> None: ...
+    def unplug(self) -> None: ...
+    async def read(self, limit: int = 4096) -> bytes: ...
+    async def write(self, data: bytes) -> None: ...
+
+
+@dataclass
+class Engine:
+    """One modem at work on one line. ``scale`` stretches or shortens all its times."""
+
+    model: Model
+    line: Line
+    scale: float = 1.0
+    say: Callable[[str], None] = lambda _: None
+    seed: int = 0
+    heard: list[str] = field(default_factory=list)
+    """Every command, as it came."""
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self._calls: dict[str, int] = {}
+        self._lines: asyncio.Queue[bytes] = asyncio.Queue()
+        self._sending = asyncio.Lock()
+        self._reset()
+
+    @property
+    def forbidden(self) -> list[str]:
+        """Commands heard that change a modem's state for others."""
+        return [command for command in self.heard if command.upper().startswith(FORBIDDEN)]
+
+    def _reset(self) -> None:
+        self._ready = self.model.boot_s == 0
+        self._hung = self.model.hangs
+        self._echo = self.model.echo
+        self._verbose = self.model.verbose
+        self._cmee = 0
+        self._training = self.model.training
+        self._input = b""
+
+    async def run(self) -> None:
+        """Play until cancelled, or until the line ends (a pty's does not)."""
+        parts = [self._boot(), self._answer()]
+        if self.model.stream:
+            parts.append(self._chatter())
+        async with asyncio.TaskGroup() as tasks:
+            playing = [tasks.create_task(part) for part in parts]
+            await self._listen()
+            for task in playing:
+                task.cancel()
+
+    async def _boot(self) -> None:
+        await self._sleep(self.model.boot_s)
+        self._ready = True
+        for line in self.model.banner:
+            await self._send(self._framed(line))
+
+    async def _chatter(self) -> None:
+        while True:
+            async with self._sending:
+                await self.line.write(self.model.stream)
+            await self._sleep(self.model.stream_every_s)
+
+    async def _listen(self) -> None:
+        while data := await self.line.read():
+            if not self._ready or self._hung:
+                continue
+            if self.model.baudrate not in (0, self.line.baudrate):
+                await self.line.write(bytes(self._random.choices((0, 0x80, 0xF8, 0xFF), k=40)))
+                continue
+            *lines, self._input = (self._input + data).split(b"\r")
+            for line in lines:
+                command = line.decode("ascii", "replace").strip()
+                if command:
+                    self.heard.append(command)
+                if self._training == 0:
+                    self._lines.put_nowait(line)
+                elif command:
+                    self._training -= 1
+
+    async def _answer(self) -> None:
+        while True:
+            line = await self._lines.get()
+            if self._echo:
+                await self._send(line + b"\r")
+            command = line.decode("ascii", "replace").strip()
+            if not command:
+                continue
+            reply = self._reply(command.upper())
+            for step in reply if isinstance(reply, tuple) else (reply,):
+                await self._play(step)
+                if self._hung:
+                    break
+            else:
+                self.say(f"modem answered {command}")
+
+    def _reply(self, command: str) -> Reply:
+        """The model's answer, else what every modem does."""
+        if command in self.model.answers:
+            answer = self.model.answers[command]
+            if not isinstance(answer, list):
+                return answer
+            number = self._calls.get(command, 0)
+            self._calls[command] = number + 1
+            return answer[min(number, len(answer) - 1)]
+        match command:
+            case "ATE0" | "ATE1":
+                self._echo = command == "ATE1"
+            case "ATV0" | "ATV1":
+                self._verbose = command == "ATV1"
+            case "AT+CMEE=0" | "AT+CMEE=1" | "AT+CMEE=2":
+                self._cmee = int(command[-1])
+            case "AT":
+                pass
+            case _:
+                return ERROR
+        return Say()
+
+    async def _play(self, step: Step) -> None:
+        match step:
+            case bytes():
+                await self._send(step)
+            case Say():
+                for line in filter(None, step.text.split("\n")):
+                    await self._send(self._framed(line))
+                await self._send(self._final(step.final))
+            case Refuse():
+                await self._send(self._final(self._cme(step.code)))
+            case Wait():
+                await self._sleep(step.seconds)
+            case Hang():
+                self._hung = True
+            case Unplug():
+                self.say("modem is unplugged")
+                self.line.unplug()
+                await self._sleep(step.seconds)
+                self._reset()
+                while not self._lines.empty():
+                    self._lines.get_nowait()
+                self.line.plug()
+                self.say("modem is back")
+                await self._boot()
+
+    def _framed(self, line: str) -> bytes:
+        text = line.replace("{imei}", self.model.imei)
+        return f"{self.model.before}{text}{self.model.after}".encode("latin-1")
+
+    def _final(self, code: str) -> bytes:
+        if self._verbose:
+            return self._framed(code)
+        return {"OK": b"0\r", "ERROR": b"4\r"}.get(code, self._framed(code))
+
+    def _cme(self, code: int) -> str:
+        if self._cmee == 0:
+            return "ERROR"
+        return f"+CME ERROR: {code if self._cmee == 1 else _CME_TEXTS[code]}"
+
+    async def _send(self, data: bytes) -> None:
+        size = self.model.chunk_bytes or max(len(data), 1)
+        async with self._sending:  # so what comes unasked comes between lines
+            for start in range(0, len(data), size):
+                if start:
+                    await self._sleep(self.model.gap_s)
+                await self.line.write(data[start : start + size])
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * self.scale)
+
+
+class SimModem:
+    """A modem on a pty behind a stable name, which appears ``appears_s`` after the start."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        model: Model,
+        *,
+        appears_s: float = 0.0,
+        scale: float = 1.0,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.pty = Pty(path)
+        self.engine = Engine(model, self.pty, scale, say)
+        self._appears_s = appears_s * scale
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def path(self) -> str:
+        return self.pty.path
+
+    @property
+    def heard(self) -> list[str]:
+        """Every command the modem was sent."""
+        return self.engine.heard
+
+    async def __aenter__(self) -> SimModem:
+        if not self._appears_s:
+            self.pty.plug()
+        self._task = asyncio.create_task(self._live())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                (outcome,) = await asyncio.gather(self._task, return_exceptions=True)
+                if isinstance(outcome, Exception):
+                    raise outcome
+        finally:
+            self.pty.unplug()
+
+    async def _live(self) -> None:
+        await asyncio.sleep(self._appears_s)
+        self.pty.plug()
+        await self.engine.run()
+
+
+_UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+SARA_R5 = Model("u-blox SARA-R5", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED, "AT+GSN": BARE}, echo=True)
+SARA_R410M = Model("u-blox SARA-R410M", {"AT+CGSN": BARE, "AT+GSN": BARE})
+LARA_R6 = Model("u-blox LARA-R6", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, boot_s=10)
+LENA_R8 = Model("u-blox LENA-R8", {"ATE0": ERROR, "AT+CGSN": BARE, "AT+CGSN=1": NAMED}, echo=True)
+NRF9160 = Model("Nordic nRF9160", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, imei="352656100367872")
+NRF9160_UNPROGRAMMED = Model("Nordic nRF9160 without an IMEI", {})
+NRF93M1 = Model("Nordic nRF93M1", {"AT+CGSN": Say("2623CKLQ0009707"), "AT+CGSN=1": NAMED})
+EC25 = Model("Quectel EC25", {"AT+CGSN": BARE, "AT+GSN": BARE}, banner=("RDY",))
+BG96 = Model(
+    "Quectel BG96", {"AT+CGSN": BARE, "AT+GSN": BARE}, banner=("APP RDY", "+CPIN: NOT INSERTED")
+)
+RM520N = Model("Quectel RM520N", {"AT+CGSN": BARE, "AT+CGSN=1": Say('+CGSN:"{imei}"')})
+BC26 = Model("Quectel BC26", {"AT+CGSN": Say(_UUID), "AT+CGSN=1": Say("+CGSN:{imei}")})
+SIM7600 = Model(
+    "SIMCom SIM7600",
+    {"AT+CGSN": BARE, "AT+GSN": BARE},
+    boot_s=12,
+    banner=("RDY", "+CPIN: READY", "SMS DONE", "PB DONE"),
+)
+SIM7080 = Model("SIMCom SIM7080", {"AT+CGSN": BARE})
+A7670 = Model("SIMCom A7670", {"AT+CGSN": BARE, "AT+GSN": BARE})
+LE910 = Model("Telit LE910 V2", {"AT#CGSN": Say("#CGSN: {imei}")})
+ME910G1 = Model("Telit ME910G1", {"AT+CGSN=1": Refuse(50), "AT+CGSN": BARE})
+EM7455 = Model("Sierra EM7455", {"AT+CGSN": BARE}, echo=True, before="\n\n\n", after="\n")
+L610 = Model("Fibocom L610", {"AT+CGSN": Say('"{imei}" '), "AT+CGSN=1": Say('+CGSN: "{imei}" ')})
+E303 = Model("Huawei E303", {"AT+CGSN": Say("AT+CGSN\n{imei}"), "AT+CGSN=1": ERROR})
+E1612 = Model(
+    "Huawei E1612",
+    {"ATI": Say("Manufacturer: huawei\nModel: E1612\nIMEI: {imei}\n+GCAP: +CGSM,+DS,+ES")},
+)
