@@ -37,7 +37,6 @@ from ztpd.sim.receiver import SimReceiver
 from ztpd.sim.ztp_service import Answer, Cut, ZtpService
 from ztpd.wire import ubx
 
-IMEI = "357520070120767"
 ONCE_WITHIN_S = 90.0
 _LOOK_S = 0.5
 _ACTIVATION_S = 5.0
@@ -84,6 +83,7 @@ class Fault:
     about: str
     early: Callable[[Demo], None] = lambda _: None
     late: Callable[[Demo], None] | None = None
+    breaks: bool = False  # the connection to broker or caster
 
 
 def _line(line: Line) -> Callable[[Demo], None]:
@@ -105,16 +105,21 @@ FAULTS: Mapping[str, Fault] = {
         "the receiver's plug is pulled for three seconds", late=lambda demo: demo.unplug(3.0)
     ),
     "source-restart": Fault(
-        "the broker or caster is restarted", late=lambda demo: demo.restart_source()
+        "the broker or caster is restarted", late=lambda demo: demo.restart_source(), breaks=True
     ),
     "outage": Fault(
         "the broker or caster cannot be reached for three seconds",
         late=lambda demo: demo.outage(3.0),
+        breaks=True,
     ),
-    "cut": Fault("the connection is closed on the way", late=lambda demo: demo.proxy.cut()),
-    "reset": Fault("the connection is reset on the way", late=lambda demo: demo.proxy.reset()),
+    "cut": Fault(
+        "the connection is closed on the way", late=lambda demo: demo.proxy.cut(), breaks=True
+    ),
+    "reset": Fault(
+        "the connection is reset on the way", late=lambda demo: demo.proxy.reset(), breaks=True
+    ),
     "half-open": Fault(
-        "the connection dies and nobody is told", late=lambda demo: demo.proxy.strand()
+        "the connection dies and nobody is told", late=lambda demo: demo.proxy.strand(), breaks=True
     ),
     **{name: Fault(about, _line(line)) for name, (about, line) in BAD_LINES.items()},
 }
@@ -138,7 +143,8 @@ class Demo:
         self._gnss = Pty(directory / "dev/gnss")
         self._background: set[asyncio.Task[None]] = set()
         self._struck = False
-        self._wanted = 1
+        self._wanted = 1  # corrections at the receiver
+        self._connections = 0  # through the proxy
 
     async def run(self) -> bool:
         """Whether the receiver reached RTK fixed with corrections it used."""
@@ -272,7 +278,7 @@ class Demo:
             if self._proven(seen) and not told:
                 self._story.tell("demo", "RTK fixed, by corrections that the receiver used")
                 if self._fault and self._fault.late and not self._struck:
-                    self._strike(self._fault.late)
+                    self._strike(self._fault)
                     due_s = time.monotonic() + ONCE_WITHIN_S
                     continue
                 if self._options.once:
@@ -290,6 +296,8 @@ class Demo:
         """The receiver used corrections and is fixed, and the daemon knows it."""
         view = seen.get("receiver")
         known = isinstance(view, Mapping) and (view.get("use"), view.get("fix"))
+        if self.proxy.connections < self._connections:
+            self._expect_more()
         fresh = len(self.receiver.corrections()) >= self._wanted
         return (
             fresh
@@ -298,11 +306,16 @@ class Demo:
             and known == ("used", "RTK fixed")
         )
 
-    def _strike(self, fault: Callable[[Demo], None]) -> None:
+    def _strike(self, fault: Fault) -> None:
         """Let the fault happen; from here on only corrections that come after it count."""
         self._struck = True
+        self._connections = self.proxy.connections + fault.breaks
+        self._expect_more()
+        if fault.late:
+            fault.late(self)
+
+    def _expect_more(self) -> None:
         self._wanted = len(self.receiver.corrections()) + 12
-        fault(self)
 
     def activate(self) -> None:
         """The Thing is made inactive, and activated by hand a little later."""
@@ -311,7 +324,7 @@ class Demo:
 
         async def later() -> None:
             await asyncio.sleep(_ACTIVATION_S)
-            portal.activate(IMEI)
+            portal.activate(SARA_R5.imei)
             self._story.tell("demo", "activates the Thing in the portal")
 
         self._spawn(later())
