@@ -277,6 +277,29 @@ RECEIVER_FOUND = _event(
     "receiver {model}, firmware {firmware}, on {port} at {baudrate} baud",
     "The GNSS receiver answered.",
 )
+BAUD_SET = _event(
+    "gnss.baud",
+    _INFO,
+    "the line to the receiver set from {before} to {baudrate} baud",
+    "The receiver answered at another speed than the one configured, as after every power-on.",
+    "ztpd has set both ends to the configured speed; the receiver's is in RAM.",
+)
+BAUD_RESTORED = _event(
+    "gnss.baud_restored",
+    _WARNING,
+    "the line to the receiver was at {before} baud; set back to {baudrate}",
+    "The receiver restarted, or somebody else changed the speed of its port.",
+    "ztpd has set both ends to the configured speed again.",
+    "If it happens often: check the receiver's power supply and what else configures it.",
+)
+BAUD_KEPT = _event(
+    "gnss.baud_kept",
+    _WARNING,
+    "the line to the receiver stays at {before} baud: {baudrate} does not work",
+    "The receiver does not tell which of its ports is used, or does not answer at that speed.",
+    "ztpd goes on at the speed that works.",
+    "Set [receiver] baudrate to a speed that both ends and the wire can do.",
+)
 RECEIVER_CONFIGURED = _event(
     "gnss.configured",
     _INFO,

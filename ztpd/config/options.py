@@ -86,6 +86,14 @@ class Ztp:
         'it (mode 0600). The systemd credential "ztp-token" comes first where there is one.',
         private=True,
     )
+    forget_token: bool = _option(
+        False,
+        values.switch(),
+        "Have /etc/ztpd/token removed as soon as credentials are stored, so that a stolen card does "
+        "not give away the token of the whole profile. Needs `systemctl enable --now "
+        "ztpd-forget-token.path`. Credentials that are refused or end later need the token again: "
+        "a person then gives it with `ztpd token set`.",
+    )
     splay_s: float = _option(
         60.0,
         values.seconds(0, 86400),
@@ -125,13 +133,15 @@ class Identity:
         "auto",
         values.auto_or(values.path()),
         "The modem's AT port. Names below /dev/serial/by-id survive a reboot, ttyUSB numbers do "
-        "not.",
+        'not. "auto": the one modem on USB that ztpd knows. Where there are several modems, this '
+        "chooses: any port of the right one, for ModemManager's modems too.",
         example="/dev/serial/by-id/usb-Quectel_EG25-G-if02-port0",
     )
     baudrate: int | Literal["auto"] = _option(
         "auto",
         values.auto_or(values.baudrate()),
-        "The speed of that port; of no meaning on USB.",
+        "The speed of that port; of no meaning on USB. The receiver is found at any speed and set "
+        'to this one (in RAM); "auto": the one it answers at.',
     )
     hardware_id: str = _option(
         "",
@@ -302,7 +312,8 @@ class Receiver:
     baudrate: int | Literal["auto"] = _option(
         "auto",
         values.auto_or(values.baudrate()),
-        "The speed of that port; of no meaning on USB.",
+        "The speed of that port; of no meaning on USB. The receiver is found at any speed and set "
+        'to this one (in RAM); "auto": the one it answers at.',
     )
     configure: bool = _option(
         True,

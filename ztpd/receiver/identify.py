@@ -19,6 +19,8 @@ highest come last: a port that cannot be set to one of them ends the search."""
 
 _LISTEN_S = 1.2  # a receiver left as it was made says something every second
 
+_NOISE = 40  # bytes without a valid frame: more than one cut in two can leave
+
 
 async def identify(
     line: Line, first: int, *, others: Sequence[int] = SPEEDS, only_if_heard: bool = False
@@ -41,18 +43,22 @@ async def identify(
             try:
                 return await version(line, tries=1)
             except ReceiverSilent:
-                if not line.valid_frames and baudrate != first:
+                if not line.valid_frames and (baudrate != first or _noise(line) > _NOISE):
                     break  # not this speed
-        counts = line.scanner.counts
         if line.valid_frames:
-            names = ", ".join(list(counts.frames)[:3])
+            names = ", ".join(list(line.scanner.counts.frames)[:3])
             raise ReceiverUnknown(
                 f"{line.port.path} sends {names} at {baudrate} baud, but does not answer MON-VER"
             )
-        heard_bytes += counts.skipped_bytes + line.scanner.pending
+        heard_bytes += _noise(line)
     what = "what it sends makes no sense" if heard_bytes else "it sends nothing"
     where = f"at any speed tried, {first} baud first" if others else "on USB"
     raise ReceiverSilent(f"{line.port.path}, {what} {where}")
+
+
+def _noise(line: Line) -> int:
+    """How many bytes came that were part of no valid frame."""
+    return line.scanner.counts.skipped_bytes + line.scanner.pending
 
 
 async def version(line: Line, tries: int = TRIES) -> MonVer:

@@ -24,7 +24,7 @@ from ztpd.errors import (
 from ztpd.link.ports import ROOT
 from ztpd.link.serial import SerialPort
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
-from ztpd.receiver import configure, gate, keys
+from ztpd.receiver import configure, gate, keys, speed
 from ztpd.receiver.find import AUTO, DEFAULT_SPEED, Finder, named, speeds
 from ztpd.receiver.identify import SPEEDS, identify
 from ztpd.receiver.line import Line
@@ -41,6 +41,7 @@ _TOLD_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer t
 _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
+_SPEED_TRIES = 2  # to set the line to the configured speed, if the first do not succeed
 _FRESH_S = 5.0  # an older fix is not shown as the present one
 
 
@@ -79,6 +80,8 @@ class Receiver:
         self._version = MonVer("", "")
         self._baudrate = settings.baudrate
         self._speeds: Sequence[int] = SPEEDS  # to try beside that one
+        self._had_speed = False  # the line was at the configured one
+        self._speed_failures = 0
         self._ring = keys.KeyRing()
         self._use = Use()
         self._progress = Progress()
@@ -214,26 +217,24 @@ class Receiver:
     async def _open(self) -> SerialPort:
         """The port that is configured, or the one where a receiver was found."""
         settings = self._settings
-        speed, queue_bytes, max_age_s = (
-            self._baudrate or DEFAULT_SPEED,
-            settings.queue_bytes,
-            settings.max_age_s,
-        )
+        first = self._baudrate or DEFAULT_SPEED
+        queue_bytes, max_age_s = settings.queue_bytes, settings.max_age_s
         if settings.port == AUTO:
             self._path = ""
-            found = await self._finder.find(speed, queue_bytes, max_age_s)
+            found = await self._finder.find(first, queue_bytes, max_age_s)
             self._path, self._version = found.tty.path, found.version
             self._speeds = speeds(found.tty)
             return found.port
         self._speeds = speeds(await named(settings.port, self._root))
         return await SerialPort.open(
-            settings.port, speed, queue_bytes=queue_bytes, max_age_s=max_age_s
+            settings.port, first, queue_bytes=queue_bytes, max_age_s=max_age_s
         )
 
     async def _set_up(self, line: Line) -> None:
         """Make a receiver that has just been identified ready for corrections."""
         self._restart_sign = ""
         self._set_ups += 1
+        await self._set_speed(line)
         self._tell_found()
         outcome = await configure.apply(line, self._groups, write=self._settings.configure)
         self._see_what_it_takes(outcome)
@@ -252,6 +253,24 @@ class Receiver:
                 total=len(outcome.values),
             )
         self._on_change()
+
+    async def _set_speed(self, line: Line) -> None:
+        """Bring the line to the configured speed, if there is one and the line has any."""
+        before, wanted = line.port.baudrate, self._settings.baudrate
+        self._baudrate = before
+        if wanted is None or not self._speeds or not self._settings.configure:
+            return
+        event = events.BAUD_KEPT
+        if before == wanted:
+            self._had_speed = True
+            return
+        if self._speed_failures < _SPEED_TRIES:
+            self._speed_failures += 1  # also where trying loses the port
+            if await speed.change(line, wanted):
+                self._baudrate, self._speed_failures = wanted, 0
+                event = events.BAUD_RESTORED if self._had_speed else events.BAUD_SET
+                self._had_speed = True
+        self._tell(event, before=before, baudrate=wanted)
 
     def _see_what_it_takes(self, outcome: configure.Outcome) -> None:
         """Raises :class:`ReceiverRefused` where corrections cannot get in, or nothing out."""

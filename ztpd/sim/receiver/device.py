@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from ztpd.model import GPS_EPOCH_UNIX_S, GPS_LEAP_SECONDS, WEEK_S, Carrier, Frame, FrameKind
 from ztpd.sim.pty import Pty
-from ztpd.sim.receiver.models import F9P, Model
-from ztpd.wire import nmea, ubx, ubxcfg
+from ztpd.sim.receiver.models import F9P, PORTS, Model
+from ztpd.wire import nmea, ubx, ubxcfg, ubxcomms
 from ztpd.wire.frames import Scanner, spartn_encrypted
 from ztpd.wire.ubx import (
     PROTOCOL_RTCM3,
@@ -68,6 +68,8 @@ class Faults:
     stuck: bool = False  # answers, but navigates no more
     no_sky: bool = False  # the antenna sees nothing: neither time nor position
     damaged_input: Callable[[bytes], bytes] = bytes  # what the line makes of what the host sends
+    deaf_at: set[int] = field(default_factory=set)  # speeds in baud its line is too bad for
+    on_other_ports: int = 0  # bytes each of its other ports gets between two of our messages
 
 
 class SimReceiver:
@@ -118,6 +120,7 @@ class SimReceiver:
         self._booting: asyncio.TimerHandle | None = None
         self._scanner = Scanner(*self._input_protocols())
         self._skipped_before = 0
+        self._heard_bytes = dict.fromkeys(PORTS, 4711)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> SimReceiver:
@@ -188,6 +191,7 @@ class SimReceiver:
             data = await self._pty.read(256)
             if self._wired != "USB":
                 await asyncio.sleep(len(data) * 10 / self._baudrate / self._speed)
+            self._heard_bytes[self._wired] += len(data)
             if self._booting is None:
                 self._hear(self.faults.damaged_input(self._over_the_line(data)))
 
@@ -224,6 +228,10 @@ class SimReceiver:
                 self._say(f"receiver: took {len(self.keys)} decryption keys")
             case _ if number == Message.MON_VER and not payload:
                 self._answer(self.model.version().encode())
+            case _ if number == Message.MON_COMMS and self.model.comms:
+                for port in set(PORTS) - {self._wired}:
+                    self._heard_bytes[port] += self.faults.on_other_ports
+                self._answer(ubx.message(Message.MON_COMMS, ubxcomms.encode(self._heard_bytes)))
             case _ if number == Message.RXM_SPARTNKEY and self.model.spartn:
                 self._answer(SpartnKey(self.keys).encode())
             case _ if number >> 8 == 0x06:
@@ -362,7 +370,9 @@ class SimReceiver:
 
     def _over_the_line(self, data: bytes) -> bytes:
         """What arrives at the other end: noise, where the two disagree on the speed."""
-        if self._wired == "USB" or self._pty.baudrate == self._baudrate:
+        if self._wired == "USB":
+            return data
+        if self._pty.baudrate == self._baudrate and self._baudrate not in self.faults.deaf_at:
             return data
         return self._random.randbytes(len(data))
 

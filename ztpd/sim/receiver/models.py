@@ -19,6 +19,7 @@ class Model:
     protocol: str
     systems: tuple[str, ...] = ("GPS", "GLO", "GAL")  # whose SPARTN it takes; (): no SPARTN
     base: bool = True  # has a base station's settings
+    comms: bool = True  # tells of its ports
 
     @property
     def spartn(self) -> bool:
