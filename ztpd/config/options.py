@@ -140,8 +140,7 @@ class Identity:
     baudrate: int | Literal["auto"] = _option(
         "auto",
         values.auto_or(values.baudrate()),
-        "The speed of that port; of no meaning on USB. The receiver is found at any speed and set "
-        'to this one (in RAM); "auto": the one it answers at.',
+        "The speed of that port; of no meaning on USB.",
     )
     hardware_id: str = _option(
         "",
