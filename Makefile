@@ -6,7 +6,7 @@ VENV := .venv
 DEBIAN_VENV := .venv-debian
 TEST_TOOLS := hypothesis pytest pytest-timeout pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test test-slow test-debian lint format demo docs deb boot-test boot-test-qemu clean
+.PHONY: help test test-slow test-debian faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -34,6 +34,12 @@ test-slow: $(VENV)/.ready  ## the tests that take long
 test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
 	$(DEBIAN_VENV)/bin/python -m pytest -q
 
+faults: $(VENV)/.ready  ## the table of faults, each with the result of its tests
+	@$(VENV)/bin/python tests/faulttable.py
+
+bench: $(VENV)/.ready  ## the figures that are promised, measured: ten minutes
+	@PYTHONPATH=tests/e2e $(VENV)/bin/python -m bench $(ARGS)
+
 lint: $(VENV)/.ready  ## style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -48,6 +54,11 @@ demo: $(VENV)/.ready  ## the whole chain against simulators; ARGS="--once" and m
 
 docs: $(VENV)/.ready  ## what is produced from the code: example configuration, references, diagram
 	$(VENV)/bin/python -m ztpd.documents .
+
+operability: $(VENV)/.ready  ## measure what is said of twenty faults, for docs/operability.md
+	PYTHONPATH=tests/e2e:tests/operability $(VENV)/bin/python tests/operability/faults.py \
+	  > docs/operability.md.new
+	mv docs/operability.md.new docs/operability.md
 
 deb:  ## the Debian package, in dist/
 	packaging/build-deb dist

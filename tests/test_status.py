@@ -130,12 +130,11 @@ def test_corrections_that_are_not_used_come_first() -> None:
 
 
 def test_D06_a_configuration_that_is_not_in_force_is_told_while_all_is_well() -> None:
-    broken = {"event": "config.invalid", "text": "line 3 is wrong", "advice": "Correct it."}
+    broken = {"event": "config.reload_failed", "text": "not used: line 3", "advice": "Correct it."}
     shown = status.render(document(config_problem=broken), is_running=True, now=NOW)
 
     assert "healthy" in shown
-    assert "not in force  the changed configuration: line 3 is wrong\n" in shown
-    assert "Correct it." in shown
+    assert "    settings  not used: line 3\n              Correct it.\n" in shown
 
 
 def test_colour_is_for_terminals() -> None:

@@ -473,7 +473,12 @@ class Daemon:
         if self._receiver.error:
             document["receiver_problem"] = _told(self._receiver.error)
         if self._config_error:
-            document["config_problem"] = _told(self._config_error)
+            failed = events.RELOAD_FAILED
+            document["config_problem"] = {
+                "event": failed.name,
+                "text": failed.text.format(error=self._config_error),
+                "advice": failed.cure,
+            }
         return document
 
     def _source(self, relay: Relay, now: float) -> dict[str, Any]:

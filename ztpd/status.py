@@ -185,7 +185,7 @@ def health(document: Mapping[str, Any], *, is_running: bool) -> Health:
             return Health.BLOCKED
         case "waiting":
             return Health.WAITING
-        case "streaming" if _cause(document).get("text"):
+        case "streaming" if _trouble(document):
             return Health.DEGRADED
         case "streaming":
             return Health.HEALTHY
@@ -197,17 +197,24 @@ def exit_status(document: Mapping[str, Any], *, is_running: bool) -> int:
     return health(document, is_running=is_running).exit_status
 
 
-def _cause(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a person should know first: event, text and advice."""
-    if document.get("state") == "streaming":
-        if problem := _part(document, "receiver_problem"):
-            return problem
-        use = str(_part(document, "receiver").get("use", ""))
-        if use.startswith("not used"):
-            text = events.NOT_USED.text.format(reason=use.partition(": ")[2])
-            return {"event": events.NOT_USED.name, "text": text, "advice": events.NOT_USED.cure}
-        return {}
-    return _part(document, "reason")
+def cause(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a person should know first: event, text and advice; empty where all is well."""
+    return _trouble(document) or _part(document, "config_problem")
+
+
+def _trouble(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What keeps corrections from being used."""
+    reason, problem = _part(document, "reason"), _part(document, "receiver_problem")
+    if document.get("state") != "streaming":
+        is_named = reason.get("advice") or document.get("state") != "waiting"
+        return reason if is_named else problem or reason
+    if problem:
+        return problem
+    use = str(_part(document, "receiver").get("use", ""))
+    if use.startswith("not used"):
+        text = events.NOT_USED.text.format(reason=use.partition(": ")[2])
+        return {"event": events.NOT_USED.name, "text": text, "advice": events.NOT_USED.cure}
+    return {}
 
 
 def render(
@@ -254,7 +261,7 @@ def _headline(document: Mapping[str, Any], word: Health, colour: bool) -> str:
             used = "the receiver uses the corrections" if view.get("use") == "used" else "streaming"
             text = _joined(used, view.get("fix"))
         case _:
-            text = str(_cause(document).get("text", ""))
+            text = str(cause(document).get("text", ""))
     version = f"ztpd {document['version']}" if document.get("version") else "ztpd"
     return f"{version}: {shown}: {text}"
 
@@ -262,11 +269,11 @@ def _headline(document: Mapping[str, Any], word: Health, colour: bool) -> str:
 def _explained(document: Mapping[str, Any], word: Health, now: datetime) -> Iterator[str | None]:
     """What to do, and when ztpd does something by itself."""
     if word in (Health.DEGRADED, Health.WAITING, Health.BLOCKED):
-        yield _row("do", _cause(document).get("advice"))
+        yield _row("do", cause(document).get("advice"))
         yield _row("next try", _in(document, now))
     if broken := _part(document, "config_problem"):
-        yield _row("not in force", f"the changed configuration: {broken.get('text')}")
-        yield _row("", broken.get("advice"))
+        yield _row("settings", broken.get("text"))
+        yield f"{'':>12}  {broken.get('advice')}"
 
 
 def _credentials(document: Mapping[str, Any]) -> str:

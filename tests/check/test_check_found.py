@@ -15,6 +15,7 @@ BESIDE_THE_CHAIN = {
     "control.not_running",
     "credentials.none",
     "check.not_permitted",
+    "import.unusable",
 }
 """Failures of a command, not of the chain."""
 

@@ -83,10 +83,10 @@ class Check:
         return found
 
     async def _look_at_config(self) -> str:
+        self._heed("config")
         loaded = await offload(self._load)
         self._config = loaded.config
         self._alone = Alone(self._config, self._held)
-        self._heed("config")
         files = sorted({origin for origin in loaded.origins.values() if origin != "default"})
         unknown = ", ".join(each.key for each in loaded.unknown)
         return joined(
