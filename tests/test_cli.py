@@ -95,6 +95,19 @@ def test_a_fixed_identity_is_printed(home: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["hardware_id"] == "gw-1"
 
 
+def test_an_identity_that_cannot_be_read_is_explained_in_both_forms(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = home / "ztpd.toml"
+    port.write_text(f'[identity]\nsource = "at"\nport = "{port}"\n')
+
+    assert ztpd(home, "imei", "--json") == 69
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["event"] == "modem.wrong_port"
+    assert f"ztpd: the port does not speak AT: {port}" in told.err
+    assert "docs/modems.md" in told.err
+
+
 def set_token(home: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
     monkeypatch.setenv("PATH", "")  # no systemctl

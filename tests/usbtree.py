@@ -4,6 +4,7 @@ records, with the depths and links of a real gateway."""
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,6 +67,16 @@ class UsbTree:
             self._name("by-id", whole, tty)
             place = f"{_BY_PATH}:{socket.partition('-')[2]}:1.{number}"
             self._name("by-path", place + ("-port0" if driver != "cdc_acm" else ""), tty)
+
+    def unplug(self, socket: str) -> None:
+        """Take out a device, ports and names with it."""
+        shutil.rmtree(self.root / _HUB / socket)
+        for link in self.root.glob("sys/class/tty/*"):
+            if not link.exists():
+                link.unlink()
+                for name in self.root.glob("dev/serial/*/*"):
+                    if name.readlink().name == link.name:
+                        name.unlink()
 
     def uart(
         self, tty: str, *, console: bool = False, hints: Mapping[str, str] | None = None

@@ -20,6 +20,7 @@ from ztpd import config as configuration
 from ztpd.config import Loaded
 from ztpd.errors import (
     NotRunning,
+    ReceiverError,
     StoreError,
     UsageError,
     ZtpdError,
@@ -109,6 +110,14 @@ def _parser() -> argparse.ArgumentParser:
     add("check", _check, "find the first broken link from configuration to use").add_argument(
         "--json", action="store_true", help="as JSON"
     )
+
+    receiver = verbs.add_parser("receiver", help="the GNSS receiver").add_subparsers(required=True)
+    add(
+        "show", _receiver_show, "what it is, how it is set, what ztpd would change", receiver
+    ).add_argument("--json", action="store_true", help="as JSON")
+    add(
+        "monitor", _receiver_monitor, "fix and corrections, every second, until Ctrl-C", receiver
+    ).add_argument("--once", action="store_true", help="one look only")
 
     add("retry", _retry, "end the daemon's present wait now")
 
@@ -205,7 +214,15 @@ def _import(options: argparse.Namespace) -> int:
 def _imei(options: argparse.Namespace) -> int:
     from ztpd import identity
 
-    found = asyncio.run(identity.read(_load(options).config))
+    config = _load(options).config
+    log.setup(config.log.level, stream=sys.stderr)  # what is waited for, meanwhile
+    try:
+        found = asyncio.run(identity.read(config))
+    except ZtpdError as error:
+        if options.json:
+            told = {"event": error.code, "text": str(error), "advice": error.advice}
+            print(json.dumps({"imei": None, "error": told}, indent=1))
+        raise
     if options.json:
         answer = {
             "imei": found.imei.digits if found.imei else None,
@@ -295,6 +312,43 @@ def _daemon_status() -> dict[str, Any] | None:
         answer = {}
     told: dict[str, Any] = answer.get("status") or status.read(directory)
     return told
+
+
+def _receiver_show(options: argparse.Namespace) -> int:
+    from ztpd.receiver import ReceiverSettings, look, show
+
+    directory = configuration.runtime_dir()
+    if status.running(directory):
+        answer = control.ask(directory, {"do": "receiver"})
+        if not answer.get("ok"):
+            print(f"ztpd: {answer.get('error')}", file=sys.stderr)
+            if answer.get("advice"):
+                print(f"      {answer['advice']}", file=sys.stderr)
+            return ReceiverError.exit_status
+        told = answer["receiver"]
+    else:
+        config = _load(options).config
+        log.setup("error", stream=sys.stderr)  # what goes wrong is told at the end
+        told = status.plain(asyncio.run(look(ReceiverSettings.of(config))))
+    print(json.dumps(told, indent=1) if options.json else show.inspection(told).rstrip("\n"))
+    return 0
+
+
+def _receiver_monitor(options: argparse.Namespace) -> int:
+    from ztpd.receiver import show
+
+    live = sys.stdout.isatty() and not options.once
+    while True:
+        told = _daemon_status()
+        if told is None:
+            raise NotRunning(str(configuration.runtime_dir()))
+        shown = show.monitor(told.get("receiver") or {})
+        if live:
+            shown = "\033[H" + shown.replace("\n", "\033[K\n") + "\033[J"  # no flicker
+        print(shown, end="", flush=True)
+        if options.once:
+            return 0
+        time.sleep(1)
 
 
 def _retry(_: argparse.Namespace) -> int:
