@@ -1,0 +1,1 @@
+"""Figures that ztpd promises, measured on the real daemon against simulators: `make bench`."""

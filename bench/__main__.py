@@ -1,0 +1,76 @@
+"""`python -m bench [links] [overload] [process]`: measure, and print a table."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from bench import links, process
+from bench.sources import Via
+from ztpd import log
+
+T = TypeVar("T")
+_GATEWAYS, _ROUNDS = 20, 2
+_VIAS: tuple[Via, ...] = get_args(Via)
+
+
+def row(what: str, via: str, found: str, wanted: str) -> None:
+    print(f"{what:<44} {via:<6} {found:<30} {wanted}", flush=True)
+
+
+async def link_faults() -> None:
+    for name, fault, limit_s in (
+        ("corrections again after an outage of 3 s", links.outage, 1.5),
+        ("silent link noticed", links.silence, 20.0),
+    ):
+        measure = partial(links.repeated, fault, gateways=_GATEWAYS, rounds=_ROUNDS)
+        results = await asyncio.gather(*(_in_directory(partial(measure, via)) for via in _VIAS))
+        for via, found in zip(_VIAS, results, strict=True):
+            share, middle = links.within(found, limit_s), links.median(found)
+            text = f"{share:.0f} % of {len(found)}; {middle:.2f}, {max(found):.2f} s"
+            row(name, via, text, f"95 % within {limit_s:g} s")
+
+
+async def overload() -> None:
+    name = f"{links.SLOW_BAUD} baud offered {links.OVERLOAD} times"
+    for via in _VIAS:
+        found = await _in_directory(partial(links.overload, via, for_s=60))
+        row(f"{name}: oldest byte", via, f"{found.oldest_s:.1f} s", "below 6 s")
+        row("  usual age", via, f"{found.usual_s:.1f} s", "")
+        row("  bytes outside of whole frames", via, f"{found.damaged_bytes}", "0")
+        row("  taken", via, f"{found.bytes_per_s:.0f} of 3840 bytes/s", "")
+
+
+async def costs() -> None:
+    found = await _in_directory(partial(process.costs, for_s=60))
+    row("start to READY", "", f"{found.ready_s:.2f} s", "")
+    row("memory while streaming", "", f"{found.rss_kib / 1024:.1f} MiB", "")
+    row("  its own share", "", f"{found.pss_kib / 1024:.1f} MiB", "")
+    row("CPU while streaming", "", f"{found.cpu_ms_per_s:.1f} ms/s", "")
+    row("wake-ups while streaming", "", f"{found.wake_ups_streaming:.2f}/s", "")
+    row("wake-ups, receiver silent", "", f"{found.wake_ups_mute:.2f}/s", "0.5/s")
+    row("wake-ups, receiver absent", "", f"{found.wake_ups_absent:.2f}/s", "0.5/s")
+    row("libraries loaded", "", ", ".join(found.libraries), "no aiohttp")
+
+
+async def _in_directory(work: Callable[[Path], Awaitable[T]]) -> T:
+    with tempfile.TemporaryDirectory(prefix="ztpd-bench-") as directory:
+        return await work(Path(directory))
+
+
+PARTS = {"process": costs, "overload": overload, "links": link_faults}
+
+
+def main() -> None:
+    log.setup("critical")
+    row("what", "via", "measured; median, worst", "wanted")
+    for name in sys.argv[1:] or PARTS:
+        asyncio.run(PARTS[name]())
+
+
+main()

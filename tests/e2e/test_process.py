@@ -1,0 +1,21 @@
+"""What a provisioned gateway's daemon loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway import Gateway, until
+
+from bench import process
+
+
+async def test_P3_a_provisioned_daemon_streams_without_an_http_client(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    async with process.source(gateway.authority, fast=5.0) as caster:
+        process.store_credentials(gateway, caster.port)
+        gateway.configure(ntrip={"ca_file": gateway.ca_file})
+        async with gateway.receiver(), process.daemon(gateway, trace_imports=True) as daemon:
+            await until(lambda: gateway.status.get("state") == "streaming")
+
+    assert "ztpd.sources.ntrip" in daemon.imports
+    assert not {"aiohttp", "paho"} & daemon.imports
