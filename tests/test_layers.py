@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "ztpd"
 # A room is a module or a folder directly below ztpd/; "ztpd" is the package itself (its version).
 LAYERS = """
     __main__
-    cli
+    cli | settime
     demo | documents
     daemon | oneshot | sim
     provision | relay | check | status

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ _HEARTBEAT_S = 10.0
 _GRACE_S = 60.0
 _STOP_WITHIN_S = 4.0
 _FRESH_S = 600.0
+_TIME_WITHIN_S = 5.0
 
 _DEADLINES_S = {
     State.STARTING: 120.0,
@@ -102,6 +103,7 @@ class Daemon:
         self._receiving: asyncio.Task[None] | None = None
         self._provisioner = self._make_provisioner()
         self._force = False
+        self._flowing = asyncio.Event()
         self._failures = log.Failures()
         self._activities: dict[Activity, Callable[[], Awaitable[Event]]] = {
             Activity.LOOK: self._look,
@@ -145,6 +147,8 @@ class Daemon:
         following = step(self._state, event)
         now = asyncio.get_running_loop().time()
         before, self._state = self._state, following.state
+        if event is Event.FLOWING:
+            self._flowing.set()
         if before is not self._state:
             self._since = datetime.now(UTC)
         self._reason = _Reason(
@@ -276,9 +280,11 @@ class Daemon:
             may_refresh=self._may_refresh,
             memory=self._runtime_dir / "sessions.json",
         )
+        self._forget_token()
+        self._flowing.clear()
         beside = [asyncio.create_task(self._provisioner.keep_saving())]
         if self._stored:
-            beside.append(asyncio.create_task(self._look_after(self._stored, self._relay)))
+            beside.append(asyncio.create_task(self._look_after(self._stored)))
         try:
             await self._relay.run()
         except SessionRefused:
@@ -288,10 +294,17 @@ class Daemon:
                 task.cancel()
         raise AssertionError("a relay runs for ever")
 
-    async def _look_after(self, stored: StoredCredentials, relay: Relay) -> None:
+    def _forget_token(self) -> None:
+        """Ask root's ztpd-forget-token.path to remove the token's file, which ztpd cannot."""
+        stored = self._stored is not None and self._provisioner.unsaved is None
+        if stored and self._loaded.config.ztp.forget_token:
+            with suppress(OSError):
+                (self._runtime_dir / "forget-token").touch(mode=0o600)
+
+    async def _look_after(self, stored: StoredCredentials) -> None:
         """Whether the modem is still the one, and whether the credentials end soon."""
-        while relay.progress.first_frame_s is None:
-            await asyncio.sleep(_GRACE_S)
+        await self._flowing.wait()
+        await asyncio.sleep(_GRACE_S)  # start-up is over, and the modem's port at rest
         await self._provisioner.compare_modem(stored)
         self._stored = await self._provisioner.renew(stored)
         self._provisioned_s = asyncio.get_running_loop().time()
@@ -395,10 +408,19 @@ class Daemon:
             case "imported":
                 self._provisioner.unsaved = None
                 return self._begin_anew("credentials were imported")
+            case "time":
+                return self._receiver_time()
             case "status":
                 return {"ok": True, "status": status.plain(self._document())}
             case other:
                 return {"ok": False, "error": f"unknown request {other!r}"}
+
+    def _receiver_time(self) -> dict[str, Any]:
+        """UTC by the receiver, for ztpd-settime."""
+        fix, age_s = self._receiver.fix, self._receiver.fix_age_s
+        if fix is None or fix.utc is None or age_s is None or age_s > _TIME_WITHIN_S:
+            return {"ok": False, "error": "the receiver has no fully resolved time"}
+        return {"ok": True, "utc": (fix.utc + timedelta(seconds=age_s)).isoformat()}
 
     def _retry_now(self) -> dict[str, Any]:
         if self._state not in (State.WAITING, State.BLOCKED):
