@@ -37,8 +37,6 @@ from ztpd.link.offload import offload
 from ztpd.link.store import CredentialStore
 from ztpd.model import Delivery, StoredCredentials
 
-_NOT_NEEDED = "not needed: there are credentials"
-
 
 class Check:
     """One walk. ``told`` is the running daemon's status; None where no daemon runs."""
@@ -147,6 +145,12 @@ class Check:
         known = self._way or self._no_way
         return known is not None or bool(self._beside and self._beside.has_credentials)
 
+    @property
+    def _not_needed(self) -> str:
+        if private(self._config):
+            return "not needed: the configuration names the service"
+        return "not needed: there are credentials"
+
     def _heed(self, *layers: str) -> None:
         if self._beside:
             self._beside.heed(*layers)
@@ -182,12 +186,12 @@ class Check:
 
     async def _look_at_modem(self) -> str:
         if self._equipped:
-            return _NOT_NEEDED
+            return self._not_needed
         return await (self._beside or self._alone).modem()
 
     async def _look_at_token(self) -> str:
         if self._equipped:
-            return _NOT_NEEDED
+            return self._not_needed
         self._heed("token")
         if self._token_error and not self._beside:
             raise self._token_error
@@ -212,7 +216,7 @@ class Check:
 
     async def _look_at_ztp(self) -> str:
         if self._equipped:
-            return _NOT_NEEDED
+            return self._not_needed
         self._heed("ztp", *OWN_PROBES)
         return f"{self._target.where} is there; it was not called"
 
@@ -225,7 +229,7 @@ class Check:
                 f"until {_day(stored.expires_unix_s)}" if stored.expires_unix_s else "",
             )
         if private(self._config):
-            return "not needed: the configuration names the service"
+            return self._not_needed
         if self._beside is None:
             raise self._store_error or NoCredentials(str(self._state_dir))
         if not self._beside.has_credentials:
