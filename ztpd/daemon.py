@@ -30,6 +30,7 @@ _HEARTBEAT_S = 10.0
 _GRACE_S = 60.0
 _STOP_WITHIN_S = 4.0
 _FRESH_S = 600.0
+_INSPECT_S = 8.0
 _TIME_WITHIN_S = 5.0
 
 _DEADLINES_S = {
@@ -419,6 +420,8 @@ class Daemon:
         """UTC by the receiver, for ztpd-settime."""
         fix, age_s = self._receiver.fix, self._receiver.fix_age_s
         if fix is None or fix.utc is None or age_s is None or age_s > _TIME_WITHIN_S:
+            case "receiver":
+                return await self._inspect_receiver()
             return {"ok": False, "error": "the receiver has no fully resolved time"}
         return {"ok": True, "utc": (fix.utc + timedelta(seconds=age_s)).isoformat()}
 
@@ -431,6 +434,16 @@ class Daemon:
 
     def _provision_now(self, *, force: bool) -> dict[str, Any]:
         if self._stored and not force:
+    async def _inspect_receiver(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(_INSPECT_S):
+                found = await self._receiver.inspect()
+        except ZtpdError as error:
+            return {"ok": False, "error": str(error), "advice": error.advice}
+        except TimeoutError:
+            return {"ok": False, "error": f"the receiver did not answer in {_INSPECT_S:g} s"}
+        return {"ok": True, "receiver": status.plain(found)}
+
             return {"ok": True, "text": f"provisioned: {transports(self._stored.credentials)}"}
         if patience := self._provisioner.patience():
             return {"ok": False, "error": patience}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ztpd.errors import ConfigError
 from ztpd.receiver.line import Line
+from ztpd.receiver.values import SettingView
 from ztpd.wire import ubxcfg
 from ztpd.wire.ubx import Ack, CfgValget, CfgValgetPoll, CfgValset, Message, Parsed
 
@@ -141,6 +142,19 @@ async def apply(line: Line, groups: Iterable[Group], *, write: bool) -> Outcome:
             if setting.key not in values or (write and not setting.holds(values[setting.key]))
         ]
     return outcome
+
+
+def compare(groups: Iterable[Group], outcome: Outcome) -> tuple[SettingView, ...]:
+    """What was read, beside what is wanted."""
+
+    def view(setting: Setting) -> SettingView:
+        value = outcome.values.get(setting.key)
+        right = value is not None and setting.holds(value)
+        state = "right" if right else "unknown" if value is None else "wrong"
+        name = ubxcfg.key_name(setting.key)
+        return SettingView(name, value, setting.value, setting.at_least, state)
+
+    return tuple(view(setting) for group in groups for setting in group.settings)
 
 
 async def _read(line: Line, keys: Iterable[int]) -> dict[int, int]:

@@ -28,7 +28,7 @@ from ztpd.receiver import configure, gate, keys, speed
 from ztpd.receiver.find import AUTO, DEFAULT_SPEED, Finder, named, speeds
 from ztpd.receiver.identify import SPEEDS, identify
 from ztpd.receiver.line import Line
-from ztpd.receiver.values import ReceiverSettings, ReceiverView
+from ztpd.receiver.values import Inspection, ReceiverSettings, ReceiverView
 from ztpd.receiver.watch import Outcome, Progress, Use, Verdict
 from ztpd.retry import Wait
 from ztpd.wire import ubx
@@ -82,6 +82,7 @@ class Receiver:
         self._speeds: Sequence[int] = SPEEDS  # to try beside that one
         self._had_speed = False  # the line was at the configured one
         self._speed_failures = 0
+        self._questions: list[asyncio.Future[Inspection]] = []
         self._ring = keys.KeyRing()
         self._use = Use()
         self._progress = Progress()
@@ -172,6 +173,17 @@ class Receiver:
             + (self._line.scanner.counts.skipped_bytes if self._line else 0),
         )
 
+    async def inspect(self) -> Inspection:
+        """Read the settings from the receiver; nothing is changed.
+
+        Raises why the receiver is not ready, and :class:`PortLost`.
+        """
+        if not self.ready:
+            raise self.error or ReceiverSilent(f"{self._path or 'its port'} has just been opened")
+        question: asyncio.Future[Inspection] = asyncio.get_running_loop().create_future()
+        self._questions.append(question)
+        return await question
+
     async def run(self) -> None:
         """Open, identify, configure, give the keys, follow; and again whenever that fails, for
         ever. Cancelled, it gives the port back."""
@@ -210,6 +222,8 @@ class Receiver:
         finally:
             self._ready.clear()
             self._line = None
+            for question in self._asked():
+                question.set_exception(PortLost(f"{port.path}, while it was asked"))
             self._dropped += port.dropped_frames
             self._skipped += line.scanner.counts.skipped_bytes
             port.close()
@@ -298,6 +312,8 @@ class Receiver:
         """Live with a receiver that is ready. Ends by an error only."""
         while True:
             await line.receive(_TICK_S)
+            if self._questions:
+                await self._inspect(line)
             now = _now()
             if now < self._judge_s and not self._restart_sign:
                 continue
@@ -356,6 +372,28 @@ class Receiver:
         if outcome.written:
             log.emit(events.RECEIVER_CHANGED, keys=configure.names(outcome.written))
             self._use.restarted()
+
+    def _asked(self) -> list[asyncio.Future[Inspection]]:
+        """Those who still wait for :meth:`inspect`; they are taken off the list."""
+        waiting = [question for question in self._questions if not question.done()]
+        self._questions.clear()
+        return waiting
+
+    async def _inspect(self, line: Line) -> None:
+        outcome = await configure.apply(line, self._groups, write=False)
+        found = Inspection(
+            model=self._version.model,
+            firmware=self._version.firmware,
+            protocol=self._version.protocol,
+            port=self._path,
+            baudrate=line.port.baudrate,
+            wanted_baudrate=self._settings.baudrate if self._speeds else None,
+            takes=tuple(sorted(each.value for each in self.takes - {FrameKind.UBX})),
+            configure=self._settings.configure,
+            settings=configure.compare(self._groups, outcome),
+        )
+        for question in self._asked():
+            question.set_result(found)
 
     async def _give_keys(self, line: Line) -> None:
         """Make the receiver hold the current and the next key, if it does not."""

@@ -61,3 +61,29 @@ class ReceiverView:
     first_float_s: float | None = None
     first_fixed_s: float | None = None
     skipped_bytes: int = 0  # from the receiver, not part of a valid message
+
+
+@dataclass(frozen=True, slots=True)
+class SettingView:
+    """One of the settings that ztpd cares for."""
+
+    name: str
+    value: int | None  # None: the receiver does not know it
+    wanted: int
+    at_least: bool  # a higher value is as good
+    state: str  # "right", "wrong", "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a receiver is and how it is set, just read from it."""
+
+    model: str
+    firmware: str
+    protocol: str
+    port: str
+    baudrate: int
+    wanted_baudrate: int | None
+    takes: tuple[str, ...]
+    configure: bool
+    settings: tuple[SettingView, ...]
