@@ -74,6 +74,18 @@ def test_after_a_proven_session_four_tries_come_at_once() -> None:
     assert backoff.dump() == {"server": 1}
 
 
+def test_quick_tries_are_spread_evenly() -> None:
+    """Or they would be over before an outage of 3 s is, and the whole fleet back in one instant."""
+    drawn = []
+    for seed in range(500):
+        backoff = Backoff(SESSION, random.Random(seed))
+        backoff.expect_quick()
+        drawn.append(sum(backoff.wait_s(SessionClosed()) for _ in range(4)))
+
+    assert sum(drawn) / len(drawn) == pytest.approx(4, abs=0.1)
+    assert sum(each < 3 for each in drawn) / len(drawn) < 0.06
+
+
 def test_a_refusal_is_never_tried_quickly() -> None:
     backoff = Backoff(SESSION, random.Random(1))
     backoff.expect_quick()

@@ -63,7 +63,7 @@ SESSION: Policy = {
 QUICK_TRIES = 4
 """After a session that had carried corrections for a minute, this many tries come at once."""
 
-_QUICK = Wait(1.5, 1.5, floor_s=0.5)
+_QUICK_S = (0.5, 1.5)
 
 
 class Backoff:
@@ -83,7 +83,7 @@ class Backoff:
         """
         if self._quick_left and error.retry in (Retry.LOCAL, Retry.SERVER):
             self._quick_left -= 1
-            return _QUICK.draw(0, self._rng)
+            return self._rng.uniform(*_QUICK_S)
         step = self._steps.get(error.retry, 0)
         self._steps[error.retry] = step + 1
         wait_s = self._policy[error.retry].draw(step, self._rng)
