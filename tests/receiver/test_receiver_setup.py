@@ -242,3 +242,17 @@ async def test_the_whole_way_reads_like_a_story(tmp_path: Path) -> None:
         assert view.first_float_s is not None
         assert view.first_fixed_s is not None
         assert 1 <= view.first_fix_s < view.first_float_s < view.first_fixed_s < 20
+
+
+@in_virtual_time
+async def test_any_ublox_name_may_be_set_and_a_firmware_without_it_costs_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path, settings={"keys": {"CFG-NAVSPG-DYNMODEL": 4}}) as b:
+        b.sim.settings[0x20110021] = 0
+        await asyncio.wait_for(b.receiver.wait_ready(), 5)
+        assert b.sim.settings[0x20110021] == 4
+        assert not b.told("gnss.option_refused")
+    async with bench(tmp_path, settings={"keys": {"CFG-NAVSPG-DYNMODEL": 4}}) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 5)
+        assert "refuses CFG-NAVSPG-DYNMODEL" in b.told("gnss.option_refused")[0]

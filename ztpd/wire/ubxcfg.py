@@ -64,7 +64,7 @@ _NAMES = {key: name for name, key in KEYS.items()}
 
 
 def key_id(text: str) -> int:
-    """The key id that a name of :data:`KEYS` or a number ("0x10730005") stands for.
+    """The key id that a u-blox name or a number ("0x10730005") stands for.
 
     Raises ValueError for an unknown name and for a number that is no key id.
     """
@@ -73,8 +73,18 @@ def key_id(text: str) -> int:
     try:
         key = int(text, 0)
     except ValueError:
-        raise ValueError(f"{text!r} is neither a known configuration key nor a number") from None
+        return _rare_key_id(text)
     value_size(key)
+    return key
+
+
+def _rare_key_id(name: str) -> int:
+    from ztpd.wire import ubxkeys  # large, and hardly anybody needs it
+
+    key = ubxkeys.find(name)
+    if key is None:
+        raise ValueError(f"{name!r} is neither the name of a configuration key nor a number")
+    _NAMES.setdefault(key, name)
     return key
 
 
