@@ -26,11 +26,6 @@ from __future__ import annotations
 _PORTS = {ports}
 
 
-def find(name: str) -> int | None:
-    """The id of the key "CFG-GROUP-ITEM", None where there is none."""
-    return _keys().get(name)
-
-
 def _keys() -> dict[str, int]:
     keys = {{}}
     for line in _TABLE.splitlines():
@@ -42,6 +37,14 @@ def _keys() -> dict[str, int]:
 
 
 _TABLE = """\\
+'''
+
+
+_TAIL = '''
+"""
+
+KEYS = _keys()
+"""Id by u-blox name, "CFG-GROUP-ITEM"."""
 '''
 
 
@@ -67,7 +70,7 @@ def module() -> str:
                 del left[member]
     lines += [f"{name[4:]} {key:08x}" for name, key in left.items()]
     head = _HEAD.format(version=pyubx2.version, ports=str(PORTS).replace("'", '"'))
-    return head + "\n".join(sorted(lines)) + '\n"""\n'
+    return head + "\n".join(sorted(lines)) + _TAIL
 
 
 if __name__ == "__main__":

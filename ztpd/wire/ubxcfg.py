@@ -81,7 +81,7 @@ def key_id(text: str) -> int:
 def _rare_key_id(name: str) -> int:
     from ztpd.wire import ubxkeys  # large, and hardly anybody needs it
 
-    key = ubxkeys.find(name)
+    key = ubxkeys.KEYS.get(name)
     if key is None:
         raise ValueError(f"{name!r} is neither the name of a configuration key nor a number")
     _NAMES.setdefault(key, name)

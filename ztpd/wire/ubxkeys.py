@@ -9,11 +9,6 @@ from __future__ import annotations
 _PORTS = ("I2C", "UART1", "UART2", "USB", "SPI")
 
 
-def find(name: str) -> int | None:
-    """The id of the key "CFG-GROUP-ITEM", None where there is none."""
-    return _keys().get(name)
-
-
 def _keys() -> dict[str, int]:
     keys = {}
     for line in _TABLE.splitlines():
@@ -721,3 +716,6 @@ USBOUTPROT-NMEA 10780002
 USBOUTPROT-RTCM3X 10780004
 USBOUTPROT-UBX 10780001
 """
+
+KEYS = _keys()
+"""Id by u-blox name, "CFG-GROUP-ITEM"."""
