@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from provisioning import DAY_S, HOUR_S, IMEI, Gateway, ended_after, raises, run
+from provisioning import DAY_S, HOUR_S, IMEI, START_UNIX_S, Gateway, ended_after, raises, run
 
 from ztpd.errors import ConnectTimeout, DnsFailed, ModemAbsent, ZtpKeyMismatch, ZtpNotListed
 from ztpd.lifecycle import Event
@@ -44,7 +44,7 @@ def test_a_new_gateway_asks_once_and_stores_what_it_gets(gateway: Gateway) -> No
     assert (stored.hardware_id, stored.board) == (IMEI.digits, "board-1")
 
 
-def test_P3_a_provisioned_gateway_neither_calls_nor_asks_its_modem(gateway: Gateway) -> None:
+def test_P3_B33_a_provisioned_gateway_neither_calls_nor_asks_its_modem(gateway: Gateway) -> None:
     run(gateway.start().obtain())
     gateway.reads = 0
     for _ in range(100):
@@ -52,6 +52,21 @@ def test_P3_a_provisioned_gateway_neither_calls_nor_asks_its_modem(gateway: Gate
 
     assert len(gateway.calls) == 1
     assert gateway.reads == 0
+
+
+def test_G96_a_clock_at_1970_is_waited_for_and_no_timer_goes_by_it(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, splay_s=0)
+    gateway.clock_off_s = -START_UNIX_S
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        loop.call_later(20, setattr, gateway, "clock_off_s", 0)
+        await gateway.start().obtain()
+        return loop.time()
+
+    assert 20 <= run(scenario()) <= 20 + 60
+    assert len(gateway.calls) == 1
+    assert gateway.calls[0] >= 20
 
 
 def test_the_first_call_is_spread_over_the_splay(tmp_path: Path) -> None:

@@ -448,7 +448,7 @@ def test_invariant_10_where_a_board_has_no_serial_number(
     run(scenario())
 
 
-def test_invariant_10_a_swapped_modem_is_told_and_nothing_else(
+def test_invariant_10_B32_a_swapped_modem_is_told_and_nothing_else(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:

@@ -226,7 +226,7 @@ async def test_N15_T6_a_certificate_for_another_name_is_refused(
     await refused_by(service(tls=AUTHORITY.server_context(*names)), ca_file, TlsHostname)
 
 
-async def test_N16_T6_an_expired_certificate_names_the_clock(ca_file: str) -> None:
+async def test_N16_T6_G97_an_expired_certificate_names_the_clock(ca_file: str) -> None:
     pair = AUTHORITY.server(not_after=datetime(2020, 1, 1))
     error = await refused_by(service(tls=server_context(pair)), ca_file, TlsClock)
     assert error.retry is Retry.LOCAL
