@@ -37,6 +37,7 @@ from ztpd.wire.ubx import (
 )
 
 _BOOT_S = 1.0
+_LATE_S = 0.1
 _EPOCHS_TO_TIME, _EPOCHS_TO_FIX = 2, 3
 _AGE_BOUNDS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120)  # of lastCorrectionAge, class 1 on
 _PROTOCOLS = {
@@ -184,13 +185,18 @@ class SimReceiver:
             self._send_nmea(f"GNTXT,01,01,02,{text}")
 
     async def _listen(self) -> None:
+        carried_s = 0.0  # when the line has carried what was read
         while True:
             if self.faults.deaf:
                 await asyncio.sleep(0.1)
                 continue
             data = await self._pty.read(256)
             if self._wired != "USB":
-                await asyncio.sleep(len(data) * 10 / self._baudrate / self._speed)
+                # A sleep takes a little longer than it was to: the next one makes up for it, or
+                # the line would be slower than its baud rate says.
+                took_s = len(data) * 10 / self._baudrate / self._speed
+                carried_s = max(carried_s, _now() - _LATE_S) + took_s
+                await asyncio.sleep(max(0.0, carried_s - _now()))
             self._heard_bytes[self._wired] += len(data)
             if self._booting is None:
                 self._hear(self.faults.damaged_input(self._over_the_line(data)))
