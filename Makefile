@@ -4,9 +4,11 @@ PYTHON ?= python3
 SYSTEM_PYTHON ?= /usr/bin/python3
 VENV := .venv
 DEBIAN_VENV := .venv-debian
+FUZZ_VENV := .venv-fuzz
+FUZZ_SECONDS ?= 60
 TEST_TOOLS := hypothesis pytest pytest-timeout pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test test-slow test-debian faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
+.PHONY: help test test-slow test-debian fuzz faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -33,6 +35,18 @@ test-slow: $(VENV)/.ready  ## the tests that take long
 
 test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
 	$(DEBIAN_VENV)/bin/python -m pytest -q
+
+fuzz:  ## the parsers against bytes that a fuzzer makes up; FUZZ_SECONDS=60 for each
+	@mkdir -p build && $(PYTHON) -m venv $(FUZZ_VENV)
+	@$(FUZZ_VENV)/bin/pip install --quiet --only-binary :all: atheris || { \
+	  echo "fuzz: skipped: there is no atheris for this Python on this machine"; exit 0; }; \
+	for parser in ztp refusal frames ubx at ntrip; do \
+	  echo "$$parser: $(FUZZ_SECONDS) s"; \
+	  PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz.py \
+	    $$parser build/fuzz/$$parser $(FUZZ_SECONDS) >build/fuzz.log 2>&1 \
+	    || { tail -n 40 build/fuzz.log; exit 1; }; \
+	  sed -n 's/^stat::\(number_of_executed_units\|peak_rss_mb\): */  \1 /p' build/fuzz.log; \
+	done
 
 faults: $(VENV)/.ready  ## the table of faults, each with the result of its tests
 	@$(VENV)/bin/python tests/faulttable.py
@@ -73,5 +87,5 @@ boot-test-qemu: $(VENV)/.ready deb  ## late drivers and power cuts, in a virtual
 	  tests/packaging/boot/test_power.py
 
 clean:  ## remove everything that is made
-	rm -rf $(VENV) $(DEBIAN_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEBIAN_VENV) $(FUZZ_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

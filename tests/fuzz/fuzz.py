@@ -1,0 +1,151 @@
+"""``make fuzz``: each parser against bytes that a coverage-guided fuzzer makes up.
+
+    fuzz.py PARSER CORPUS_DIRECTORY SECONDS
+
+Runs in a virtual environment with atheris alone: the parsers need nothing but the standard
+library. Whatever comes in, a parser gives a value or an error of ztpd/errors.py, keeps what it
+holds bounded, and says nothing that it should not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["ztpd"]):
+    from ztpd.errors import ImeiInvalid, ZtpdError, ZtpError
+    from ztpd.model import FrameKind, Secret
+    from ztpd.wire import at, frames, ntrip, ubx, ztp
+
+DATA = Path(__file__).parents[1] / "data"
+TOKEN = Secret("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1")
+MOST_PENDING_BYTES = 2048
+
+
+def fit_for_a_log(error: ZtpdError) -> None:
+    assert str(error).isprintable()
+    assert TOKEN.reveal() not in str(error)
+
+
+def answer(data: bytes) -> None:
+    for service in ("flex", "live"):
+        try:
+            credentials = ztp.parse_answer(service, data)
+        except ZtpError as error:
+            fit_for_a_log(error)
+        else:
+            assert credentials.mqtt or credentials.ntrip
+            again = ztp.parse_answer(credentials.service, credentials.answer)
+            assert again == credentials
+
+
+def refusal(data: bytes) -> None:
+    status = 100 + int.from_bytes(data[:2], "big") % 500
+    said = data[2:].replace(b"T", TOKEN.reveal().encode())
+    error = ztp.refusal(status, {"retry-after": data[:9].decode("latin-1")}, said, secrets=[TOKEN])
+    assert isinstance(error, ZtpdError)
+    fit_for_a_log(error)
+
+
+def stream(data: bytes) -> None:
+    """The same frames, however the bytes are cut."""
+    kinds = (FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX, FrameKind.NMEA)
+    whole, cut = frames.Scanner(*kinds), frames.Scanner(*kinds)
+    found = [*whole.feed(data), *whole.flush()]
+    step = data[0] % 13 + 1 if data else 1
+    pieces = []
+    for at_byte in range(0, len(data), step):
+        pieces += cut.feed(data[at_byte : at_byte + step])
+        assert cut.pending <= MOST_PENDING_BYTES
+    pieces += cut.flush()
+    assert [one.data for one in pieces] == [one.data for one in found]
+
+
+def receiver(data: bytes) -> None:
+    payload = data[2:600]
+    message = b"\xb5b" + data[:2].ljust(2, b"\0") + len(payload).to_bytes(2, "little") + payload
+    a = b = 0
+    for byte in message[2:]:
+        a = (a + byte) & 255
+        b = (b + a) & 255
+    try:
+        ubx.parse(message + bytes((a, b)))
+    except ValueError:
+        return
+
+
+def modem(data: bytes) -> None:
+    command = at.LADDER[data[0] % len(at.LADDER)] if data else at.LADDER[0]
+    exchange = at.Exchange(command)
+    for start in range(0, len(data), 7):
+        found = exchange.feed(data[start : start + 7])
+        if found:
+            try:
+                at.imei_in(command, found)
+            except ImeiInvalid as error:
+                fit_for_a_log(error)
+            return
+
+
+def caster(data: bytes) -> None:
+    response = ntrip.Response("NEAR")
+    taken = 0
+    try:
+        for start in range(0, len(data), 11):
+            taken += len(response.feed(data[start : start + 11]))
+        response.eof()
+    except ZtpdError as error:
+        fit_for_a_log(error)
+    assert taken <= len(data)
+    ntrip.sourcetable(data)
+
+
+PARSERS: dict[str, Callable[[bytes], None]] = {
+    "ztp": answer,
+    "refusal": refusal,
+    "frames": stream,
+    "ubx": receiver,
+    "at": modem,
+    "ntrip": caster,
+}
+
+
+def seeds(parser: str) -> Iterator[bytes]:
+    if parser == "ztp":
+        yield from (path.read_bytes() for path in sorted((DATA / "ztp").glob("*.json")))
+    elif parser == "refusal":
+        yield b"\x01\x2f" + b"Device hardware code not whitelisted"
+    elif parser == "frames":
+        yield frames.rtcm_frame(bytes(30)) + b"$GNGGA,,,,,,0,,,,,,,,*78\r\n"
+        yield frames.spartn_frame(0, 0, bytes(40), time_tag=1)
+    elif parser == "at":
+        yield b'AT+CGSN=1\r\r\n+CGSN: "490154203237518"\r\n\r\nOK\r\n'
+    elif parser == "ntrip":
+        yield b"ICY 200 OK\r\n\r\n\xd3\x00"
+        yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"
+        yield b"SOURCETABLE 200 OK\r\n\r\nSTR;NEAR;;RTCM 3.2;;;;;0;0;1\r\nENDSOURCETABLE\r\n"
+
+
+def main() -> None:
+    parser, corpus, seconds = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds(parser)):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    options = [
+        f"-max_total_time={seconds}",
+        "-max_len=16384",
+        "-timeout=10",
+        "-rss_limit_mb=512",
+        "-verbosity=0",
+        "-print_final_stats=1",
+        f"-artifact_prefix={corpus}/crash-",
+    ]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], PARSERS[parser])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
