@@ -20,18 +20,20 @@ from ztpd.errors import ConfigError, Retry, SessionRefused, ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
 from ztpd.link import control
 from ztpd.link.clock import Clock
-from ztpd.model import Delivery, Identity, StoredCredentials
+from ztpd.model import Delivery, Fix, Identity, StoredCredentials
 from ztpd.provision import Provisioner, transports
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.relay import Relay
 from ztpd.sources import open_session
+from ztpd.sources.ntrip import GgaPolicy
 
 _HEARTBEAT_S = 10.0
 _GRACE_S = 60.0
 _STOP_WITHIN_S = 4.0
-_FRESH_S = 600.0
 _INSPECT_S = 8.0
+_FRESH_S = 600.0
 _TIME_WITHIN_S = 5.0
+_POSITION_S = 5.0
 
 _DEADLINES_S = {
     State.STARTING: 120.0,
@@ -55,7 +57,7 @@ _TOLD_BY_THEIR_EVENT = {
 
 
 _CONCERN_PROVISIONING = {"ztp", "identity"}
-_CONCERN_RECEIVER = {"receiver", "corrections"}
+_CONCERN_RECEIVER = {"receiver", "corrections", "output"}
 _CONCERN_SESSION = {"corrections", "mqtt", "ntrip", "receiver"}
 """Tables of the configuration, by what has to begin anew when one of them changes."""
 
@@ -105,6 +107,7 @@ class Daemon:
         self._provisioner = self._make_provisioner()
         self._force = False
         self._flowing = asyncio.Event()
+        self._gga = GgaPolicy()  # one for all sessions: a reconnection must not forget the place
         self._failures = log.Failures()
         self._activities: dict[Activity, Callable[[], Awaitable[Event]]] = {
             Activity.LOOK: self._look,
@@ -322,9 +325,15 @@ class Daemon:
         return open_session(
             delivery,
             region=self._loaded.config.mqtt.region,
-            position=lambda: self._receiver.fix,
+            position=self._position,
+            gga=self._gga,
             fresh_credentials=fresh,
         )
+
+    def _position(self) -> Fix | None:
+        """Where the receiver is now; what it said a while ago is no longer that."""
+        age_s = self._receiver.fix_age_s
+        return self._receiver.fix if age_s is not None and age_s <= _POSITION_S else None
 
     async def _read_identity(self) -> Identity:
         self._identity = await identity.read(self._loaded.config)
@@ -411,6 +420,8 @@ class Daemon:
                 return self._begin_anew("credentials were imported")
             case "time":
                 return self._receiver_time()
+            case "receiver":
+                return await self._inspect_receiver()
             case "status":
                 return {"ok": True, "status": status.plain(self._document())}
             case other:
@@ -420,20 +431,9 @@ class Daemon:
         """UTC by the receiver, for ztpd-settime."""
         fix, age_s = self._receiver.fix, self._receiver.fix_age_s
         if fix is None or fix.utc is None or age_s is None or age_s > _TIME_WITHIN_S:
-            case "receiver":
-                return await self._inspect_receiver()
             return {"ok": False, "error": "the receiver has no fully resolved time"}
         return {"ok": True, "utc": (fix.utc + timedelta(seconds=age_s)).isoformat()}
 
-    def _retry_now(self) -> dict[str, Any]:
-        if self._state not in (State.WAITING, State.BLOCKED):
-            return {"ok": True, "text": f"nothing to wait for: {self._state.value}"}
-        if self._stored is None and (patience := self._provisioner.patience()):
-            return {"ok": False, "error": patience}
-        return self._begin_anew("asked to try again now")
-
-    def _provision_now(self, *, force: bool) -> dict[str, Any]:
-        if self._stored and not force:
     async def _inspect_receiver(self) -> dict[str, Any]:
         try:
             async with asyncio.timeout(_INSPECT_S):
@@ -444,6 +444,15 @@ class Daemon:
             return {"ok": False, "error": f"the receiver did not answer in {_INSPECT_S:g} s"}
         return {"ok": True, "receiver": status.plain(found)}
 
+    def _retry_now(self) -> dict[str, Any]:
+        if self._state not in (State.WAITING, State.BLOCKED):
+            return {"ok": True, "text": f"nothing to wait for: {self._state.value}"}
+        if self._stored is None and (patience := self._provisioner.patience()):
+            return {"ok": False, "error": patience}
+        return self._begin_anew("asked to try again now")
+
+    def _provision_now(self, *, force: bool) -> dict[str, Any]:
+        if self._stored and not force:
             return {"ok": True, "text": f"provisioned: {transports(self._stored.credentials)}"}
         if patience := self._provisioner.patience():
             return {"ok": False, "error": patience}

@@ -13,6 +13,7 @@
       StoreError        the credentials directory
       SessionError      one MQTT or NTRIP session could not start, or ended
       SerialError       a serial port
+      OutputError       what others read
       ReceiverError     the GNSS receiver
       ClockError        the system clock
 
@@ -204,7 +205,9 @@ class ModemManagerNoModem(IdentityError):
 class ModemManagerNoImei(IdentityError):
     code = "modemmanager.no_imei"
     summary = "the modem's IMEI is not known to ModemManager"
-    advice = "See `mmcli -m any` for the modem's state, `journalctl -u ModemManager` for the reason."
+    advice = (
+        "See `mmcli -m any` for the modem's state, `journalctl -u ModemManager` for the reason."
+    )
 
 
 class NetworkError(ZtpdError):
@@ -540,6 +543,20 @@ class SessionRefused(SessionError):
     )
 
 
+class MqttWithdrawn(SessionRefused):
+    """Offered by the credentials, but gone: other credentials name another way."""
+
+    code = "mqtt.withdrawn"
+    summary = (
+        "u-blox announced the end of PointPerfect over MQTT for 30 September 2026, "
+        "and it cannot be reached"
+    )
+    advice = (
+        "In the portal set the profile's client protocol to NTRIP, then run "
+        "`ztpd provision --force`; ztpd itself asks for new credentials once a day."
+    )
+
+
 class SessionNotActive(SessionError):
     """Refused, but so soon after provisioning that activation is the likelier reason."""
 
@@ -642,6 +659,13 @@ class NotASerialPort(SerialError):
     advice = "Check the port setting."
 
 
+class OutputError(ZtpdError):
+    code = "output.failed"
+    retry = Retry.LOCAL
+    summary = "the receiver's messages cannot be shared"
+    advice = "Let [output] pty name a place where ztpd may make a link, such as /run/ztpd/gnss."
+
+
 class ReceiverError(ZtpdError):
     code = "gnss.failed"
     retry = Retry.LOCAL
@@ -650,20 +674,6 @@ class ReceiverError(ZtpdError):
     advice = "See `ztpd status`."
 
 
-class ReceiverSilent(ReceiverError):
-    code = "gnss.silent"
-    summary = "the receiver does not answer"
-    advice = "Check [receiver] port and baudrate, and that UBX input is on for that port."
-
-
-class ReceiverUnknown(ReceiverError):
-    code = "gnss.unknown"
-    summary = "the device on the port is not a u-blox receiver"
-    advice = "Check [receiver] port."
-
-
-class ReceiverRefused(ReceiverError):
-    code = "gnss.nak"
 class ReceiverAbsent(ReceiverError):
     code = "gnss.absent"
     summary = "no GNSS receiver is found"
@@ -683,6 +693,20 @@ class ReceiverAmbiguous(ReceiverError):
     )
 
 
+class ReceiverSilent(ReceiverError):
+    code = "gnss.silent"
+    summary = "the receiver does not answer"
+    advice = "Check [receiver] port and baudrate, and that UBX input is on for that port."
+
+
+class ReceiverUnknown(ReceiverError):
+    code = "gnss.unknown"
+    summary = "the device on the port is not a u-blox receiver"
+    advice = "Check [receiver] port."
+
+
+class ReceiverRefused(ReceiverError):
+    code = "gnss.nak"
     retry = Retry.REFUSED
     summary = "the receiver refuses a setting it needs"
     advice = "Update the receiver's firmware; the setting is named here."

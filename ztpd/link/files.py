@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,14 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def become_owner(directory: Path) -> None:
+    """As root, go on as the owner of ``directory``: no file of ours may end up owned by root."""
+    if os.geteuid() != 0 or not directory.exists():
+        return
+    owner = directory.stat()
+    if owner.st_uid != 0:
+        os.setgroups(os.getgrouplist(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid))
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
