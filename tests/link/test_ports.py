@@ -303,6 +303,15 @@ def test_a_modems_port_is_never_a_receivers(tree: UsbTree) -> None:
     assert gnss_candidates(tree.root) == []
 
 
+@pytest.mark.parametrize("usb", sorted(usbids.AT_INTERFACES))
+def test_every_modem_is_on_the_page_for_users(usb: usbids.Id) -> None:
+    page = (Path(__file__).parents[2] / "docs/modems.md").read_text()
+    row = re.compile(
+        r"\| .*{:04x}:[^|]*{:04x}.* \|.*{:02x}".format(*usb, usbids.AT_INTERFACES[usb][0])
+    )
+    assert row.search(page)
+
+
 def test_no_device_is_in_two_lists() -> None:
     modems = set(usbids.AT_INTERFACES)
     assert not modems & usbids.GNSS

@@ -60,7 +60,8 @@ def test_D19_a_missing_token_does_not_keep_the_unit_from_starting() -> None:
 
 
 def test_D14_the_unit_waits_for_neither_network_nor_clock() -> None:
-    assert not {"After", "Wants", "Requires"} & unit()["Unit"].keys()
+    assert not {"Wants", "Requires"} & unit()["Unit"].keys()
+    assert unit()["Unit"]["After"] == "ModemManager.service", "an order, where it is installed"
 
 
 def test_a_device_whose_driver_loads_later_is_not_locked_out() -> None:
