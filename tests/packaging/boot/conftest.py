@@ -99,6 +99,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, top: Path) -> Iterator[Path]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, text in {**bench.journals, "measured": "\n".join(bench.measured)}.items():
+    sections = dict(bench.journals)
+    if bench.measured:
+        sections["measured"] = "\n".join(bench.measured)
+    for name, text in sections.items():
         terminalreporter.section(name)
         terminalreporter.write_line(text)

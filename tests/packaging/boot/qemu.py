@@ -19,15 +19,18 @@ _PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Qemu:
-    """One machine with the disk ``disk``, which keeps what it wrote when the power is cut.
+    """One machine, whose disk keeps what it wrote when the power is cut.
 
     Commands go through QEMU's guest agent.
     """
 
-    def __init__(self, root: Path, disk: Path, top: Path) -> None:
-        """``root`` has the kernel of the system on ``disk``, ``top`` is for our own files."""
-        self._kernel, self._initrd = root / "vmlinuz", root / "initrd.img"
-        self._disk, self._agent, self._console = disk, top / "agent", top / "console"
+    def __init__(self, system: Path, image: Path, top: Path) -> None:
+        """``system`` has the kernel. The disk begins as ``image``, which stays as it is; changes
+        to it, and files of our own, go into ``top``."""
+        self._kernel, self._initrd = system / "vmlinuz", system / "initrd.img"
+        self._disk, self._agent, self._console = top / "disk", top / "agent", top / "console"
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image)]
+        subprocess.run([*create, str(self._disk)], check=True)
         self._machine: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._answers: Any = None
@@ -76,9 +79,11 @@ class Qemu:
         if self._machine:
             self._machine.kill()
             self._machine.wait()
+        if self._answers:
+            self._answers.close()
         if self._connection:
             self._connection.close()
-        self._machine = self._connection = None
+        self._machine = self._connection = self._answers = None
 
     def run(self, script: str, *, check: bool = True, input: str = "") -> str:
         """What ``script`` prints in the machine, standard error included."""
@@ -116,15 +121,16 @@ class Qemu:
         """Reach the agent; it answers when the system inside has come that far."""
         deadline = time.monotonic() + _BOOT_WITHIN_S
         while machine.poll() is None and time.monotonic() < deadline:
+            self._connection = socket.socket(socket.AF_UNIX)
+            self._connection.settimeout(_ANSWER_WITHIN_S)
             try:
-                self._connection = socket.socket(socket.AF_UNIX)
                 self._connection.connect(str(self._agent))
-                self._connection.settimeout(_ANSWER_WITHIN_S)
+            except OSError:  # QEMU has not got as far as listening
+                self._connection.close()
+                time.sleep(0.1)
+            else:
                 self._answers = self._connection.makefile("rb")
                 self._call("guest-ping")
-            except OSError:
-                time.sleep(0.2)
-            else:
                 return
         raise AssertionError(f"the machine did not boot:\n{self._console.read_text()[-2000:]}")
 
@@ -139,7 +145,7 @@ class Qemu:
 
 def make_disk(layers: Sequence[Path], into: Path) -> None:
     """A disk image of an overlay of ``layers``, the uppermost first."""
-    raw, merged = into.with_suffix(".raw"), into.with_suffix(".merged")
+    merged = into.with_suffix(".merged")
     merged.mkdir()
     lower = ":".join(str(layer) for layer in layers)
     script = """
@@ -148,10 +154,7 @@ def make_disk(layers: Sequence[Path], into: Path) -> None:
         mke2fs -q -t ext4 -E lazy_itable_init=1 -d "$2" "$3"
     """
     enter = ["unshare", "--mount", "--propagation=private", "bash", "-euc", script, "make-disk"]
-    subprocess.run([*enter, lower, str(merged), str(raw)], check=True)
-    backed_by = ["-b", str(raw), "-F", "raw"]
-    create = ["qemu-img", "create", "-q", "-f", "qcow2", *backed_by, str(into)]
-    subprocess.run(create, check=True)
+    subprocess.run([*enter, lower, str(merged), str(into)], check=True)
 
 
 def _kvm(program: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -250,6 +251,27 @@ def test_the_catalog_explains_a_line(running: Container) -> None:
 
     assert "Defined-By: ztpd" in explained
     assert "Documentation: man:ztpd(8)" in explained
+
+
+def test_P9_it_stops_at_once_and_cleanly(running: Container) -> None:
+    began = time.monotonic()
+    running.run("systemctl stop ztpd")
+
+    assert time.monotonic() - began < 5
+    assert bench.unit(running, "Result") == "success"
+
+
+def test_every_link_of_the_chain_is_found_well(running: Container) -> None:
+    walked = running.ask("ztpd check")
+
+    assert walked.returncode == 0, walked.stdout
+
+
+def test_the_demo_runs_from_the_package_as_any_user(running: Container) -> None:
+    shown = running.ask("cd /tmp; setpriv --reuid=nobody --clear-groups ztpd demo --once")
+
+    assert shown.returncode == 0, shown.stdout
+    assert "RTK fixed" in shown.stdout
 
 
 def upgrade(machine: Container) -> None:
