@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from faulttable import names, numbers, rows
+from faulttable import names, numbers, rows, untested
 
+COUNT = {"N": 30, "Z": 17, "S": 19, "C": 9, "R": 16}
 LAST = {"A": 20, "B": 33, "C": 52, "D": 65, "E": 72, "F": 91, "G": 105}
 LEFT_OUT = {"G92", "G93", "G94", "G95"}
 
 
 def test_the_pages_have_a_row_for_each_number() -> None:
-    expected, number = [f"R{number:02}" for number in range(1, 17)], 1
+    expected = [f"{kind}{each:02}" for kind, most in COUNT.items() for each in range(1, most + 1)]
+    number = 1
     for group, last in LAST.items():
         expected += [f"{group}{each:02}" for each in range(number, last + 1)]
         number = last + 1
     assert list(rows()) == [number for number in expected if number not in LEFT_OUT]
 
 
-@pytest.mark.parametrize("number", rows())
+@pytest.mark.parametrize("number", [number for number in rows() if number not in untested()])
 def test_every_row_has_a_test_that_bears_its_number(number: str) -> None:
     assert any(number in numbers(name) for name in names())
 
