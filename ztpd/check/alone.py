@@ -63,7 +63,7 @@ class Alone:
         return fix if fix and fix.ok else None
 
     def _start(self, keys: Sequence[DynamicKey]) -> Receiver:
-        device = self._device = Receiver(ReceiverSettings.of(self._config))
+        device = self._device = Receiver(replace(ReceiverSettings.of(self._config), share=""))
         device.set_keys(keys)
         running = asyncio.create_task(device.run())
 

@@ -18,7 +18,9 @@ async def look(settings: ReceiverSettings, *, root: Path = ROOT) -> Inspection:
     :class:`ztpd.errors.ReceiverError`.
     """
     settled = asyncio.Event()
-    receiver = Receiver(replace(settings, configure=False), on_change=settled.set, root=root)
+    receiver = Receiver(
+        replace(settings, configure=False, share=""), on_change=settled.set, root=root
+    )
     running = asyncio.create_task(receiver.run())
     try:
         await settled.wait()

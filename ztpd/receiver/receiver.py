@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ztpd import events, log
 from ztpd.errors import (
+    OutputError,
     PortAbsent,
     PortLost,
     ReceiverRefused,
@@ -23,6 +24,7 @@ from ztpd.errors import (
 )
 from ztpd.link.ports import ROOT
 from ztpd.link.serial import SerialPort
+from ztpd.link.share import SharedPort
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
 from ztpd.receiver import configure, gate, keys, speed
 from ztpd.receiver.find import AUTO, DEFAULT_SPEED, Finder, named, speeds
@@ -42,6 +44,7 @@ _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
 _SPEED_TRIES = 2  # to set the line to the configured speed, if the first do not succeed
+_KEYS = ubx.label(Message.RXM_SPARTNKEY)
 _FRESH_S = 5.0  # an older fix is not shown as the present one
 
 
@@ -73,6 +76,7 @@ class Receiver:
         self._root = root
         self._finder = Finder(root=root, others=settings.others, rng=rng)
         self._path = "" if settings.port == AUTO else settings.port
+        self._share = SharedPort(settings.share) if settings.share else None
         self._ready = asyncio.Event()
         self._failures = log.Failures(_now)
         self._steps: dict[Wait, int] = {}
@@ -187,12 +191,16 @@ class Receiver:
     async def run(self) -> None:
         """Open, identify, configure, give the keys, follow; and again whenever that fails, for
         ever. Cancelled, it gives the port back."""
-        while True:
-            try:
-                await self._live()
-            except ZtpdError as error:
-                wait_s = self._failed(error)
-            await asyncio.sleep(wait_s)
+        try:
+            while True:
+                try:
+                    await self._live()
+                except ZtpdError as error:
+                    wait_s = self._failed(error)
+                await asyncio.sleep(wait_s)
+        finally:
+            if self._share:
+                self._share.close()
 
     def _failed(self, error: ZtpdError) -> float:
         """Note and tell why the receiver cannot be used; seconds until the next try."""
@@ -210,6 +218,7 @@ class Receiver:
 
     async def _live(self) -> None:
         """From opening the port to whatever ends it."""
+        self._share_it()
         port = await self._open()
         line = Line(port, self._heard)
         try:
@@ -227,6 +236,14 @@ class Receiver:
             self._dropped += port.dropped_frames
             self._skipped += line.scanner.counts.skipped_bytes
             port.close()
+
+    def _share_it(self) -> None:
+        """Have the terminal ready for others; corrections do not wait for that."""
+        if self._share:
+            try:
+                self._share.open()
+            except OutputError as error:
+                self._failures.tell(error)
 
     async def _open(self) -> SerialPort:
         """The port that is configured, or the one where a receiver was found."""
@@ -409,7 +426,9 @@ class Receiver:
             self._tell(events.KEYS_MISSING, held=len(wanted) - missing, count=len(wanted))
 
     def _heard(self, frame: Frame, message: Parsed | None) -> None:
-        """Everything the receiver says passes here."""
+        """Everything the receiver says passes here. Its decryption keys are for nobody else."""
+        if self._share and frame.name != _KEYS:
+            self._share.give(frame.data)
         if isinstance(message, NavPvt):
             self._follow_fix(message.to_fix())
         elif isinstance(message, RxmCor):

@@ -15,6 +15,7 @@ class ReceiverSettings:
     others: tuple[str, ...] = ()  # ports that are something else's, where it is looked for
     configure: bool = True  # False: settings are read, and left alone
     keys: Mapping[str, int] = field(default_factory=dict)  # more of them, the user's
+    share: str = ""  # the name under which others read what it sends; "": none
     queue_bytes: int = 16384
     max_age_s: float = 10.0
 
@@ -28,6 +29,7 @@ class ReceiverSettings:
             others=() if config.identity.port == "auto" else (config.identity.port,),
             configure=settings.configure,
             keys=settings.keys,
+            share=config.output.pty,
             queue_bytes=corrections.queue_bytes,
             max_age_s=corrections.max_age_s,
         )

@@ -1,0 +1,173 @@
+"""A terminal for others to read: whole frames, and nobody who waits."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import stat
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ztpd.errors import OutputError
+from ztpd.link.share import SharedPort
+
+DIALOUT = grp.getgrnam("dialout").gr_gid
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="another group's terminal takes root")
+pytestmark = ROOT_ONLY
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[SharedPort]:
+    port = SharedPort(str(tmp_path / "gnss"))
+    port.open()
+    yield port
+    port.close()
+
+
+@contextlib.contextmanager
+def reader(port: SharedPort) -> Iterator[int]:
+    file = os.open(port.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def read(file: int) -> bytes:
+    data = b""
+    deadline = time.monotonic() + 1
+    while not data and time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(file, 65536)
+    return data
+
+
+def test_a_reader_gets_what_is_given_while_it_reads_and_nothing_older(shared: SharedPort) -> None:
+    shared.give(b"before\n")
+    with reader(shared) as file:
+        shared.give(b"one\r\n")
+        shared.give(b"\0two\x03\x11")
+        time.sleep(0.05)
+        assert read(file) == b"one\r\n\0two\x03\x11", "raw: nothing is changed or taken out"
+    shared.give(b"between\n")
+    with reader(shared) as file:
+        shared.give(b"three\n")
+        assert read(file) == b"three\n"
+
+
+def test_it_is_the_group_dialouts_and_nobody_elses(shared: SharedPort) -> None:
+    facts = shared.path.stat()
+    assert stat.S_ISCHR(facts.st_mode)
+    assert (stat.S_IMODE(facts.st_mode), facts.st_gid) == (0o660, DIALOUT)
+
+
+def test_a_restrictive_umask_takes_nothing_from_the_group(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        port = SharedPort(str(tmp_path / "gnss"))
+        port.open()
+        assert stat.S_IMODE(port.path.stat().st_mode) == 0o660
+        port.close()
+    finally:
+        os.umask(before)
+
+
+def test_writes_of_a_reader_go_nowhere_and_do_not_block_it(shared: SharedPort) -> None:
+    with reader(shared) as file:
+        for _ in range(100):
+            assert os.write(file, bytes(1000)) == 1000
+            shared.give(b"$\n")
+            time.sleep(0.001)
+        assert set(read(file)) == set(b"$\n")
+
+
+def test_U04_a_reader_that_does_not_read_costs_whole_frames_and_no_time(
+    shared: SharedPort,
+) -> None:
+    frames = [b"<%05d>" % number * 20 for number in range(1000)]
+    with reader(shared) as file:
+        began = time.monotonic()
+        for frame in frames:
+            shared.give(frame)
+        assert time.monotonic() - began < 0.5
+        assert shared.dropped > 500
+        first = b""
+        while more := read(file):
+            first += more
+        shared.give(b"<after>")
+        first += read(file)
+    got = first.removesuffix(b"<after>")
+    assert first != got, "and goes on afterwards"
+    assert {got[at : at + 140] for at in range(0, len(got), 140)} < set(frames), "whole frames"
+
+
+def test_what_a_reader_leaves_behind_does_not_trouble_the_next(shared: SharedPort) -> None:
+    with reader(shared) as file:
+        shared.give(b"x")
+        fcntl.ioctl(file, termios.TIOCEXCL)
+        modes = termios.tcgetattr(file)
+        modes[3] |= termios.ECHO | termios.ICANON
+        termios.tcsetattr(file, termios.TCSANOW, modes)
+    shared.give(b"y")
+    with reader(shared) as file:
+        assert not termios.tcgetattr(file)[3] & (termios.ECHO | termios.ICANON)
+        shared.give(b"z")
+        assert read(file) == b"z"
+
+
+def test_closed_it_is_gone_and_a_reader_sees_it(tmp_path: Path) -> None:
+    port = SharedPort(str(tmp_path / "gnss"))
+    port.open()
+    with reader(port) as file:
+        port.close()
+        assert not port.path.is_symlink()
+        assert os.read(file, 10) == b""
+    port.close()
+    port.give(b"nobody")
+
+
+def test_nothing_is_left_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    port = SharedPort(str(tmp_path / "gnss"))
+    for _ in range(20):
+        port.open()
+        with reader(port):
+            port.give(b"x")
+        port.give(b"x")
+    port.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_link_left_by_a_crash_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
+    (tmp_path / "gnss").symlink_to("/dev/pts/4711")
+    port = SharedPort(str(tmp_path / "gnss"))
+    port.open()
+    assert port.path.exists()
+    port.close()
+    (tmp_path / "gnss").write_text("precious")
+    with pytest.raises(OutputError, match="is no link"):
+        port.open()
+    assert (tmp_path / "gnss").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("path", "group"), [("gone/gnss", "dialout"), ("gnss", "no-such-group")])
+def test_what_cannot_be_made_is_told(tmp_path: Path, path: str, group: str) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    port = SharedPort(str(tmp_path / path), group=group)
+    with pytest.raises(OutputError):
+        port.open()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_name_that_somebody_else_took_over_is_not_removed(shared: SharedPort) -> None:
+    shared.path.unlink()
+    shared.path.symlink_to("/dev/null")
+    shared.close()
+    assert os.readlink(shared.path) == "/dev/null"
+    shared.path.unlink()
