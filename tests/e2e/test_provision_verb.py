@@ -1,0 +1,143 @@
+"""``ztpd provision`` for a person: what it says and how it ends, refusal by refusal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateway import Gateway
+
+from ztpd import cli
+from ztpd.link.offload import offload
+from ztpd.sim.portal import TOKEN, Profile
+from ztpd.sim.ztp_service import Answer, Bomb, Cut, Fault, Huge, Reset, ZtpService
+
+HARDWARE_ID = "490154203237518"
+
+
+@pytest.fixture(autouse=True)
+def _the_log_as_it_was() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("ztpd")
+    before = list(root.handlers), root.level, ours.level
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+
+
+async def provision(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    profile: Profile | None = None,
+    fault: Fault | None = None,
+    token: str = TOKEN.reveal(),
+    words: tuple[str, ...] = (),
+) -> int:
+    gateway = Gateway(tmp_path)
+    gateway.token_file.write_text(token)
+    monkeypatch.setenv("STATE_DIRECTORY", str(gateway.state_dir))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(gateway.runtime_dir))
+    async with ZtpService(
+        gateway.authority, profile=profile, script=[fault] if fault else []
+    ) as service:
+        path = gateway.configure(
+            ztp={
+                "url": service.url,
+                "ca_file": gateway.ca_file,
+                "token_file": gateway.token_file,
+            },
+            identity={"source": "fixed", "hardware_id": HARDWARE_ID},
+        )
+        return await offload(cli.main, ["provision", *words, "--config", str(path)])
+
+
+REFUSALS = {
+    "not-listed": (Profile(allowlist=frozenset()), None, 76, "Add the IMEI to the allowlist"),
+    "disabled": (Profile(enabled=False), None, 76, "status Enabled"),
+    "other-service": (Profile(service="live"), None, 76, "a Flex token does not work for Live"),
+    "registered": (None, Answer(403, "Device already registered"), 76, "return existing"),
+    "no-plan": (None, Answer(403, "No plan for device device:0"), 76, "give its profile a plan"),
+    "unknown-words": (None, Answer(403, "It is raining"), 76, "It is raining"),
+    "token": (None, Answer(401, "Unauthorized"), 76, "Compare the token"),
+    "hardware-code": (None, Answer(400, "hardwareId required"), 76, "ztpd imei"),
+    "not-active": (Profile(auto_activate=False), None, 75, "activate the Thing"),
+    "throttled": (None, Answer(429, "", {"Retry-After": "9"}), 75, "splay_s"),
+    "server": (None, Answer(503, "<html>"), 75, "Nothing to do"),
+    "redirect": (None, Answer(307, headers={"Location": "https://x.example/"}), 76, "x.example"),
+    "captive-portal": (None, Answer(200, "<html>hotel</html>"), 75, "log in to it"),
+    "proxy": (None, Answer(407), 75, "A portal or proxy stands between"),
+    "not-json": (None, Answer(200, "certainly"), 75, "no sound JSON object"),
+    "schema": (None, Answer(200, '{"weather": "fine"}'), 75, "no field that ztpd knows"),
+    "inner-host": (
+        None,
+        Answer(200, '{"rtcmCredentials":{"endpoint":"8.8.8.8","userName":"u","password":"p"}}'),
+        76,
+        "allowed_hosts",
+    ),
+    "too-big": (None, Huge(), 75, "far too large"),
+    "coded": (None, Bomb(), 75, "a coded body"),
+    "cut": (None, Cut(300), 75, "cut short"),
+    "reset": (None, Reset(), 75, "signal strength"),
+}
+
+
+@pytest.mark.parametrize(
+    ("profile", "fault", "status", "said"), REFUSALS.values(), ids=REFUSALS.keys()
+)
+async def test_each_refusal_ends_with_its_status_and_says_what_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    profile: Profile | None,
+    fault: Fault | None,
+    status: int,
+    said: str,
+) -> None:
+    assert await provision(tmp_path, monkeypatch, profile=profile, fault=fault) == status
+
+    told = capfd.readouterr()
+    assert said in told.err
+    assert told.out == ""
+    assert TOKEN.reveal() not in told.err
+    assert not list((tmp_path / "state").glob("credentials*"))
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [("", 78), ("0F1E2D3C-4B5A-4978-8695-A4B3C2D1E0F1", 78), ("password1", 78)],
+    ids=["missing", "capitals", "malformed"],
+)
+async def test_Z14_a_token_that_cannot_be_one_is_not_sent(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    token: str,
+    status: int,
+) -> None:
+    assert await provision(tmp_path, monkeypatch, token=token) == status
+
+    told = capfd.readouterr().err
+    assert "ztpd token set" in told
+    assert not token or token not in told
+
+
+async def test_success_says_what_the_credentials_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert await provision(tmp_path, monkeypatch) == 0
+
+    assert capfd.readouterr().out == "provisioned: NTRIP localhost/NEAR-RTCM\n"
+
+
+async def test_dry_run_shows_all_but_the_token_and_sends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refused = Answer(500)
+    assert await provision(tmp_path, monkeypatch, fault=refused, words=("--dry-run",)) == 0
+
+    told = capfd.readouterr().out
+    assert HARDWARE_ID in told
+    assert TOKEN.reveal() not in told
