@@ -1,4 +1,4 @@
-"""`python -m bench [links] [overload] [process]`: measure, and print a table."""
+"""`python -m bench [PART ...]`: measure, and print a table. Parts are in ``PARTS``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,24 @@ def row(what: str, via: str, found: str, wanted: str) -> None:
     print(f"{what:<44} {via:<6} {found:<30} {wanted}", flush=True)
 
 
-async def link_faults() -> None:
-    for name, fault, limit_s in (
-        ("corrections again after an outage of 3 s", links.outage, 1.5),
-        ("silent link noticed", links.silence, 20.0),
-    ):
-        measure = partial(links.repeated, fault, gateways=_GATEWAYS, rounds=_ROUNDS)
-        results = await asyncio.gather(*(_in_directory(partial(measure, via)) for via in _VIAS))
-        for via, found in zip(_VIAS, results, strict=True):
-            share, middle = links.within(found, limit_s), links.median(found)
-            text = f"{share:.0f} % of {len(found)}; {middle:.2f}, {max(found):.2f} s"
-            row(name, via, text, f"95 % within {limit_s:g} s")
+async def outage() -> None:
+    await _repeated("corrections again after an outage of 3 s", links.outage, 1.5)
+
+
+async def silence() -> None:
+    await _repeated("silent link noticed", links.silence, 20.0)
+
+
+async def _repeated(
+    what: str, fault: Callable[[links.Line], Awaitable[float]], limit_s: float
+) -> None:
+    """Both transports side by side."""
+    measure = partial(links.repeated, fault, gateways=_GATEWAYS, rounds=_ROUNDS)
+    results = await asyncio.gather(*(_in_directory(partial(measure, via)) for via in _VIAS))
+    for via, found in zip(_VIAS, results, strict=True):
+        share, middle = links.within(found, limit_s), links.median(found)
+        text = f"{share:.0f} % of {len(found)}; {middle:.2f}, {max(found):.2f} s"
+        row(what, via, text, f"95 % within {limit_s:g} s")
 
 
 async def overload() -> None:
@@ -63,7 +70,7 @@ async def _in_directory(work: Callable[[Path], Awaitable[T]]) -> T:
         return await work(Path(directory))
 
 
-PARTS = {"process": costs, "overload": overload, "links": link_faults}
+PARTS = {"process": costs, "overload": overload, "outage": outage, "silence": silence}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gateway import Gateway, until
 
 from bench.sources import Source, Via, made_at, source
+from ztpd.model import FrameKind
 from ztpd.relay.ways import PROVEN_S
 from ztpd.sim.proxy import FaultProxy
 from ztpd.sim.receiver import SimReceiver
@@ -38,8 +39,11 @@ class Line(NamedTuple):
 
     async def corrections(self) -> float:
         """Seconds until the receiver gets corrections that it has not yet."""
-        before = len(self.receiver.corrections())
-        return await self.until(lambda: len(self.receiver.corrections()) > before)
+        received = self.receiver.received
+        known = len(received)
+        return await self.until(
+            lambda: any(frame.kind is FrameKind.RTCM3 for frame in received[known:])
+        )
 
 
 @asynccontextmanager
