@@ -468,8 +468,10 @@ def test_D58_a_modem_in_data_mode_is_silent(ask: Ask) -> None:
 
 
 def test_a_modem_that_stops_answering_is_started_over_with(ask: Ask) -> None:
-    result = ask(usb({"AT+CGSN=1": Hang()}))
+    result = ask(usb({"AT+CGSN=1": Hang()}), timeout_s=20)
     assert isinstance(result.outcome, ModemSilent)
+    assert result.modem.heard.count("AT+CGSN=1") == 3
+    assert result.modem.heard[-1] == "AT"
 
 
 def test_M11_D59_unplugged_and_back_under_another_name(ask: Ask) -> None:
@@ -517,7 +519,7 @@ def test_D62_an_open_that_hangs_ends_in_time(
 
     async def scenario() -> None:
         async with SimModem(tmp_path / "modem", usb()) as modem:
-            outcome = await attempt(modem.path, timeout_s=9)
+            outcome = await attempt(modem.path, timeout_s=7.4)
             assert isinstance(outcome, ModemSilent)
             assert "does not open in time" in str(outcome)
             driver_done.set()

@@ -230,6 +230,18 @@ async def test_D62_an_open_that_hangs_ends_in_time_and_leaves_nothing_open(
         assert not pty.exclusive
 
 
+async def test_an_open_that_nobody_waits_for_any_more_is_undone(link: Path) -> None:
+    async with Pty(link) as pty:
+        opening = asyncio.create_task(SerialPort.open(pty.path, 9600))
+        await asyncio.sleep(0)
+        finish_threads()  # the port is open, and the loop does not know it yet
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await opening
+        assert pty.users() == []
+        assert not pty.exclusive
+
+
 async def test_opening_again_and_again_leaks_nothing(link: Path) -> None:
     async with Pty(link) as pty:
         (await SerialPort.open(pty.path, 9600)).close()
@@ -332,6 +344,28 @@ async def test_another_reader_is_not_taken_for_a_hang_up(link: Path) -> None:
                 await asyncio.sleep(0.01)
                 await pty.write(b"ours")
                 assert await reading == b"ours"
+
+
+async def test_a_device_that_never_pauses_leaves_others_their_turn(link: Path) -> None:
+    async with Pty(link) as pty:
+        with contextlib.closing(await SerialPort.open(pty.path, 9600)) as port:
+            turns = 0
+
+            async def other() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            for _ in range(160):
+                pty.send(b"x" * 100)
+            others = asyncio.create_task(other())
+            reads = received = 0
+            while received < 16_000:
+                received += len(await port.read())
+                reads += 1
+            others.cancel()
+            assert turns >= reads > 3
 
 
 # Writing

@@ -144,7 +144,7 @@ def test_unplugged_it_is_back_behind_the_same_name_and_starts_anew(tmp_path: Pat
 def test_what_changes_a_modem_for_others_is_noted(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with SimModem(tmp_path / "modem", PLAIN) as modem, host(modem.path) as person:
-            await person.ask("AT\rATZ\rAT+IPR=9600\r+++\r")
+            await person.ask("AT\rATZ\rAT+IPR=9600\r+++")
             assert modem.heard == ["AT", "ATZ", "AT+IPR=9600", "+++"]
             assert modem.engine.forbidden == ["ATZ", "AT+IPR=9600", "+++"]
 

@@ -114,7 +114,7 @@ class Engine:
     say: Callable[[str], None] = lambda _: None
     seed: int = 0
     heard: list[str] = field(default_factory=list)
-    """Every command, as it came."""
+    """Every command that came, also while the modem was deaf."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -162,19 +162,20 @@ class Engine:
 
     async def _listen(self) -> None:
         while data := await self.line.read():
+            *lines, self._input = (self._input + data).split(b"\r")
+            if b"+++" in self._input:  # needs no CR
+                lines.append(self._input)
+                self._input = b""
+            self.heard += filter(None, map(_command, lines))
             if not self._ready or self._hung:
                 continue
             if self.model.baudrate not in (0, self.line.baudrate):
                 await self.line.write(bytes(self._random.choices((0, 0x80, 0xF8, 0xFF), k=40)))
                 continue
-            *lines, self._input = (self._input + data).split(b"\r")
             for line in lines:
-                command = line.decode("ascii", "replace").strip()
-                if command:
-                    self.heard.append(command)
                 if self._training == 0:
                     self._lines.put_nowait(line)
-                elif command:
+                elif _command(line):
                     self._training -= 1
 
     async def _answer(self) -> None:
@@ -182,7 +183,7 @@ class Engine:
             line = await self._lines.get()
             if self._echo:
                 await self._send(line + b"\r")
-            command = line.decode("ascii", "replace").strip()
+            command = _command(line)
             if not command:
                 continue
             reply = self._reply(command.upper())
@@ -264,6 +265,10 @@ class Engine:
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self.scale)
+
+
+def _command(line: bytes) -> str:
+    return line.decode("ascii", "replace").strip()
 
 
 class SimModem:
