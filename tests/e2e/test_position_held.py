@@ -1,0 +1,46 @@
+"""The last good position opens the next session too, when the fix is lost and the line with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from gateway import Gateway, until
+
+from ztpd.sim.caster import Caster
+from ztpd.sim.proxy import FaultProxy
+from ztpd.wire.frames import rtcm_frame
+
+
+async def frames() -> AsyncIterator[bytes]:
+    while True:
+        yield rtcm_frame(bytes([1077 >> 4, (1077 & 15) << 4]) + bytes(60))
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.slow
+async def test_R12_a_gateway_without_sky_is_let_in_again_by_its_last_position(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    tls = gateway.authority.server_context()
+    async with (
+        Caster({"NEAR": frames}, tls=tls, needs_gga=True, fault="gga-first") as caster,
+        FaultProxy(caster.host, caster.port) as proxy,
+        gateway.receiver() as receiver,
+    ):
+        ntrip = {"host": "localhost", "port": proxy.port, "mountpoint": "NEAR"}
+        gateway.configure(ntrip=ntrip | {"ca_file": gateway.ca_file})
+        async with gateway.running():
+            await until(lambda: gateway.status.get("state") == "streaming", within_s=40)
+            assert len([gga for gga in caster.ggas if gga.in_request]) == 1
+            receiver.faults.no_sky = True
+            await until(lambda: gateway.status["receiver"]["fix"] == "no fix")
+            proxy.cut()
+            await until(lambda: caster.sessions == 2)
+
+    last = [gga for gga in caster.ggas if gga.in_request][-1]
+    assert last.sentence.split(",")[6] == "1", "as a plain GNSS position, with its age"
+    assert float(last.sentence.split(",")[13]) > 0
