@@ -59,13 +59,16 @@ def test_an_empty_one_is_a_mistake(gateway: UsbTree) -> None:
         reading(gateway, source="fixed")
 
 
-def test_F85_G98_the_at_port_of_the_modem_is_found(gateway: UsbTree) -> None:
+def test_F85_G98_the_at_port_of_the_modem_is_found(
+    gateway: UsbTree, caplog: pytest.LogCaptureFixture
+) -> None:
     gateway.plug(EC25, EC25_PORTS, name="Quectel_EC25")
     result = reading(gateway, {"ttyUSB2": sim.EC25})
     assert result.imei == IMEI
     by_id = gateway.root / "dev/serial/by-id/usb-Quectel_EC25-if02-port0"
     assert result.source == f"AT+CGSN on {by_id}"
     assert result.took_s < 10
+    assert "waiting" not in caplog.text
 
 
 def test_A14_an_a7670_answers_on_interface_04(gateway: UsbTree) -> None:
@@ -220,6 +223,38 @@ def test_M10_E66_a_held_modem_is_waited_for_and_its_holder_named(gateway: UsbTre
     result = reading(gateway, {"ttyUSB2": sim.EC25}, timeout_s=10)
     assert isinstance(result.outcome, ModemBusy)
     assert f"(process {os.getppid()})" in str(result.outcome)
+    assert result.took_s >= 10
+
+
+def test_M10_E66_of_a_modem_with_one_port_held_the_sibling_is_asked(gateway: UsbTree) -> None:
+    gateway.plug(EC25, EC25_PORTS)
+    (gateway.root / "var/lock/LCK..ttyUSB2").write_text(f"{os.getppid():>10}\n")
+    result = reading(gateway, {"ttyUSB3": sim.EC25})
+    assert result.imei == IMEI
+    assert result.took_s < 5
+
+
+def test_M10_the_holder_of_the_better_port_is_named_where_its_sibling_is_deaf(
+    gateway: UsbTree,
+) -> None:
+    gateway.plug(EC25, EC25_PORTS)
+    (gateway.root / "var/lock/LCK..ttyUSB2").write_text(f"{os.getppid():>10}\n")
+    result = reading(gateway, {"ttyUSB3": replace(sim.EC25, hangs=True)}, timeout_s=10)
+    assert isinstance(result.outcome, ModemBusy)
+    assert "if02" in str(result.outcome)
+
+
+def test_E66_a_port_that_is_released_is_asked_then(gateway: UsbTree) -> None:
+    gateway.plug(EC25, {2: "ttyUSB2"})
+    lock = gateway.root / "var/lock/LCK..ttyUSB2"
+    lock.write_text(f"{os.getppid():>10}\n")
+
+    async def scenario() -> Result:
+        asyncio.get_running_loop().call_later(10, lock.unlink)
+        async with wired(gateway, ttyUSB2=sim.EC25):
+            return await read(gateway)
+
+    assert run(scenario()).imei == IMEI
 
 
 def test_G104_an_adapter_is_opened(gateway: UsbTree) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ztpd.errors import ModemAbsent, ModemAmbiguous, ModemBusy, ModemNotAt
+from ztpd.errors import ModemAbsent, ModemAmbiguous, ModemNotAt
 from ztpd.link import holders, usbids
 
 ROOT = Path("/")
@@ -115,10 +115,9 @@ def refuse_others(tty: Tty) -> None:
 
 
 def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _: True) -> list[Tty]:
-    """The AT ports of the one modem here that no program holds, best first.
+    """The AT ports of the one modem here, best first; ``allowed`` tells which to leave out.
 
-    Raises :class:`ModemAbsent`, :class:`ModemAmbiguous` and :class:`ModemBusy`; the words name
-    what is there instead.
+    Raises :class:`ModemAbsent` and :class:`ModemAmbiguous`, which name what is there.
     """
     here = ttys(root)
     usable = [tty for tty in here if tty.at_rank is not None and allowed(tty)]
@@ -128,12 +127,8 @@ def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _:
     modems = {tty.device or tty.name: tty for tty in reversed(usable)}
     if len(modems) > 1:
         best = sorted(modems.values(), key=lambda tty: tty.by_path)
-        raise ModemAmbiguous(", ".join(f"{tty.by_path} ({tty})" for tty in best))
-    held = {tty.name: words for tty in usable if (words := holder(tty, root))}
-    free = [tty for tty in usable if tty.name not in held]
-    if not free:
-        raise ModemBusy("; ".join(f"{tty.path}, by {held[tty.name]}" for tty in usable))
-    return free
+        raise ModemAmbiguous(", ".join(f"{tty} at {tty.by_path}" for tty in best))
+    return usable
 
 
 def gnss_candidates(root: Path = ROOT) -> list[Tty]:

@@ -22,6 +22,7 @@ from ztpd.model import Identity
 
 USB_BAUDRATE = 115200  # any will do
 
+_OF_THIS_PORT = (ModemAbsent, ModemBusy, ModemSilent, ModemNotAt, ModemPermission)
 _LOOK_S = 1.0
 _FIRST_TURN_S = 5.0  # of one port among several; each round of turns is twice as long
 
@@ -36,8 +37,9 @@ async def read_imei(
     """Who the modem is; ``allowed`` tells which ports may be opened, ``baudrate`` None: any.
 
     Waits up to ``timeout_s`` for a modem to appear. Its ports take turns: one may be deaf until
-    the other was asked. Raises :class:`ModemAmbiguous` where there are several modems, and what
-    :func:`ztpd.link.ports.modem_ports` and :func:`ztpd.link.modem.read_imei` raise.
+    the other was asked. A port that another program has open is left alone. Raises
+    :class:`ztpd.errors.ModemAmbiguous` where there are several modems, and what
+    :func:`ztpd.link.modem.read_imei` raises, of the best port.
     """
     now = asyncio.get_running_loop().time
     until_s = now() + timeout_s
@@ -46,38 +48,40 @@ async def read_imei(
     seen: list[Tty] = []
     turn_s = _FIRST_TURN_S
     while True:
+        news: IdentityError | None = None
         try:
             found = await offload(lambda: ports.modem_ports(root, allowed=allowed))
-        except (ModemAbsent, ModemBusy) as error:
-            trouble, found = error, []
+        except ModemAbsent as error:
+            news, found = error, []
         if found and found == seen:  # two looks agree: a second modem may just be starting
-            failures = []
+            failures: list[IdentityError] = []
             for tty in found:
                 left_s = max(until_s - now(), _LOOK_S)
                 patience_s = min(turn_s, left_s) if len(found) > 1 else left_s
                 try:
+                    await _leave_to_others(tty, root)
                     return await modem.read_imei(
                         tty.path, baudrate or speed(tty), timeout_s=patience_s
                     )
-                except (
-                    ModemAbsent,
-                    ModemBusy,
-                    ModemSilent,
-                    ModemNotAt,
-                    ModemPermission,
-                ) as error:
+                except _OF_THIS_PORT as error:
                     failures.append(error)
-            trouble = failures[0]
+            news = failures[0]
             if all(isinstance(each, ModemNotAt | ModemPermission) for each in failures):
-                raise trouble
+                raise news
             turn_s *= 2
-        elif not found and type(trouble) is not told:
-            told = type(trouble)
-            log.emit(events.MODEM_AWAITED, error=trouble)
-        seen = found
+        if isinstance(news, ModemAbsent | ModemBusy) and type(news) is not told:
+            told = type(news)
+            log.emit(events.MODEM_AWAITED, error=news)
+        seen, trouble = found, news or trouble
         if now() >= until_s:
             raise trouble
         await asyncio.sleep(_LOOK_S)
+
+
+async def _leave_to_others(tty: Tty, root: Path) -> None:
+    words = await offload(ports.holder, tty, root)
+    if words:
+        raise ModemBusy(f"{tty.path}, by {words}")
 
 
 def speed(tty: Tty | None) -> int | None:
