@@ -350,7 +350,17 @@ class Daemon:
         )
 
     def _make_receiver(self, loaded: Loaded) -> Receiver:
-        return Receiver(ReceiverSettings.of(loaded.config), on_change=self._publish)
+        return Receiver(
+            ReceiverSettings.of(loaded.config),
+            on_change=self._publish,
+            on_keys_wanted=self._ask_for_keys,
+        )
+
+    def _ask_for_keys(self) -> None:
+        """A broker tells its keys at every subscription; a caster has none to tell."""
+        relay = self._relay
+        if self._state is State.STREAMING and relay and relay.progress.where.startswith("mqtt"):
+            self.report(Event.AGAIN, "the receiver has no key for these corrections")
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -358,14 +358,75 @@ FIX = _event(
     "fix: {fix}{detail}",
     "The quality of the receiver's position changed.",
 )
-NOT_USED = _event(
-    "gnss.not_used",
-    _WARNING,
-    "corrections arrive, but the receiver does not use them: {reason}",
-    "The receiver reports that it does not use the corrections it gets.",
-    "ztpd goes on sending and looks at what the receiver says.",
-    'Each reason has its remedy in docs/troubleshooting.md, "The fix stays 3D or DGNSS".',
+_UNUSED = "corrections arrive, but the receiver does not use them: "
+
+
+def _not_used(name: str, reason: str, happened: str, cure: str, now: str = "") -> Event:
+    text = _UNUSED + reason
+    now = now or "ztpd goes on sending, and looks at what the receiver says."
+    return _event(f"gnss.not_used.{name}", _WARNING, text, happened, now, cure)
+
+
+NO_KEY = _not_used(
+    "no_key",
+    "they are encrypted, and there is no key for them",
+    "The corrections are encrypted, and neither service nor credentials brought a key.",
+    "Check that the plan includes this format; then `ztpd provision --force`.",
+    "ztpd asks the correction service for its keys again, every ten minutes at most.",
 )
+WRONG_KEY = _not_used(
+    "wrong_key",
+    "they are encrypted, and the receiver's keys do not fit",
+    "The receiver holds keys and cannot decrypt: they are old, or another plan's.",
+    "Nothing to do if it passes; else `ztpd provision --force`.",
+    "ztpd asks the correction service for its keys again, every ten minutes at most.",
+)
+NO_TIME = _not_used(
+    "no_time",
+    "it has no time from the satellites yet",
+    "Corrections hold for a time, and the receiver does not know the time.",
+    "Give the antenna a clear view of the sky; check its cable.",
+)
+NO_POSITION = _not_used(
+    "no_position",
+    "it has no position yet",
+    "The receiver has the time, but too few satellites for a position.",
+    "Give the antenna a clear view of the sky; check its cable.",
+)
+OTHERS = _not_used(
+    "others",
+    "it prefers other corrections; restart it after a change between RTCM and SPARTN",
+    "The corrections are in order, and the receiver uses another source or another format.",
+    "Find what else feeds the receiver (L-band, a radio, another program); else restart it.",
+    "ztpd makes sure once a minute that the source selection is the one for the Internet.",
+)
+DAMAGED_ON_LINE = _not_used(
+    "damaged",
+    "they are damaged on the serial line",
+    "Corrections were whole when ztpd sent them, and are not when they arrive.",
+    "Check cable and ground; lower [receiver] baudrate.",
+)
+UNSUPPORTED = _not_used(
+    "unsupported",
+    "its firmware does not know these messages",
+    "None of the messages sent is of a type that the firmware knows.",
+    "Update the receiver's firmware, or choose a profile with format RTCM.",
+)
+UNSEEN = _not_used(
+    "unseen",
+    "it does not see them: check the wire to its input, and that the input is on",
+    "The receiver reports nothing about what it was sent, though it could.",
+    "Check the wire to the receiver's RX; `ztpd receiver show` tells whether the input is on.",
+    "ztpd makes sure once a minute that the input is switched on.",
+)
+
+
+def not_used(reason: str) -> Event:
+    """The event for the reason that the status gives, alone or behind "not used: "."""
+    reason = reason.removeprefix("not used: ")
+    return next((event for event in _declared.values() if event.text == _UNUSED + reason), UNSEEN)
+
+
 USED = _event(
     "gnss.used",
     _INFO,

@@ -212,8 +212,8 @@ def _trouble(document: Mapping[str, Any]) -> Mapping[str, Any]:
         return problem
     use = str(_part(document, "receiver").get("use", ""))
     if use.startswith("not used"):
-        text = events.NOT_USED.text.format(reason=use.partition(": ")[2])
-        return {"event": events.NOT_USED.name, "text": text, "advice": events.NOT_USED.cure}
+        event = events.not_used(use)
+        return {"event": event.name, "text": event.text, "advice": event.cure}
     return {}
 
 

@@ -15,6 +15,7 @@ BESIDE_THE_CHAIN = {
     "control.not_running",
     "credentials.none",
     "check.not_permitted",
+    "output.failed",
     "import.unusable",
 }
 """Failures of a command, not of the chain."""
@@ -37,7 +38,7 @@ def test_the_more_special_event_decides() -> None:
     assert check.layer_of("gnss.no_spartn") == "setup"
     assert check.layer_of("gnss.silent") == "receiver"
     assert check.layer_of("ztp.token_missing") == "token"
-    assert check.layer_of(events.NOT_USED.name) == "use"
+    assert check.layer_of(events.NO_KEY.name) == "use"
 
 
 BROKEN = [

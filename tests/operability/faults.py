@@ -309,7 +309,7 @@ FAULTS = (
     Fault("U01", "the receiver's port is not there", "serial.absent", no_receiver),
     Fault("U08", "another program has the receiver", "serial.busy", receiver_in_use),
     Fault("G05", "the receiver knows no SPARTN", "gnss.no_spartn", no_spartn),
-    Fault("G07", "the receiver has no key", "gnss.not_used", no_key, within_s=SURE_AFTER_S),
+    Fault("G07", "the receiver has no key", "gnss.not_used.no_key", no_key, within_s=SURE_AFTER_S),
     Fault(
         "D06",
         "a broken file is reloaded",

@@ -67,7 +67,11 @@ class Bench:
         self._tags = 0
 
     def told(self, event: str) -> list[str]:
-        return [line.partition(" ")[2] for line in self.log if line.startswith(event + " ")]
+        return [
+            line.partition(" ")[2]
+            for line in self.log
+            if line.startswith((event + " ", event + "."))
+        ]
 
     def spartn(self, *, encrypted: bool = False, name: str = "OCB-GPS") -> Frame:
         self._tags += 5
@@ -126,6 +130,7 @@ async def bench(
     key: bytes | None = KEY,
     settings: dict[str, Any] | None = None,
     on_change: Callable[[], None] = lambda: None,
+    on_keys_wanted: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """A powered receiver, with ztpd's side running."""
@@ -137,6 +142,7 @@ async def bench(
             ReceiverSettings(pty.path, **(settings or {})),
             rng=random.Random(7),
             on_change=on_change,
+            on_keys_wanted=on_keys_wanted,
         )
         with heard() as log:
             running = asyncio.create_task(receiver.run())

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from receiver_bench import NEXT_KEY, WRONG_KEY, bench, in_virtual_time, rtcm, until
 
+from ztpd import events
 from ztpd.model import Carrier, DynamicKey, Fix, Secret
 from ztpd.receiver.watch import Outcome, Progress, Use, Verdict, outcome, report_name
 from ztpd.sim.receiver import X20P
@@ -23,6 +24,7 @@ DAMAGED = RxmCor(erroneous=True, used=False)
 IGNORED = RxmCor(used=False)
 UNSUPPORTED = RxmCor(used=False, input_handled=False, subtype=1)
 
+SELDOM = {"CFG-RATE-MEAS": 20_000}  # positions: a long test in little time
 UTC_NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -200,6 +202,35 @@ async def test_G07_no_key_at_all(tmp_path: Path) -> None:
         await b.stream(40, lambda: b.spartn(encrypted=True))
         assert "there is no key for them" in b.receiver.view.use
         assert len(b.told("gnss.not_used")) == 1
+
+
+@in_virtual_time
+async def test_G07_the_service_is_asked_for_keys_once_in_ten_minutes(tmp_path: Path) -> None:
+    asked: list[float] = []
+    now = asyncio.get_running_loop().time
+    async with bench(
+        tmp_path, on_keys_wanted=lambda: asked.append(now()), settings={"keys": SELDOM}
+    ) as b:
+        await b.receiver.wait_ready()
+
+        async def every_ten_seconds(minutes: int) -> None:
+            for _ in range(minutes * 6):
+                b.receiver.deliver(b.spartn(encrypted=True))
+                await asyncio.sleep(10)
+
+        await every_ten_seconds(12)
+        assert asked[0] < 60
+        assert [round((later - asked[0]) / 60) for later in asked] == [0, 10]
+
+
+@pytest.mark.parametrize("verdict", [each for each in Verdict if each.is_trouble])
+def test_G07_each_reason_is_an_event_of_its_own_with_advice(verdict: Verdict) -> None:
+    event = verdict.value
+    assert event is not None
+    assert event.name == f"gnss.not_used.{event.name.rpartition('.')[2]}"
+    assert event.cure
+    assert verdict.reason in event.text
+    assert events.not_used(f"not used: {verdict.reason}") is event
 
 
 @in_virtual_time

@@ -258,8 +258,8 @@ class Check:
     async def _look_at_use(self) -> str:
         use, fix = await (self._beside or self._alone).use()
         if use.startswith("not used"):
-            said = events.NOT_USED.text.format(reason=use.partition(": ")[2])
-            raise Problem(events.NOT_USED.name, said, events.NOT_USED.cure)
+            event = events.not_used(use)
+            raise Problem(event.name, event.text, event.cure)
         if use != "used":
             raise NotReached("the receiver has not said yet what it does with corrections")
         return f"the receiver uses them, fix {fix}"

@@ -304,8 +304,8 @@ class Receiver:
     port: str = _option(
         "auto",
         values.auto_or(values.path()),
-        'The serial port of the GNSS receiver. "auto": the one u-blox receiver on USB, else behind a '
-        "USB adapter or on /dev/serial0; it counts only once it has said what it is.",
+        'The serial port of the GNSS receiver. "auto": the one u-blox receiver on USB, else behind '
+        "a USB adapter or on /dev/serial0; it counts only once it has said what it is.",
         example="/dev/serial0",
     )
     baudrate: int | Literal["auto"] = _option(

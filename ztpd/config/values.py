@@ -169,8 +169,8 @@ def receiver_key() -> Rule:
         return value
 
     return Rule(
-        "a u-blox name or a number such as 0x30210001, with a whole number, true or false that fits "
-        "it",
+        "a u-blox name or a number such as 0x30210001, with a whole number, true or false that "
+        "fits it",
         read,
     )
 

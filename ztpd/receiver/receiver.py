@@ -43,6 +43,7 @@ _TOLD_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer t
 _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
+_ASK_KEYS_S = 600.0  # between two questions to the service for its keys
 _SPEED_TRIES = 2  # to set the line to the configured speed, if the first do not succeed
 _KEYS = ubx.label(Message.RXM_SPARTNKEY)
 _FRESH_S = 5.0  # an older fix is not shown as the present one
@@ -56,12 +57,14 @@ class Receiver:
         settings: ReceiverSettings,
         *,
         on_change: Callable[[], None] = lambda: None,
+        on_keys_wanted: Callable[[], None] = lambda: None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
         root: Path = ROOT,
     ) -> None:
         """``on_change`` is called when readiness, error or use of the corrections change and
-        when a change of the fix is logged, not for every position; ``root`` is where ``sys`` and
+        when a change of the fix is logged, not for every position; ``on_keys_wanted`` when no
+        known key decrypts what comes, every ten minutes at most. ``root`` is where ``sys`` and
         ``dev`` are found. Raises :class:`ztpd.errors.ConfigError` for ``settings.keys`` that are
         none.
         """
@@ -71,6 +74,7 @@ class Receiver:
         self._settings = settings
         self._groups = configure.plan(settings.keys)
         self._on_change = on_change
+        self._on_keys_wanted = on_keys_wanted
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
         self._root = root
@@ -97,6 +101,7 @@ class Receiver:
         self._interval_s: float | None = None  # of NAV-PVT; None: it is not switched on
         self._position_s: float | None = None  # last NAV-PVT since the set-up
         self._judge_s = self._check_s = 0.0  # when to do so next
+        self._keys_asked_s = 0.0  # not before
         self._keys_refused_s = -_CHECK_S  # when that was last told
         self._delivered = [0, 0]
         self._refused = self._undelivered = self._dropped = self._skipped = 0
@@ -353,10 +358,12 @@ class Receiver:
             self._steps.clear()
         if self._use.judge(now, self.fix, has_keys=bool(self._ring)):
             self._on_change()
-        if (verdict := self._use.to_tell(now)) is Verdict.USED:
-            log.emit(events.USED)
-        elif verdict is not None:
-            log.emit(events.NOT_USED, reason=verdict)
+        verdict = self._use.to_tell(now)
+        if verdict is not None and verdict.value is not None:
+            log.emit(verdict.value)
+        if self._use.verdict in (Verdict.NO_KEY, Verdict.WRONG_KEY) and now >= self._keys_asked_s:
+            self._keys_asked_s = now + _ASK_KEYS_S
+            self._on_keys_wanted()
 
     def _silence(self, now: float) -> str:
         """Words for it where NAV-PVT has stopped coming."""

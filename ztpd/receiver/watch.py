@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ztpd import events
 from ztpd.model import Carrier, Fix
 from ztpd.wire.frames import spartn_name
 from ztpd.wire.ubx import PROTOCOL_RTCM3, RxmCor
@@ -45,21 +46,23 @@ def report_name(report: RxmCor) -> str:
 
 
 class Verdict(Enum):
-    """Are corrections used, and if not, why: as a person reads it."""
+    """Are corrections used, and if not, why: the event that tells it, where it is trouble."""
 
-    UNKNOWN = "unknown"
-    USED = "used"
-    NO_KEY = "they are encrypted, and there is no key for them"
-    WRONG_KEY = "they are encrypted, and the receiver's keys do not fit"
-    NO_TIME = "it has no time from the satellites yet"
-    NO_POSITION = "it has no position yet"
-    OTHERS = "it prefers other corrections; restart it after a change between RTCM and SPARTN"
-    DAMAGED = "they are damaged on the serial line"
-    UNSUPPORTED = "its firmware does not know these messages"
-    UNSEEN = "it does not see them: check the wire to its input, and that the input is on"
+    UNKNOWN = None
+    USED = events.USED
+    NO_KEY = events.NO_KEY
+    WRONG_KEY = events.WRONG_KEY
+    NO_TIME = events.NO_TIME
+    NO_POSITION = events.NO_POSITION
+    OTHERS = events.OTHERS
+    DAMAGED = events.DAMAGED_ON_LINE
+    UNSUPPORTED = events.UNSUPPORTED
+    UNSEEN = events.UNSEEN
 
-    def __str__(self) -> str:
-        return self.value
+    @property
+    def reason(self) -> str:
+        """Why they are not used, for a person."""
+        return self.value.text.partition(": ")[2] if self.value else ""
 
     @property
     def is_trouble(self) -> bool:
@@ -85,7 +88,8 @@ class Use:
     @property
     def label(self) -> str:
         """The verdict for the status: "used", "not used: " and why, or "unknown"."""
-        return f"not used: {self.verdict}" if self.verdict.is_trouble else str(self.verdict)
+        verdict = self.verdict
+        return f"not used: {verdict.reason}" if verdict.is_trouble else verdict.name.lower()
 
     def restarted(self, *, reports: bool | None = None) -> None:
         """The receiver begins anew; nothing of what it said before counts. ``reports``: whether
