@@ -155,11 +155,13 @@ async def test_Z03_a_lost_answer_ends_with_one_thing(tmp_path: Path, fault: Cut)
 
 async def test_N24_what_the_service_asks_for_is_waited(tmp_path: Path) -> None:
     throttled = Answer(429, "Too Many Requests", {"Retry-After": "120"})
-    async with services(tmp_path, script=(throttled,)) as (gateway, service, _):
-        async with gateway.running():
-            await until(lambda: state(gateway) == "waiting" and service.calls)
-            assert reason(gateway) == "ztp.throttled"
-            assert gateway.status["next_attempt_s"] >= 119
+    async with (
+        services(tmp_path, script=(throttled,)) as (gateway, service, _),
+        gateway.running(),
+    ):
+        await until(lambda: state(gateway) == "waiting" and service.calls)
+        assert reason(gateway) == "ztp.throttled"
+        assert gateway.status["next_attempt_s"] >= 119
 
 
 async def test_D08_a_crash_in_a_loop_makes_no_more_calls(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ class Ztp:
     forget_token: bool = _option(
         False,
         values.switch(),
-        "Have /etc/ztpd/token removed as soon as credentials are stored, so that a stolen card does "
+        "Have /etc/ztpd/token removed once credentials are stored, so that a stolen card does "
         "not give away the token of the whole profile. Needs `systemctl enable --now "
         "ztpd-forget-token.path`. Credentials that are refused or end later need the token again: "
         "a person then gives it with `ztpd token set`.",
