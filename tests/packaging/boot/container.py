@@ -74,6 +74,7 @@ class Container:
                 self._nspawn("--boot", "systemd.show_status=no"),
                 stdout=console,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is ours: we switch it off in order
             )
         self._leader = self._first_process(self._machine)
         try:
@@ -114,6 +115,7 @@ class Container:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            start_new_session=True,  # a signal to a whole group stays inside
         )
         assert not check or done.returncode == 0, f"{script}: {done.returncode}\n{done.stdout}"
         return done

@@ -124,7 +124,7 @@ def test_D15_a_provisioned_gateway_boots_without_a_provisioning_call(
 def test_P8_a_process_that_hangs_is_replaced(running: Container, suite: str) -> None:
     hung = bench.unit(running, "MainPID")
 
-    running.run(f"kill -STOP {hung}")
+    running.run("systemctl kill --signal=STOP ztpd")
     took_s = running.eventually(
         f'p=$(systemctl show ztpd --property=MainPID --value); [ "$p" != {hung} ] && [ "$p" != 0 ]',
         within_s=75,
@@ -144,7 +144,7 @@ def test_D08_a_crash_loop_calls_the_service_no_more_than_running_on(fresh: Conta
 
     for _ in range(10):
         pid = bench.unit(fresh, "MainPID")
-        fresh.run(f"kill -SEGV {pid}")
+        fresh.run("systemctl kill --signal=SEGV ztpd")
         fresh.eventually(
             "[ $(systemctl show ztpd --property=ActiveState --value) = active ] &&"
             f" [ $(systemctl show ztpd --property=MainPID --value) != {pid} ]"
@@ -212,7 +212,7 @@ def test_T2_no_secret_is_in_journal_status_or_process(running: Container) -> Non
 def test_T2_a_crash_leaves_no_core_file(running: Container) -> None:
     pid = bench.unit(running, "MainPID")
     limits = running.run(f"cat /proc/{pid}/limits")
-    running.run(f"kill -ABRT {pid}")
+    running.run("systemctl kill --signal=ABRT ztpd")
     running.eventually("[ $(systemctl show ztpd --property=NRestarts --value) = 1 ]")
 
     assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
