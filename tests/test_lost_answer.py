@@ -77,7 +77,7 @@ async def answer_length(provisioner: Provisioner, service: ZtpService) -> int:
     return low
 
 
-@pytest.mark.parametrize(("profile", "step"), [(NTRIP, 29), (MQTT, 499)], ids=["ntrip", "mqtt"])
+@pytest.mark.parametrize(("profile", "step"), [(NTRIP, 29), (MQTT, 401)], ids=["ntrip", "mqtt"])
 async def test_Z03_a_lost_answer_ends_with_one_thing_and_a_provisioned_gateway(
     tmp_path: Path, profile: Profile, step: int
 ) -> None:

@@ -125,9 +125,7 @@ class Provisioner:
         """
         if not self._schedule.may_refresh():
             return await self._fall_back(refused)
-        identity = await self._identity_of(refused)
-        self._report(Event.PROVISION)
-        return await self._call(identity)
+        return await self._call(await self._identity_of(refused))
 
     def may_replace(self) -> bool:
         """Whether :meth:`replace` may have something."""

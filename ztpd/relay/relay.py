@@ -199,8 +199,10 @@ class Relay:
             await asyncio.wait((streaming, proving), return_when=asyncio.FIRST_COMPLETED)
             better = proving.done() and not streaming.done()
         finally:
-            await _end(streaming, proving)
-            await live.closing.aclose()
+            try:
+                await _end(streaming, proving)
+            finally:  # also when a second cancellation ends the waiting
+                await live.closing.aclose()
         if better:
             proving.result()
             error: ZtpdError = SessionClosed(f"{live.progress.where}, by this side")

@@ -1,0 +1,104 @@
+"""New credentials for a gateway that has some: the real daemon, while it streams."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from gateway import until
+from test_provisioning import IMEI, services, state
+
+from ztpd.lifecycle import Event
+from ztpd.link.store import CredentialStore
+from ztpd.sim.portal import Profile
+from ztpd.sim.ztp_service import Answer
+
+BOTH = Profile(protocol="both")
+
+
+def a_day_later(state_dir: Path) -> None:
+    """As far as the schedule knows, the last call was long ago."""
+    (state_dir / "ztp-schedule.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(403, "No plan for device device:0"), Answer(503)], ids=["refused", "troubled"]
+)
+async def test_Z17_when_no_new_ones_are_given_the_old_ones_are_used_on(
+    tmp_path: Path, answer: Answer
+) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+        a_day_later(gateway.state_dir)
+        service.script.append(answer)
+        async with gateway.running() as daemon:
+            await until(lambda: state(gateway) == "streaming")
+            daemon.report(Event.REFUSED)
+            await until(lambda: len(service.calls) == 2)
+            await until(lambda: state(gateway) == "streaming")
+
+    assert len(service.calls) == 2
+
+
+async def test_Z17_new_ones_are_taken_up(tmp_path: Path) -> None:
+    async with services(tmp_path, profile=BOTH) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+        a_day_later(gateway.state_dir)
+        service.portal.things[IMEI].credentials["note"] = "other ones"
+        async with gateway.running() as daemon:
+            await until(lambda: state(gateway) == "streaming")
+            daemon.report(Event.REFUSED)
+            await until(lambda: len(service.calls) == 2)
+            await until(lambda: state(gateway) == "streaming")
+
+        loaded = CredentialStore(gateway.state_dir).load()
+        assert loaded is not None
+        assert loaded.stored.credentials.answer["note"] == "other ones"
+        assert len(service.things) == 1
+
+
+async def test_Z17_on_the_same_day_nobody_is_asked(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, service, _), gateway.running() as daemon:
+        await until(lambda: state(gateway) == "streaming")
+        daemon.report(Event.REFUSED)
+        await until(lambda: state(gateway) == "streaming")
+
+        assert len(service.calls) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_C07_invariant_10_while_it_streams_it_renews_and_notices_another_modem(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(days=3)).replace(tzinfo=None)
+    async with services(tmp_path, profile=BOTH) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+        store = CredentialStore(gateway.state_dir)
+        loaded = store.load()
+        assert loaded is not None
+        store.save(
+            replace(
+                loaded.stored,
+                hardware_id="356938035643809",
+                expires_unix_s=int(soon.replace(tzinfo=UTC).timestamp()),
+            )
+        )
+        a_day_later(gateway.state_dir)
+        service.portal.activate(IMEI)
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+            await until(lambda: len(service.calls) == 2, within_s=120)
+            await until(lambda: state(gateway) == "streaming")
+
+        assert service.calls[1].hardware_id == "356938035643809"
+        assert "the modem now says IMEI 49015420*****18" in caplog.text
+        assert "ends in 2 days" in caplog.text
+        kept = json.loads((gateway.state_dir / "credentials.json").read_text())
+        assert kept["stored"]["answer"]["clientId"].endswith("2"), "the Thing of that identity"
