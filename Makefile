@@ -6,7 +6,9 @@ VENV := .venv
 DEBIAN_VENV := .venv-debian
 FUZZ_VENV := .venv-fuzz
 FUZZ_SECONDS ?= 60
-TEST_TOOLS := hypothesis pytest pytest-timeout pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
+# Most tests wait for something; two at a time keep two cores busy.
+PYTEST_ARGS ?= --numprocesses 2
+TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
 .PHONY: help test test-slow test-debian fuzz faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
 help:  ## this list
@@ -28,13 +30,13 @@ $(DEBIAN_VENV)/.ready: pyproject.toml
 	touch $@
 
 test: $(VENV)/.ready  ## the tests, under three minutes
-	$(VENV)/bin/pytest -q
+	$(VENV)/bin/pytest -q $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.ready  ## the tests that take long
 	$(VENV)/bin/pytest -q -m slow --timeout 600
 
 test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
-	$(DEBIAN_VENV)/bin/python -m pytest -q
+	$(DEBIAN_VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
 fuzz:  ## the parsers against bytes that a fuzzer makes up; FUZZ_SECONDS=60 for each
 	@mkdir -p build && $(PYTHON) -m venv $(FUZZ_VENV)

@@ -7,6 +7,7 @@
       NotRunning        no ztpd to ask
       NoCredentials     nothing to log in with
       NotPermitted      somebody else's files
+      ImportUnusable    a file that was to be imported
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered, and it was not credentials

@@ -165,7 +165,8 @@ async def test_N24_what_the_service_asks_for_is_waited(tmp_path: Path) -> None:
 
 
 async def test_D08_a_crash_in_a_loop_makes_no_more_calls(tmp_path: Path) -> None:
-    async with services(tmp_path, script=(Answer(503),) * 9) as (gateway, service, _):
+    troubled = Answer(503, headers={"Retry-After": "120"})
+    async with services(tmp_path, script=(troubled,) * 9) as (gateway, service, _):
         for _ in range(5):
             async with gateway.running():
                 await until(lambda: state(gateway) == "waiting" and service.calls)
