@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 WRITER = Path(__file__).with_name("writer.py")
+ENVIRON = os.environ | {"PYTHONPATH": str(WRITER.parents[2])}  # ztpd need not be installed
 _TRACED = (
     "openat,open,creat,write,pwrite64,rename,renameat,renameat2,unlink,unlinkat,fsync,fdatasync"
 )
@@ -87,7 +89,7 @@ def traced(directory: Path, what: str) -> tuple[Disk, list[Operation]]:
     before, trace = Disk.read(directory), directory.parent / "trace"
     command = ["strace", "-f", "-y", "-s", "1000000", "-e", f"trace={_TRACED}", "-o", trace]
     run = [*command, sys.executable, WRITER, directory, what]
-    subprocess.run(list(map(str, run)), check=True, capture_output=True)
+    subprocess.run(list(map(str, run)), env=ENVIRON, check=True, capture_output=True)
     return before, list(_operations(trace, directory, before))
 
 

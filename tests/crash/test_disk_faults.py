@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashes import WRITER
+from crashes import ENVIRON, WRITER
 from provisioning import IMEI, Gateway, run
 from writer import generation, number_of
 
@@ -31,7 +31,7 @@ def provision(place: Path, *before: str) -> subprocess.CompletedProcess[str]:
     directory = place / "state"
     CredentialStore(directory).save(generation(1))
     command = [*before, sys.executable, str(WRITER), str(directory), "provision"]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    return subprocess.run(command, env=ENVIRON, check=False, capture_output=True, text=True)
 
 
 def left(place: Path) -> int:
@@ -97,7 +97,11 @@ asyncio.run(main())
 """
     slow = ["strace", "-f", "-qq", "-o/dev/null", "-einject=fsync:delay_enter=500ms"]
     done = subprocess.run(
-        [*slow, sys.executable, "-c", script], check=True, capture_output=True, text=True
+        [*slow, sys.executable, "-c", script],
+        env=ENVIRON,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     took_s, longest_gap_s = map(float, done.stdout.split())
 
@@ -156,7 +160,11 @@ print(stored.credentials.client_id, len(gateway.calls))
 "
 """
     done = subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", script], check=True, capture_output=True, text=True
+        ["unshare", "-Urm", "sh", "-c", script],
+        env=ENVIRON,
+        check=True,
+        capture_output=True,
+        text=True,
     )
 
     assert done.stdout.split() == ["00000000-0000-4000-8000-000000000001", "0"]
@@ -183,7 +191,7 @@ def test_S17_an_upgrade_in_the_middle_of_a_save_ends_it_whole(place: Path) -> No
     """dpkg stops the daemon: its threads are dropped wherever they are, as by a kill (S05)."""
     CredentialStore(place / "state").save(generation(1))
     command = [sys.executable, str(WRITER), str(place / "state"), "store"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(command, env=ENVIRON, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout
         writer.stdout.readline()
         writer.terminate()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashes import WRITER
+from crashes import ENVIRON, WRITER
 from writer import generation, number_of
 
 from ztpd.link.store import CredentialStore
@@ -55,7 +55,8 @@ def _run(place: Path, options: list[str]) -> str:
     shutil.rmtree(directory, ignore_errors=True)
     CredentialStore(directory).save(generation(1))
     run = ["strace", *options, sys.executable, str(WRITER), str(directory), "store"]
-    return subprocess.run(run, check=False, capture_output=True, text=True).stdout
+    done = subprocess.run(run, env=ENVIRON, check=False, capture_output=True, text=True)
+    return done.stdout
 
 
 def killed(place: Path, points: list[tuple[str, int]]) -> int:

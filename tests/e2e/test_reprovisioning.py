@@ -25,7 +25,11 @@ def a_day_later(state_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer(403, "No plan for device device:0"), Answer(503)], ids=["refused", "troubled"]
+    "answer",
+    [
+        pytest.param(Answer(403, "No plan for device device:0"), id="refused"),
+        pytest.param(Answer(503), id="troubled", marks=pytest.mark.slow),
+    ],
 )
 async def test_Z17_when_no_new_ones_are_given_the_old_ones_are_used_on(
     tmp_path: Path, answer: Answer
