@@ -13,7 +13,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 PAGES = ("faults.md", "modem-scenarios.md")
-_NUMBER = re.compile(r"(?<![A-Z0-9])[A-GNRSZ]\d{2,3}(?!\d)")
+_NUMBER = re.compile(r"(?<![A-Z0-9])[A-GNRSUZ]\d{2,3}(?!\d)")
 
 
 def rows() -> dict[str, str]:
@@ -28,7 +28,7 @@ def untested() -> set[str]:
 
 def _table() -> list[tuple[str, str, str]]:
     text = "".join((TESTS.parent / "docs" / page).read_text() for page in PAGES)
-    row = r"^\| ([A-GNRSZ]\d{2,3}) \| (.+?) \| (.*)"
+    row = r"^\| ([A-GNRSUZ]\d{2,3}) \| (.+?) \| (.*)"
     return re.findall(row, text, re.MULTILINE)
 
 
@@ -42,7 +42,7 @@ def names() -> Iterator[str]:
     for file in TESTS.rglob("test_*.py"):
         text = file.read_text()
         yield from re.findall(r"def (test_\w+)", text)
-        yield from re.findall(r'"([A-GNRSZ]\d{2,3})["-]', text)
+        yield from re.findall(r'"([A-GNRSUZ]\d{2,3})["-]', text)
 
 
 def main() -> int:
