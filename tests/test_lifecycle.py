@@ -23,18 +23,18 @@ def test_nothing_leads_out_of_stopping() -> None:
     assert {following.state for following in TABLE[State.STOPPING].values()} == {State.STOPPING}
 
 
-@pytest.mark.parametrize("state", set(State) - {State.STOPPING})
+@pytest.mark.parametrize("state", [state for state in State if state is not State.STOPPING])
 def test_a_person_can_begin_anew_from_every_state(state: State) -> None:
     assert step(state, Event.AGAIN) == (State.STARTING, Activity.LOOK)
 
 
-@pytest.mark.parametrize("state", set(State) - {State.STOPPING})
+@pytest.mark.parametrize("state", [state for state in State if state is not State.STOPPING])
 def test_every_state_can_wait_and_be_blocked(state: State) -> None:
     assert step(state, Event.POSTPONED).state is State.WAITING
     assert step(state, Event.HALTED).state is State.BLOCKED
 
 
-@pytest.mark.parametrize("state", set(State) - {State.STARTING})
+@pytest.mark.parametrize("state", [state for state in State if state is not State.STARTING])
 def test_every_state_can_be_reached(state: State) -> None:
     assert any(following.state is state for row in TABLE.values() for following in row.values())
 
