@@ -23,18 +23,16 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.link.ports import ROOT
-from ztpd.link.serial import SerialPort
 from ztpd.link.share import SharedPort
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
-from ztpd.receiver import configure, gate, keys, speed
-from ztpd.receiver.find import AUTO, DEFAULT_SPEED, Finder, named, speeds
-from ztpd.receiver.identify import SPEEDS, identify
+from ztpd.receiver import configure, gate, keys
+from ztpd.receiver.access import Access
 from ztpd.receiver.line import Line
 from ztpd.receiver.values import Inspection, ReceiverSettings, ReceiverView
 from ztpd.receiver.watch import Outcome, Progress, Use, Verdict
 from ztpd.retry import Wait
 from ztpd.wire import ubx
-from ztpd.wire.ubx import Message, MonVer, NavPvt, Parsed, RxmCor, SpartnKey
+from ztpd.wire.ubx import Message, NavPvt, Parsed, RxmCor, SpartnKey
 
 _LOST = Wait(1, 3, floor_s=0.5)  # with what follows, corrections flow 5 s after the port is back
 _FAILED = Wait(2, 60)
@@ -44,7 +42,6 @@ _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
 _ASK_KEYS_S = 600.0  # between two questions to the service for its keys
-_SPEED_TRIES = 2  # to set the line to the configured speed, if the first do not succeed
 _KEYS = ubx.label(Message.RXM_SPARTNKEY)
 _FRESH_S = 5.0  # an older fix is not shown as the present one
 
@@ -77,19 +74,12 @@ class Receiver:
         self._on_keys_wanted = on_keys_wanted
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
-        self._root = root
-        self._finder = Finder(root=root, others=settings.others, rng=rng)
-        self._path = "" if settings.port == AUTO else settings.port
+        self._access = Access(settings, root, rng)
         self._share = SharedPort(settings.share) if settings.share else None
         self._ready = asyncio.Event()
         self._failures = log.Failures(_now)
         self._steps: dict[Wait, int] = {}
         self._line: Line | None = None
-        self._version = MonVer("", "")
-        self._baudrate = settings.baudrate
-        self._speeds: Sequence[int] = SPEEDS  # to try beside that one
-        self._had_speed = False  # the line was at the configured one
-        self._speed_failures = 0
         self._questions: list[asyncio.Future[Inspection]] = []
         self._ring = keys.KeyRing()
         self._use = Use()
@@ -155,10 +145,10 @@ class Receiver:
         fresh = self.fix is not None and _now() - self._fix_s <= _FRESH_S and self.ready
         fix = self.fix if fresh else None
         return ReceiverView(
-            model=self._version.model,
-            firmware=self._version.firmware,
-            protocol=self._version.protocol,
-            port=self._path,
+            model=self._access.version.model,
+            firmware=self._access.version.firmware,
+            protocol=self._access.version.protocol,
+            port=self._access.path,
             baudrate=port.baudrate if port else 0,
             ready=self.ready,
             problem=str(self.error) if self.error else "",
@@ -188,7 +178,9 @@ class Receiver:
         Raises why the receiver is not ready, and :class:`PortLost`.
         """
         if not self.ready:
-            raise self.error or ReceiverSilent(f"{self._path or 'its port'} has just been opened")
+            raise self.error or ReceiverSilent(
+                f"{self._access.path or 'its port'} has just been opened"
+            )
         question: asyncio.Future[Inspection] = asyncio.get_running_loop().create_future()
         self._questions.append(question)
         return await question
@@ -209,7 +201,7 @@ class Receiver:
 
     def _failed(self, error: ZtpdError) -> float:
         """Note and tell why the receiver cannot be used; seconds until the next try."""
-        away = not self._path or isinstance(error, (PortAbsent, PortLost))
+        away = not self._access.path or isinstance(error, (PortAbsent, PortLost))
         wait = _LOST if away else _FAILED
         if wait is _LOST:
             self._steps.pop(_FAILED, None)  # what comes back may be well, or another one
@@ -224,12 +216,10 @@ class Receiver:
     async def _live(self) -> None:
         """From opening the port to whatever ends it."""
         self._share_it()
-        port = await self._open()
+        port = await self._access.open()
         line = Line(port, self._heard)
         try:
-            if self._settings.port != AUTO:
-                self._version = await identify(line, port.baudrate, others=self._speeds)
-            self._baudrate = port.baudrate
+            await self._access.identify(line)
             self._line = line
             await self._set_up(line)
             await self._follow(line)
@@ -250,28 +240,14 @@ class Receiver:
             except OutputError as error:
                 self._failures.tell(error)
 
-    async def _open(self) -> SerialPort:
-        """The port that is configured, or the one where a receiver was found."""
-        settings = self._settings
-        first = self._baudrate or DEFAULT_SPEED
-        queue_bytes, max_age_s = settings.queue_bytes, settings.max_age_s
-        if settings.port == AUTO:
-            self._path = ""
-            found = await self._finder.find(first, queue_bytes, max_age_s)
-            self._path, self._version = found.tty.path, found.version
-            self._speeds = speeds(found.tty)
-            return found.port
-        self._speeds = speeds(await named(settings.port, self._root))
-        return await SerialPort.open(
-            settings.port, first, queue_bytes=queue_bytes, max_age_s=max_age_s
-        )
-
     async def _set_up(self, line: Line) -> None:
         """Make a receiver that has just been identified ready for corrections."""
         self._restart_sign = ""
         self._set_ups += 1
-        await self._set_speed(line)
-        self._tell_found()
+        before = line.port.baudrate
+        if (event := await self._access.set_speed(line)) is not None:
+            self._tell(event, before=before, baudrate=self._settings.baudrate)
+        self._tell_found(line)
         outcome = await configure.apply(line, self._groups, write=self._settings.configure)
         self._see_what_it_takes(outcome)
         now = _now()
@@ -289,24 +265,6 @@ class Receiver:
                 total=len(outcome.values),
             )
         self._on_change()
-
-    async def _set_speed(self, line: Line) -> None:
-        """Bring the line to the configured speed, if there is one and the line has any."""
-        before, wanted = line.port.baudrate, self._settings.baudrate
-        self._baudrate = before
-        if wanted is None or not self._speeds or not self._settings.configure:
-            return
-        event = events.BAUD_KEPT
-        if before == wanted:
-            self._had_speed = True
-            return
-        if self._speed_failures < _SPEED_TRIES:
-            self._speed_failures += 1  # also where trying loses the port
-            if await speed.change(line, wanted):
-                self._baudrate, self._speed_failures = wanted, 0
-                event = events.BAUD_RESTORED if self._had_speed else events.BAUD_SET
-                self._had_speed = True
-        self._tell(event, before=before, baudrate=wanted)
 
     def _see_what_it_takes(self, outcome: configure.Outcome) -> None:
         """Raises :class:`ReceiverRefused` where corrections cannot get in, or nothing out."""
@@ -340,7 +298,7 @@ class Receiver:
             if now < self._judge_s and not self._restart_sign:
                 continue
             self._judge_s = now + _TICK_S / 2
-            self._judge(now)
+            self._judge(line, now)
             if sign := self._restart_sign or self._silence(now):
                 await self._start_over(line, sign)
             elif self._ring.due(now):
@@ -348,12 +306,12 @@ class Receiver:
             elif self._in_doubt(now) and now >= self._check_s:
                 await self._check_settings(line)
 
-    def _judge(self, now: float) -> None:
+    def _judge(self, line: Line, now: float) -> None:
         """Whether the receiver is well, and whether it uses what it gets."""
         if self._set_ups and now - self._ready_s >= _STABLE_S:
             kept_back, self._set_ups = self._set_ups > _TOLD_SET_UPS, 0
             if kept_back:
-                self._tell_found()
+                self._tell_found(line)
             self._failures.over()
             self._steps.clear()
         if self._use.judge(now, self.fix, has_keys=bool(self._ring)):
@@ -385,8 +343,7 @@ class Receiver:
         self._tell(events.RECEIVER_RESTARTED, sign=sign)
         self._ready.clear()
         self._on_change()
-        self._version = await identify(line, line.port.baudrate, others=self._speeds)
-        self._baudrate = line.port.baudrate
+        await self._access.identify(line, again=True)
         await self._set_up(line)
 
     async def _check_settings(self, line: Line) -> None:
@@ -406,12 +363,12 @@ class Receiver:
     async def _inspect(self, line: Line) -> None:
         outcome = await configure.apply(line, self._groups, write=False)
         found = Inspection(
-            model=self._version.model,
-            firmware=self._version.firmware,
-            protocol=self._version.protocol,
-            port=self._path,
+            model=self._access.version.model,
+            firmware=self._access.version.firmware,
+            protocol=self._access.version.protocol,
+            port=self._access.path,
             baudrate=line.port.baudrate,
-            wanted_baudrate=self._settings.baudrate if self._speeds else None,
+            wanted_baudrate=self._access.wanted_baudrate,
             takes=tuple(sorted(each.value for each in self.takes - {FrameKind.UBX})),
             configure=self._settings.configure,
             settings=configure.compare(self._groups, outcome),
@@ -485,13 +442,13 @@ class Receiver:
         own = [self.fix.utc] if self.fix and self.fix.utc else []
         return [*own, self._wall_clock()]
 
-    def _tell_found(self) -> None:
+    def _tell_found(self, line: Line) -> None:
         self._tell(
             events.RECEIVER_FOUND,
-            model=self._version.model or "of unknown model",
-            firmware=self._version.firmware,
-            port=self._path,
-            baudrate=self._baudrate,
+            model=self._access.version.model or "of unknown model",
+            firmware=self._access.version.firmware,
+            port=self._access.path,
+            baudrate=line.port.baudrate,
         )
 
     def _tell(self, event: events.Event, **fields: object) -> None:
