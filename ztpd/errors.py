@@ -664,7 +664,10 @@ class OutputError(ZtpdError):
     code = "output.failed"
     retry = Retry.LOCAL
     summary = "the receiver's messages cannot be shared"
-    advice = "Let [output] pty name a place where ztpd may make a link, such as /run/ztpd/gnss."
+    advice = (
+        "Let [output] pty name a place where ztpd may make a link, such as /run/ztpd/gnss; "
+        "the service needs a drop-in for it, see docs/sharing.md."
+    )
 
 
 class ReceiverError(ZtpdError):

@@ -85,7 +85,7 @@ def test_P12_the_sandbox_is_as_tight_as_was_promised() -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     analysis = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=17", "--no-pager", UNIT],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", UNIT],
         capture_output=True,
         text=True,
         check=False,
