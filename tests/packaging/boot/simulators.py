@@ -15,12 +15,15 @@ import json
 import os
 import random
 import socket
+import time
 from collections import deque
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
 
+from ztpd import RELEASED_UNIX_S
 from ztpd.link.files import read_json, write_atomic
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
@@ -120,13 +123,18 @@ def tell_systemd(message: str) -> None:
         to.send(message.encode())
 
 
+def time_in_space() -> datetime:
+    """The satellites' time; the machine's clock may be wrong."""
+    return datetime.fromtimestamp(max(time.time(), RELEASED_UNIX_S + time.monotonic()), UTC)
+
+
 async def main() -> None:
     authority = KeptAuthority(STATE / "authority.json")
     CA_FILE.write_text(authority.certificate)
     async with AsyncExitStack() as stack:
         modem = await stack.enter_async_context(SimModem(MODEM, SARA_R5))
         line = await stack.enter_async_context(Pty(RECEIVER))
-        await stack.enter_async_context(SimReceiver(line))
+        await stack.enter_async_context(SimReceiver(line, wall_clock=time_in_space))
         for_dialout(modem.pty)
         for_dialout(line)
         service = await stack.enter_async_context(KeptService(authority))

@@ -261,17 +261,38 @@ def test_P9_it_stops_at_once_and_cleanly(running: Container) -> None:
     assert bench.unit(running, "Result") == "success"
 
 
-def test_every_link_of_the_chain_is_found_well(running: Container) -> None:
-    walked = running.ask("ztpd check")
-
-    assert walked.returncode == 0, walked.stdout
-
-
 def test_the_demo_runs_from_the_package_as_any_user(running: Container) -> None:
     shown = running.ask("cd /tmp; setpriv --reuid=nobody --clear-groups ztpd demo --once")
 
     assert shown.returncode == 0, shown.stdout
     assert "RTK fixed" in shown.stdout
+
+
+def test_what_sets_the_clock_or_removes_the_token_is_off_until_somebody_wants_it(
+    running: Container,
+) -> None:
+    for name in ("ztpd-settime.service", "ztpd-forget-token.path"):
+        assert running.run(f"systemctl is-enabled {name}", check=False) == "disabled"
+        assert running.run(f"systemctl is-active {name}", check=False) == "inactive"
+        assert running.run(f"systemd-analyze verify --man=no {name}") == ""
+
+
+def test_a_token_that_has_done_its_work_is_removed_where_that_is_wanted(fresh: Container) -> None:
+    fresh.run("printf '[ztp]\nforget_token = true\n' >/etc/ztpd/ztpd.toml.d/60-forget.toml")
+    fresh.run("systemctl enable --now ztpd-forget-token.path")
+
+    bench.give_token(fresh)
+    bench.streams(fresh)
+    fresh.eventually("[ ! -e /etc/ztpd/token ]")
+    fresh.run("systemctl restart ztpd")
+    bench.streams(fresh)
+
+    assert bench.calls(fresh) == 1
+    upgrade(fresh)
+    assert fresh.run("systemctl is-active ztpd-forget-token.path") == "active"
+    fresh.run("apt-get --quiet --yes purge ztpd")
+    units = fresh.run("systemctl list-units --all --full --no-legend 'ztpd*'")
+    assert units == ""
 
 
 def upgrade(machine: Container) -> None:

@@ -131,6 +131,21 @@ def test_receivers_have_a_name_and_are_left_alone_by_modemmanager(late: Qemu) ->
     assert "ID_MM" not in modem
 
 
+def test_every_link_of_the_chain_is_found_well(late: Qemu) -> None:
+    walked = late.ask("ztpd check")
+
+    assert walked.returncode == 0, walked.stdout
+
+
+def test_P10_a_clock_that_lies_is_set_by_the_receiver_where_that_is_wanted(late: Qemu) -> None:
+    late.run("systemctl stop ztpd; date --set 2020-01-01; systemctl start ztpd")
+
+    late.run("systemctl enable --now ztpd-settime")
+
+    late.eventually("[ $(date +%Y) -gt 2020 ]")
+    bench.streams(late, within_s=_NEXT_CALL_WITHIN_S)
+
+
 def test_P1_after_three_power_cuts_while_provisioning_the_gateway_is_provisioned(
     disk: tuple[Path, Path], place: Path, suite: str
 ) -> None:
