@@ -291,8 +291,7 @@ def test_a_token_that_has_done_its_work_is_removed_where_that_is_wanted(fresh: C
     upgrade(fresh)
     assert fresh.run("systemctl is-active ztpd-forget-token.path") == "active"
     fresh.run("apt-get --quiet --yes purge ztpd")
-    units = fresh.run("systemctl list-units --all --full --no-legend 'ztpd*'")
-    assert units == ""
+    assert "ztpd-" not in fresh.run("systemctl list-units --all --full --no-legend")
 
 
 def upgrade(machine: Container) -> None:
