@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import pytest
 from gateway import Gateway, until
 
 from bench import process
@@ -19,3 +21,15 @@ async def test_P3_a_provisioned_daemon_streams_without_an_http_client(tmp_path: 
 
     assert "ztpd.sources.ntrip" in daemon.imports
     assert not {"aiohttp", "paho"} & daemon.imports
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+async def test_without_receiver_it_wakes_up_once_in_two_seconds_at_most(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    async with process.source(gateway.authority) as caster:
+        process.store_credentials(gateway, caster.port)
+        gateway.configure(ntrip={"ca_file": gateway.ca_file})
+        async with process.daemon(gateway) as daemon:
+            await asyncio.sleep(10)
+            assert await daemon.wake_ups_per_s(100) <= 0.5

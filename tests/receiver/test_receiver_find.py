@@ -28,6 +28,7 @@ from ztpd.errors import (
 from ztpd.link import ports
 from ztpd.link.serial import SerialPort
 from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.receiver.find import Finder
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import F9P, X20P, Model, SimReceiver
 from ztpd.wire import ubx
@@ -333,6 +334,33 @@ async def test_nothing_there_is_told_with_what_is_there_instead(tmp_path: Path) 
             sim = await here.receiver_on("ttyACM0")
             here.plug(F9, "ttyACM0", socket="1-2")
             await flows_to(here, sim, 5)
+
+
+@in_virtual_time
+async def test_the_same_ports_are_walked_once_a_minute_and_a_new_one_at_once(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as here:
+        here.tree.plug(EC25, {2: "ttyUSB0"})
+        finder = Finder(root=here.tree.root)
+
+        async def look() -> str:
+            with pytest.raises(ReceiverAbsent) as found:
+                await finder.find(38400, 16384, 10.0)
+            return found.value.detail
+
+        there = await look()
+        names = (here.tree.root / "sys/class/tty").resolve()
+        for vendor in here.tree.root.rglob("idVendor"):
+            vendor.write_text("1234")  # nothing but a walk can see that
+        assert await look() == there
+        await asyncio.sleep(60)
+        changed = await look()
+        assert "1234" in changed
+        (names / "ttyUSB9").mkdir()
+        for vendor in here.tree.root.rglob("idVendor"):
+            vendor.write_text("4321")
+        assert "4321" in await look()
 
 
 @in_virtual_time

@@ -200,6 +200,49 @@ async def test_U07_a_speed_that_is_not_to_be_found_is_told(tmp_path: Path) -> No
 
 
 @in_virtual_time
+async def test_G02_a_receiver_that_was_silent_for_long_is_noticed_by_its_first_byte(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        for silent_s in (60, 3600):
+            b.sim.faults.mute = True
+            await asyncio.sleep(silent_s)
+            assert isinstance(b.receiver.error, ReceiverSilent)
+            assert "it sends nothing" in str(b.receiver.error)
+            b.sim.faults.mute = False
+            await flowing(b, 5)
+            assert b.receiver.error is None
+        assert len(b.told("gnss.silent")) <= 4
+
+
+@in_virtual_time
+async def test_a_receiver_that_says_nothing_is_asked_every_two_minutes_at_last(
+    tmp_path: Path,
+) -> None:
+    asked = ubx.poll(Message.MON_VER)
+
+    async with Pty(tmp_path / "gnss") as pty:
+        heard_there = bytearray()
+
+        async def listen() -> None:
+            while True:
+                heard_there.extend(await pty.read())
+
+        listening = asyncio.create_task(listen())
+        receiver = Receiver(ReceiverSettings(pty.path), rng=random.Random(1))
+        running = asyncio.create_task(receiver.run())
+        await asyncio.sleep(600)
+        heard_there.clear()
+        await asyncio.sleep(3600)
+        running.cancel()
+        listening.cancel()
+        rounds = heard_there.count(asked) / 9  # three at the first speed, one at each other
+        assert 3600 / (120 + 10) <= rounds <= 3600 / 60
+        assert bytes(heard_there).replace(asked, b"") == b""
+
+
+@in_virtual_time
 async def test_G10_a_speed_changed_by_somebody_else_is_followed(tmp_path: Path) -> None:
     async with bench(tmp_path, wired="UART1") as b:
         await flowing(b, 5)

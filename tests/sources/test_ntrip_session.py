@@ -722,6 +722,26 @@ def test_R12_a_caster_that_waits_for_a_position_is_not_a_silent_link(fix: Fix | 
     assert told == 0
 
 
+def test_R12_a_silent_receiver_is_looked_at_seldom_and_the_caster_told_of_it_held() -> None:
+    """Nobody waits for a position that cannot come: an idle session must not wake up for it."""
+    looks: list[float] = []
+
+    def nothing() -> None:
+        looks.append(asyncio.get_running_loop().time())
+
+    async def main() -> list[float]:
+        async with Caster({"NEAR-RTCM": endless(30)}, needs_gga=True) as caster:
+            session = NtripSession(delivery(caster.port), position=nothing, gga=settled())
+            async with opened(session):
+                looks.clear()
+                await take(session, 4)
+            return [gga.at_s for gga in caster.ggas]
+
+    told = run(main())
+    assert len(set(looks)) <= 90 / 5 + 4
+    assert max(after - before for before, after in itertools.pairwise(told)) <= 15.6
+
+
 def test_R12_a_single_base_streams_without_any_position() -> None:
     async def main() -> int:
         async with Caster({"NEAR-RTCM": endless()}) as caster:

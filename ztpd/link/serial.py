@@ -38,6 +38,7 @@ _READ_BYTES = 4096
 _BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
 _AHEAD_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
 _DRAIN_S = 2.0  # for what the kernel holds to leave before a change of speed
+_SENT_BY_S = _AHEAD_S + 0.2  # after the last write; what is held still, the device does not take
 
 
 class SerialPort:
@@ -47,7 +48,7 @@ class SerialPort:
         """Takes over ``port``, which is open and locked."""
         self.path = path
         self.baudrate: int = port.baudrate
-        self.written_bytes = 0
+        self.read_bytes = self.written_bytes = 0
         self.dropped_frames = 0
         self.queued_bytes = 0
         self._port = port
@@ -60,6 +61,7 @@ class SerialPort:
         self._queue: deque[tuple[float, bytes]] = deque()  # not begun: when queued, frame
         self._rest = memoryview(b"")  # of the frame begun
         self._resume: asyncio.TimerHandle | None = None
+        self._sent_s = float("-inf")  # when the kernel was last given something
         self._emptied: list[asyncio.Future[None]] = []
         # USB CDC-ACM has no line speed: only the bus and its own flow control pace it.
         names = (Path(path).name, Path(os.path.realpath(path)).name)
@@ -111,6 +113,7 @@ class SerialPort:
                 raise self._lose(error.strerror) from error
             if not data:  # with VMIN 1 a tty says so only when it has hung up
                 raise self._lose("hung up")
+            self.read_bytes += len(data)
             return data
 
     def write(self, data: bytes) -> None:
@@ -143,9 +146,22 @@ class SerialPort:
     async def set_baudrate(self, baudrate: int) -> None:
         """Change the speed behind what was written before. Raises :class:`PortLost`.
 
-        What the device does not take within two seconds is discarded.
+        What the device does not take, although it had the time, is discarded.
         """
         await self.drained()
+        if self._loop.time() - self._sent_s < _SENT_BY_S:
+            await self._drain()
+        else:
+            self._discard_output()
+        try:
+            self._port.baudrate = baudrate
+        except (OSError, termios.error, ValueError) as error:
+            raise self._lose(f"{baudrate} baud cannot be set") from error
+        self.baudrate = baudrate
+        self._set_pace()
+
+    async def _drain(self) -> None:
+        """Wait until the kernel has sent what it was given. Raises :class:`PortLost`."""
         try:
             await offload(termios.tcdrain, self._fd, timeout_s=_DRAIN_S)
         except TimeoutError:
@@ -154,12 +170,6 @@ class SerialPort:
             raise self._lose(str(error.args[-1])) from error
         if self._lost:
             raise self._gone()
-        try:
-            self._port.baudrate = baudrate
-        except (OSError, termios.error, ValueError) as error:
-            raise self._lose(f"{baudrate} baud cannot be set") from error
-        self.baudrate = baudrate
-        self._set_pace()
 
     def close(self) -> None:
         """Give the port back. What was not sent is discarded: a close that waits for a device
@@ -216,6 +226,7 @@ class SerialPort:
                 return
             self._rest = self._rest[count:]
             self._allowed -= count
+            self._sent_s = self._loop.time()
             self.written_bytes += count
             self.queued_bytes -= count
         self._loop.remove_writer(self._fd)

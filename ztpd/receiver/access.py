@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ztpd import events
+from ztpd.errors import PortAbsent
+from ztpd.link import holders
 from ztpd.link.serial import SerialPort
 from ztpd.receiver import speed
 from ztpd.receiver.find import AUTO, DEFAULT_SPEED, Finder, named, speeds
@@ -52,6 +54,7 @@ class Access:
             self.path, self.version = found.tty.path, found.version
             self._others = speeds(found.tty)
             return found.port
+        self._see_port()
         self._others = speeds(await named(settings.port, self._root))
         return await SerialPort.open(
             settings.port,
@@ -60,10 +63,16 @@ class Access:
             max_age_s=settings.max_age_s,
         )
 
+    def _see_port(self) -> None:
+        """A port that is away is looked for often: without the thread that opening one takes."""
+        port = self._settings.port
+        if not Path(port).exists():
+            raise PortAbsent(f"{port}; {holders.neighbours(port)}")
+
     async def identify(self, line: Line, *, again: bool = False) -> None:
         """Learn who is there, unless it has just been proven. Raises as :func:`identify` does."""
         if again or self._settings.port != AUTO:
-            self.version = await identify(line, line.port.baudrate, others=self._others)
+            self.version = await identify(line, self._baudrate, others=self._others)
         self._baudrate = line.port.baudrate
 
     async def set_speed(self, line: Line) -> events.Event | None:

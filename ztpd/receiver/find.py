@@ -35,8 +35,10 @@ from ztpd.wire.ubx import MonVer
 AUTO = "auto"
 DEFAULT_SPEED = 38400
 
-_AGAIN = Wait(2, 60)  # before a port that was no receiver's is tried again
+_AGAIN = Wait(2, 120, equal=True)  # before a port that was no receiver's is tried again
 _SETTLE_S = 1.0  # two looks that far apart agree: a second receiver may just be starting
+_UNSETTLED = "its ports come and go"
+_LOOK_S = 60.0  # between two looks at the same ports: who held one may have let it go
 _RTK_FIRMWARE = ("HPG", "HPS")  # u-blox's product lines that use correction data
 _OWN_USB = 0x01  # high byte of u-blox's product ids; 0x05 are UARTs behind u-blox's bridges
 _UART = "dev/serial0"
@@ -66,6 +68,15 @@ class _Left:
     step: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Vain:
+    """A look that found no receiver, and until when the same ports would give the same."""
+
+    names: frozenset[str]
+    error: ReceiverError | SerialError
+    until_s: float
+
+
 class Finder:
     """Remembers what is there, what was tried, and which receiver it was the last time."""
 
@@ -83,13 +94,29 @@ class Finder:
         self._rng = rng or random.SystemRandom()
         self._left: dict[_Key, _Left] = {}
         self._known: Tty | None = None
+        self._vain: _Vain | None = None
 
     async def find(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
-        """One look at everything that is due; ``speed`` is tried first.
+        """One look at everything that is due; ``speed`` is tried first. Costs next to nothing
+        where no port has come or gone and none is due.
 
         Raises :class:`ReceiverAbsent`, :class:`ReceiverAmbiguous`, and for the best port what
         :func:`identify` and :meth:`SerialPort.open` raise. May be called again at once.
         """
+        now = asyncio.get_running_loop().time
+        vain, names = self._vain, ports.names(self._root)
+        if vain and vain.names == names and now() < vain.until_s:
+            raise vain.error.with_traceback(None)
+        self._vain = None
+        try:
+            return await self._look(speed, queue_bytes, max_age_s)
+        except (ReceiverError, SerialError) as error:
+            if error.detail != _UNSETTLED:
+                due_s = [left.due_s for left in self._left.values()]
+                self._vain = _Vain(names, error, min([now() + _LOOK_S, *due_s]))
+            raise
+
+    async def _look(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
         tiers = await offload(self._candidates)
         again = [tty for tier in tiers for tty in tier if self._is_known(tty)]
         if len(again) == 1 and _key(again[0]) not in self._left:
@@ -99,7 +126,7 @@ class Finder:
             await asyncio.sleep(_SETTLE_S)
             tiers = await offload(self._candidates)
             if tiers != before:
-                raise ReceiverAbsent("its ports come and go")
+                raise ReceiverAbsent(_UNSETTLED)
         here = [_key(tty) for tier in tiers for tty in tier]
         self._left = {key: left for key, left in self._left.items() if key in here}
         if not here:
@@ -159,9 +186,7 @@ class Finder:
             raise ReceiverAmbiguous(
                 ", ".join(f"{found.tty.by_path} ({found.version.model})" for found in able)
             )
-        raise next(
-            (left.error for left in self._left.values()), ReceiverAbsent("its ports come and go")
-        )
+        raise next((left.error for left in self._left.values()), ReceiverAbsent(_UNSETTLED))
 
     def _is_known(self, tty: Tty) -> bool:
         """Whether it is the port that the receiver was on, perhaps under a new name."""

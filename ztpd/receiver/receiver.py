@@ -18,6 +18,7 @@ from ztpd.errors import (
     OutputError,
     PortAbsent,
     PortLost,
+    ReceiverAbsent,
     ReceiverRefused,
     ReceiverSilent,
     ZtpdError,
@@ -34,7 +35,10 @@ from ztpd.retry import Wait
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message, NavPvt, Parsed, RxmCor, SpartnKey
 
-_LOST = Wait(1, 3, floor_s=0.5)  # with what follows, corrections flow 5 s after the port is back
+_LOST = Wait(1, 1, floor_s=0.5)
+_ABSENT = Wait(3, 3, floor_s=2.8)  # with what follows, corrections flow 5 s after the port is back
+_FOREIGN = Wait(6, 6, floor_s=5.0)  # for a port to come, where none of those there is a receiver's
+_SILENT = Wait(2, 120, equal=True)  # the first byte ends it
 _FAILED = Wait(2, 60)
 _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble is news
 _TOLD_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer told
@@ -201,17 +205,23 @@ class Receiver:
 
     def _failed(self, error: ZtpdError) -> float:
         """Note and tell why the receiver cannot be used; seconds until the next try."""
-        away = not self._access.path or isinstance(error, (PortAbsent, PortLost))
-        wait = _LOST if away else _FAILED
-        if wait is _LOST:
-            self._steps.pop(_FAILED, None)  # what comes back may be well, or another one
+        wait = self._wait_after(error)
         step = self._steps.get(wait, 0)
         self._steps[wait] = step + 1
         wait_s = wait.draw(step, self._rng)
-        self.error = error
+        news, self.error = str(error) != str(self.error), error
         self._failures.tell(error, retry_in_s=wait_s)
-        self._on_change()
+        if news:
+            self._on_change()
         return wait_s
+
+    def _wait_after(self, error: ZtpdError) -> Wait:
+        if isinstance(error, (PortAbsent, PortLost, ReceiverAbsent)):
+            self._steps.clear()  # what comes back may be well, or another one
+            return _LOST if isinstance(error, PortLost) else _ABSENT
+        if not self._access.path:
+            return _FOREIGN
+        return _SILENT if isinstance(error, ReceiverSilent) else _FAILED
 
     async def _live(self) -> None:
         """From opening the port to whatever ends it."""
@@ -219,7 +229,7 @@ class Receiver:
         port = await self._access.open()
         line = Line(port, self._heard)
         try:
-            await self._access.identify(line)
+            await self._meet(line)
             self._line = line
             await self._set_up(line)
             await self._follow(line)
@@ -239,6 +249,20 @@ class Receiver:
                 self._share.open()
             except OutputError as error:
                 self._failures.tell(error)
+
+    async def _meet(self, line: Line, *, again: bool = False) -> None:
+        """Learn who is there. A port on which nothing is said at all is kept open meanwhile, so
+        that the first byte is heard; raises as :meth:`Access.identify` does for every other one.
+        """
+        while True:
+            heard_bytes = line.port.read_bytes
+            try:
+                return await self._access.identify(line, again=again)
+            except ReceiverSilent as error:
+                if line.port.read_bytes > heard_bytes:
+                    raise
+                wait_s = self._failed(error)
+            await line.receive(wait_s)
 
     async def _set_up(self, line: Line) -> None:
         """Make a receiver that has just been identified ready for corrections."""
@@ -343,7 +367,7 @@ class Receiver:
         self._tell(events.RECEIVER_RESTARTED, sign=sign)
         self._ready.clear()
         self._on_change()
-        await self._access.identify(line, again=True)
+        await self._meet(line, again=True)
         await self._set_up(line)
 
     async def _check_settings(self, line: Line) -> None:

@@ -80,7 +80,8 @@ async def _connect(address: _Address) -> socket.socket:
     # A link-local address names its zone twice, in the text and by number. With the text asyncio
     # would resolve it once more, in a thread that stays.
     place = (host.partition("%")[0], *rest)
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol named asyncio switches Nagle's delay off: a position is one small write.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, place)

@@ -39,6 +39,7 @@ _CURRENT_S = 2.0  # a position younger than this is not held, it is the present 
 _ANSWER_S = 10.0  # for the whole head of the answer
 _GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
 _LOOK_S = 1.0  # how often the position is looked at while nothing comes
+_BLIND_LOOK_S = 5.5  # the same, while the receiver tells none; streams say something every 5 s
 _QUIET_S = 3.0  # a stream this quiet will not complete what waits
 _CLOSE_S = 1.0
 _READ_BYTES = 16_384
@@ -247,10 +248,10 @@ class NtripSession:
         self._opened_s = self._heard_s = _now()
 
     async def _more(self) -> None:
-        """Wait for more bytes, a second at most; set what follows from them, or from silence."""
+        """Wait for more bytes, for seconds; set what follows from them, or from silence."""
         self._tell_position(_now())
         try:
-            async with asyncio.timeout(_LOOK_S) as limit:
+            async with asyncio.timeout(self._look_in_s) as limit:
                 data = await self._reader.read(_READ_BYTES)
         except OSError as error:
             if limit.expired():
@@ -264,6 +265,13 @@ class NtripSession:
         if (failure := self._response.failure) is not None:
             self._failure = self._meant_by(failure)
             self._failure.__cause__ = failure
+
+    @property
+    def _look_in_s(self) -> float:
+        """Nothing to do meanwhile where the receiver is silent too: no wake-up for nothing."""
+        if self._scanner.pending or self._position() is not None:
+            return _LOOK_S
+        return max(CLOSEST_S, min(_BLIND_LOOK_S, self._gga.interval_s))
 
     def _silence(self, now: float) -> None:
         if self._scanner.pending and now - self._heard_s >= _QUIET_S:
