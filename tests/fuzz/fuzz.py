@@ -9,9 +9,11 @@ holds bounded, and says nothing that it should not.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import atheris
 
@@ -20,7 +22,11 @@ with atheris.instrument_imports(include=["ztpd"]):
     from ztpd.model import FrameKind, Secret
     from ztpd.wire import at, frames, ntrip, ubx, ztp
 
-DATA = Path(__file__).parents[1] / "data"
+ANSWERS = [
+    path.read_bytes()
+    for path in sorted((Path(__file__).parents[1] / "data/ztp").glob("*.json"))
+    if path.read_bytes().lstrip().startswith(b"{")
+]
 TOKEN = Secret("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1")
 MOST_PENDING_BYTES = 2048
 
@@ -38,8 +44,64 @@ def answer(data: bytes) -> None:
             fit_for_a_log(error)
         else:
             assert credentials.mqtt or credentials.ntrip
-            again = ztp.parse_answer(credentials.service, credentials.answer)
-            assert again == credentials
+            kept = json.dumps(credentials.answer).encode()
+            if len(kept) <= ztp.BODY_LIMIT:
+                assert ztp.parse_answer(credentials.service, kept) == credentials
+            try:
+                ztp.check_hosts(credentials, allowed_hosts=(), service_host="api.thingstream.io")
+            except ZtpError as error:
+                fit_for_a_log(error)
+
+
+def altered(data: bytes) -> None:
+    """A sound answer with some of its values replaced, removed or renamed: JSON all the same."""
+    given = atheris.FuzzedDataProvider(data)
+    body = json.loads(given.PickValueInList(ANSWERS))
+    for _ in range(given.ConsumeIntInRange(1, 6)):
+        holder = given.PickValueInList([each for each in _parts(body) if each])
+        names = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+        name = given.PickValueInList(names)
+        match given.ConsumeIntInRange(0, 3):
+            case 0:
+                del holder[name]
+            case 1 if isinstance(holder, dict):
+                holder[given.ConsumeUnicode(20)] = holder.pop(name)
+            case _:
+                holder[name] = _anything(given)
+        if not body:
+            break
+    answer(json.dumps(body).encode())
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Every object and list in ``value``, itself first."""
+    if isinstance(value, (dict, list)):
+        yield value
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _parts(inner)
+
+
+def _anything(given: Any) -> Any:
+    match given.ConsumeIntInRange(0, 8):
+        case 0:
+            return None
+        case 1:
+            return given.ConsumeBool()
+        case 2:
+            return given.ConsumeInt(9)
+        case 3:
+            return str(given.ConsumeInt(9))
+        case 4:
+            return given.ConsumeRegularFloat()
+        case 5:
+            return [_anything(given)]
+        case 6:
+            return {given.ConsumeUnicode(12): _anything(given)}
+        case 7:
+            return given.ConsumeUnicode(40)
+    return given.PickValueInList(
+        ["", " ", "\0", "localhost", "127.1", "[::1]", "a:b@c", "../x", "-"]
+    )
 
 
 def refusal(data: bytes) -> None:
@@ -105,6 +167,7 @@ def caster(data: bytes) -> None:
 
 PARSERS: dict[str, Callable[[bytes], None]] = {
     "ztp": answer,
+    "altered": altered,
     "refusal": refusal,
     "frames": stream,
     "ubx": receiver,
@@ -115,7 +178,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
 
 def seeds(parser: str) -> Iterator[bytes]:
     if parser == "ztp":
-        yield from (path.read_bytes() for path in sorted((DATA / "ztp").glob("*.json")))
+        yield from ANSWERS
     elif parser == "refusal":
         yield b"\x01\x2f" + b"Device hardware code not whitelisted"
     elif parser == "frames":
