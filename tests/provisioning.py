@@ -71,6 +71,7 @@ class Gateway:
         self.calls: list[float] = []
         self.told: list[Told] = []
         self.board = board
+        self.token = TOKEN
         self.modem: list[Identity | ZtpdError] = [Identity(IMEI, "the modem")]
         self.reads = 0
         self.clock_off_s = 0.0
@@ -91,7 +92,7 @@ class Gateway:
             self.state_dir,
             report=self._hear,
             read_identity=self._read_identity,
-            token=lambda: TOKEN,
+            token=lambda: self.token,
             clock=Clock(now=lambda: self.now_unix_s, synchronised=lambda: True),
             schedule=Schedule(
                 self.state_dir / SCHEDULE_FILE,

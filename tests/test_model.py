@@ -26,6 +26,7 @@ from ztpd.model import (
     NtripDelivery,
     Secret,
     StoredCredentials,
+    fingerprint,
     luhn_digit,
 )
 
@@ -122,6 +123,16 @@ def test_an_imei_prints_masked() -> None:
     for text in (str(imei), repr(imei), f"{imei}", f"{imei!r:>30}", str(Identity(imei, "test"))):
         assert "203237" not in text
         assert text.strip() == "49015420*****18"
+
+
+def test_a_fingerprint_tells_a_change_and_no_secret() -> None:
+    mark = fingerprint(Secret("one"), "host", 1)
+
+    assert mark == fingerprint(Secret("one"), "host", 1)
+    assert mark != fingerprint(Secret("two"), "host", 1)
+    assert mark != fingerprint(Secret("one"), "host", 2)
+    assert len(mark) == 8
+    assert fingerprint("\ud800")
 
 
 def test_the_hardware_id_is_the_whole_imei_or_the_fixed_text() -> None:

@@ -6,6 +6,8 @@ import asyncio
 import random
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ from provisioning import DAY_S, HOUR_S, IMEI, START_UNIX_S, Gateway, ended_after
 from ztpd.errors import ConnectTimeout, DnsFailed, ModemAbsent, ZtpKeyMismatch, ZtpNotListed
 from ztpd.lifecycle import Event
 from ztpd.link.http import Reply
-from ztpd.model import Identity
-from ztpd.sim.portal import Profile
+from ztpd.model import Identity, Secret
+from ztpd.sim.portal import TOKEN, Profile
 
 DEAD = raises(ConnectTimeout)
 REFUSING = lambda: Reply(403, {}, b"Device hardware code not whitelisted")  # noqa: E731
@@ -207,6 +209,44 @@ def test_Z04_a_person_who_helped_need_not_wait(gateway: Gateway) -> None:
         assert gateway.calls[1] <= 121
 
     run(scenario())
+
+
+def configured_anew(gateway: Gateway) -> None:
+    gateway.config = replace(gateway.config, ztp=replace(gateway.config.ztp, tags=("north",)))
+
+
+def given_the_right_token(gateway: Gateway) -> None:
+    gateway.token = TOKEN
+
+
+@pytest.mark.parametrize("cure", [given_the_right_token, configured_anew])
+def test_Z02_a_new_token_or_setting_does_not_wait_for_what_the_old_one_had_coming(
+    gateway: Gateway, cure: Callable[[Gateway], None]
+) -> None:
+    async def scenario() -> None:
+        gateway.token = Secret("11111111-2222-4333-8444-555555555555")
+        assert not await ended_after(gateway.start().obtain(), 300)
+        assert not await ended_after(gateway.start().obtain(), 300), (
+            "a mere restart changes nothing"
+        )
+        assert len(gateway.calls) == 1
+        cure(gateway)
+        gateway.portal.profile = Profile(token=gateway.token)
+        assert await ended_after(gateway.start().obtain(), gateway.config.ztp.splay_s + 1)
+
+    run(scenario())
+    assert len(gateway.calls) == 2
+
+
+def test_tokens_tried_one_after_the_other_make_one_call_a_minute(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        for digit in "123456789a":
+            gateway.token = Secret(f"{digit * 8}-2222-4333-8444-555555555555")
+            await ended_after(gateway.start().obtain(), 100)
+
+    run(scenario())
+    assert 5 <= len(gateway.calls) <= 10
+    assert min(later - earlier for earlier, later in pairwise(gateway.calls)) >= 60
 
 
 def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: Gateway) -> None:

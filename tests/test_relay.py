@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +26,16 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.lifecycle import Event
-from ztpd.model import Carrier, Delivery, Fix, Frame, FrameKind, MqttDelivery, NtripDelivery
+from ztpd.model import (
+    Carrier,
+    Delivery,
+    Fix,
+    Frame,
+    FrameKind,
+    MqttDelivery,
+    NtripDelivery,
+    Secret,
+)
 from ztpd.relay import Relay
 from ztpd.wire.frames import Counts
 
@@ -514,6 +523,18 @@ def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:
         bench.runs(1, MQTT, memory=memory)
 
     assert len(bench.service.opened) == 1
+
+
+def test_other_credentials_do_not_wait_for_what_the_old_ones_had_coming(tmp_path: Path) -> None:
+    memory = tmp_path / "sessions.json"
+    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 4")), steady(10)])
+    corrected = replace(MQTT, username="user", password=Secret("right"))
+    for delivery in (replace(corrected, password=Secret("wrong")), corrected):
+        bench.runs(5, delivery, memory=memory)
+
+    assert len(bench.service.opened) == 2
+    assert bench.receiver.got
+    assert "right" not in memory.read_text()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"boot": 1, "channels": []}', "\0"])

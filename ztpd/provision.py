@@ -20,7 +20,7 @@ from ztpd.link.clock import Clock
 from ztpd.link.offload import offload
 from ztpd.link.schedule import REFRESH_EVERY_S, Schedule
 from ztpd.link.store import CredentialStore, check_pair
-from ztpd.model import Credentials, Identity, Imei, Secret, StoredCredentials
+from ztpd.model import Credentials, Identity, Imei, Secret, StoredCredentials, fingerprint
 from ztpd.wire import x509, ztp
 
 SCHEDULE_FILE = "ztp-schedule.json"
@@ -255,8 +255,12 @@ class Provisioner:
             why = "the wait after the last call is not over"
             wait_s = self._schedule.left_s(max(retry.RETRY_AFTER_CAP_S, REFRESH_EVERY_S))
         else:
-            why = "spreading the fleet's first calls"
-            wait_s = self._rng.uniform(0, self._config.ztp.splay_s)
+            splay_s = self._rng.uniform(0, self._config.ztp.splay_s)
+            patience_s = ASKED_AT_MOST_EVERY_S - self._schedule.since_call_s()
+            wait_s, why = max(
+                (splay_s, "spreading the fleet's first calls"),
+                (patience_s, "the service is asked once a minute at most"),
+            )
         if wait_s > 0:
             self._report(Event.POSTPONED, why, wait_s=wait_s)
             await asyncio.sleep(wait_s)
@@ -281,12 +285,26 @@ class Provisioner:
             self._guard(lambda: self._schedule.wait(wait_s, self._backoff.dump()))
 
     def _know(self, identity: Identity) -> bool:
-        """Whether the schedule is that of ``identity``; if not, it is forgotten."""
-        if self._schedule.called_for(identity.hardware_id):
+        """Whether the schedule is about the next call; if not, its waits are forgotten."""
+        if not self._schedule.called_for(identity.hardware_id):
+            self._schedule.forget()
+        elif self._schedule.asks_anew(self._question(identity)):
+            self.hurry()
+        else:
             return True
-        self._schedule.forget()
         self._backoff.succeeded()
         return False
+
+    def _question(self, identity: Identity) -> str:
+        """What a call would ask, as far as a person has a say in it; "" where there is no token,
+        and so no call."""
+        asked = self._config.ztp
+        try:
+            token = self._token()
+        except ZtpdError:
+            return ""
+        settings = asked.url, asked.service, asked.given_name, asked.tags
+        return fingerprint(token, identity.hardware_id, *settings)
 
     async def _call(self, identity: Identity) -> StoredCredentials:
         """One call. Raises a typed error; nothing is stored unless the answer is complete."""
@@ -302,8 +320,8 @@ class Provisioner:
         crash_wait_s = retry.ZTP[Retry.SERVER].draw(attempt, self._rng)
         steps, server = self._backoff.dump(), Retry.SERVER.value
         steps[server] = steps.get(server, 0) + 1  # a crash in the call counts as a failed one
-        asked_for = identity.hardware_id
-        self._guard(lambda: self._schedule.calling(crash_wait_s, steps, asked_for))
+        asked = identity.hardware_id, self._question(identity)
+        self._guard(lambda: self._schedule.calling(crash_wait_s, steps, *asked))
         try:
             reply = await self._post(
                 url, body, timeout_s=settings.timeout_s, ca_file=settings.ca_file

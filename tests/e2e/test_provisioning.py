@@ -29,7 +29,11 @@ async def corrections() -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def services(
-    tmp_path: Path, *, profile: Profile | None = None, script: tuple[Any, ...] = ()
+    tmp_path: Path,
+    *,
+    profile: Profile | None = None,
+    script: tuple[Any, ...] = (),
+    speed: float = 5.0,
 ) -> AsyncIterator[tuple[Gateway, ZtpService, Caster]]:
     """A gateway with modem and receiver, the provisioning service and a caster."""
     gateway = Gateway(tmp_path)
@@ -43,7 +47,7 @@ async def services(
             script=script,
         ) as service,
         SimModem(tmp_path / "modem", SARA_R5, scale=0.05),
-        gateway.receiver(speed=5.0),
+        gateway.receiver(speed=speed),
     ):
         gateway.configure(
             ztp={

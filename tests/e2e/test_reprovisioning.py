@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import virtualtime
 from gateway import until
 from test_provisioning import IMEI, services, state
 
@@ -73,6 +75,38 @@ async def test_Z17_on_the_same_day_nobody_is_asked(tmp_path: Path) -> None:
         await until(lambda: state(gateway) == "streaming")
 
         assert len(service.calls) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_Z17_after_an_hour_of_refusals_the_service_is_asked_once_and_corrections_flow_again(
+    tmp_path: Path,
+) -> None:
+    """The whole way, in virtual time: the caster takes the account back, and knows another one."""
+
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time
+        async with services(tmp_path, speed=1.0) as (gateway, service, caster):
+            async with gateway.running():
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+            a_day_later(gateway.state_dir)
+            account = service.portal.things[IMEI].credentials["rtcmCredentials"]
+            account["password"] = "another one"
+            caster.users = {account["userName"]: account["password"]}
+            connected, began_s = caster.connections, now()
+            async with gateway.running():
+                while len(service.calls) == 1 and now() - began_s < 3 * 3600:
+                    await asyncio.sleep(10)
+                asked_s, tries = now() - began_s, caster.connections - connected
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+
+            assert 3600 <= asked_s <= 2.2 * 3600
+            assert 2 <= tries <= 14, "5 to 60 minutes between two"
+            loaded = CredentialStore(gateway.state_dir).load()
+            assert loaded is not None
+            assert loaded.stored.credentials.answer["rtcmCredentials"] == account
+
+    virtualtime.run(scenario())
 
 
 @pytest.mark.slow

@@ -55,6 +55,11 @@ class Schedule:
         """
         return "called_unix_s" in self._data and self._data.get("hardware_id") == hardware_id
 
+    def asks_anew(self, question: str) -> bool:
+        """Whether ``question`` is another one than the last call's: a person has changed the
+        token or the settings, and what was refused may be given now. "" is no question."""
+        return question not in ("", self._data.get("question", question))
+
     @property
     def steps(self) -> object:
         """What :meth:`ztpd.retry.Backoff.dump` gave."""
@@ -89,7 +94,9 @@ class Schedule:
         self._set_wait(wait_s, steps)
         self._save()
 
-    def calling(self, wait_s: float, steps: dict[str, int], hardware_id: str) -> None:
+    def calling(
+        self, wait_s: float, steps: dict[str, int], hardware_id: str, question: str = ""
+    ) -> None:
         """A call begins; should ztpd die in it, the next one is due in ``wait_s``.
 
         After :meth:`unheard` the note on the disk still says so, and is left alone for an hour: a
@@ -102,6 +109,7 @@ class Schedule:
             "called_boot": boot,
             "called_boot_s": boot_s,
             "hardware_id": hardware_id,
+            "question": question,
             "succeeded": False,
         }
         self._set_wait(wait_s, steps)

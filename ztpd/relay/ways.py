@@ -7,7 +7,7 @@ import json
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ztpd import retry
@@ -25,7 +25,7 @@ from ztpd.errors import (
 )
 from ztpd.link.files import read_json, write_atomic
 from ztpd.link.schedule import boot_instant
-from ztpd.model import Delivery
+from ztpd.model import Delivery, fingerprint
 
 PROVEN_S = 60.0
 SHORT_LIVES = 3
@@ -58,6 +58,12 @@ class Way:
     @property
     def name(self) -> str:
         return f"{self.delivery.kind} {self.delivery.host}:{self.delivery.port}"
+
+    @property
+    def mark(self) -> str:
+        """Tells whether it is still the same after a restart: another password is another way."""
+        delivery = self.delivery
+        return fingerprint(*(getattr(delivery, each.name) for each in fields(delivery)))
 
     def ready_s(self, *, has_fix: bool) -> float:
         """When it is to be tried. A caster that wants a position is left alone without one."""
@@ -137,6 +143,7 @@ class Memory:
         now = asyncio.get_running_loop().time()
         kept = {
             way.name: {
+                "mark": way.mark,
                 "steps": way.backoff.dump(),
                 "due_boot_s": boot_s + max(0.0, way.due_s - now),
                 "short_lives": way.short_lives,
@@ -158,8 +165,8 @@ class Memory:
         now = asyncio.get_running_loop().time()
         for way in ways:
             mine = known.get(way.name)
-            if not isinstance(mine, Mapping):
-                continue
+            if not isinstance(mine, Mapping) or mine.get("mark") != way.mark:
+                continue  # a person or the service has changed it: its failures may be over
             way.backoff.restore(mine.get("steps"))
             lives, due = mine.get("short_lives"), mine.get("due_boot_s")
             way.short_lives = lives if isinstance(lives, int) else 0
