@@ -81,11 +81,11 @@ deb:  ## the Debian package, in dist/
 
 # Where no container can be booted this fails: a check that was not made is no check that passed.
 boot-test: $(VENV)/.ready deb  ## the package on a real systemd, Debian 12 and 13; as root
-	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 900 \
+	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 900 $(BOOT_ARGS) \
 	  tests/packaging/boot --ignore tests/packaging/boot/test_power.py
 
 boot-test-qemu: $(VENV)/.ready deb  ## late drivers and power cuts, in a virtual machine; as root
-	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 \
+	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 $(BOOT_ARGS) \
 	  tests/packaging/boot/test_power.py
 
 clean:  ## remove everything that is made
