@@ -65,7 +65,7 @@ MAY_IMPORT = {
     "amqtt": {"ztpd.sim.broker"},
     "paho": {"ztpd.sources.mqtt", "ztpd.sim.broker"},
     "serial": {"ztpd.link.serial"},
-    "systemd": {"ztpd.log", "ztpd.daemon"},
+    "systemd": {"ztpd.log", "ztpd.daemon.systemd"},
     "tenacity": {"ztpd.retry"},
     "trustme": {"ztpd.sim.authority"},
 }

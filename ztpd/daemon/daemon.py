@@ -8,13 +8,16 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ztpd import __version__, events, identity, log, retry, status
 from ztpd.config import Loaded, read_token
+from ztpd.daemon import questions
+from ztpd.daemon.document import Reason, document
+from ztpd.daemon.systemd import notify
 from ztpd.deliveries import deliveries, private
 from ztpd.errors import ConfigError, Retry, SessionRefused, ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
@@ -30,9 +33,7 @@ from ztpd.sources.ntrip import GgaPolicy
 _HEARTBEAT_S = 10.0
 _GRACE_S = 60.0
 _STOP_WITHIN_S = 4.0
-_INSPECT_S = 8.0
 _FRESH_S = 600.0
-_TIME_WITHIN_S = 5.0
 _POSITION_S = 5.0
 
 _DEADLINES_S = {
@@ -62,16 +63,6 @@ _CONCERN_SESSION = {"corrections", "mqtt", "ntrip", "receiver"}
 """Tables of the configuration, by what has to begin anew when one of them changes."""
 
 
-@dataclass
-class _Reason:
-    """Why the present state is what it is."""
-
-    event: str
-    text: str
-    advice: str
-    until_s: float | None = None  # loop time of the next try
-
-
 class Daemon:
     """One run of ztpd, from lock to clean stop."""
 
@@ -94,7 +85,7 @@ class Daemon:
         self._clock = clock or Clock()
         self._state = State.STARTING
         self._since = datetime.now(UTC)
-        self._reason = _Reason("daemon.started", "", "")
+        self._reason = Reason("daemon.started", "", "")
         self._deadline_s = float("inf")
         self._running: set[asyncio.Task[None]] = set()  # the activity, and those that are ending
         self._stopped = asyncio.Event()
@@ -125,13 +116,13 @@ class Daemon:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(control.serve(self._runtime_dir, self._control))
                 self._listen_to_signals()
-                _notify("READY=1")
+                notify("READY=1")
                 log.emit(events.STARTED, version=__version__, how="")
                 self._receiving = asyncio.create_task(self._keep(self._receiver.run, "receiver"))
                 heartbeat = asyncio.create_task(self._heartbeat())
                 self._start(Activity.LOOK)
                 await self._stopped.wait()
-                _notify("STOPPING=1")
+                notify("STOPPING=1")
                 await _end([heartbeat, self._receiving, *self._running])
                 self._provisioner.stopping()
                 self._publish()
@@ -155,7 +146,7 @@ class Daemon:
             self._flowing.set()
         if before is not self._state:
             self._since = datetime.now(UTC)
-        self._reason = _Reason(
+        self._reason = Reason(
             event=error.code if error else f"state.{self._state.value}",
             text=str(error) if error else why or self._state.meaning,
             advice=error.advice if error else "",
@@ -172,7 +163,7 @@ class Daemon:
     def _tell_state(self, before: State) -> None:
         reason = self._reason
         wait = "" if reason.until_s is None else f", next try in {self._next_try()}"
-        _notify(f"STATUS={self._state.value}: {reason.text}{wait}")
+        notify(f"STATUS={self._state.value}: {reason.text}{wait}")
         again = before in (State.WAITING, State.BLOCKED)
         quiet = again or self._state in _TOLD_BY_THEIR_EVENT
         log.emit(
@@ -375,7 +366,7 @@ class Daemon:
         """Take up a changed configuration; a broken one changes nothing."""
         if self._reload_config is None or self._state is State.STOPPING:
             return
-        _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             loaded = self._reload_config()
             receiver = self._make_receiver(loaded)
@@ -386,7 +377,7 @@ class Daemon:
         else:
             self._config_error = None
             self._take_up(loaded, receiver)
-        _notify("READY=1")
+        notify("READY=1")
 
     def _take_up(self, loaded: Loaded, receiver: Receiver) -> None:
         """Put a configuration in force; a session or receiver it does not concern goes on."""
@@ -429,30 +420,13 @@ class Daemon:
                 self._provisioner.unsaved = None
                 return self._begin_anew("credentials were imported")
             case "time":
-                return self._receiver_time()
+                return questions.receiver_time(self._receiver)
             case "receiver":
-                return await self._inspect_receiver()
+                return await questions.inspect(self._receiver)
             case "status":
                 return {"ok": True, "status": status.plain(self._document())}
             case other:
                 return {"ok": False, "error": f"unknown request {other!r}"}
-
-    def _receiver_time(self) -> dict[str, Any]:
-        """UTC by the receiver, for ztpd-settime."""
-        fix, age_s = self._receiver.fix, self._receiver.fix_age_s
-        if fix is None or fix.utc is None or age_s is None or age_s > _TIME_WITHIN_S:
-            return {"ok": False, "error": "the receiver has no fully resolved time"}
-        return {"ok": True, "utc": (fix.utc + timedelta(seconds=age_s)).isoformat()}
-
-    async def _inspect_receiver(self) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(_INSPECT_S):
-                found = await self._receiver.inspect()
-        except ZtpdError as error:
-            return {"ok": False, "error": str(error), "advice": error.advice}
-        except TimeoutError:
-            return {"ok": False, "error": f"the receiver did not answer in {_INSPECT_S:g} s"}
-        return {"ok": True, "receiver": status.plain(found)}
 
     def _retry_now(self) -> dict[str, Any]:
         if self._state not in (State.WAITING, State.BLOCKED):
@@ -483,7 +457,7 @@ class Daemon:
             if self._state is State.STREAMING and relay and relay.progress.last_frame_s:
                 self._deadline_s = relay.progress.last_frame_s + _DEADLINES_S[State.STREAMING]
             if asyncio.get_running_loop().time() < self._deadline_s:
-                _notify("WATCHDOG=1")
+                notify("WATCHDOG=1")
             if self._state is State.STREAMING:
                 self._publish()
             await asyncio.sleep(_HEARTBEAT_S)
@@ -492,61 +466,18 @@ class Daemon:
         status.write(self._runtime_dir, self._document())
 
     def _document(self) -> dict[str, Any]:
-        """The status: no secrets, no position."""
-        now = asyncio.get_running_loop().time()
-        reason, stored = self._reason, self._stored
-        document: dict[str, Any] = {
-            "schema": status.SCHEMA,
-            "version": __version__,
-            "at": _iso(datetime.now(UTC)),
-            "pid": os.getpid(),
-            "state": self._state.value,
-            "since": _iso(self._since),
-            "reason": {"event": reason.event, "text": reason.text, "advice": reason.advice},
-        }
-        if reason.until_s is not None:
-            document["next_attempt_s"] = round(max(0.0, reason.until_s - now), 1)
-        if self._identity:
-            document["identity"] = {
-                "id": str(self._identity),
-                "source": self._identity.source,
-            }
-        if stored:
-            document |= {
-                "service": stored.credentials.service,
-                "client_id": stored.credentials.client_id,
-                "credentials": {
-                    "age_s": max(0, int(time.time()) - stored.stored_unix_s),
-                    "expires": _date(stored.expires_unix_s),
-                    "unsaved": self._provisioner.unsaved is not None,
-                },
-            }
-        if self._relay:
-            document["source"] = self._source(self._relay, now)
-        document["receiver"] = self._receiver.view
-        if self._receiver.error:
-            document["receiver_problem"] = _told(self._receiver.error)
-        if self._config_error:
-            failed = events.RELOAD_FAILED
-            document["config_problem"] = {
-                "event": failed.name,
-                "text": failed.text.format(error=self._config_error),
-                "advice": failed.cure,
-            }
-        return document
-
-    def _source(self, relay: Relay, now: float) -> dict[str, Any]:
-        progress = relay.progress
-        last_s = progress.last_frame_s
-        return {
-            "where": progress.where,
-            "session_s": round(now - progress.opened_s, 1),
-            "format": progress.format,
-            "frames": progress.frames,
-            "bytes": progress.bytes,
-            "other_format": progress.other_format,
-            "last_frame_age_s": None if last_s is None else round(now - last_s, 1),
-        }
+        return document(
+            now_s=asyncio.get_running_loop().time(),
+            state=self._state,
+            since=self._since,
+            reason=self._reason,
+            identity=self._identity,
+            stored=self._stored,
+            unsaved=self._provisioner.unsaved is not None,
+            progress=self._relay.progress if self._relay else None,
+            receiver=self._receiver,
+            config_error=self._config_error,
+        )
 
     def _warn_of_unknown_keys(self) -> None:
         for unknown in self._loaded.unknown:
@@ -559,25 +490,3 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=_STOP_WITHIN_S)
-
-
-def _notify(message: str) -> None:
-    """Tell systemd, where it asked to be told, can hear it, and systemd-python is there."""
-    if "NOTIFY_SOCKET" not in os.environ:
-        return
-    with suppress(ImportError, OSError):
-        from systemd.daemon import notify
-
-        notify(message)
-
-
-def _told(error: ZtpdError) -> dict[str, str]:
-    return {"event": error.code, "text": str(error), "advice": error.advice}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
-
-
-def _date(unix_s: int | None) -> str | None:
-    return None if unix_s is None else f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
