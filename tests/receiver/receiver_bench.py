@@ -52,7 +52,7 @@ class _Loop(virtualtime.VirtualLoop):
         for _ in range(200):
             if self._ready:
                 break
-            found = selectors.DefaultSelector.select(self._virtual, 0.003)
+            found = selectors.PollSelector.select(self._virtual, 0.003)
             self._process_events(found)  # type: ignore[attr-defined]
             if not any(thread.name.startswith("ztpd-") for thread in threading.enumerate()):
                 break

@@ -38,7 +38,7 @@ from ztpd.wire.ubx import Message, NavPvt, Parsed, RxmCor, SpartnKey
 _LOST = Wait(1, 1, floor_s=0.5)
 _ABSENT = Wait(3, 3, floor_s=2.8)  # with what follows, corrections flow 5 s after the port is back
 _FOREIGN = Wait(6, 6, floor_s=5.0)  # for a port to come, where none of those there is a receiver's
-_SILENT = Wait(2, 120, equal=True)  # the first byte ends it
+_SILENT = Wait(2, 120, equal=True)  # on an open port: the first byte ends it
 _FAILED = Wait(2, 60)
 _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble is news
 _TOLD_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer told
@@ -203,9 +203,9 @@ class Receiver:
             if self._share:
                 self._share.close()
 
-    def _failed(self, error: ZtpdError) -> float:
+    def _failed(self, error: ZtpdError, wait: Wait | None = None) -> float:
         """Note and tell why the receiver cannot be used; seconds until the next try."""
-        wait = self._wait_after(error)
+        wait = wait or self._wait_after(error)
         step = self._steps.get(wait, 0)
         self._steps[wait] = step + 1
         wait_s = wait.draw(step, self._rng)
@@ -219,9 +219,7 @@ class Receiver:
         if isinstance(error, (PortAbsent, PortLost, ReceiverAbsent)):
             self._steps.clear()  # what comes back may be well, or another one
             return _LOST if isinstance(error, PortLost) else _ABSENT
-        if not self._access.path:
-            return _FOREIGN
-        return _SILENT if isinstance(error, ReceiverSilent) else _FAILED
+        return _FAILED if self._access.path else _FOREIGN
 
     async def _live(self) -> None:
         """From opening the port to whatever ends it."""
@@ -261,7 +259,7 @@ class Receiver:
             except ReceiverSilent as error:
                 if line.port.read_bytes > heard_bytes:
                     raise
-                wait_s = self._failed(error)
+                wait_s = self._failed(error, _SILENT)
             await line.receive(wait_s)
 
     async def _set_up(self, line: Line) -> None:
