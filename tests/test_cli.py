@@ -63,6 +63,35 @@ def test_an_unknown_key_fails_the_check_and_names_the_nearest(
     assert "ztp.tokenfile; did you mean ztp.token_file?" in capsys.readouterr().out
 
 
+def check_as_daemon(home: Path) -> subprocess.CompletedProcess[str]:
+    """`ztpd config check`, by root where we are root, for a daemon of another user."""
+    (home / "state").mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(home / "state", 65534, 65534)
+        for above in (home, *home.parents):
+            if not above.stat().st_mode & 0o001:
+                above.chmod(0o711)
+    verb = ["--config", str(home / "ztpd.toml"), "config", "check"]
+    command = [sys.executable, "-m", "ztpd", *verb]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_check_finds_files_that_the_daemon_cannot_read(home: Path) -> None:
+    password, authority = home / "password", home / "ca.pem"
+    table = f'username = "u"\npassword_file = "{password}"\nca_file = "{authority}"\n'
+    (home / "ztpd.toml").write_text(f"[ntrip]\n{table}")
+    password.touch(mode=0o000 if os.geteuid() else 0o600)
+
+    done = check_as_daemon(home)
+    assert done.returncode == 78
+    assert f"ntrip.password_file = {password}: Permission denied, for user" in done.stdout
+    assert f"ntrip.ca_file = {authority}: No such file or directory" in done.stdout
+
+    authority.touch()
+    password.chmod(0o604)
+    assert check_as_daemon(home).stdout.endswith("all is well\n")
+
+
 def test_the_example_is_a_valid_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +148,27 @@ def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.Mo
 
     assert (home / "token").read_text().strip() == TOKEN.reveal()
     assert (home / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_that_the_unit_does_not_hand_over_is_the_daemons_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "state").mkdir()
+    if os.geteuid() == 0:
+        os.chown(home / "state", 65534, 65534)
+    assert set_token(home, TOKEN.reveal(), monkeypatch) == 0
+
+    assert (home / "token").stat().st_uid == (home / "state").stat().st_uid
+    assert (home / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_token_beside_an_encrypted_one_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "token.cred").touch()
+    assert set_token(home, TOKEN.reveal(), monkeypatch) == 0
+
+    assert f"encrypt --name=ztp-token {home}/token {home}/token.cred" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "\n", "abc\n", TOKEN.reveal().upper() + "\n"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import subprocess
 from pathlib import Path
 
 import pytest
 from gateway import Gateway, until
-
-from ztpd import cli
+from test_provisioning import services, state
 
 SYSTEMD = Path(__file__).parents[1] / "systemd"
 
@@ -21,27 +21,37 @@ def unit(name: str) -> configparser.ConfigParser:
     return parser
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-async def test_T5_the_wish_is_left_in_the_runtime_directory_once_credentials_are_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
-) -> None:
-    gateway = Gateway(tmp_path)
-    path = gateway.configure(
-        ztp={"token_file": tmp_path / "none", "splay_s": 0, "forget_token": wanted},
-        identity={"source": "fixed", "hardware_id": "gw-1"},
-    )
-    monkeypatch.setenv("STATE_DIRECTORY", str(gateway.state_dir))
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(gateway.runtime_dir))
-    wish = gateway.runtime_dir / "forget-token"
-    async with gateway.running():
-        await until(lambda: gateway.status.get("state") == "blocked")
-        assert not wish.exists(), "nothing is stored yet"
-    answer = Path(__file__).parent / "data/ztp/flex-ntrip-rtcm.json"
-    assert cli.main(["import", str(answer), "--config", str(path)]) == 0
-    async with gateway.running():
-        await until(lambda: wish.exists() or (not wanted and "source" in gateway.status))
+def wanted(gateway: Gateway, *, forget: bool) -> Path:
+    """Configure it; where the wish is left."""
+    drop_ins = gateway.top / "ztpd.toml.d"
+    drop_ins.mkdir()
+    (drop_ins / "forget.toml").write_text(f"[ztp]\nforget_token = {str(forget).lower()}\n")
+    return gateway.runtime_dir / "forget-token"
 
-        assert wish.exists() == wanted
+
+@pytest.mark.parametrize("forget", [True, False])
+async def test_T5_the_wish_is_left_in_the_runtime_directory_once_corrections_flow(
+    tmp_path: Path, forget: bool
+) -> None:
+    async with services(tmp_path) as (gateway, _, caster):
+        wish = wanted(gateway, forget=forget)
+        async with gateway.running():
+            await until(lambda: caster.sessions and state(gateway) == "streaming")
+            await asyncio.sleep(0.1)
+
+        assert wish.exists() == forget
+
+
+async def test_T5_credentials_that_are_refused_still_need_the_token(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, _, caster):
+        wish = wanted(gateway, forget=True)
+        caster.users = {"gateway": "another password"}
+        async with gateway.running():
+            await until(lambda: caster.connections and state(gateway) in ("waiting", "blocked"))
+            await asyncio.sleep(0.1)
+
+        assert not wish.exists()
+        assert (gateway.state_dir / "credentials.json").exists()
 
 
 def test_the_path_unit_waits_for_that_very_file() -> None:

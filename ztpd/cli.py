@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from ztpd import __version__, log, status
 from ztpd import config as configuration
 from ztpd.config import Loaded
 from ztpd.errors import (
+    ConfigError,
     NotRunning,
     ReceiverError,
     StoreError,
@@ -29,7 +31,7 @@ from ztpd.errors import (
 )
 from ztpd.link import control
 from ztpd.link.clock import Clock
-from ztpd.link.files import become_owner
+from ztpd.link.files import become_owner, give_to_owner
 
 EXIT_NO_CREDENTIALS = 66
 EXIT_INTERRUPTED = 130
@@ -371,9 +373,18 @@ def _token_set(options: argparse.Namespace) -> int:
         return UsageError.exit_status
     try:
         write_atomic(path, token.reveal().encode() + b"\n", mode=0o600, durable=True)
+        if path != Path(configuration.Config().ztp.token_file):
+            give_to_owner(configuration.state_dir(), path)  # the unit hands over the usual one only
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     print(f"token stored in {path}")
+    encrypted = path.with_name(f"{path.name}.cred")
+    if encrypted.exists():
+        print(
+            f"if the unit takes the token from {encrypted}, encrypt the new one, too:\n"
+            f"  systemd-creds encrypt --name=ztp-token {path} {encrypted}",
+            file=sys.stderr,
+        )
     _restart_unit()
     return 0
 
@@ -396,13 +407,21 @@ def _config_show(options: argparse.Namespace) -> int:
 
 def _config_check(options: argparse.Namespace) -> int:
     loaded = _load(options)
+    problems = []
     for unknown in loaded.unknown:
         hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
-        print(f"{unknown.file}: unknown key {unknown.key}{hint}")
-    if loaded.unknown:
-        return 78
-    print(f"{options.config}: all is well")
-    return 0
+        problems.append(f"{unknown.file}: unknown key {unknown.key}{hint}")
+    become_owner(configuration.state_dir())  # what root can read says nothing of the daemon
+    for key, path in loaded.named_files():
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            reader = pwd.getpwuid(os.geteuid()).pw_name
+            problems.append(
+                f"{loaded.origins[key]}: {key} = {path}: {error.strerror}, for user {reader}"
+            )
+    print("\n".join(problems) or f"{options.config}: all is well")
+    return ConfigError.exit_status if problems else 0
 
 
 def _config_example(_: argparse.Namespace) -> int:

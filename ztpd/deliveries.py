@@ -105,5 +105,11 @@ def _password(path: str, key: str) -> Secret:
 def _read(path: str, key: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key} = {path}: {error}") from error
+    except PermissionError as error:
+        raise ConfigError(
+            f"{key} = {path} may not be read by this user: `chown ztpd` and `chmod 600` it"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{key} = {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{key} = {path} is no text") from error

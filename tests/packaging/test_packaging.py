@@ -68,6 +68,11 @@ def test_a_device_whose_driver_loads_later_is_not_locked_out() -> None:
     assert not {"DevicePolicy", "DeviceAllow", "PrivateDevices"} & unit()["Service"].keys()
 
 
+def test_the_kernel_may_be_asked_for_routes_and_nothing_else_is_reached() -> None:
+    families = set(unit()["Service"]["RestrictAddressFamilies"].split())
+    assert families == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}
+
+
 def test_T2_nothing_of_the_process_reaches_a_core_file_or_another_user() -> None:
     service = unit()["Service"]
     assert service["LimitCORE"] == "0"
@@ -114,7 +119,7 @@ def test_a_purge_leaves_neither_credentials_nor_token() -> None:
     script = (DEBIAN / "ztpd.postrm").read_text()
     purge = re.search(r'if \[ "\$1" = purge \]; then(.*?)fi', script, re.DOTALL)
     assert purge is not None
-    assert "rm -rf /etc/ztpd /var/lib/ztpd" in purge[1]
+    assert 'rm -rf "$DPKG_ROOT/etc/ztpd" "$DPKG_ROOT/var/lib/ztpd"' in purge[1]
 
 
 @pytest.mark.parametrize("product", ["01a5", "01a6", "01a7", "01a8", "01a9", "01ab"])
@@ -192,6 +197,10 @@ def test_the_completion_offers_every_verb_and_option(
 
 def test_the_completion_offers_the_choices_of_an_option() -> None:
     assert offered("demo", "--via") == {"mqtt", "ntrip"}
+
+
+def test_the_completion_goes_on_after_an_option_with_a_value() -> None:
+    assert offered("demo", "--via", "mqtt") == offered("demo")
 
 
 def offered(*words: str) -> set[str]:

@@ -37,6 +37,14 @@ class Loaded:
     origins: Mapping[str, str]
     unknown: tuple[Unknown, ...]
 
+    def named_files(self) -> Iterator[tuple[str, Path]]:
+        """Key path and file of what the daemon itself reads; systemd reads the token for it."""
+        for table in TABLES.values():
+            for name in table.options:
+                path = getattr(getattr(self.config, table.name), name)
+                if name.endswith("_file") and name != "token_file" and path:
+                    yield f"{table.name}.{name}", Path(path)
+
 
 def load(path: Path = DEFAULT_PATH) -> Loaded:
     """Read ``path``, then ``<path>.d/*.toml`` in the order of their names; the last one that sets

@@ -18,6 +18,9 @@ _OPTIONAL_PATH = values.empty_or(values.path())
 _OPTIONAL_HOST = values.empty_or(values.host())
 _OPTIONAL_NAME = values.empty_or(values.printable(128))
 _ANSWER = "Empty: as the provisioning service says."
+_OWN = (
+    "The daemon's user must be able to read it, and nobody else: `install -o ztpd -g ztpd -m 0600`."
+)
 _CA_FILE = (
     "Certificates (PEM) of the authority that signed the server's, for a private server. "
     "Empty: the ones this system trusts."
@@ -89,7 +92,8 @@ class Ztp:
     forget_token: bool = _option(
         False,
         values.switch(),
-        "Have /etc/ztpd/token removed once credentials are stored, so that a stolen card does "
+        "Have /etc/ztpd/token removed once the credentials have opened a session and corrections "
+        "flow, so that a stolen card does "
         "not give away the token of the whole profile. Needs `systemctl enable --now "
         "ztpd-forget-token.path`. Credentials that are refused or end later need the token again: "
         "a person then gives it with `ztpd token set`.",
@@ -216,11 +220,13 @@ class Mqtt:
     password_file: str = _option(
         "",
         _OPTIONAL_PATH,
-        "The file that holds the password; keep it at mode 0600.",
+        f"The file that holds the password. {_OWN}",
         private=True,
     )
     cert_file: str = _option("", _OPTIONAL_PATH, f"The client certificate (PEM). {_ANSWER}")
-    key_file: str = _option("", _OPTIONAL_PATH, "The private key (PEM) of that certificate.")
+    key_file: str = _option(
+        "", _OPTIONAL_PATH, f"The private key (PEM) of that certificate. {_OWN}"
+    )
     client_id: str = _option(
         "",
         _OPTIONAL_NAME,
@@ -270,7 +276,7 @@ class Ntrip:
     password_file: str = _option(
         "",
         _OPTIONAL_PATH,
-        "The file that holds the password; keep it at mode 0600.",
+        f"The file that holds the password. {_OWN}",
         private=True,
     )
     port: int = _option(

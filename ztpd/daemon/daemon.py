@@ -275,7 +275,6 @@ class Daemon:
             may_refresh=self._may_refresh,
             memory=self._runtime_dir / "sessions.json",
         )
-        self._forget_token()
         self._flowing.clear()
         beside = [asyncio.create_task(self._provisioner.keep_saving())]
         if self._stored:
@@ -297,8 +296,10 @@ class Daemon:
                 (self._runtime_dir / "forget-token").touch(mode=0o600)
 
     async def _look_after(self, stored: StoredCredentials) -> None:
-        """Whether the modem is still the one, and whether the credentials end soon."""
+        """Once they have proved good: whether the token is still needed, whether the modem is still
+        the one, and whether the credentials end soon."""
         await self._flowing.wait()
+        self._forget_token()  # not before: stored credentials that are refused still need it
         await asyncio.sleep(_GRACE_S)  # start-up is over, and the modem's port at rest
         await self._provisioner.compare_modem(stored)
         self._stored = await self._provisioner.renew(stored)

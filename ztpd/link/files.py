@@ -49,6 +49,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def give_to_owner(directory: Path, file: Path) -> None:
+    """As root, make ``file`` that of the owner of ``directory``. Raises OSError."""
+    if os.geteuid() == 0 and directory.exists():
+        owner = directory.stat()
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def become_owner(directory: Path) -> None:
     """As root, go on as the owner of ``directory``: no file of ours may end up owned by root."""
     if os.geteuid() != 0 or not directory.exists():
