@@ -55,6 +55,11 @@ class Builder(Protocol):
     def once(self, *command: str) -> str: ...
 
 
+def last_words(machine: Machine) -> str:
+    """What the unit said last, for whoever reads why a test failed."""
+    return machine.run("journalctl --boot --unit=ztpd --no-hostname | tail -n 25", check=False)
+
+
 def equip(builder: Builder) -> None:
     """Put the simulators around a gateway."""
     builder.once("apt-get", "--quiet", "--yes", "install", "mosquitto", "python3-trustme")

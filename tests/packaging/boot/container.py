@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from boot.bench import last_words
+
 _NAME = "ztpd-boot-test"
 
 # In a mount namespace of its own, so that nothing stays mounted. Where the machine has the cgroups
@@ -125,7 +127,9 @@ class Container:
         began = time.monotonic()
         while (done := self.ask(script)).returncode != 0:
             passed = time.monotonic() - began
-            assert passed < within_s, f"{script}: not within {within_s} s\n{done.stdout}"
+            assert passed < within_s, (
+                f"{script}: not within {within_s} s\n{done.stdout}\n{last_words(self)}"
+            )
             assert self._machine is None or self._machine.poll() is None, "the container has ended"
             time.sleep(0.1)
         return time.monotonic() - began

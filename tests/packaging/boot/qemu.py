@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from boot.bench import last_words
+
 # Emulated, which works everywhere: on a machine that is virtual itself /dev/kvm may be there, and
 # take a kernel that then never says anything. ZTPD_QEMU_ACCEL=kvm is for machines where it boots.
 _ACCELERATOR = os.environ.get("ZTPD_QEMU_ACCEL", "tcg,thread=multi")
@@ -115,7 +117,9 @@ class Qemu:
         began = time.monotonic()
         while (done := self.ask(script)).returncode != 0:
             passed = time.monotonic() - began
-            assert passed < within_s, f"{script}: not within {within_s} s\n{done.stdout}"
+            assert passed < within_s, (
+                f"{script}: not within {within_s} s\n{done.stdout}\n{last_words(self)}"
+            )
             time.sleep(0.2)
         return time.monotonic() - began
 
