@@ -33,7 +33,7 @@ test: $(VENV)/.ready  ## the tests, under three minutes
 	$(VENV)/bin/pytest -q $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.ready  ## the tests that take long
-	$(VENV)/bin/pytest -q -m slow --timeout 600
+	$(VENV)/bin/pytest -q -m slow --timeout 600 $(SLOW_ARGS)
 
 test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
 	$(DEBIAN_VENV)/bin/python -m pytest -q $(PYTEST_ARGS)

@@ -150,6 +150,66 @@ def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.Mo
     assert (home / "token").stat().st_mode & 0o777 == 0o600
 
 
+AS_NOBODY = """
+import os, sys
+from ztpd import cli
+import encodings.utf_8_sig, ztpd.provision, ztpd.link.schedule, ztpd.link.store, ztpd.wire.ztp
+cli._parser()  # has everything imported that only root may read here
+os.geteuid() or os.setuid(65534)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_what_a_user_may_not_do_is_told_as_that(home: Path) -> None:
+    (home / "state").mkdir(mode=0o700)
+    (home / "state/credentials.json").touch()
+    if os.geteuid() != 0:
+        (home / "state").chmod(0)
+    for above in (home, *home.parents):
+        if not above.stat().st_mode & 0o001:
+            above.chmod(0o711)
+    (home / "ztpd.toml").chmod(0o644)
+    for words in (["credentials", "forget"], ["credentials", "show"], ["token", "set"]):
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, *words, "--config", str(home / "ztpd.toml")],
+            input=TOKEN.reveal(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 77, done.stderr
+        assert "with sudo" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_provisioned_gateway_needs_no_token_to_say_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = Path(__file__).parent / "data/ztp/flex-ntrip-rtcm.json"
+    assert ztpd(home, "import", str(answer)) == 0
+    assert ztpd(home, "provision") == 0
+
+    assert "already provisioned: NTRIP" in capsys.readouterr().out
+
+
+def test_a_state_directory_that_cannot_be_made_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("STATE_DIRECTORY", str(home / "file/state"))
+    answer = Path(__file__).parent / "data/ztp/flex-ntrip-rtcm.json"
+
+    assert ztpd(home, "import", str(answer)) == 74
+    assert "file/state: Not a directory" in capsys.readouterr().err
+
+
+def test_half_an_option_is_a_mistake(home: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        ztpd(home, "status", "--js")
+
+    assert ended.value.code == 64
+
+
 def test_a_token_that_the_unit_does_not_hand_over_is_the_daemons_own(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from ztpd import config as configuration
 from ztpd.config import Loaded
 from ztpd.errors import (
     ConfigError,
+    NotPermitted,
     NotRunning,
     ReceiverError,
     StoreError,
@@ -44,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result: int = options.verb(options)
         return result
     except ZtpdError as error:
-        print(f"ztpd: {error}", file=sys.stderr)
-        print(f"      {error.advice}", file=sys.stderr)
-        return error.exit_status
+        forbidden = isinstance(error.__cause__, PermissionError) and os.geteuid() != 0
+        told = NotPermitted(error.detail) if forbidden else error
+        print(f"ztpd: {told}", file=sys.stderr)
+        print(f"      {told.advice}", file=sys.stderr)
+        return told.exit_status
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -55,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given | {"allow_abbrev": False})  # half an option is a mistake
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         print(f"ztpd: {message}", file=sys.stderr)
@@ -175,8 +181,8 @@ def _run(options: argparse.Namespace) -> int:
     loaded = _load(options)
     log.setup(loaded.config.log.level)
     state_dir, runtime_dir = configuration.state_dir(), configuration.runtime_dir()
-    for directory, mode in ((state_dir, 0o700), (runtime_dir, 0o755)):
-        _make(directory, mode)
+    configuration.make(state_dir, 0o700)
+    configuration.make(runtime_dir, 0o755)
 
     async def run() -> None:
         await Daemon(
@@ -188,14 +194,6 @@ def _run(options: argparse.Namespace) -> int:
 
     asyncio.run(run())
     return 0
-
-
-def _make(directory: Path, mode: int) -> None:
-    """systemd makes the directories; started by hand, ztpd does."""
-    try:
-        directory.mkdir(mode=mode, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{directory}: {error.strerror}") from error
 
 
 def _provision(options: argparse.Namespace) -> int:
@@ -241,8 +239,8 @@ def _imei(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     directory, live = configuration.runtime_dir(), sys.stdout.isatty()
-    clock = Clock().describe()
     while True:
+        clock = Clock().describe()
         told = _daemon_status()
         is_running = told is not None
         document = status.read(directory) if told is None else told
@@ -463,13 +461,19 @@ def _credentials_forget(_: argparse.Namespace) -> int:
     state_dir = configuration.state_dir()
     become_owner(state_dir)
     store = CredentialStore(state_dir)
-    if not any(state_dir.glob("credentials*")):
+    try:
+        kept = [path for path in state_dir.iterdir() if path.name.startswith("credentials")]
+    except FileNotFoundError:
+        kept = []
+    except OSError as error:
+        raise StoreError(f"{state_dir}: {error.strerror}") from error
+    if not kept:
         print(f"no credentials in {state_dir}", file=sys.stderr)
         return EXIT_NO_CREDENTIALS
     store.forget()
     with contextlib.suppress(OSError):  # the day between two calls is for losses, not for persons
         Schedule(state_dir / SCHEDULE_FILE).no_wait()
-    print("credentials deleted; a running daemon keeps its own until it is restarted")
+    print("credentials deleted; a running daemon keeps its own until `ztpd provision` or a restart")
     return 0
 
 

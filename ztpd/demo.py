@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 from ztpd import log, status
 from ztpd.errors import UsageError
-from ztpd.model import DynamicKey, Secret
+from ztpd.model import DynamicKey, Frame, FrameKind, Secret
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
 from ztpd.sim.broker import Broker
@@ -53,15 +53,20 @@ class Story:
         self._began_s = time.monotonic()
         self._living = stream.isatty()
         self._shown = False
+        self.on_deaf: Callable[[], object] = lambda: None  # nobody listens any more
 
     def teller(self, who: str) -> Callable[[str], None]:
         """What a simulator says goes here; it may begin with its own name."""
         return lambda what: self.tell(who, what.removeprefix(f"{who}: ").removeprefix(f"{who} "))
 
     def tell(self, who: str, what: str) -> None:
-        self._clear()
         seconds = time.monotonic() - self._began_s
-        print(f"{seconds:6.1f} s  {who:<9} {what}", file=self._stream, flush=True)
+        try:
+            self._clear()
+            print(f"{seconds:6.1f} s  {who:<9} {what}", file=self._stream, flush=True)
+        except OSError:  # `| head` has had enough, or the terminal was closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self.on_deaf()
 
     def live(self, what: str) -> None:
         if self._living:
@@ -382,7 +387,7 @@ class Demo:
     def _pieces(self) -> Iterator[Piece]:
         options, rng = self._options, random.Random()
         if options.capture:
-            return corrections.replay(options.capture)
+            return corrections.replay(_captured(options))
         if options.format == "rtcm":
             return corrections.coalesce(corrections.rtcm(rng))
         now = corrections.spartn_time(time.time())
@@ -410,6 +415,26 @@ async def _stop(daemon: asyncio.subprocess.Process) -> None:
         await daemon.wait()
 
 
+async def _play(options: argparse.Namespace, story: Story, directory: Path) -> bool:
+    """The demo, ended in order by whatever ends it: nothing of it may stay behind."""
+    playing, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert playing  # noqa: S101 - a coroutine runs in a task
+    story.on_deaf = playing.cancel
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, playing.cancel)
+    return await Demo(options, story, directory).run()
+
+
+def _captured(options: argparse.Namespace) -> Sequence[Frame]:
+    kind = FrameKind.RTCM3 if options.format == "rtcm" else FrameKind.SPARTN
+    try:
+        return corrections.captured(options.capture, kind)
+    except OSError as error:
+        raise UsageError(f"{options.capture}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{error}; --format has to fit") from error
+
+
 def run(options: argparse.Namespace) -> int:
     """The exit status: 0 when stopped by Ctrl-C, or with ``--once`` when corrections were used."""
     if options.fault == "list":
@@ -418,15 +443,15 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.fault and options.fault not in FAULTS:
         raise UsageError(f"no fault {options.fault!r}; there are {', '.join(FAULTS)}")
-    if options.capture and not options.capture.is_file():
-        raise UsageError(f"no file {options.capture}")
+    if options.capture:
+        _captured(options)
     log.setup("warning")
     story = Story(sys.stdout)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ztpd-demo-") as directory:
         try:
-            reached = asyncio.run(Demo(options, story, Path(directory)).run())
-        except KeyboardInterrupt:
+            reached = asyncio.run(_play(options, story, Path(directory)))
+        except (KeyboardInterrupt, asyncio.CancelledError):
             story.tell("demo", "stopped")
             return 0
     took = log.duration(time.monotonic() - began_s)

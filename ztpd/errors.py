@@ -72,7 +72,7 @@ class ConfigError(ZtpdError):
     retry = Retry.NEVER
     exit_status = 78
     summary = "the configuration is wrong"
-    advice = "Correct the key named here; `ztpd config check` tells when all is well."
+    advice = "Correct what is named here; `ztpd config check` tells when all is well."
 
 
 class UsageError(ZtpdError):
@@ -111,8 +111,8 @@ class NotPermitted(ZtpdError):
     code = "check.not_permitted"
     retry = Retry.NEVER
     exit_status = 77
-    summary = "this user may not look at that"
-    advice = "Run it as root: `sudo ztpd check`."
+    summary = "this user may not do that"
+    advice = "Run it as root, with sudo."
 
 
 class IdentityError(ZtpdError):
@@ -448,8 +448,8 @@ class ImportUnusable(ZtpdError):
     exit_status = 65
     summary = "the file has no credentials that could be used"
     advice = (
-        "Download it again from the portal, unchanged; "
-        "a private host in it has to be listed in [ztp] allowed_hosts."
+        "It takes the file that the portal offers for a Thing once that is active, "
+        "or an answer of the service, unchanged."
     )
 
 

@@ -6,17 +6,19 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ztpd import config as configuration
 from ztpd import identity, status
 from ztpd.config import Config
-from ztpd.errors import ImportUnusable, NotRunning, ZtpdError, ZtpError
+from ztpd.errors import ImportUnusable, NotRunning, ZtpdError, ZtpError, ZtpHostNotAllowed
 from ztpd.lifecycle import Event
 from ztpd.link import board, control
 from ztpd.link.files import become_owner
 from ztpd.link.store import CredentialStore
+from ztpd.model import Secret
 from ztpd.provision import Provisioner, bind, transports
 from ztpd.wire import ztp
 
@@ -33,19 +35,19 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
         answer = control.ask(runtime_dir, {"do": "provision", "force": force})
         print(answer.get("text") or f"the daemon says: {answer.get('error')}")
         return 0 if answer.get("ok") else EXIT_LATER
-    token = configuration.read_token(config)  # as root: its file is not the daemon's
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    token = _token(config)
+    configuration.make(state_dir, 0o700)
     become_owner(state_dir)
     provisioner = Provisioner(
         config,
         state_dir,
         report=_ignore,
         read_identity=lambda: identity.read(config),
-        token=lambda: token,
+        token=token,
     )
     if dry_run:
-        url, body, token = provisioner.request(await identity.read(config))
-        shown = json.loads(body) | {"token": str(token)}
+        url, body, secret = provisioner.request(await identity.read(config))
+        shown = json.loads(body) | {"token": str(secret)}
         print(f"would POST to {url}:\n{json.dumps(shown, indent=1)}")
         return 0
     stored = None if force else await provisioner.stored()
@@ -60,6 +62,21 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
         return EXIT_LATER
     print(f"provisioned: {transports(stored.credentials)}")
     return 0
+
+
+def _token(config: Config) -> Callable[[], Secret]:
+    """Reads the token at once, as root: its file is not the daemon's. What is wrong with it is
+    raised where it is needed."""
+    try:
+        token = configuration.read_token(config)
+    except ZtpdError as error:
+        reason = error  # Python forgets the name at the end of this block
+
+        def none() -> Secret:
+            raise reason
+
+        return none
+    return lambda: token
 
 
 def take_in(config: Config, path: Path) -> None:
@@ -78,11 +95,13 @@ def take_in(config: Config, path: Path) -> None:
             service_host=urlsplit(config.ztp.url).hostname or "",
         )
         stored = bind(credentials, "", board.serial(), int(time.time()))
+    except ZtpHostNotAllowed as error:
+        raise ImportUnusable(f"{path}: {error}. {error.advice}") from error
     except ZtpError as error:
         raise ImportUnusable(f"{path}: {error}") from error
     if stored.expires_unix_s is not None and stored.expires_unix_s < stored.stored_unix_s:
         print(f"{path}: the client certificate in it has ended", file=sys.stderr)
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    configuration.make(state_dir, 0o700)
     become_owner(state_dir)
     CredentialStore(state_dir).save(stored)
     print(f"imported: {transports(credentials)}")

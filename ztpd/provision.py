@@ -94,6 +94,13 @@ class Provisioner:
             return stored
         return await self._adopt(stored)
 
+    async def kept(self) -> bool:
+        """Whether there are credentials in the store, or still to be put there."""
+        try:
+            return self.unsaved is not None or await offload(self._store.load) is not None
+        except StoreError:
+            return True  # whether they can be used is told elsewhere
+
     async def _adopt(self, stored: StoredCredentials) -> StoredCredentials | None:
         """Credentials that came with a card from another board: ours only if the IMEI says so."""
         log.emit(events.BOARD_CHANGED, stored=stored.board)

@@ -17,8 +17,18 @@ from hypothesis import strategies as st
 from virtualtime import run
 
 from ztpd.model import Frame, FrameKind
-from ztpd.sim.corrections import Piece, coalesce, cut, paced, replay, rtcm, spartn, spartn_time
-from ztpd.wire.frames import Scanner, spartn_encrypted, spartn_time_tag
+from ztpd.sim.corrections import (
+    Piece,
+    captured,
+    coalesce,
+    cut,
+    paced,
+    replay,
+    rtcm,
+    spartn,
+    spartn_time,
+)
+from ztpd.wire.frames import Scanner, rtcm_frame, spartn_encrypted, spartn_time_tag
 
 
 def during(pieces: Iterable[Piece], seconds: float) -> Iterator[Piece]:
@@ -96,7 +106,8 @@ def test_a_seed_gives_the_same_stream_again(stream: object) -> None:
 
 def test_a_capture_is_replayed_frame_by_frame_without_end(captures: Path) -> None:
     capture = captures / "spartnntrip_20240430192807.log"
-    sent = list(itertools.islice(replay(capture, bytes_per_s=312), 20))
+    frames = captured(capture, FrameKind.SPARTN)
+    sent = list(itertools.islice(replay(frames, bytes_per_s=312), 20))
     assert b"".join(piece.data for piece in sent) == capture.read_bytes() * 2
     assert sum(piece.delay_s for piece in sent[1:11]) == pytest.approx(10)
     assert {piece.suffix for piece in sent} == {"hpac", "ocb"}
@@ -105,8 +116,11 @@ def test_a_capture_is_replayed_frame_by_frame_without_end(captures: Path) -> Non
 def test_a_file_that_is_no_capture_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("nothing here")
-    with pytest.raises(ValueError, match=r"notes\.txt"):
-        next(replay(text))
+    with pytest.raises(ValueError, match=r"notes\.txt has neither"):
+        captured(text, FrameKind.SPARTN)
+    text.write_bytes(rtcm_frame(bytes(30)))
+    with pytest.raises(ValueError, match="RTCM3 and no SPARTN"):
+        captured(text, FrameKind.SPARTN)
 
 
 def test_coalesced_pieces_are_messages_with_several_frames() -> None:

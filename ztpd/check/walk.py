@@ -170,7 +170,12 @@ class Check:
             words.append(self._port("modem", settings.port, ModemAbsent, ModemBusy))
         if gnss != "auto":
             words.append(self._port("receiver", gnss, PortAbsent, PortBusy))
-        return "; ".join(words) or "none is named: the devices are looked for"
+        needless = self._equipped and settings.port != "auto"
+        return "; ".join(words) or (
+            "the modem's is not needed; the receiver's is looked for"
+            if needless
+            else "none is named: the devices are looked for"
+        )
 
     def _port(self, what: str, port: str, absent: type[ZtpdError], busy: type[ZtpdError]) -> str:
         if not Path(port).exists():

@@ -13,7 +13,7 @@ from ztpd.config.options import (
     Receiver,
     Ztp,
 )
-from ztpd.config.system import read_token, runtime_dir, state_dir
+from ztpd.config.system import make, read_token, runtime_dir, state_dir
 from ztpd.config.text import example, reference, show
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Ztp",
     "example",
     "load",
+    "make",
     "read_token",
     "reference",
     "runtime_dir",

@@ -91,7 +91,7 @@ def _drop_ins(path: Path) -> list[Path]:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(
             f"{file}: there is no such file; `ztpd config example` prints one to start from"

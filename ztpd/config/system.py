@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ztpd.config.options import Config
-from ztpd.errors import ZtpTokenMissing, ZtpTokenUnsafe
+from ztpd.errors import StoreError, ZtpTokenMissing, ZtpTokenUnsafe
 from ztpd.model import Secret
 from ztpd.wire.ztp import check_token
 
@@ -25,6 +25,15 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
 def runtime_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Where lock, status file and control socket are; gone after a reboot."""
     return _first(environ, "RUNTIME_DIRECTORY", "/run/ztpd")
+
+
+def make(directory: Path, mode: int) -> None:
+    """systemd makes the directories; where ztpd is started by hand, it does. Raises
+    :class:`StoreError`."""
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{directory}: {error.strerror}") from error
 
 
 def _first(environ: Mapping[str, str], variable: str, default: str) -> Path:

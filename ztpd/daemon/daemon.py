@@ -416,7 +416,7 @@ class Daemon:
             case "retry":
                 return self._retry_now()
             case "provision":
-                return self._provision_now(force=bool(request.get("force")))
+                return await self._provision_now(force=bool(request.get("force")))
             case "imported":
                 self._provisioner.unsaved = None
                 return self._begin_anew("credentials were imported")
@@ -436,9 +436,10 @@ class Daemon:
             return {"ok": False, "error": patience}
         return self._begin_anew("asked to try again now")
 
-    def _provision_now(self, *, force: bool) -> dict[str, Any]:
-        if self._stored and not force:
-            return {"ok": True, "text": f"provisioned: {transports(self._stored.credentials)}"}
+    async def _provision_now(self, *, force: bool) -> dict[str, Any]:
+        if self._stored and not force and await self._provisioner.kept():
+            had = transports(self._stored.credentials)
+            return {"ok": True, "text": f"already provisioned: {had}"}
         if patience := self._provisioner.patience():
             return {"ok": False, "error": patience}
         self._force = force

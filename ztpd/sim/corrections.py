@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ztpd.model import GPS_LEAP_SECONDS, FrameKind
+from ztpd.model import GPS_LEAP_SECONDS, Frame, FrameKind
 from ztpd.wire.frames import Scanner, rtcm_frame, spartn_frame
 
 SPARTN_EPOCH_UNIX_S = 1_262_304_000  # 2010-01-01
@@ -147,16 +147,23 @@ def _packed(fields: Iterable[tuple[int, int]]) -> bytes:
     return (number << fill).to_bytes((width + fill) // 8, "big")
 
 
-def replay(capture: Path, *, bytes_per_s: float = 319.0) -> Iterator[Piece]:
-    """The frames of a captured stream, one after another at an even rate, over and over.
-
-    Raises ValueError where the file has neither SPARTN nor RTCM 3 in it.
-    """
+def captured(capture: Path, kind: FrameKind) -> Sequence[Frame]:
+    """The frames of one kind in a captured stream. Raises ValueError where there are none, which
+    says what there is instead, and OSError."""
     found = Scanner(FrameKind.SPARTN, FrameKind.RTCM3).feed(capture.read_bytes())
-    if not found:
-        raise ValueError(f"{capture} has neither SPARTN nor RTCM 3 in it")
+    frames = [frame for frame in found if frame.kind is kind]
+    if not frames:
+        there = (
+            f"{found[0].kind.value} and no {kind.value}" if found else "neither SPARTN nor RTCM3"
+        )
+        raise ValueError(f"{capture} has {there} in it")
+    return frames
+
+
+def replay(frames: Sequence[Frame], *, bytes_per_s: float = 319.0) -> Iterator[Piece]:
+    """``frames``, one after another at an even rate, over and over."""
     delay_s = 0.0
-    for frame in itertools.cycle(found):
+    for frame in itertools.cycle(frames):
         suffix = frame.name.partition("-")[0].lower() if frame.kind is FrameKind.SPARTN else ""
         yield Piece(delay_s, suffix, frame.data)
         delay_s = len(frame.data) / bytes_per_s

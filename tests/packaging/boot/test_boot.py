@@ -277,6 +277,32 @@ def test_what_sets_the_clock_or_removes_the_token_is_off_until_somebody_wants_it
         assert running.run(f"systemd-analyze verify --man=no {name}") == ""
 
 
+def test_presets_of_an_image_builder_leave_them_off_too(
+    gateway: Layers, place: Path, payload: Path
+) -> None:
+    image = Container(gateway, place, payload)
+    image.once("systemctl", "--root=/", "preset-all", "--preset-mode=enable-only")
+    script = "for unit in ztpd.service ztpd-settime.service ztpd-forget-token.path; do"
+    shown = image.once("/bin/sh", "-c", f"{script} systemctl --root=/ is-enabled $unit; done; true")
+
+    assert shown.split() == ["enabled", "disabled", "disabled"]
+
+
+def test_others_read_the_receiver_where_the_unit_allows_it(running: Container) -> None:
+    running.run(
+        "printf '[output]\\npty = \"/run/ztpd/gnss\"\\n' >/etc/ztpd/ztpd.toml.d/60-share.toml"
+    )
+    drop_in(running, "SystemCallFilter=fchown fchown32")
+    running.run("systemctl restart ztpd")
+    bench.streams(running)
+
+    read = "timeout 20 head --bytes=500 /run/ztpd/gnss | wc --bytes"
+    as_reader = "setpriv --reuid=nobody --regid=dialout --clear-groups sh -c"
+    assert running.run(f"{as_reader} '{read}'") == "500"
+    others = "setpriv --reuid=nobody --clear-groups sh -c"
+    assert "Permission denied" in running.run(f"{others} 'cat /run/ztpd/gnss'", check=False)
+
+
 def test_a_token_that_has_done_its_work_is_removed_where_that_is_wanted(fresh: Container) -> None:
     fresh.run("printf '[ztp]\nforget_token = true\n' >/etc/ztpd/ztpd.toml.d/60-forget.toml")
     fresh.run("systemctl enable --now ztpd-forget-token.path")

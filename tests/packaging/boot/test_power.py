@@ -59,6 +59,9 @@ port = "{_MODEM}"
 
 [receiver]
 port = "/dev/ublox"
+
+[ztp]
+timeout_s = 120  # an emulated processor takes long for a TLS handshake
 """
 
 
