@@ -28,6 +28,7 @@ from ztpd.model import (
     StoredCredentials,
     fingerprint,
     luhn_digit,
+    utc,
 )
 
 VALID = [
@@ -123,6 +124,11 @@ def test_an_imei_prints_masked() -> None:
     for text in (str(imei), repr(imei), f"{imei}", f"{imei!r:>30}", str(Identity(imei, "test"))):
         assert "203237" not in text
         assert text.strip() == "49015420*****18"
+
+
+def test_a_date_beyond_the_end_of_a_32_bit_clock_is_one() -> None:
+    assert utc(2_524_607_999) == datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert utc(1e15).year == 9999
 
 
 def test_a_fingerprint_tells_a_change_and_no_secret() -> None:

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 from provisioning import DAY_S, HOUR_S, IMEI, START_UNIX_S, Gateway, ended_after, raises, run
 
-from ztpd.errors import ConnectTimeout, DnsFailed, ModemAbsent, ZtpKeyMismatch, ZtpNotListed
+from ztpd.errors import (
+    ConnectTimeout,
+    DnsFailed,
+    ModemAbsent,
+    ModemAmbiguous,
+    ZtpKeyMismatch,
+    ZtpNotListed,
+)
 from ztpd.lifecycle import Event
 from ztpd.link.http import Reply
 from ztpd.model import Identity, Secret
@@ -219,7 +226,13 @@ def given_the_right_token(gateway: Gateway) -> None:
     gateway.token = TOKEN
 
 
-@pytest.mark.parametrize("cure", [given_the_right_token, configured_anew])
+def allowed_the_host(gateway: Gateway) -> None:
+    gateway.config = replace(
+        gateway.config, ztp=replace(gateway.config.ztp, allowed_hosts=("localhost",))
+    )
+
+
+@pytest.mark.parametrize("cure", [given_the_right_token, configured_anew, allowed_the_host])
 def test_Z02_a_new_token_or_setting_does_not_wait_for_what_the_old_one_had_coming(
     gateway: Gateway, cure: Callable[[Gateway], None]
 ) -> None:
@@ -236,6 +249,77 @@ def test_Z02_a_new_token_or_setting_does_not_wait_for_what_the_old_one_had_comin
 
     run(scenario())
     assert len(gateway.calls) == 2
+
+
+@pytest.mark.parametrize("on_h", [0.5, 4, 8, 11])
+def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
+    gateway: Gateway, on_h: float
+) -> None:
+    async def scenario() -> int:
+        gateway.portal.profile = Profile(allowlist=frozenset())
+        for day in range(10):
+            if day == 2:
+                gateway.portal.profile = Profile()
+            if await ended_after(gateway.start().obtain(), on_h * HOUR_S):
+                return day
+            await asyncio.sleep(DAY_S - on_h * HOUR_S)
+            gateway.reboot()
+        return 99
+
+    assert run(scenario()) <= 4
+
+
+def test_after_a_power_cut_the_reason_of_the_wait_is_told_again(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        gateway.portal.profile = Profile(allowlist=frozenset())
+        await ended_after(gateway.start().obtain(), HOUR_S / 2)
+        gateway.reboot()
+        gateway.told.clear()
+        await ended_after(gateway.start().obtain(), 60)
+
+    run(scenario())
+    waiting = [told for told in gateway.told if told.wait_s]
+    assert [told.event for told in waiting] == [Event.HALTED]
+    assert isinstance(waiting[0].error, ZtpNotListed)
+
+
+def test_S09_a_store_that_others_can_read_costs_no_more_calls(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        provisioner = gateway.start()
+        gateway.state_dir.chmod(0o755)
+        assert not await ended_after(provisioner.obtain(), DAY_S)
+        assert len(gateway.calls) == 1
+        gateway.state_dir.chmod(0o700)
+        stored = await provisioner.obtain()
+        assert await gateway.start().stored() == stored
+
+    run(scenario())
+    assert len(gateway.calls) == 1
+
+
+def test_N01_boots_without_network_do_not_count_as_failures_of_the_service(tmp_path: Path) -> None:
+    async def scenario(gateway: Gateway) -> float:
+        gateway.answer = raises(DnsFailed)
+        for _ in range(12):
+            await ended_after(gateway.start().obtain(), 200)
+            await asyncio.sleep(HOUR_S)
+            gateway.reboot()
+        gateway.answer = None
+        began_s = asyncio.get_running_loop().time()
+        await gateway.start().obtain()
+        return asyncio.get_running_loop().time() - began_s
+
+    for seed in range(8):
+        directory = tmp_path / str(seed)
+        directory.mkdir(mode=0o700)
+        assert run(scenario(Gateway(directory, seed=seed))) <= 60
+
+
+def test_several_modems_need_a_person(gateway: Gateway) -> None:
+    gateway.modem = [ModemAmbiguous("two of them")]
+    run(ended_after(gateway.start().obtain(), 600))
+
+    assert {told.event for told in gateway.told if told.error} == {Event.HALTED}
 
 
 def test_tokens_tried_one_after_the_other_make_one_call_a_minute(gateway: Gateway) -> None:

@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from virtualtime import run
 
 from ztpd.errors import (
+    CasterRefused,
     ConnectRefused,
     ConnectTimeout,
     DnsFailed,
+    MountpointUnknown,
     MqttWithdrawn,
     NoGga,
     ReceiverFormat,
@@ -163,21 +166,19 @@ class Bench:
         self.service = Service({name: list(each) for name, each in scripts.items()})
         self.receiver, self.reports = Receiver(), Reports()
 
-    def relay(
-        self, *deliveries: Delivery, memory: Path | None = None, may_refresh: bool = False
-    ) -> Relay:
+    def relay(self, *deliveries: Delivery, may_refresh: bool = False, **given: Any) -> Relay:
         return Relay(
             deliveries,
             self.receiver,
             open_session=self.service.open,
             report=self.reports,
             may_refresh=lambda: may_refresh,
-            memory=memory,
             rng=random.Random(1),
+            **given,
         )
 
-    def runs(self, for_s: float, *deliveries: Delivery, memory: Path | None = None) -> Relay:
-        relay = self.relay(*deliveries, memory=memory)
+    def runs(self, for_s: float, *deliveries: Delivery, **given: Any) -> Relay:
+        relay = self.relay(*deliveries, **given)
 
         async def scenario() -> None:
             async with asyncio.timeout(for_s):
@@ -514,6 +515,72 @@ def test_credentials_that_one_way_accepts_are_not_refused() -> None:
 
     with pytest.raises(TimeoutError):
         run(scenario(), grace_s=0)
+
+
+def asks_after_h(bench: Bench, *ways: Delivery, days: float = 30, **given: Any) -> float | None:
+    """After how many hours new credentials are asked for; None if never."""
+
+    async def scenario() -> float | None:
+        began_s = asyncio.get_running_loop().time()
+        relay = bench.relay(*ways, may_refresh=True, **given)
+        try:
+            async with asyncio.timeout(days * 86_400):
+                await relay.run()
+        except TimeoutError:
+            return None
+        except SessionRefused:
+            return (asyncio.get_running_loop().time() - began_s) / HOUR_S
+        raise AssertionError("a relay runs for ever")
+
+    return run(scenario(), grace_s=0)
+
+
+@pytest.mark.parametrize("dead", [DnsFailed, ConnectTimeout])
+def test_Z17_one_way_refused_and_the_other_one_dead_ask_anew(dead: type[ZtpdError]) -> None:
+    bench = Bench(ntrip=[Script(refuses=SessionRefused("401"))], mqtt=[Script(refuses=dead("pp"))])
+
+    asked_h = asks_after_h(bench, NTRIP, FLEX)
+    assert asked_h is not None
+    assert 1 <= asked_h <= 2.5
+
+
+@pytest.mark.parametrize("dead", [DnsFailed, ConnectTimeout])
+def test_mqtt_alone_that_is_silent_for_a_day_asks_anew(dead: type[ZtpdError]) -> None:
+    """It may have been switched off, and the portal changed; the fleet must not ask at once."""
+    asked_h = asks_after_h(Bench(mqtt=[Script(refuses=dead("pp"))]), FLEX)
+    assert asked_h is not None
+    assert 6 <= asked_h <= 25
+
+    assert asks_after_h(Bench(mqtt=[Script(refuses=dead("b"))]), MQTT) is None, "somebody's own"
+
+
+@pytest.mark.parametrize("no", [MountpointUnknown, CasterRefused])
+def test_Z17_every_refusal_of_a_caster_asks_anew(no: type[ZtpdError]) -> None:
+    assert asks_after_h(Bench(ntrip=[Script(refuses=no("404"))]), NTRIP) is not None
+
+
+def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:
+    bench = Bench(ntrip=[Script(refuses=SessionRefused("401"))])
+    doubt, passed_s = tmp_path / "refused.json", [1e9]
+    trips = 0
+    while (
+        asks_after_h(bench, NTRIP, days=1 / 48, doubt=doubt, wall_clock=lambda: passed_s[0]) is None
+    ):
+        passed_s[0] += 8 * HOUR_S
+        trips += 1
+        assert trips < 5
+
+    assert trips == 1
+    bench = Bench(ntrip=[steady(10)])
+    bench.runs(5, NTRIP, doubt=doubt)
+    assert not doubt.exists()
+
+
+def test_a_session_that_streams_is_not_ended_for_what_another_way_says() -> None:
+    no = Script(refuses=SessionRefused("401"))
+    bench = Bench(ntrip=[no], mqtt=[no, no, steady(1e5)])
+
+    assert asks_after_h(bench, NTRIP, MQTT, days=0.9) is None
 
 
 def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:

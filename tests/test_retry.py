@@ -10,6 +10,7 @@ from ztpd.errors import (
     ConfigError,
     NoRoute,
     SessionClosed,
+    SessionError,
     SessionKicked,
     SessionRefused,
     ZtpdError,
@@ -100,8 +101,20 @@ def test_N24_retry_after_is_a_floor_with_jitter_on_top() -> None:
     assert max(drawn) - min(drawn) > 60, "a fleet that obeys exactly comes back as one"
 
 
-def test_N24_retry_after_is_cut_at_a_day() -> None:
-    assert waits(ZTP, ZtpThrottled(retry_after_s=1e9), 1) == [86_400]
+def test_N24_retry_after_is_cut_at_a_day_and_does_not_bring_the_fleet_back_at_one_instant() -> None:
+    told = [
+        Backoff(ZTP, random.Random(n)).wait_s(ZtpThrottled(retry_after_s=1e9)) for n in range(99)
+    ]
+
+    assert 86_400 <= min(told) < max(told) <= 172_800
+    assert len(set(told)) == 99
+
+
+def test_what_the_other_side_asks_for_is_no_time_for_quick_tries() -> None:
+    backoff = Backoff(SESSION, random.Random(1))
+    backoff.expect_quick()
+
+    assert backoff.wait_s(SessionError(retry_after_s=600)) >= 600
 
 
 @given(st.one_of(st.none(), st.integers(), st.text(), st.dictionaries(st.text(), st.integers())))

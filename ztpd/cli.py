@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +32,7 @@ from ztpd.errors import (
 from ztpd.link import control
 from ztpd.link.clock import Clock
 from ztpd.link.files import become_owner, give_to_owner
+from ztpd.model import utc
 
 EXIT_NO_CREDENTIALS = 66
 EXIT_INTERRUPTED = 130
@@ -478,7 +478,7 @@ def _credentials_forget(_: argparse.Namespace) -> int:
 
 
 def _day(unix_s: int) -> str:
-    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
+    return f"{utc(unix_s):%Y-%m-%d}"
 
 
 def _obtained_for(hardware_id: str) -> str:

@@ -61,6 +61,16 @@ class ZtpdError(Exception):
     def __str__(self) -> str:
         return f"{self.summary}: {self.detail}" if self.detail else self.summary
 
+    @classmethod
+    def named(cls, code: str, detail: str) -> ZtpdError | None:
+        """The error with this code, as it was; None for a code that this version does not know."""
+        for kind in cls.__subclasses__():
+            if kind.code == code:
+                return kind(detail)
+            if found := kind.named(code, detail):
+                return found
+        return None
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "needs_person" not in cls.__dict__ and "retry" in cls.__dict__:

@@ -41,7 +41,7 @@ _MEANING = {
     State.PROVISIONING: "asking the provisioning service for credentials",
     State.CONNECTING: "opening a session with the correction service",
     State.STREAMING: "checked corrections go to the receiver",
-    State.REFRESHING: "the credentials were refused; asking for new ones, keeping the old",
+    State.REFRESHING: "asking for new credentials, keeping the old ones",
     State.WAITING: "nothing can be done until the next try, which comes by itself",
     State.BLOCKED: "a person must do something; looked at again slowly meanwhile",
     State.STOPPING: "told to stop",
@@ -53,6 +53,7 @@ class Event(Enum):
 
     USABLE = "usable"  # look, refresh: there is something to open a session with
     UNPROVISIONED = "unprovisioned"  # look: there are no credentials
+    REPLACE = "replace"  # look: a person wants other credentials than there are
     IDENTIFY = "identify"  # provision: begins to read the identity
     PROVISION = "provision"  # provision: calls the service
     PROVISIONED = "provisioned"  # provision, refresh: credentials are stored
@@ -127,6 +128,7 @@ TABLE: dict[State, dict[Event, Next]] = {
     State.STARTING: {
         Event.USABLE: Next(State.CONNECTING, Activity.RELAY),
         Event.UNPROVISIONED: Next(State.IDENTIFYING, Activity.PROVISION),
+        Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
         **_IDENTITY,
         **_WAITS,
         **_ANYWHERE,
@@ -148,6 +150,7 @@ TABLE: dict[State, dict[Event, Next]] = {
     | {
         Event.USABLE: Next(State.CONNECTING, Activity.RELAY),
         Event.UNPROVISIONED: Next(State.IDENTIFYING, Activity.PROVISION),
+        Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
     },
     State.STOPPING: {Event.STOP: Next(State.STOPPING)},
 }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Literal
 
@@ -50,6 +50,11 @@ class Secret:
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         raise TypeError("a Secret is not serialised")
+
+
+def utc(unix_s: float) -> datetime:
+    """Any date up to the year 9999, also where the platform's own time ends in 2038."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=min(unix_s, 253_402_300_799))
 
 
 def fingerprint(*parts: object) -> str:

@@ -18,7 +18,7 @@ from ztpd.lifecycle import Event, Report
 from ztpd.link import board, http
 from ztpd.link.clock import Clock
 from ztpd.link.offload import offload
-from ztpd.link.schedule import REFRESH_EVERY_S, Schedule
+from ztpd.link.schedule import LONGEST_WAIT_S, Schedule
 from ztpd.link.store import CredentialStore, check_pair
 from ztpd.model import Credentials, Identity, Imei, Secret, StoredCredentials, fingerprint
 from ztpd.wire import x509, ztp
@@ -27,6 +27,7 @@ SCHEDULE_FILE = "ztp-schedule.json"
 ASKED_AT_MOST_EVERY_S = 60.0
 RENEW_BEFORE_S = 7 * 86_400.0
 _WARN_BEFORE_DAYS = (30, 7, 1)
+_COUNTED = (Retry.SERVER, Retry.REFUSED)  # errors of a service that has heard a call
 _LOOK_AT_END_EVERY_S = 3600.0
 
 ReadIdentity = Callable[[], Awaitable[Identity]]
@@ -167,6 +168,9 @@ class Provisioner:
         """
         told: set[int] = set()
         while True:
+            if self.clock.behind:
+                with contextlib.suppress(ZtpdError):
+                    await self.clock.settle()
             if stored.expires_unix_s is not None and not self.clock.behind:
                 left_s = stored.expires_unix_s - self.clock.now()
                 self._note_end(left_s, told)
@@ -213,7 +217,8 @@ class Provisioner:
         try:
             return await self._call(identity)
         except ZtpdError as error:
-            self._keep_wait(error, self._backoff.wait_s(error))
+            if error.retry in _COUNTED:
+                self._keep_wait(error, self._backoff.wait_s(error))
             raise
 
     def request(self, identity: Identity) -> tuple[str, bytes, Secret]:
@@ -233,6 +238,10 @@ class Provisioner:
         since_s = self._schedule.since_call_s()
         left_s = ASKED_AT_MOST_EVERY_S - since_s
         return f"asked {since_s:.0f} s ago; again in {left_s:.0f} s" if left_s > 0 else ""
+
+    def reconfigured(self, config: Config) -> None:
+        """Go on with ``config``, from the next call on."""
+        self._config = config
 
     def hurry(self) -> None:
         """A person wants a try now."""
@@ -255,12 +264,15 @@ class Provisioner:
 
     def _wait_for_identity(self, error: ZtpdError, wait_s: float) -> None:
         self._failures.tell(error, retry_in_s=wait_s)
-        self._report(Event.POSTPONED, error=error, wait_s=wait_s)
+        event = Event.HALTED if error.needs_person else Event.POSTPONED
+        self._report(event, error=error, wait_s=wait_s)
 
     async def _call_until_done(self, identity: Identity) -> StoredCredentials:
+        error: ZtpdError | None = None
         if self._know(identity):
             why = "the wait after the last call is not over"
-            wait_s = self._schedule.left_s(max(retry.RETRY_AFTER_CAP_S, REFRESH_EVERY_S))
+            wait_s = self._schedule.left_s(LONGEST_WAIT_S)
+            error = ZtpdError.named(*self._schedule.reason)
         else:
             splay_s = self._rng.uniform(0, self._config.ztp.splay_s)
             patience_s = ASKED_AT_MOST_EVERY_S - self._schedule.since_call_s()
@@ -269,11 +281,17 @@ class Provisioner:
                 (patience_s, "the service is asked once a minute at most"),
             )
         if wait_s > 0:
-            self._report(Event.POSTPONED, why, wait_s=wait_s)
+            if error:
+                self._failures.tell(error, retry_in_s=wait_s)
+            event = Event.HALTED if error and error.needs_person else Event.POSTPONED
+            self._report(event, why, error=error, wait_s=wait_s)
             await asyncio.sleep(wait_s)
 
         async def attempt() -> StoredCredentials:
             self._report(Event.PROVISION)
+            if (answered := self.unsaved) is not None:  # only the store was missing
+                await self._save(answered)
+                return answered
             return await self._call(identity)
 
         stored = await retry.until_done(attempt, self._backoff, waiting=self._wait_for_service)
@@ -288,8 +306,9 @@ class Provisioner:
         self._report(event, error=error, wait_s=wait_s)
 
     def _keep_wait(self, error: ZtpdError, wait_s: float) -> None:
-        if error.retry is not Retry.LOCAL:
-            self._guard(lambda: self._schedule.wait(wait_s, self._backoff.dump()))
+        if error.retry in _COUNTED:
+            why = {"error": error.code, "detail": error.detail}
+            self._guard(lambda: self._schedule.wait(wait_s, self._backoff.dump(), **why))
 
     def _know(self, identity: Identity) -> bool:
         """Whether the schedule is about the next call; if not, its waits are forgotten."""
@@ -310,7 +329,8 @@ class Provisioner:
             token = self._token()
         except ZtpdError:
             return ""
-        settings = asked.url, asked.service, asked.given_name, asked.tags
+        names = "url", "service", "given_name", "tags", "allowed_hosts", "ca_file"
+        settings = (getattr(asked, name) for name in names)
         return fingerprint(token, identity.hardware_id, *settings)
 
     async def _call(self, identity: Identity) -> StoredCredentials:
@@ -334,8 +354,8 @@ class Provisioner:
                 url, body, timeout_s=settings.timeout_s, ca_file=settings.ca_file
             )
         except ZtpdError as error:
-            if error.retry is Retry.LOCAL:
-                self._schedule.unheard()
+            if error.retry not in _COUNTED:
+                self._guard(self._schedule.unheard)
             raise
         if reply.status != 200:
             raise ztp.refusal(
@@ -368,6 +388,7 @@ class Provisioner:
             await offload(self._store.save, stored)
             self.unsaved = None
         except StoreUnsafe:
+            self.unsaved = stored
             raise
         except StoreError as error:
             self._failures.tell(error)

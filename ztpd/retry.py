@@ -81,7 +81,8 @@ class Backoff:
         What the other side asked for (Retry-After) is a floor with as much jitter again: obeyed
         exactly it would bring the whole fleet back in one second.
         """
-        if self._quick_left and error.retry in (Retry.LOCAL, Retry.SERVER):
+        asked_to_wait = error.retry_after_s is not None
+        if self._quick_left and not asked_to_wait and error.retry in (Retry.LOCAL, Retry.SERVER):
             self._quick_left -= 1
             return self._rng.uniform(*_QUICK_S)
         step = self._steps.get(error.retry, 0)
@@ -90,7 +91,7 @@ class Backoff:
         if error.retry_after_s is not None:
             asked_s = min(error.retry_after_s, RETRY_AFTER_CAP_S)
             wait_s = max(wait_s, asked_s + self._rng.uniform(0, asked_s))
-        return min(wait_s, RETRY_AFTER_CAP_S)
+        return wait_s
 
     def succeeded(self) -> None:
         """Forget the steps. A mere connection is no success; see the callers."""

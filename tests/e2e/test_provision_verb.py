@@ -11,6 +11,8 @@ from gateway import Gateway
 
 from ztpd import cli
 from ztpd.link.offload import offload
+from ztpd.link.schedule import Schedule
+from ztpd.provision import SCHEDULE_FILE
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.ztp_service import Answer, Bomb, Cut, Fault, Huge, Reset, ZtpService
 
@@ -122,6 +124,26 @@ async def test_Z14_a_token_that_cannot_be_one_is_not_sent(
     told = capfd.readouterr().err
     assert "ztpd token set" in told
     assert not token or token not in told
+
+
+async def test_a_missing_authority_is_told_and_no_call_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway = Gateway(tmp_path)
+    monkeypatch.setenv("STATE_DIRECTORY", str(gateway.state_dir))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(gateway.runtime_dir))
+    path = gateway.configure(
+        ztp={
+            "url": "https://localhost:9",
+            "ca_file": "/nonexistent.pem",
+            "token_file": gateway.token_file,
+        },
+        identity={"source": "fixed", "hardware_id": "gw-1"},
+    )
+
+    assert await offload(cli.main, ["provision", "--config", str(path)]) == 78
+    assert "/nonexistent.pem" in capfd.readouterr().err
+    assert not Schedule(gateway.state_dir / SCHEDULE_FILE).called_for("gw-1")
 
 
 async def test_success_says_what_the_credentials_open(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +36,8 @@ async def services(
     profile: Profile | None = None,
     script: tuple[Any, ...] = (),
     speed: float = 5.0,
+    identity: dict[str, Any] | None = None,
+    **tables: dict[str, Any],
 ) -> AsyncIterator[tuple[Gateway, ZtpService, Caster]]:
     """A gateway with modem and receiver, the provisioning service and a caster."""
     gateway = Gateway(tmp_path)
@@ -56,8 +60,9 @@ async def services(
                 "token_file": gateway.token_file,
                 "splay_s": 0,
             },
-            identity={"source": "at", "port": tmp_path / "modem"},
+            identity={"source": "at", "port": tmp_path / "modem"} | (identity or {}),
             ntrip={"ca_file": gateway.ca_file},
+            **tables,
         )
         yield gateway, service, caster
 
@@ -190,6 +195,23 @@ async def test_T3_credentials_that_others_can_read_are_not_used(tmp_path: Path) 
             await until(lambda: state(gateway) == "streaming")
 
         assert len(service.calls) == 1
+
+
+async def test_a_missing_authority_needs_a_person_and_its_correction_is_enough(
+    tmp_path: Path,
+) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        right = (tmp_path / "ztpd.toml").read_text()
+        wrong = right.replace(str(gateway.ca_file), f"{tmp_path}/not-yet.pem", 1)
+        (tmp_path / "ztpd.toml").write_text(wrong)
+        async with gateway.running():
+            await until(lambda: state(gateway) == "blocked")
+            assert "not-yet.pem" in gateway.status["reason"]["text"]
+            (tmp_path / "ztpd.toml").write_text(right)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: state(gateway) == "streaming")
+
+    assert len(service.calls) == 1
 
 
 async def test_Z15_a_second_daemon_ends_and_the_first_goes_on(tmp_path: Path) -> None:

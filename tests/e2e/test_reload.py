@@ -130,6 +130,17 @@ async def test_a_changed_receiver_is_opened_anew(tmp_path: Path, told: list[str]
         await until(lambda: bench.gateway.status["state"] == "streaming")
 
 
+async def test_after_a_reload_of_what_others_read_corrections_go_to_the_receiver(
+    tmp_path: Path, told: list[str]
+) -> None:
+    async with streaming(tmp_path) as bench:
+        bench.write(output={"pty": tmp_path / "shared"})
+        await bench.hup(told)
+        await until(lambda: bench.gateway.status["receiver"]["ready"])
+        await until(lambda: bench.gateway.status["receiver"]["use"] == "used", within_s=30)
+        assert bench.gateway.status["receiver"]["delivered_frames"] > 0
+
+
 async def test_D06_a_broken_file_changes_nothing_and_the_status_says_so(
     tmp_path: Path, told: list[str]
 ) -> None:

@@ -14,6 +14,8 @@ from gateway import until
 from test_provisioning import IMEI, services, state
 
 from ztpd.lifecycle import Event
+from ztpd.link import control
+from ztpd.link.offload import offload
 from ztpd.link.store import CredentialStore
 from ztpd.sim.portal import Profile
 from ztpd.sim.ztp_service import Answer
@@ -75,6 +77,56 @@ async def test_Z17_on_the_same_day_nobody_is_asked(tmp_path: Path) -> None:
         await until(lambda: state(gateway) == "streaming")
 
         assert len(service.calls) == 1
+
+
+@pytest.mark.parametrize("hindrance", ["token gone", "refused", "modem gone"])
+async def test_new_credentials_that_a_person_asks_for_in_vain_cost_no_corrections(
+    tmp_path: Path, hindrance: str
+) -> None:
+    async with services(tmp_path, identity={"timeout_s": 5}) as (gateway, service, caster):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+        a_day_later(gateway.state_dir)
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+            match hindrance:
+                case "token gone":
+                    gateway.token_file.unlink()
+                case "refused":
+                    service.script.append(Answer(403, "No plan for device device:0"))
+                case "modem gone":
+                    (tmp_path / "modem").unlink()
+            sessions = caster.sessions
+            asked = {"do": "provision", "force": True}
+            assert (await offload(control.ask, gateway.runtime_dir, asked))["ok"]
+            await until(lambda: caster.sessions > sessions)
+            await until(lambda: state(gateway) == "streaming")
+
+
+def test_credentials_for_what_is_not_wanted_are_asked_for_anew_when_the_portal_may_have_changed(
+    tmp_path: Path,
+) -> None:
+    """MQTT only, and only NTRIP wanted: once a person has changed the profile, a day is enough."""
+
+    async def scenario() -> None:
+        mqtt_only = Profile(protocol="mqtt", format="spartn")
+        async with services(
+            tmp_path, profile=mqtt_only, speed=1.0, corrections={"prefer": ["ntrip"]}
+        ) as (gateway, service, _):
+            async with gateway.running():
+                await until(lambda: state(gateway) == "blocked", within_s=60)
+            service.portal.profile = Profile()
+            service.portal.things.clear()
+            a_day_later(gateway.state_dir)
+            async with gateway.running():
+                await until(lambda: state(gateway) == "blocked", within_s=60)
+                await asyncio.sleep(3590)
+                assert len(service.calls) == 1
+                await asyncio.sleep(60)
+                assert len(service.calls) == 2
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+
+    virtualtime.run(scenario())
 
 
 @pytest.mark.slow

@@ -29,8 +29,17 @@ def test_C01_a_clock_before_the_release_of_ztpd_is_not_used() -> None:
 def test_a_clock_before_the_credentials_were_stored_is_not_used() -> None:
     stored_s = RELEASED_UNIX_S + 86_400
 
-    with pytest.raises(ClockError, match="before 2026-11-24"):
-        run(settled_after_s(Time(RELEASED_UNIX_S + 60, True).clock(stored_s)))
+    for known in (False, None):
+        with pytest.raises(ClockError, match="before 2026-11-24"):
+            run(settled_after_s(Time(RELEASED_UNIX_S + 60, known).clock(stored_s)))
+
+
+def test_a_synchronised_clock_knows_better_than_a_date_noted_while_it_was_ahead() -> None:
+    ahead_s = RELEASED_UNIX_S + 90 * 86_400
+
+    assert run(settled_after_s(Time(RELEASED_UNIX_S + 60, True).clock(ahead_s))) == 0
+    with pytest.raises(ClockError):
+        run(settled_after_s(Time(RELEASED_UNIX_S - 60, True).clock(ahead_s)))
 
 
 def test_a_synchronised_clock_is_used_at_once() -> None:

@@ -46,12 +46,38 @@ def test_a_restart_waits_for_the_rest_only(gateway: Gateway) -> None:
     assert gateway.schedule().steps == {"server": 4}
 
 
-def test_D15_a_reboot_waits_for_all_that_was_left(gateway: Gateway) -> None:
+def test_D15_a_reboot_without_a_clock_waits_for_all_that_was_left(gateway: Gateway) -> None:
     gateway.schedule().wait(3600, {})
     gateway.passes(1000)
     gateway.reboots()
 
     assert gateway.schedule().left_s(86_400) == 3600
+
+
+def test_a_power_cut_does_not_begin_the_wait_anew(gateway: Gateway) -> None:
+    gateway.schedule().wait(3600, {})
+    gateway.passes(1000)
+    gateway.reboots(gateway.date_s + 500)
+
+    assert gateway.schedule().left_s(86_400) == 2100
+
+
+def test_the_reason_of_a_wait_is_kept_with_it(gateway: Gateway) -> None:
+    gateway.schedule().wait(3600, {}, error="ztp.refused.not_listed", detail="status 403")
+    gateway.reboots()
+    assert gateway.schedule().reason == ("ztp.refused.not_listed", "status 403")
+
+    gateway.schedule().no_wait()
+    assert gateway.schedule().reason == ("", "status 403")
+
+
+def test_a_call_that_was_none_leaves_nothing_on_the_disk(gateway: Gateway) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {"server": 1}, "gw-1")
+    schedule.unheard()
+
+    assert gateway.schedule().steps is None
+    assert not gateway.schedule().called_for("gw-1")
 
 
 def test_a_clean_stop_counts_the_time_that_passed(gateway: Gateway) -> None:
@@ -168,7 +194,7 @@ def test_P15_without_network_the_card_is_written_once_an_hour(gateway: Gateway) 
     for _ in range(240):
         schedule.calling(30, {}, "gw-1")
         schedule.unheard()
-        written.add(gateway.path.read_bytes())
+        written.add(gateway.path.stat().st_mtime_ns)
         gateway.passes(30)
 
     assert len(written) == 2

@@ -35,7 +35,7 @@ from ztpd.link.clock import Clock
 from ztpd.link.files import become_owner
 from ztpd.link.offload import offload
 from ztpd.link.store import CredentialStore
-from ztpd.model import Delivery, StoredCredentials
+from ztpd.model import Delivery, StoredCredentials, utc
 
 
 class Check:
@@ -283,4 +283,4 @@ async def _judged(link: Found, look: Callable[[], Awaitable[str]]) -> Found:
 
 
 def _day(unix_s: int) -> str:
-    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
+    return f"{utc(unix_s):%Y-%m-%d}"

@@ -19,7 +19,7 @@ from ztpd.daemon import questions
 from ztpd.daemon.document import Reason, document
 from ztpd.daemon.systemd import notify
 from ztpd.deliveries import deliveries, private
-from ztpd.errors import ConfigError, Retry, SessionRefused, ZtpdError
+from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
 from ztpd.link import control
 from ztpd.link.clock import Clock
@@ -59,7 +59,7 @@ _TOLD_BY_THEIR_EVENT = {
 
 _CONCERN_PROVISIONING = {"ztp", "identity"}
 _CONCERN_RECEIVER = {"receiver", "corrections", "output"}
-_CONCERN_SESSION = {"corrections", "mqtt", "ntrip", "receiver"}
+_CONCERN_SESSION = {"corrections", "mqtt", "ntrip", "receiver", "output"}
 """Tables of the configuration, by what has to begin anew when one of them changes."""
 
 
@@ -153,12 +153,14 @@ class Daemon:
             until_s=None if wait_s is None else now + wait_s,
         )
         allowed_s = _DEADLINES_S.get(self._state, float("inf"))
+        if self._state is State.CONNECTING:
+            allowed_s += self._loaded.config.corrections.stale_after_s
         self._deadline_s = now + (allowed_s if wait_s is None else wait_s + _GRACE_S)
+        if following.start is not None:
+            self._start(following.start)
         if before is not self._state:
             self._tell_state(before)
         self._publish()
-        if following.start is not None:
-            self._start(following.start)
 
     def _tell_state(self, before: State) -> None:
         reason = self._reason
@@ -213,6 +215,7 @@ class Daemon:
             await asyncio.sleep(_HEARTBEAT_S)
 
     async def _look(self) -> Event:
+        force, self._force = self._force, False
         if private(self._loaded.config):
             self._stored = None
             return Event.USABLE
@@ -220,9 +223,11 @@ class Daemon:
             self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
         )
         self._failures.over()
-        if self._stored is None or self._force:
-            self._force = False
+        if self._stored is None:
             return Event.UNPROVISIONED
+        if force:
+            self._force = True
+            return Event.REPLACE
         credentials = self._stored.credentials
         log.emit(
             events.CREDENTIALS_LOADED,
@@ -237,14 +242,28 @@ class Daemon:
         event = Event.HALTED if error.needs_person else Event.POSTPONED
         self.report(event, error=error, wait_s=wait_s)
 
+    async def _blocked(self, error: ZtpdError) -> None:
+        """Wait for a person, and look again in an hour."""
+        wait_s = retry.SESSION[Retry.REFUSED].cap_s
+        self._wait(error, wait_s)
+        await asyncio.sleep(wait_s)
+
     async def _provision(self) -> Event:
-        self._stored = await self._provisioner.obtain()
+        try:
+            self._stored = await self._provisioner.obtain()
+        except ConfigError as error:
+            await self._blocked(error)
+            return Event.AGAIN
         self._provisioned_s = asyncio.get_running_loop().time()
         return Event.PROVISIONED
 
     async def _refresh(self) -> Event:
+        force, self._force = self._force, False
         try:
-            found = self._stored and await self._provisioner.replace(self._stored)
+            if force:
+                found: StoredCredentials | None = await self._provisioner.once()
+            else:
+                found = self._stored and await self._provisioner.replace(self._stored)
         except ZtpdError as error:
             self._failures.tell(error)
             found = None
@@ -260,10 +279,9 @@ class Daemon:
         try:
             ways = deliveries(config, credentials)
         except ZtpdError as error:
-            wait_s = retry.SESSION[Retry.REFUSED].cap_s
-            self._wait(error, wait_s)
-            await asyncio.sleep(wait_s)
-            return Event.AGAIN
+            await self._blocked(error)
+            again = isinstance(error, NoTransport) and self._may_refresh()
+            return Event.REFUSED if again else Event.AGAIN
         self._receiver.set_keys(credentials.keys if credentials else ())
         self._relay = Relay(
             ways,
@@ -274,6 +292,7 @@ class Daemon:
             stale_after_s=config.corrections.stale_after_s,
             may_refresh=self._may_refresh,
             memory=self._runtime_dir / "sessions.json",
+            doubt=self._state_dir / "refused.json",
         )
         self._flowing.clear()
         beside = [asyncio.create_task(self._provisioner.keep_saving())]
@@ -389,10 +408,7 @@ class Daemon:
         log.emit(events.RELOADED, note=note if changed else ", nothing changed")
         self._warn_of_unknown_keys()
         log.set_level(loaded.config.log.level)
-        if changed & _CONCERN_PROVISIONING:
-            unsaved = self._provisioner.unsaved
-            self._provisioner = self._make_provisioner()
-            self._provisioner.unsaved = unsaved
+        self._provisioner.reconfigured(loaded.config)
         if changed & _CONCERN_RECEIVER:
             self._replace_receiver(receiver)
         well = self._state in (State.CONNECTING, State.STREAMING)
@@ -465,7 +481,11 @@ class Daemon:
             await asyncio.sleep(_HEARTBEAT_S)
 
     def _publish(self) -> None:
-        status.write(self._runtime_dir, self._document())
+        """Whatever is wrong with the status costs the status, and nothing else."""
+        try:
+            status.write(self._runtime_dir, self._document())
+        except Exception as error:  # noqa: BLE001 - as in _supervised
+            log.crash("status", error)
 
     def _document(self) -> dict[str, Any]:
         return document(

@@ -11,7 +11,7 @@ from typing import Any
 from ztpd import __version__, events, status
 from ztpd.errors import ConfigError, ZtpdError
 from ztpd.lifecycle import State
-from ztpd.model import Identity, StoredCredentials
+from ztpd.model import Identity, StoredCredentials, utc
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress
 
@@ -105,4 +105,4 @@ def _iso(moment: datetime) -> str:
 
 
 def _date(unix_s: int | None) -> str | None:
-    return None if unix_s is None else f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
+    return None if unix_s is None else f"{utc(unix_s):%Y-%m-%d}"

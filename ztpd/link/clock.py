@@ -6,12 +6,12 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ztpd import RELEASED_UNIX_S
 from ztpd.errors import ClockError
 from ztpd.link.offload import offload
+from ztpd.model import utc
 
 SYNC_WAIT_S = 120.0
 _POLL_S = 2.0
@@ -70,8 +70,11 @@ class Clock:
         """Return when the clock may be used for TLS.
 
         Raises :class:`ClockError` while it is behind. A clock that is not synchronised may be
-        right all the same: it is given ``SYNC_WAIT_S`` and then left to TLS to judge.
+        right all the same: it is given ``SYNC_WAIT_S`` and then left to TLS to judge. One that is
+        synchronised knows better than a date that was noted while it was ahead.
         """
+        if self.behind and await offload(self._synchronised) is True:
+            self.floor_unix_s = RELEASED_UNIX_S
         self.check()
         deadline = asyncio.get_running_loop().time() + SYNC_WAIT_S
         while asyncio.get_running_loop().time() < deadline:
@@ -89,4 +92,4 @@ class Clock:
 
 
 def _date(unix_s: float) -> str:
-    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
+    return f"{utc(unix_s):%Y-%m-%d}"

@@ -2,8 +2,9 @@
 
 No wall-clock date decides: after power-up the clock may show 1970. A wait is kept as the seconds
 that were left when it was written; within one boot the time that has passed since is known from
-the boot-time clock, and after a reboot the whole rest is waited again. A loop of restarts can so
-make fewer calls than running on, never more.
+the boot-time clock. After a reboot it is what the wall clock has gone on since, if it has: a
+gateway that loses its power every evening must not begin its wait anew every morning. A loop of
+restarts makes no more calls than running on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from ztpd.link.files import read_json, write_atomic
 
 REFRESH_EVERY_S = 86_400.0
-_LONGEST_WAIT_S = 172_800.0  # a Retry-After of a day, with as much jitter
+LONGEST_WAIT_S = 172_800.0  # a Retry-After of a day, with as much jitter
 _NOTE_EVERY_S = 3600.0
 
 
@@ -45,6 +46,7 @@ class Schedule:
         self._now = now
         self._data = read_json(path)
         self._before_call: dict[str, Any] = {}
+        self._noted = False  # whether the call under way is noted on the disk
         self._note_s = 0.0  # boot time at which the call under way was noted on the disk
         self._unheard_note_s: float | None = None  # the same, if that call then was none
 
@@ -71,7 +73,10 @@ class Schedule:
         A day after a call that gave credentials: whoever needs some again so soon has a disk that
         loses them, and would call at every start.
         """
-        left_s = self._number("wait_s") - (self._passed_s() or 0.0)
+        passed_s = self._passed_s()
+        if passed_s is None and "wall_s" in self._data:
+            passed_s = max(0.0, self._now() - self._number("wall_s"))
+        left_s = self._number("wait_s") - (passed_s or 0.0)
         if self._data.get("succeeded"):
             left_s = max(left_s, REFRESH_EVERY_S - self.since_call_s())
         return min(max(left_s, 0.0), cap_s)
@@ -89,9 +94,17 @@ class Schedule:
     def may_refresh(self) -> bool:
         return self.since_call_s() >= REFRESH_EVERY_S
 
-    def wait(self, wait_s: float, steps: dict[str, int]) -> None:
-        """The next call is due in ``wait_s``."""
+    @property
+    def reason(self) -> tuple[str, str]:
+        """Code and detail of the error that the wait is for, "" where none was."""
+        return str(self._data.get("error", "")), str(self._data.get("detail", ""))
+
+    def wait(
+        self, wait_s: float, steps: dict[str, int], *, error: str = "", detail: str = ""
+    ) -> None:
+        """The next call is due in ``wait_s``, because of ``error``."""
         self._set_wait(wait_s, steps)
+        self._data |= {"error": error, "detail": detail}
         self._save()
 
     def calling(
@@ -99,8 +112,8 @@ class Schedule:
     ) -> None:
         """A call begins; should ztpd die in it, the next one is due in ``wait_s``.
 
-        After :meth:`unheard` the note on the disk still says so, and is left alone for an hour: a
-        gateway that waits for its network must not wear out its card.
+        After :meth:`unheard` the note on the disk is left alone for an hour: a gateway that waits
+        for its network must not wear out its card.
         """
         self._before_call = dict(self._data)
         boot, boot_s = self._instant()
@@ -111,33 +124,37 @@ class Schedule:
             "hardware_id": hardware_id,
             "question": question,
             "succeeded": False,
+            "error": "",
         }
         self._set_wait(wait_s, steps)
         note_s, self._unheard_note_s = self._unheard_note_s, None
-        if note_s is None or boot_s - note_s >= _NOTE_EVERY_S:
+        self._noted = note_s is None or boot_s - note_s >= _NOTE_EVERY_S
+        if self._noted:
             self._save()
             note_s = boot_s
-        self._note_s = note_s
+        self._note_s = note_s or 0.0
 
     def unheard(self) -> None:
         """The call that began did not reach the service, so it was none."""
         self._data, self._unheard_note_s = self._before_call, self._note_s
+        if self._noted:
+            self._save()
 
     def stopping(self) -> None:
         """Keep what is left of the wait, for a reboot."""
         if self._number("wait_s") and self._passed_s():
-            steps = self._data.get("steps")
-            left_s = self.left_s(_LONGEST_WAIT_S)
-            self.wait(left_s, steps if isinstance(steps, dict) else {})
+            steps, (error, detail) = self._data.get("steps"), self.reason
+            left_s = self.left_s(LONGEST_WAIT_S)
+            self.wait(left_s, steps if isinstance(steps, dict) else {}, error=error, detail=detail)
 
     def succeeded(self) -> None:
-        self._data |= {"wait_s": 0, "steps": {}, "succeeded": True}
+        self._data |= {"wait_s": 0, "steps": {}, "succeeded": True, "error": ""}
         self._save()
 
     def no_wait(self) -> None:
         """A person asked for a try now; the steps stay."""
         if self._number("wait_s") or self._data.get("succeeded"):
-            self._data |= {"wait_s": 0, "succeeded": False}
+            self._data |= {"wait_s": 0, "succeeded": False, "error": ""}
             self._save()
 
     def forget(self) -> None:
@@ -146,7 +163,13 @@ class Schedule:
 
     def _set_wait(self, wait_s: float, steps: dict[str, int]) -> None:
         boot, boot_s = self._instant()
-        self._data |= {"wait_s": round(wait_s, 1), "steps": steps, "boot": boot, "boot_s": boot_s}
+        self._data |= {
+            "wait_s": round(wait_s, 1),
+            "steps": steps,
+            "boot": boot,
+            "boot_s": boot_s,
+            "wall_s": int(self._now()),
+        }
 
     def _passed_s(self) -> float | None:
         boot, boot_s = self._instant()

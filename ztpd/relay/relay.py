@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ from ztpd.errors import ReceiverFormat, SessionClosed, SessionRefused, SessionSt
 from ztpd.lifecycle import Event, Report
 from ztpd.model import Delivery, Fix, Frame, FrameKind
 from ztpd.relay.losses import Losses
-from ztpd.relay.ways import PROVEN_S, QUICK_S, Memory, Way
+from ztpd.relay.ways import PROVEN_S, QUICK_S, Doubt, Memory, Way
 from ztpd.sources import Session
 
 REFRESH_AFTER_S = 3600.0
+_SILENT_S = (6 * 3600.0, 24 * 3600.0)  # the whole fleet hears that silence: it must not ask at once
 _POSITION_WITHIN_S = 60.0
 _LOOK_S = 1.0
 _CORRECTIONS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
@@ -96,9 +98,12 @@ class Relay:
         stale_after_s: float = 15.0,
         may_refresh: Callable[[], bool] = lambda: False,
         memory: Path | None = None,
+        doubt: Path | None = None,
+        wall_clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
-        """``deliveries`` come in the order of preference."""
+        """``deliveries`` come in the order of preference; ``memory`` is a file that may go at a
+        reboot, ``doubt`` one that may not."""
         self._receiver = receiver
         self._open_session = open_session
         self._report = report
@@ -109,11 +114,15 @@ class Relay:
         self._failures = log.Failures()
         rng = rng or random.SystemRandom()
         self.ways = [Way(each, retry.Backoff(retry.SESSION, rng), rng) for each in deliveries]
+        self._doubt = Doubt(doubt, self.ways, wall_clock)
+        self._silence_s = rng.uniform(*_SILENT_S)
+        self._barren_since_s = 0.0  # nothing was carried
         self._beside: _Live | None = None  # a better way that has to prove itself
         self.progress = Progress()
 
     async def run(self) -> None:
         self._memory.recall(self.ways)
+        self._barren_since_s = _now()
         live: _Live | None = None
         try:
             while True:
@@ -135,7 +144,7 @@ class Relay:
 
     async def _due(self) -> Way:
         """Wait for a way to be due: the first in the order of preference."""
-        told: Way | None = None
+        told: tuple[Way, float] | None = None
         while True:
             now, has_fix = _now(), self._has_fix
             for way in self.ways:
@@ -147,8 +156,9 @@ class Relay:
             else:
                 way = min(self.ways, key=lambda each: each.ready_s(has_fix=has_fix))
                 wait_s = way.ready_s(has_fix=has_fix) - now
-            if way is not told:
-                told = way
+            due_s = way.ready_s(has_fix=has_fix)
+            if (way, due_s) != told:
+                told = way, due_s
                 person = way.error is not None and way.error.needs_person
                 event = Event.HALTED if person else Event.POSTPONED
                 self._report(event, error=way.error, wait_s=wait_s)
@@ -254,6 +264,8 @@ class Relay:
                             continue
                         idle.reschedule(now + self._stale_after_s)
                         live.carries(now)
+                        self._barren_since_s = now
+                        self._doubt.is_over()
                         if proving and live.carried_s(now) >= PROVEN_S:
                             return
                         if proving:
@@ -316,15 +328,16 @@ class Relay:
         )
         self._failures.tell(error, retry_in_s=wait_s)
         self._memory.keep(self.ways)
-        since = [each.refused_since_s for each in self.ways]
-        lasted_s = now - max((one for one in since if one is not None), default=now)
-        if (
-            isinstance(error, SessionRefused)
-            and None not in since
-            and lasted_s >= REFRESH_AFTER_S
-            and self._may_refresh()
-        ):
-            raise error
+        if self._doubtful(now) and self._may_refresh():
+            raise error if isinstance(error, SessionRefused) else SessionRefused(str(error))
+
+    def _doubtful(self, now: float) -> bool:
+        """Whether other credentials may help: nothing was carried for long, and somebody said no,
+        or everybody is silent who may have ended."""
+        barren_s = now - self._barren_since_s
+        if any(way.refuses for way in self.ways):
+            return max(barren_s, self._doubt.rises()) >= REFRESH_AFTER_S
+        return barren_s >= self._silence_s and all(way.may_have_ended for way in self.ways)
 
     def hurry(self) -> None:
         """A person wants a try now."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from ztpd.errors import (
     DnsFailed,
     MqttWithdrawn,
     NoGga,
+    Retry,
     SessionClosed,
+    SessionError,
     SessionKicked,
-    SessionRefused,
     ZtpdError,
 )
 from ztpd.link.files import read_json, write_atomic
@@ -50,7 +52,6 @@ class Way:
     due_s: float = 0.0
     error: ZtpdError | None = None
     short_lives: int = 0
-    refused_since_s: float | None = None
     worked_s: float = float("-inf")  # when it last carried corrections
     unopened_since_s: float | None = None  # since then no session could be opened
     fix_until_s: float = 0.0  # so long it waits for the receiver to have a fix
@@ -91,7 +92,6 @@ class Way:
         if carried_s >= PROVEN_S:
             self.backoff.expect_quick()
             self.short_lives = 0
-            self.refused_since_s = None
         elif isinstance(error, (SessionClosed, ConnectionLost)) and opened:
             self.short_lives += 1
             if self.short_lives >= SHORT_LIVES:
@@ -102,15 +102,23 @@ class Way:
             self.unopened_since_s = now
         if not opened and self._withdrawn(error, now, others):
             error = MqttWithdrawn(str(error))
-        if not isinstance(error, SessionRefused):
-            self.refused_since_s = None
-        elif self.refused_since_s is None:
-            self.refused_since_s = now
         wait_s = self.backoff.wait_s(error)
         self.error, self.due_s = error, now + wait_s
         blind = isinstance(error, NoGga)
         self.fix_until_s = now + _WITHOUT_FIX.draw(0, self.rng) if blind else 0.0
         return error, wait_s
+
+    @property
+    def refuses(self) -> bool:
+        """It said no the last time: these credentials may not be the right ones any more."""
+        return isinstance(self.error, SessionError) and self.error.retry is Retry.REFUSED
+
+    @property
+    def may_have_ended(self) -> bool:
+        """It is silent, and of the kind that u-blox withdraws."""
+        delivery = self.delivery
+        withdrawn = delivery.kind == "mqtt" and _WITHDRAWING.fullmatch(delivery.host)
+        return bool(withdrawn) and isinstance(self.error, _DENIED + _SILENT)
 
     def _withdrawn(self, error: ZtpdError, now: float, others: Sequence[float]) -> bool:
         """Whether ``error`` looks like the end of the service, not like an outage.
@@ -128,6 +136,44 @@ class Way:
 
     def hurry(self) -> None:
         self.due_s = self.fix_until_s = 0.0
+
+
+class Doubt:
+    """Since when the present credentials are refused, and nothing was carried: in the state
+    directory, because a vehicle's trips may all be shorter than the hour that counts.
+
+    Written at the first refusal and removed at the first corrections.
+    """
+
+    def __init__(self, path: Path | None, ways: Sequence[Way], now: Callable[[], float]) -> None:
+        """``now`` is the wall clock: a boot's own clocks tell nothing of the boot before."""
+        self._path, self._now = path, now
+        self._marks = [way.mark for way in ways]
+        kept = read_json(path) if path else {}
+        since = kept.get("since_unix_s") if kept.get("marks") == self._marks else None
+        self._since_unix_s = float(since) if isinstance(since, (int, float)) else None
+
+    def rises(self) -> float:
+        """They are refused now; seconds since they were first."""
+        if self._since_unix_s is None or self._since_unix_s > self._now():
+            self._since_unix_s = self._now()
+            data = {"since_unix_s": int(self._since_unix_s), "marks": self._marks}
+            self._write(lambda path: write_atomic(path, _bytes(data), mode=0o600, durable=True))
+        return self._now() - self._since_unix_s
+
+    def is_over(self) -> None:
+        if self._since_unix_s is not None:
+            self._since_unix_s = None
+            self._write(lambda path: path.unlink(missing_ok=True))
+
+    def _write(self, write: Callable[[Path], None]) -> None:
+        with contextlib.suppress(OSError):  # it then begins anew at the next boot
+            if self._path:
+                write(self._path)
+
+
+def _bytes(data: object) -> bytes:
+    return json.dumps(data).encode()
 
 
 class Memory:
@@ -150,7 +196,7 @@ class Memory:
             }
             for way in ways
         }
-        data = json.dumps({"boot": boot, "channels": kept}).encode()
+        data = _bytes({"boot": boot, "channels": kept})
         try:
             write_atomic(self._path, data, mode=0o600, durable=False)
         except OSError:
