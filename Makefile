@@ -6,8 +6,9 @@ VENV := .venv
 DEBIAN_VENV := .venv-debian
 FUZZ_VENV := .venv-fuzz
 FUZZ_SECONDS ?= 60
-# Most tests wait for something; two at a time keep two cores busy.
-PYTEST_ARGS ?= --numprocesses 2
+# Most tests wait for something; three at a time keep two cores busy.
+PYTEST_ARGS ?= --numprocesses 3
+SLOW_ARGS ?= --numprocesses 2
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
 .PHONY: help test test-slow test-debian fuzz faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
