@@ -54,7 +54,7 @@ fuzz:  ## the parsers against bytes that a fuzzer makes up; FUZZ_SECONDS=60 for 
 faults: $(VENV)/.ready  ## the table of faults, each with the result of its tests
 	@$(VENV)/bin/python tests/faulttable.py
 
-bench: $(VENV)/.ready  ## the figures that are promised, measured: ten minutes
+bench: $(VENV)/.ready  ## the figures that are promised, measured: a quarter of an hour
 	@PYTHONPATH=tests/e2e $(VENV)/bin/python -m bench $(ARGS)
 
 lint: $(VENV)/.ready  ## style and types

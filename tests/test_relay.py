@@ -576,11 +576,16 @@ def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:
     assert not doubt.exists()
 
 
-def test_a_session_that_streams_is_not_ended_for_what_another_way_says() -> None:
-    no = Script(refuses=SessionRefused("401"))
-    bench = Bench(ntrip=[no], mqtt=[no, no, steady(1e5)])
+def test_a_session_that_streams_is_not_ended_for_what_another_way_says(tmp_path: Path) -> None:
+    no, doubt = Script(refuses=SessionRefused("401")), tmp_path / "refused.json"
+    bench = Bench(ntrip=[no], mqtt=[steady(1e5)])
 
-    assert asks_after_h(bench, NTRIP, MQTT, days=0.9) is None
+    assert asks_after_h(bench, NTRIP, MQTT, days=0.5, doubt=doubt) is None
+    assert not doubt.exists()
+
+    bench = Bench(ntrip=[no], mqtt=[no, no, steady(1e5)])
+    assert asks_after_h(bench, NTRIP, MQTT, days=0.9, doubt=doubt) is None
+    assert not doubt.exists()
 
 
 def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:

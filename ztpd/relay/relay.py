@@ -116,7 +116,7 @@ class Relay:
         self.ways = [Way(each, retry.Backoff(retry.SESSION, rng), rng) for each in deliveries]
         self._doubt = Doubt(doubt, self.ways, wall_clock)
         self._silence_s = rng.uniform(*_SILENT_S)
-        self._barren_since_s = 0.0  # nothing was carried
+        self._barren_since_s = 0.0  # nothing was carried since
         self._beside: _Live | None = None  # a better way that has to prove itself
         self.progress = Progress()
 
@@ -335,6 +335,8 @@ class Relay:
         """Whether other credentials may help: nothing was carried for long, and somebody said no,
         or everybody is silent who may have ended."""
         barren_s = now - self._barren_since_s
+        if barren_s < PROVEN_S:
+            return False  # another way carries: no doubt, and nothing to be written down
         if any(way.refuses for way in self.ways):
             return max(barren_s, self._doubt.rises()) >= REFRESH_AFTER_S
         return barren_s >= self._silence_s and all(way.may_have_ended for way in self.ways)
