@@ -186,3 +186,13 @@ def test_any_refusal_is_a_typed_error_fit_for_a_log(
     assert isinstance(error, ZtpError)
     assert str(error).isprintable()
     assert error.retry_after_s is None or 0 <= error.retry_after_s <= 86_400
+
+
+@pytest.mark.parametrize("body", [b'{"message": "It is raining", "id": 7}', b"It is raining"])
+def test_of_an_envelope_only_the_sentence_is_shown(body: bytes) -> None:
+    assert ztp.refusal(403, {}, body).detail == "status 403: It is raining"
+
+
+@pytest.mark.parametrize("body", [b'{"message": 7}', b"[]", b"{", b"[" * 10_000, b"\xff"])
+def test_what_is_no_envelope_is_shown_as_it_is(body: bytes) -> None:
+    assert ztp.refusal(403, {}, body).detail.startswith("status 403: ")

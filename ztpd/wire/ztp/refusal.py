@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -46,7 +47,7 @@ def refusal(
     kind = _kind(status, text.lower(), is_web_page=is_web_page(body))
     if 300 <= status < 400:
         text = f"to {headers['location']}" if "location" in headers else ""
-    said = quoted(_scrubbed(text, secrets))
+    said = quoted(_scrubbed(_message(text), secrets))
     detail = f"status {status}: {said}" if said else f"status {status}"
     return kind(detail, retry_after_s=_retry_after_s(headers.get("retry-after", ""), now))
 
@@ -84,6 +85,15 @@ _WORDS: tuple[tuple[str, type[ZtpdError]], ...] = (
     ("hardwareid", ZtpHardwareCode),
     ("hardware code", ZtpHardwareCode),
 )
+
+
+def _message(text: str) -> str:
+    """The sentence in a JSON envelope, which is all a person wants of it; else the whole text."""
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        if isinstance(found, dict) and isinstance(found.get("message"), str):
+            return str(found["message"])
+    return text
 
 
 def _scrubbed(text: str, secrets: Iterable[Secret]) -> str:
