@@ -315,6 +315,15 @@ def test_N01_boots_without_network_do_not_count_as_failures_of_the_service(tmp_p
         assert run(scenario(Gateway(directory, seed=seed))) <= 60
 
 
+def test_a_reload_reaches_the_calls_that_are_planned(gateway: Gateway) -> None:
+    provisioner, ztp = gateway.start(), gateway.config.ztp
+    other = replace(ztp, url="https://other.example")
+    provisioner.reconfigured(replace(gateway.config, ztp=other))
+
+    url, _, _ = provisioner.request(Identity(IMEI, "the modem"))
+    assert url.startswith("https://other.example/")
+
+
 def test_several_modems_need_a_person(gateway: Gateway) -> None:
     gateway.modem = [ModemAmbiguous("two of them")]
     run(ended_after(gateway.start().obtain(), 600))
