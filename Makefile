@@ -70,7 +70,7 @@ demo: $(VENV)/.ready  ## the whole chain against simulators; ARGS="--once" and m
 	@$(VENV)/bin/ztpd demo $(ARGS)
 
 docs: $(VENV)/.ready  ## what is produced from the code: example configuration, references, diagram
-	$(VENV)/bin/python -m ztpd.documents .
+	$(VENV)/bin/python -m tools.documents .
 
 operability: $(VENV)/.ready  ## measure what is said of twenty faults, for docs/operability.md
 	PYTHONPATH=tests/e2e:tests/operability $(VENV)/bin/python tests/operability/faults.py \

@@ -14,7 +14,7 @@ from gateway import Gateway, until
 
 from bench.sources import Source, Via, made_at, source
 from ztpd.model import FrameKind
-from ztpd.relay.ways import PROVEN_S
+from ztpd.relay.channels import PROVEN_S
 from ztpd.sim.proxy import FaultProxy
 from ztpd.sim.receiver import SimReceiver
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from gateway import Gateway, until
 
-from ztpd.link.store import CredentialStore
 from ztpd.model import StoredCredentials
+from ztpd.provisioning.store import CredentialStore
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster

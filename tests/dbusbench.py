@@ -22,7 +22,7 @@ from types import TracebackType
 import pytest
 
 from ztpd.sim.modem import Engine, Model, Reply, Say
-from ztpd.sim.unixline import UnixLine
+from ztpd.sim.unix_socket import UnixLine
 
 NAME = "org.freedesktop.ModemManager1"
 OBJECT = "/org/freedesktop/ModemManager1"

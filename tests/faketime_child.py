@@ -12,12 +12,12 @@ from typing import Any
 
 from ztpd.config import Config
 from ztpd.errors import ZtpdError
-from ztpd.link.clock import Clock
-from ztpd.link.schedule import Schedule
-from ztpd.link.store import CredentialStore
 from ztpd.model import Identity, Imei
-from ztpd.provision import Provisioner
+from ztpd.provisioning.provisioner import Provisioner
+from ztpd.provisioning.schedule import Schedule
+from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.portal import TOKEN
+from ztpd.system.clock import Clock
 
 
 async def identity() -> Identity:
@@ -50,7 +50,7 @@ def provision(url: str, ca_file: str, state_dir: str) -> None:
 
 def _post_to(url: str) -> Any:
     async def post(_: str, body: bytes, **options: Any) -> Any:
-        from ztpd.link import http
+        from ztpd.provisioning import http
         from ztpd.wire.ztp import PATHS
 
         return await http.post(url + PATHS["flex"], body, **options)

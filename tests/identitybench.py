@@ -11,11 +11,11 @@ from typing import Any
 import ptybench
 from usbtree import UsbTree
 
-from ztpd import identity
 from ztpd.config import Config
 from ztpd.config.options import Identity as Settings
 from ztpd.errors import IdentityError
 from ztpd.model import Identity
+from ztpd.modem import identity
 from ztpd.sim.modem import Model, SimModem
 from ztpd.sim.pty import Pty
 

@@ -16,13 +16,13 @@ import virtualtime
 from ztpd.config import Config
 from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Event
-from ztpd.link.clock import Clock
-from ztpd.link.http import Reply
-from ztpd.link.schedule import Schedule
 from ztpd.model import Identity, Imei
-from ztpd.provision import SCHEDULE_FILE, Provisioner
+from ztpd.provisioning.http import Reply
+from ztpd.provisioning.provisioner import SCHEDULE_FILE, Provisioner
+from ztpd.provisioning.schedule import Schedule
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Portal, Profile
+from ztpd.system.clock import Clock
 
 IMEI, OTHER_IMEI = Imei("490154203237518"), Imei("356938035643809")
 START_UNIX_S = 1_800_000_000

@@ -18,9 +18,9 @@ from provisioning import Gateway, ended_after, run
 
 from ztpd.config import Config
 from ztpd.errors import ConnectionLost, ConnectTimeout, NoRoute, Retry, ZtpdError
-from ztpd.link.http import Reply
 from ztpd.model import Identity, Imei
-from ztpd.provision import Provisioner
+from ztpd.provisioning.http import Reply
+from ztpd.provisioning.provisioner import Provisioner
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.proxy import FaultProxy, Line

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ztpd import cli, config
+from ztpd import config
+from ztpd.cli import main
 from ztpd.sim.portal import TOKEN
 
 
@@ -21,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ztpd(home: Path, *words: str) -> int:
-    return cli.main([*words, "--config", str(home / "ztpd.toml")])
+    return main([*words, "--config", str(home / "ztpd.toml")])
 
 
 @pytest.mark.parametrize("words", [["frobnicate"], [], ["config"], ["run", "--loud"]])
@@ -29,7 +30,7 @@ def test_a_wrong_command_line_ends_with_64(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(words)
+        main(words)
 
     assert ended.value.code == 64
     assert "usage:" in capsys.readouterr().err
@@ -41,14 +42,14 @@ def test_the_configuration_is_named_before_or_after_the_verb(
 ) -> None:
     named, verb = ["--config", str(home / "ztpd.toml")], ["config", "check"]
 
-    assert cli.main([*named, *verb] if before else [*verb, *named]) == 0
+    assert main([*named, *verb] if before else [*verb, *named]) == 0
     assert "all is well" in capsys.readouterr().out
 
 
 def test_D13_a_missing_configuration_is_named_with_its_cure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", "--config", str(tmp_path / "gone.toml")]) == 78
+    assert main(["run", "--config", str(tmp_path / "gone.toml")]) == 78
     told = capsys.readouterr().err
     assert "gone.toml" in told
     assert "ztpd config example" in told
@@ -95,7 +96,7 @@ def test_the_check_finds_files_that_the_daemon_cannot_read(home: Path) -> None:
 def test_the_example_is_a_valid_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["config", "example"]) == 0
+    assert main(["config", "example"]) == 0
     (tmp_path / "ztpd.toml").write_text(capsys.readouterr().out)
 
     assert config.load(tmp_path / "ztpd.toml").config == config.Config()
@@ -152,11 +153,12 @@ def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.Mo
 
 AS_NOBODY = """
 import os, sys
-from ztpd import cli
-import encodings.utf_8_sig, ztpd.provision, ztpd.link.schedule, ztpd.link.store, ztpd.wire.ztp
-cli._parser()  # has everything imported that only root may read here
+import encodings.utf_8_sig, ztpd.wire.ztp
+from ztpd.cli.main import _parser, main
+from ztpd.provisioning import provisioner, schedule, store
+_parser()  # has everything imported that only root may read here
 os.geteuid() or os.setuid(65534)
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 

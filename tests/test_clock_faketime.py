@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ztpd.link.store import CredentialStore
+from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.ztp_service import ZtpService
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ztpd import config
 from ztpd.config import Config, Loaded
 from ztpd.config.options import TABLES
-from ztpd.config.values import is_loopback, toml
+from ztpd.config.rules import is_loopback, toml
 from ztpd.errors import ConfigError, ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
 
 PROJECT = Path(__file__).parents[1]

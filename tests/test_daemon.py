@@ -11,8 +11,8 @@ from gateway import Gateway, until
 
 from ztpd.errors import ConfigError
 from ztpd.lifecycle import Event
-from ztpd.link import control
-from ztpd.link.offload import offload
+from ztpd.system import control
+from ztpd.system.offload import offload
 
 
 @pytest.fixture

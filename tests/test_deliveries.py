@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from ztpd.config import Config, Corrections, Mqtt, Ntrip
-from ztpd.deliveries import deliveries, private
 from ztpd.errors import ConfigError, NoTransport
 from ztpd.model import Credentials, MqttAccess, MqttDelivery, NtripAccess, NtripDelivery, Secret
 from ztpd.model import Topic as T
+from ztpd.sources.endpoints import deliveries, private
 
 MQTT = MqttAccess("pp.example", "client-1", "CERT", Secret("KEY"), (T("/pp/ip/eu"),))
 NTRIP = NtripAccess("ppntrip.example", "user", Secret("word"), "NEAR-RTCM", 2101, 2102)

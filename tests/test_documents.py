@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ztpd import documents, events
+from tools import documents
+from ztpd import events
 
 TOP = Path(__file__).parents[1]
 PRODUCED = documents.produced()

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from gateway import Gateway, until
 
-from ztpd import cli
+from ztpd.cli import main
 from ztpd.config import Config
-from ztpd.deliveries import deliveries
-from ztpd.link.offload import offload
-from ztpd.link.store import CredentialStore
 from ztpd.model import MqttDelivery
+from ztpd.net.tls import client_context
+from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.authority import Authority
-from ztpd.sources.tls import client_context
+from ztpd.sources.endpoints import deliveries
+from ztpd.system.offload import offload
 
 ANSWERS = Path(__file__).parent / "data/ztp"
 
@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def take_in(home: Path, file: Path) -> int:
-    return cli.main(["import", str(file), "--config", str(home / "ztpd.toml")])
+    return main(["import", str(file), "--config", str(home / "ztpd.toml")])
 
 
 def changed(name: str, **fields: Any) -> bytes:
@@ -103,7 +103,7 @@ def test_S10_an_unsafe_directory_ends_with_77_and_the_cure(
 
 def test_what_was_imported_is_shown_as_such(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     take_in(home, ANSWERS / "flex-ntrip-rtcm.json")
-    assert cli.main(["credentials", "show"]) == 0
+    assert main(["credentials", "show"]) == 0
 
     assert "from a file" in capsys.readouterr().out
 
@@ -146,7 +146,7 @@ async def test_a_running_daemon_takes_up_what_is_imported(
     async with gateway.running():
         await until(lambda: gateway.status.get("state") == "blocked")
         words = ["import", str(ANSWERS / "flex-ntrip-rtcm.json"), "--config", str(path)]
-        assert await offload(cli.main, words) == 0
+        assert await offload(main, words) == 0
         await until(lambda: "client_id" in gateway.status)
         await asyncio.sleep(0)
 

@@ -25,7 +25,7 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Identity, Secret
-from ztpd.provision import Provisioner
+from ztpd.provisioning.provisioner import Provisioner
 
 DAY_S = 86_400.0
 STEADY_A_MINUTE, FAULT_A_MINUTE = 2, 20

@@ -16,17 +16,16 @@ PACKAGE = Path(__file__).parents[1] / "ztpd"
 # A room is a module or a folder directly below ztpd/; "ztpd" is the package itself (its version).
 LAYERS = """
     __main__
-    cli | settime
-    demo | documents
-    daemon | oneshot | sim
-    provision | relay | check | status
-    identity | deliveries
-    sources | receiver
-    link
-    config | log | retry | lifecycle
+    cli
+    demo
+    daemon | sim
+    relay | check
+    receiver | sources | modem | provisioning
+    serialport | net | config | status
+    system | log | retry | lifecycle
     wire | events
     model
-    errors | text | ztpd
+    errors | sanitize | ztpd
 """
 ROW = {
     room.strip(): number
@@ -34,10 +33,10 @@ ROW = {
     for room in row.split("|")
 }
 
-SIM_SEES = {"sim", "wire", "model", "errors", "log", "text", "ztpd"}
+SIM_SEES = {"sim", "wire", "model", "errors", "log", "sanitize", "ztpd"}
 """The simulators speak through wire/, never through what they are there to test."""
 
-PURE = ("wire", "lifecycle", "model", "errors", "events", "text")
+PURE = ("wire", "lifecycle", "model", "errors", "events", "sanitize")
 """Bytes and values in, bytes and values out."""
 
 IO_MODULES = {
@@ -61,10 +60,10 @@ IO_MODULES = {
 }
 
 MAY_IMPORT = {
-    "aiohttp": {"ztpd.link.http", "ztpd.sim.ztp_service"},
+    "aiohttp": {"ztpd.provisioning.http", "ztpd.sim.ztp_service"},
     "amqtt": {"ztpd.sim.broker"},
     "paho": {"ztpd.sources.mqtt", "ztpd.sim.broker"},
-    "serial": {"ztpd.link.serial"},
+    "serial": {"ztpd.serialport.port"},
     "systemd": {"ztpd.log", "ztpd.daemon.systemd"},
     "tenacity": {"ztpd.retry"},
     "trustme": {"ztpd.sim.authority"},
@@ -156,15 +155,15 @@ def test_the_guard_sees_every_form_of_import() -> None:
     source = """
 import ztpd.log
 def inner():
-    from ztpd.link import serial as port, no_module_of_ours
+    from ztpd.serialport import port as serial, no_module_of_ours
     import paho.mqtt.client as paho
 if TYPE_CHECKING:
     from ztpd.model import Secret
 """
     assert set(_imported(source)) == {
         "ztpd.log",
-        "ztpd.link.serial",
-        "ztpd.link",
+        "ztpd.serialport.port",
+        "ztpd.serialport",
         "paho.mqtt.client",
         "ztpd.model",
     }

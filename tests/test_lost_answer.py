@@ -11,9 +11,9 @@ import pytest
 
 from ztpd.config import Config
 from ztpd.errors import NetworkError, Retry, ZtpTruncated
-from ztpd.link.store import CredentialStore
 from ztpd.model import Identity, Imei
-from ztpd.provision import Provisioner
+from ztpd.provisioning.provisioner import Provisioner
+from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.ztp_service import Cut, ZtpService

@@ -22,8 +22,8 @@ from ztpd.errors import (
     ZtpNotListed,
 )
 from ztpd.lifecycle import Event
-from ztpd.link.http import Reply
 from ztpd.model import Identity, Secret
+from ztpd.provisioning.http import Reply
 from ztpd.sim.portal import TOKEN, Profile
 
 DEAD = raises(ConnectTimeout)

@@ -30,9 +30,9 @@ from provisioning import (
 
 from ztpd.errors import ConnectTimeout, ModemAbsent, ZtpNotListed, ZtpTokenMissing
 from ztpd.lifecycle import Event
-from ztpd.link.http import Reply
-from ztpd.link.store import CURRENT, PREVIOUS, CredentialStore
 from ztpd.model import Identity, StoredCredentials
+from ztpd.provisioning.http import Reply
+from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore
 from ztpd.sim.portal import TOKEN, Profile
 
 MODEM, OTHER_MODEM = Identity(IMEI, "the modem"), Identity(OTHER_IMEI, "the modem")
@@ -180,7 +180,7 @@ def test_S19_what_another_gateway_left_on_a_copied_card_never_comes_back(gateway
 def test_imported_credentials_that_are_refused_stay_where_there_is_no_token(
     tmp_path: Path,
 ) -> None:
-    from ztpd.provision import Provisioner, bind
+    from ztpd.provisioning.provisioner import Provisioner, bind
 
     gateway = Gateway(tmp_path)
 
@@ -243,7 +243,7 @@ def test_C07_a_fleet_is_spread_over_a_day(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
     from dataclasses import replace as changed
 
-    from ztpd.provision import _share_of_day_s
+    from ztpd.provisioning.provisioner import _share_of_day_s
 
     stored = run(gateway.start().once())
     shares = []

@@ -12,10 +12,11 @@ import pytest
 from gateway import Gateway, until
 from virtualtime import run
 
-from ztpd import RELEASED_UNIX_S, settime
+from ztpd import RELEASED_UNIX_S
+from ztpd.cli import settime
 from ztpd.errors import NotRunning
-from ztpd.link import control
-from ztpd.link.offload import offload
+from ztpd.system import control
+from ztpd.system.offload import offload
 
 NOW_S = RELEASED_UNIX_S + 1e6
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztpd.text import quoted
+from ztpd.sanitize import quoted
 
 
 @pytest.mark.parametrize(

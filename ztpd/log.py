@@ -15,7 +15,7 @@ from ztpd import events
 from ztpd.errors import ZtpdError
 from ztpd.events import Event
 from ztpd.model import Secret
-from ztpd.text import quoted as quoted
+from ztpd.sanitize import quoted as quoted
 
 _logger = logging.getLogger("ztpd")
 _SUMMARY_EVERY_S = 60.0

@@ -15,8 +15,8 @@ from typing import Any
 
 from ztpd import events
 from ztpd.errors import LockHeld
-from ztpd.link.files import read_json, write_atomic
 from ztpd.log import duration
+from ztpd.system.files import read_json, write_atomic
 
 SCHEMA = 1
 FILE = "status.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ztpd import check, errors, events
-from ztpd.check.found import LINKS
+from ztpd.check.results import LINKS
 from ztpd.errors import ZtpdError, ZtpNotListed
 
 BESIDE_THE_CHAIN = {

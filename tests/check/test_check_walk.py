@@ -16,13 +16,13 @@ from gateway import Gateway, until
 
 from ztpd import check, config
 from ztpd.check import Found, State
-from ztpd.link import control
-from ztpd.link.clock import Clock
-from ztpd.link.offload import offload
 from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.ztp_service import ZtpService
+from ztpd.system import control
+from ztpd.system.clock import Clock
+from ztpd.system.offload import offload
 
 
 async def rtcm() -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ from crashes import ENVIRON, WRITER
 from provisioning import IMEI, Gateway, run
 from writer import generation, number_of
 
-from ztpd.link.store import CredentialStore
+from ztpd.provisioning.store import CredentialStore
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ import asyncio, sys
 sys.path.insert(0, {str(WRITER.parent)!r})
 from pathlib import Path
 from writer import generation
-from ztpd.link.offload import offload
-from ztpd.link.store import CredentialStore
+from ztpd.system.offload import offload
+from ztpd.provisioning.store import CredentialStore
 
 async def main():
     beats = []

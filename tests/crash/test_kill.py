@@ -19,7 +19,7 @@ import pytest
 from crashes import ENVIRON, WRITER
 from writer import generation, number_of
 
-from ztpd.link.store import CredentialStore
+from ztpd.provisioning.store import CredentialStore
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 QUIETLY = ("-qq", "-o/dev/null")

@@ -12,9 +12,9 @@ import pytest
 from crashes import Disk, Operation, crashes, traced
 from writer import HARDWARE_ID, generation, number_of
 
-from ztpd.link.schedule import Schedule
-from ztpd.link.store import CURRENT, CredentialStore
-from ztpd.provision import SCHEDULE_FILE
+from ztpd.provisioning.provisioner import SCHEDULE_FILE
+from ztpd.provisioning.schedule import Schedule
+from ztpd.provisioning.store import CURRENT, CredentialStore
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 

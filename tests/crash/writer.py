@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ztpd.link.store import CredentialStore
 from ztpd.model import StoredCredentials
+from ztpd.provisioning.store import CredentialStore
 from ztpd.wire import ztp
 
 ANSWER = json.loads((Path(__file__).parents[1] / "data/ztp/flex-both.json").read_bytes())
@@ -50,10 +50,10 @@ def store(directory: Path) -> None:
 async def provision(directory: Path) -> None:
     """The whole call, by a gateway that has generation 1."""
     from ztpd.config import Config
-    from ztpd.link.clock import Clock
-    from ztpd.link.http import Reply
     from ztpd.model import Identity, Imei, Secret
-    from ztpd.provision import Provisioner
+    from ztpd.provisioning.http import Reply
+    from ztpd.provisioning.provisioner import Provisioner
+    from ztpd.system.clock import Clock
 
     async def identity() -> Identity:
         return Identity(Imei(HARDWARE_ID), "the test")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from gateway import Gateway
 
-from ztpd import cli
-from ztpd.link.offload import offload
-from ztpd.link.schedule import Schedule
-from ztpd.provision import SCHEDULE_FILE
+from ztpd.cli import main
+from ztpd.provisioning.provisioner import SCHEDULE_FILE
+from ztpd.provisioning.schedule import Schedule
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.ztp_service import Answer, Bomb, Cut, Fault, Huge, Reset, ZtpService
+from ztpd.system.offload import offload
 
 HARDWARE_ID = "490154203237518"
 
@@ -53,7 +53,7 @@ async def provision(
             },
             identity={"source": "fixed", "hardware_id": HARDWARE_ID},
         )
-        return await offload(cli.main, ["provision", *words, "--config", str(path)])
+        return await offload(main, ["provision", *words, "--config", str(path)])
 
 
 REFUSALS = {
@@ -141,7 +141,7 @@ async def test_a_missing_authority_is_told_and_no_call_is_counted(
         identity={"source": "fixed", "hardware_id": "gw-1"},
     )
 
-    assert await offload(cli.main, ["provision", "--config", str(path)]) == 78
+    assert await offload(main, ["provision", "--config", str(path)]) == 78
     assert "/nonexistent.pem" in capfd.readouterr().err
     assert not Schedule(gateway.state_dir / SCHEDULE_FILE).called_for("gw-1")
 

@@ -14,11 +14,11 @@ from gateway import until
 from test_provisioning import IMEI, services, state
 
 from ztpd.lifecycle import Event
-from ztpd.link import control
-from ztpd.link.offload import offload
-from ztpd.link.store import CredentialStore
+from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.portal import Profile
 from ztpd.sim.ztp_service import Answer
+from ztpd.system import control
+from ztpd.system.offload import offload
 
 BOTH = Profile(protocol="both")
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from ztpd.link import board
+from ztpd.provisioning import board
 
 
 def write(path: Path, text: str) -> None:

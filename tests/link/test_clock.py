@@ -5,7 +5,7 @@ from virtualtime import run
 
 from ztpd import RELEASED_UNIX_S
 from ztpd.errors import ClockError
-from ztpd.link.clock import SYNC_WAIT_S, Clock
+from ztpd.system.clock import SYNC_WAIT_S, Clock
 
 
 class Time:

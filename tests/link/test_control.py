@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ztpd.errors import NotRunning
-from ztpd.link import control
-from ztpd.link.offload import offload
+from ztpd.system import control
+from ztpd.system.offload import offload
 
 
 async def echo(request: dict[str, Any]) -> dict[str, Any]:

@@ -37,9 +37,9 @@ from ztpd.errors import (
     ZtpTooBig,
     ZtpTruncated,
 )
-from ztpd.link import http
-from ztpd.link.http import Reply
 from ztpd.model import Secret
+from ztpd.provisioning import http
+from ztpd.provisioning.http import Reply
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.ztp_service import (
@@ -583,5 +583,5 @@ async def test_no_error_shows_the_token(ca_file: str) -> None:
 
 
 def test_importing_the_module_does_not_load_aiohttp() -> None:
-    script = "import sys, ztpd.link.http; sys.exit('aiohttp' in sys.modules)"
+    script = "import sys, ztpd.provisioning.http; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -32,8 +32,8 @@ from ztpd.errors import (
     ModemRefused,
     ModemSilent,
 )
-from ztpd.link.modem import BAUDRATES, read_imei
 from ztpd.model import Identity
+from ztpd.modem.at import BAUDRATES, read_imei
 from ztpd.sim import modem as sim
 from ztpd.sim.modem import NAMED, Hang, Model, Refuse, Reply, Say, SimModem, Unplug, Wait
 from ztpd.sim.pty import Pty

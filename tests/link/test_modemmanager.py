@@ -25,8 +25,8 @@ from ztpd.errors import (
     ModemManagerNoModem,
     ModemManagerSilent,
 )
-from ztpd.link import modemmanager
 from ztpd.model import Identity, Imei
+from ztpd.modem import modemmanager
 from ztpd.sim.modem import BARE, Model, Refuse, Reply, Say
 
 IMEI = "490154203237518"

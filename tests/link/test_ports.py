@@ -13,8 +13,14 @@ import pytest
 from usbtree import UsbTree
 
 from ztpd.errors import ModemAbsent, ModemAmbiguous, ModemNotAt
-from ztpd.link import ports, usbids
-from ztpd.link.ports import behind, gnss_candidates, holder, modem_ports, refuse_others
+from ztpd.serialport import discovery, usbids
+from ztpd.serialport.discovery import (
+    behind,
+    gnss_candidates,
+    holder,
+    modem_ports,
+    refuse_others,
+)
 from ztpd.sim.pty import Pty
 
 EC25 = "2c7c:0125", {0: "ttyUSB0", 1: "ttyUSB1", 2: "ttyUSB2", 3: "ttyUSB3"}
@@ -26,7 +32,7 @@ def tree(tmp_path: Path) -> UsbTree:
     return UsbTree(tmp_path)
 
 
-def names(found: list[ports.Tty]) -> list[str]:
+def names(found: list[discovery.Tty]) -> list[str]:
     return [tty.name for tty in found]
 
 
@@ -58,7 +64,7 @@ def test_G100_u_blox_modem_and_receiver_are_told_apart_by_product(tree: UsbTree)
 
 def test_G101_interface_numbers_are_hexadecimal(tree: UsbTree) -> None:
     tree.plug("1546:1107", {0: "ttyACM0", 10: "ttyACM5", 16: "ttyACM6"}, driver="cdc_acm")
-    assert [tty.interface for tty in ports.ttys(tree.root)] == [0, 10, 16]
+    assert [tty.interface for tty in discovery.ttys(tree.root)] == [0, 10, 16]
     assert names(modem_ports(tree.root)) == ["ttyACM0"]
 
 
@@ -90,7 +96,7 @@ def test_two_equal_modems_of_which_one_is_allowed(tree: UsbTree) -> None:
 def test_equal_modems_with_serial_numbers_keep_their_by_id_names(tree: UsbTree) -> None:
     tree.plug(*EC25, name="Q", serial="A1")
     tree.plug("2c7c:0125", {2: "ttyUSB6"}, name="Q", socket="1-2", serial="A2")
-    found = {tty.name: Path(tty.path).name for tty in ports.ttys(tree.root)}
+    found = {tty.name: Path(tty.path).name for tty in discovery.ttys(tree.root)}
     assert found["ttyUSB2"] == "usb-Q_A1-if02-port0"
     assert found["ttyUSB6"] == "usb-Q_A2-if02-port0"
 
@@ -132,14 +138,14 @@ def test_G104_an_adapter_that_a_udev_rule_names_is(tree: UsbTree) -> None:
 @pytest.mark.parametrize("driver", ["cdc_acm", "option"])
 def test_G105_the_walk_up_finds_the_device_at_either_depth(tree: UsbTree, driver: str) -> None:
     tree.plug("2c7c:0125", {2: "ttyX2"}, driver=driver, socket="1-1.4")
-    (tty,) = ports.ttys(tree.root)
+    (tty,) = discovery.ttys(tree.root)
     assert (tty.device, tty.usb, tty.interface) == ("1-1.4", (0x2C7C, 0x0125), 2)
     assert tty.driver == driver
 
 
 def test_a_uart_is_no_candidate_for_anything(tree: UsbTree) -> None:
     tree.uart("ttyAMA0")
-    (tty,) = ports.ttys(tree.root)
+    (tty,) = discovery.ttys(tree.root)
     assert (tty.device, tty.driver, tty.has_speed) == ("", "uart-pl011", True)
     assert gnss_candidates(tree.root) == []
     with pytest.raises(ModemAbsent, match="nothing on USB"):
@@ -147,7 +153,7 @@ def test_a_uart_is_no_candidate_for_anything(tree: UsbTree) -> None:
 
 
 def test_without_sysfs_there_is_nothing(tmp_path: Path) -> None:
-    assert ports.ttys(tmp_path) == []
+    assert discovery.ttys(tmp_path) == []
     with pytest.raises(ModemAbsent):
         modem_ports(tmp_path)
 
@@ -229,7 +235,7 @@ def test_E69_a_lock_of_a_process_that_has_ended_does_not_count(tree: UsbTree) ->
 
 def test_the_port_of_a_console_is_held(tree: UsbTree) -> None:
     tree.uart("ttyAMA0", console=True)
-    (tty,) = ports.ttys(tree.root)
+    (tty,) = discovery.ttys(tree.root)
     assert holder(tty, tree.root) == "the console of the kernel"
 
 
@@ -259,13 +265,13 @@ def test_what_modemmanager_was_told_to_ignore_is_not_its_own(
 ) -> None:
     tree.plug("2c7c:0125", {2: "ttyUSB2"}, hints=hints)
     tree.plug("2c7c:0125", {2: "ttyUSB6"}, socket="1-2", port_hints={2: hints})
-    assert [tty.may_be_modemmanagers for tty in ports.ttys(tree.root)] == [expected] * 2
+    assert [tty.may_be_modemmanagers for tty in discovery.ttys(tree.root)] == [expected] * 2
 
 
 def test_modemmanager_has_a_uart_only_if_told_so(tree: UsbTree) -> None:
     tree.uart("ttyAMA0", hints={"ID_MM_DEVICE_PROCESS": "1"})
     tree.plug("0403:6001", {0: "ttyUSB0"}, driver="ftdi_sio")
-    assert [tty.may_be_modemmanagers for tty in ports.ttys(tree.root)] == [True, False]
+    assert [tty.may_be_modemmanagers for tty in discovery.ttys(tree.root)] == [True, False]
 
 
 @pytest.mark.parametrize("usb", sorted(usbids.GNSS))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ztpd.link import routes
+from ztpd.net import routes
 
 IPV4 = """\
 Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT

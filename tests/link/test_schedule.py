@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ztpd.link.schedule import Schedule
+from ztpd.provisioning.schedule import Schedule
 
 
 class Gateway:

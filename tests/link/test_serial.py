@@ -31,7 +31,7 @@ from ztpd.errors import (
     PortLost,
     PortPermission,
 )
-from ztpd.link.serial import SerialPort
+from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
 
 

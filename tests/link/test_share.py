@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ztpd.errors import OutputError
-from ztpd.link.share import SharedPort
+from ztpd.serialport.pty import SharedPort
 
 DIALOUT = grp.getgrnam("dialout").gr_gid
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="another group's terminal takes root")

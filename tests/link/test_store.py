@@ -30,8 +30,8 @@ from ztpd.errors import (
     StoreVersion,
     ZtpKeyMismatch,
 )
-from ztpd.link.store import CURRENT, PREVIOUS, CredentialStore, Loaded, check_pair
 from ztpd.model import Secret, StoredCredentials
+from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore, Loaded, check_pair
 from ztpd.sim.authority import Authority
 from ztpd.wire import ztp
 
@@ -504,7 +504,7 @@ TRY = f"""
 import os, subprocess, sys
 from pathlib import Path
 from ztpd.errors import StoreError
-from ztpd.link.store import CredentialStore
+from ztpd.provisioning.store import CredentialStore
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_store import FIRST, SECOND
 directory = Path(sys.argv[1])

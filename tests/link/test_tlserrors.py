@@ -21,7 +21,7 @@ from ztpd.errors import (
     TlsUntrusted,
     TlsVersion,
 )
-from ztpd.link.tlserrors import network_error
+from ztpd.net.errormap import network_error
 
 
 def unverified(code: int, message: str = "") -> ssl.SSLCertVerificationError:

@@ -27,18 +27,18 @@ from gateway import Gateway, until
 
 from ztpd import check, config, events, status
 from ztpd.daemon import Daemon
-from ztpd.link import control
-from ztpd.link.clock import Clock
-from ztpd.link.offload import offload
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.caster import Caster
-from ztpd.sim.fakebroker import FakeBroker, Peer
 from ztpd.sim.modem import SARA_R5, Model, SimModem
 from ztpd.sim.mqtt_packets import CONNECT, connack
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import F9P, F9P_OLD
+from ztpd.sim.scripted_broker import FakeBroker, Peer
 from ztpd.sim.ztp_service import Answer, ZtpService
+from ztpd.system import control
+from ztpd.system.clock import Clock
+from ztpd.system.offload import offload
 
 WITHIN_S = 10.0
 SURE_AFTER_S = 40.0  # a receiver is given 20 s to use what it gets

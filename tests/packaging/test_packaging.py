@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import ztpd
-from ztpd import cli, errors
-from ztpd.config.system import CREDENTIAL, UNSET
+from ztpd import errors
+from ztpd.cli.main import _parser
+from ztpd.config.environment import CREDENTIAL, UNSET
 
 TOP = Path(__file__).parents[2]
 DEBIAN = TOP / "packaging/debian"
@@ -145,7 +146,7 @@ def verbs(
     parser: argparse.ArgumentParser | None = None, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
     """Every verb with its long options."""
-    parser = parser or cli._parser()
+    parser = parser or _parser()
     options = {name for name in parser._option_string_actions if name.startswith("--")}
     yield path, options
     for action in parser._actions:

@@ -25,10 +25,10 @@ from ztpd.errors import (
     ReceiverSilent,
     ReceiverUnknown,
 )
-from ztpd.link import ports
-from ztpd.link.serial import SerialPort
 from ztpd.receiver import Receiver, ReceiverSettings
-from ztpd.receiver.find import Finder
+from ztpd.receiver.discovery import Finder
+from ztpd.serialport import discovery
+from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import F9P, X20P, Model, SimReceiver
 from ztpd.wire import ubx
@@ -440,4 +440,4 @@ async def test_a_receiver_on_usb_that_does_not_answer_is_given_up_in_three_secon
 
 
 def test_the_real_tree_of_this_machine_can_be_walked() -> None:
-    assert isinstance(ports.gnss_candidates(), list)
+    assert isinstance(discovery.gnss_candidates(), list)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receiver_bench import Bench, bench, in_virtual_time, only_frame, rtcm, ubx_frame, until
 
 from ztpd.model import Frame, FrameKind
-from ztpd.receiver.gate import is_assistance, is_correction
+from ztpd.receiver.filter import is_assistance, is_correction
 from ztpd.wire import ubx
 from ztpd.wire.frames import rtcm_frame, spartn_frame
 from ztpd.wire.ubx import CfgValset, Message

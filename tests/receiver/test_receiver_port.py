@@ -20,8 +20,8 @@ from ztpd.errors import (
     ReceiverSilent,
     ReceiverUnknown,
 )
-from ztpd.link.serial import SerialPort
 from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
 from ztpd.wire import ubx
 from ztpd.wire.frames import rtcm_frame

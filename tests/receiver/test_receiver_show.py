@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 from receiver_bench import bench, in_virtual_time
 
-from ztpd import cli, status
+from ztpd import status
+from ztpd.cli import main, receiver
 from ztpd.config import Config, Loaded
 from ztpd.config.options import Receiver as Settings
 from ztpd.daemon import Daemon
 from ztpd.errors import PortAbsent, ReceiverRefused, ReceiverSilent
-from ztpd.link.offload import offload
 from ztpd.model import FrameKind
-from ztpd.receiver import Inspection, ReceiverSettings, look, show
+from ztpd.receiver import Inspection, ReceiverSettings, inspect
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import F9P, F9P_OLD, X20P, Model, SimReceiver
+from ztpd.system.offload import offload
 from ztpd.wire import ubx
 from ztpd.wire.ubx import CfgValget, CfgValgetPoll, Message
 
@@ -33,7 +34,7 @@ async def looked_at(
     tmp_path: Path, model: Model, **settings: Any
 ) -> tuple[Inspection, SimReceiver]:
     async with Pty(tmp_path / "gnss") as pty, SimReceiver(pty, model) as sim:
-        return await look(ReceiverSettings(pty.path, **settings)), sim
+        return await inspect(ReceiverSettings(pty.path, **settings)), sim
 
 
 def states(found: Inspection, state: str) -> list[str]:
@@ -64,7 +65,7 @@ async def test_each_model_is_told_with_what_would_change_and_nothing_is_written(
 @in_virtual_time
 async def test_it_reads_like_a_list_of_work(tmp_path: Path) -> None:
     found, _ = await looked_at(tmp_path, F9P_OLD, keys={"CFG-RATE-MEAS": 200})
-    text = show.inspection(status.plain(found))
+    text = receiver.inspection(status.plain(found))
     squeezed = re.sub(r"(?<=\S)  +", "  ", re.sub(r"port  \S+", "port  P", text))
     assert squeezed.startswith(
         """\
@@ -83,7 +84,7 @@ async def test_it_reads_like_a_list_of_work(tmp_path: Path) -> None:
 @in_virtual_time
 async def test_a_port_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(PortAbsent):
-        await look(ReceiverSettings(str(tmp_path / "gone")))
+        await inspect(ReceiverSettings(str(tmp_path / "gone")))
 
 
 @in_virtual_time
@@ -128,13 +129,13 @@ async def test_a_receiver_that_cannot_be_used_tells_why(tmp_path: Path) -> None:
 @in_virtual_time
 async def test_the_monitor_shows_fix_and_corrections_by_type(tmp_path: Path, model: Model) -> None:
     async with bench(tmp_path, model) as b:
-        assert show.monitor(status.plain(b.receiver.view)) == "   receiver  not found yet\n"
+        assert receiver.monitor(status.plain(b.receiver.view)) == "   receiver  not found yet\n"
         await b.receiver.wait_ready()
         await asyncio.sleep(5)
         names = ["OCB-GPS", "OCB-GLO"] * 20
         if model.spartn:
             await b.stream(40, lambda: b.spartn(name=names.pop()))
-        text = show.monitor(status.plain(b.receiver.view))
+        text = receiver.monitor(status.plain(b.receiver.view))
         assert f"receiver  {model.module}, {model.firmware}, {b.pty.path}\n" in text
         if model.spartn:
             assert "RTK fixed, " in text
@@ -168,7 +169,7 @@ async def test_the_verbs_ask_a_running_daemon(
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
 
     async def ztpd(*words: str) -> int:
-        return await offload(lambda: cli.main(list(words)))
+        return await offload(lambda: main(list(words)))
 
     async with (
         Pty(tmp_path / "gnss") as pty,
@@ -192,5 +193,5 @@ def test_without_a_daemon_there_is_nothing_to_monitor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
-    assert cli.main(["receiver", "monitor", "--once"]) == 3
+    assert main(["receiver", "monitor", "--once"]) == 3
     assert "systemctl start ztpd" in capsys.readouterr().err

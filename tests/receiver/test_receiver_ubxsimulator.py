@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from ztpd.errors import ReceiverSilent
-from ztpd.link.serial import SerialPort
 from ztpd.model import Carrier, Frame
 from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.receiver.client import Line
 from ztpd.receiver.identify import identify
-from ztpd.receiver.line import Line
+from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
 from ztpd.wire.ubx import NavPvt, Parsed
 

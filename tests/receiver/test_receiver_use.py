@@ -14,7 +14,7 @@ from receiver_bench import NEXT_KEY, WRONG_KEY, bench, in_virtual_time, rtcm, un
 
 from ztpd import events
 from ztpd.model import Carrier, DynamicKey, Fix, Secret
-from ztpd.receiver.watch import Outcome, Progress, Use, Verdict, outcome, report_name
+from ztpd.receiver.usage import Outcome, Progress, Use, Verdict, outcome, report_name
 from ztpd.sim.receiver import X20P
 from ztpd.wire.ubx import PROTOCOL_RTCM3, NavPvt, RxmCor
 

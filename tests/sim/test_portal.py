@@ -18,8 +18,8 @@ from ztpd.errors import (
     ZtpRefused,
     ZtpTokenRefused,
 )
-from ztpd.link.store import check_pair
 from ztpd.model import Credentials, Secret
+from ztpd.provisioning.store import check_pair
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Portal, Profile
 from ztpd.wire import ztp

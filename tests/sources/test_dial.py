@@ -14,7 +14,7 @@ import pytest
 from virtualtime import run
 
 from ztpd.errors import DnsFailed
-from ztpd.sources.dial import Resolver, dial
+from ztpd.net.dial import Resolver, dial
 
 
 def has_ipv6() -> bool:

@@ -38,10 +38,10 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Frame, FrameKind, MqttDelivery, Secret, Topic
-from ztpd.sim import fakebroker, mqtt_packets
+from ztpd.sim import mqtt_packets, scripted_broker
 from ztpd.sim.authority import Authority, server_context
-from ztpd.sim.fakebroker import FakeBroker, Peer
 from ztpd.sim.mqtt_packets import connack, publish, suback
+from ztpd.sim.scripted_broker import FakeBroker, Peer
 from ztpd.sources.mqtt import QUEUE_BYTES, MqttSession
 from ztpd.wire import ubx
 from ztpd.wire.frames import rtcm_frame, spartn_frame
@@ -92,7 +92,7 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
-def sends(*data: bytes) -> fakebroker.Script:
+def sends(*data: bytes) -> scripted_broker.Script:
     """Accepts the client, sends each piece, and then says nothing more."""
 
     async def script(client: Peer) -> None:

@@ -9,7 +9,7 @@ receiver is taken from its status. Without one, ``check`` does what the daemon w
 the provisioning call: it connects to the service and says nothing.
 """
 
-from ztpd.check.found import LINKS, SCHEMA, Found, State, document, layer_of, render
-from ztpd.check.walk import Check
+from ztpd.check.check import Check
+from ztpd.check.results import LINKS, SCHEMA, Found, State, document, layer_of, render
 
 __all__ = ["LINKS", "SCHEMA", "Check", "Found", "State", "document", "layer_of", "render"]

@@ -1,6 +1,7 @@
 """The configuration: declared in ``options``, read by ``load``, told to people by ``text``; what
 systemd hands over is in ``system``."""
 
+from ztpd.config.environment import make, read_token, runtime_dir, state_dir
 from ztpd.config.load import DEFAULT_PATH, Loaded, Unknown, load
 from ztpd.config.options import (
     Config,
@@ -13,8 +14,7 @@ from ztpd.config.options import (
     Receiver,
     Ztp,
 )
-from ztpd.config.system import make, read_token, runtime_dir, state_dir
-from ztpd.config.text import example, reference, show
+from ztpd.config.render import example, reference, show
 
 __all__ = [
     "DEFAULT_PATH",

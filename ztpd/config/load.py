@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ztpd.config import values
+from ztpd.config import rules
 from ztpd.config.options import TABLES, Config
-from ztpd.config.values import Rule
+from ztpd.config.rules import Rule
 from ztpd.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/ztpd/ztpd.toml")
@@ -140,7 +140,7 @@ def _table(name: str) -> Rule:
 
 
 def _shown(value: object) -> str:
-    text = _USER_IN_URL.sub("//***@", values.toml(value))
+    text = _USER_IN_URL.sub("//***@", rules.toml(value))
     return text if len(text) <= 80 else text[:79] + "…"
 
 
@@ -183,7 +183,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         yield "identity.hardware_id", 'is used only where source is "fixed"'
     if identity.port == receiver.port != "auto":
         yield "receiver.port", "modem and receiver cannot have the same port"
-    if not mqtt.tls and not values.is_loopback(mqtt.host):
+    if not mqtt.tls and not rules.is_loopback(mqtt.host):
         yield "mqtt.tls", "without TLS, host must be this machine itself, such as localhost"
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         given, lacking = ("cert", "key") if mqtt.cert_file else ("key", "cert")

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from ztpd.config import values
-from ztpd.config.values import Rule
+from ztpd.config import rules
+from ztpd.config.rules import Rule
 
-_OPTIONAL_PATH = values.empty_or(values.path())
-_OPTIONAL_HOST = values.empty_or(values.host())
-_OPTIONAL_NAME = values.empty_or(values.printable(128))
+_OPTIONAL_PATH = rules.empty_or(rules.path())
+_OPTIONAL_HOST = rules.empty_or(rules.host())
+_OPTIONAL_NAME = rules.empty_or(rules.printable(128))
 _ANSWER = "Empty: as the provisioning service says."
 _OWN = (
     "The daemon's user must be able to read it, and nobody else: `install -o ztpd -g ztpd -m 0600`."
@@ -67,31 +67,31 @@ class Ztp:
 
     service: Literal["flex", "live"] = _option(
         "flex",
-        values.one_of("flex", "live"),
+        rules.one_of("flex", "live"),
         "The PointPerfect service that the token's device profile is for.",
     )
     given_name: str = _option(
         "{hostname}",
-        values.given_name(),
+        rules.given_name(),
         "The name this gateway gets in the portal; a name that becomes too long is cut.",
         example="gateway {imei}",
     )
     tags: tuple[str, ...] = _option(
         (),
-        values.list_of(values.printable(49), 16),
+        rules.list_of(rules.printable(49), 16),
         "Labels this gateway gets in the portal.",
         example=("site-7", "tractor"),
     )
     token_file: str = _option(
         "/etc/ztpd/token",
-        values.path(),
+        rules.path(),
         "Where the ZTP token lies; `ztpd token set` writes it. Only its owner may be able to read "
         'it (mode 0600). The systemd credential "ztp-token" comes first where there is one.',
         private=True,
     )
     forget_token: bool = _option(
         False,
-        values.switch(),
+        rules.switch(),
         "Have /etc/ztpd/token removed once the credentials have opened a session and corrections "
         "flow, so that a stolen card does "
         "not give away the token of the whole profile. Needs `systemctl enable --now "
@@ -100,22 +100,22 @@ class Ztp:
     )
     splay_s: float = _option(
         60.0,
-        values.seconds(0, 86400),
+        rules.seconds(0, 86400),
         "The first call ever waits for a random part of this time. For a roll-out of thousands of "
         "gateways at one moment, hours are right.",
     )
     timeout_s: float = _option(
-        30.0, values.seconds(5, 300), "How long one call may take, from name look-up to last byte."
+        30.0, rules.seconds(5, 300), "How long one call may take, from name look-up to last byte."
     )
     url: str = _option(
         "https://api.thingstream.io",
-        values.url(),
+        rules.url(),
         "The provisioning service, without the path of the call.",
     )
     ca_file: str = _option("", _OPTIONAL_PATH, _CA_FILE)
     allowed_hosts: tuple[str, ...] = _option(
         (),
-        values.list_of(values.host_or_domain(), 32),
+        rules.list_of(rules.host_or_domain(), 32),
         "The only hosts that an answer may send this gateway to. Empty: any public host name; an "
         "address or a private host must be listed here.",
         example=(".services.u-blox.com",),
@@ -128,14 +128,14 @@ class Identity:
 
     source: Literal["auto", "modemmanager", "at", "fixed"] = _option(
         "auto",
-        values.one_of("auto", "modemmanager", "at", "fixed"),
+        rules.one_of("auto", "modemmanager", "at", "fixed"),
         "Where the gateway's identity comes from: the IMEI that ModemManager knows, the IMEI the "
         'modem tells by AT command, or a fixed text. "auto": ModemManager where it runs and knows '
         "a modem, else AT.",
     )
     port: str = _option(
         "auto",
-        values.auto_or(values.path()),
+        rules.auto_or(rules.path()),
         "The modem's AT port. Names below /dev/serial/by-id survive a reboot, ttyUSB numbers do "
         'not. "auto": the one modem on USB that ztpd knows. Where there are several modems, this '
         "chooses: any port of the right one, for ModemManager's modems too.",
@@ -143,18 +143,18 @@ class Identity:
     )
     baudrate: int | Literal["auto"] = _option(
         "auto",
-        values.auto_or(values.baudrate()),
+        rules.auto_or(rules.baudrate()),
         "The speed of that port; of no meaning on USB.",
     )
     hardware_id: str = _option(
         "",
-        values.text("at most 64 letters, digits or -_.:", r"[A-Za-z0-9_.:-]{0,64}"),
+        rules.text("at most 64 letters, digits or -_.:", r"[A-Za-z0-9_.:-]{0,64}"),
         'What is sent in place of an IMEI where source is "fixed": for gateways without a modem.',
         example="gw-000123",
     )
     timeout_s: float = _option(
         60.0,
-        values.seconds(5, 600),
+        rules.seconds(5, 600),
         "How long one reading of the identity may take: modems are slow after power-up.",
     )
 
@@ -165,29 +165,29 @@ class Corrections:
 
     prefer: tuple[Literal["ntrip", "mqtt"], ...] = _option(
         ("ntrip", "mqtt"),
-        values.several_of("ntrip", "mqtt"),
+        rules.several_of("ntrip", "mqtt"),
         "The ways to get corrections, the best one first; the next is used while the first fails. "
         "What is left out is not used.",
         example=("ntrip",),
     )
     format: Literal["auto", "spartn", "rtcm"] = _option(
         "auto",
-        values.one_of("auto", "spartn", "rtcm"),
+        rules.one_of("auto", "spartn", "rtcm"),
         'The format given to the receiver. "auto": what the service sends and the receiver takes.',
     )
     stale_after_s: float = _option(
         15.0,
-        values.seconds(6, 300),
+        rules.seconds(6, 300),
         "A session that brings no corrections for so long is given up for a new one.",
     )
     max_age_s: float = _option(
         10.0,
-        values.seconds(1, 60),
+        rules.seconds(1, 60),
         "Corrections that could not be written to the receiver for so long are dropped.",
     )
     queue_bytes: int = _option(
         16384,
-        values.whole(2048, 65536),
+        rules.whole(2048, 65536),
         "How much may wait for the line to the receiver; beyond it the oldest frame is dropped.",
     )
 
@@ -202,13 +202,13 @@ class Mqtt:
     host: str = _option("", _OPTIONAL_HOST, f"The broker. {_ANSWER}", example="broker.example.net")
     topics: tuple[str, ...] = _option(
         (),
-        values.list_of(values.printable(256), 32),
+        rules.list_of(rules.printable(256), 32),
         "The topics to subscribe to. Empty: those of the provisioning service for the region.",
         example=("/pp/ip/eu", "/pp/ubx/0236/ip"),
     )
     region: str = _option(
         "auto",
-        values.auto_or(values.text('two small letters, such as "eu"', r"[a-z]{2}")),
+        rules.auto_or(rules.text('two small letters, such as "eu"', r"[a-z]{2}")),
         'Which region\'s topics to take where the service offers several. "auto": by the position.',
         example="eu",
     )
@@ -234,16 +234,16 @@ class Mqtt:
     )
     port: int = _option(
         0,
-        values.whole(0, 65535),
+        rules.whole(0, 65535),
         "The broker's port. 0: as the provisioning service says, else 8883.",
     )
     tls: bool = _option(
-        True, values.switch(), "Without TLS only a broker on this machine itself is used."
+        True, rules.switch(), "Without TLS only a broker on this machine itself is used."
     )
     ca_file: str = _option("", _OPTIONAL_PATH, _CA_FILE)
     keepalive_s: int = _option(
         20,
-        values.whole(5, 1200),
+        rules.whole(5, 1200),
         "The MQTT keep-alive in seconds: a dead link is noticed within twice this time.",
     )
 
@@ -257,7 +257,7 @@ class Ntrip:
     host: str = _option("", _OPTIONAL_HOST, f"The caster. {_ANSWER}", example="caster.example.net")
     mountpoint: str = _option(
         "",
-        values.text(
+        rules.text(
             "at most 100 letters, digits or -_.+~ without a slash",
             r"[A-Za-z0-9_.+~-]{0,100}",
         ),
@@ -266,8 +266,8 @@ class Ntrip:
     )
     username: str = _option(
         "",
-        values.empty_or(
-            values.text(
+        rules.empty_or(
+            rules.text(
                 "1 to 128 printable characters without a colon", r"[^\x00-\x1f\x7f-\x9f:]{1,128}"
             )
         ),
@@ -281,23 +281,23 @@ class Ntrip:
     )
     port: int = _option(
         0,
-        values.whole(0, 65535),
+        rules.whole(0, 65535),
         "The caster's port. 0: as the provisioning service says, else 2102, or 2101 without TLS.",
     )
     tls: bool = _option(
         True,
-        values.switch(),
+        rules.switch(),
         "false sends position and password in clear text; for casters that offer nothing better.",
     )
     ca_file: str = _option("", _OPTIONAL_PATH, _CA_FILE)
     version: Literal["auto", "1", "2"] = _option(
         "auto",
-        values.one_of("auto", "1", "2"),
+        rules.one_of("auto", "1", "2"),
         'The NTRIP version. "auto": 2, and 1 with casters that do not know it.',
     )
     gga_interval_s: float = _option(
         10.0,
-        values.seconds(1, 30),
+        rules.seconds(1, 30),
         "How often the position is told to the caster; PointPerfect ends a session after 30 s "
         "without one.",
     )
@@ -309,26 +309,26 @@ class Receiver:
 
     port: str = _option(
         "auto",
-        values.auto_or(values.path()),
+        rules.auto_or(rules.path()),
         'The serial port of the GNSS receiver. "auto": the one u-blox receiver on USB, else behind '
         "a USB adapter or on /dev/serial0; it counts only once it has said what it is.",
         example="/dev/serial0",
     )
     baudrate: int | Literal["auto"] = _option(
         "auto",
-        values.auto_or(values.baudrate()),
+        rules.auto_or(rules.baudrate()),
         "The speed of that port; of no meaning on USB. The receiver is found at any speed and set "
         'to this one (in RAM); "auto": the one it answers at.',
     )
     configure: bool = _option(
         True,
-        values.switch(),
+        rules.switch(),
         "Switch on what corrections need in the receiver (in RAM: gone after power-off). false: "
         "the receiver is set up by someone else.",
     )
     keys: Mapping[str, int] = _option(
         {},
-        values.receiver_key(),
+        rules.receiver_key(),
         "Further configuration items of the receiver, by name or number.",
         example={"CFG-RATE-MEAS": 200},
     )
@@ -353,7 +353,7 @@ class Log:
 
     level: Literal["debug", "info", "warning", "error"] = _option(
         "info",
-        values.one_of("debug", "info", "warning", "error"),
+        rules.one_of("debug", "info", "warning", "error"),
         "The least important lines that go to the journal.",
     )
 

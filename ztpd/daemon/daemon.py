@@ -13,22 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ztpd import __version__, events, identity, log, retry, status
+from ztpd import __version__, events, log, retry, status
 from ztpd.config import Loaded, read_token
-from ztpd.daemon import questions
-from ztpd.daemon.document import Reason, document
+from ztpd.daemon import requests
+from ztpd.daemon.snapshot import Reason, document
 from ztpd.daemon.systemd import notify
-from ztpd.deliveries import deliveries, private
 from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
-from ztpd.link import control
-from ztpd.link.clock import Clock
 from ztpd.model import Delivery, Fix, Identity, StoredCredentials
-from ztpd.provision import Provisioner, transports
+from ztpd.modem import identity
+from ztpd.provisioning.provisioner import Provisioner, transports
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.relay import Relay
 from ztpd.sources import open_session
+from ztpd.sources.endpoints import deliveries, private
 from ztpd.sources.ntrip import GgaPolicy
+from ztpd.system import control
+from ztpd.system.clock import Clock
 
 _HEARTBEAT_S = 10.0
 _GRACE_S = 60.0
@@ -437,9 +438,9 @@ class Daemon:
                 self._provisioner.unsaved = None
                 return self._begin_anew("credentials were imported")
             case "time":
-                return questions.receiver_time(self._receiver)
+                return requests.receiver_time(self._receiver)
             case "receiver":
-                return await questions.inspect(self._receiver)
+                return await requests.inspect(self._receiver)
             case "status":
                 return {"ok": True, "status": status.plain(self._document())}
             case other:

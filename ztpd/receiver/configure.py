@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ztpd.errors import ConfigError
-from ztpd.receiver.line import Line
-from ztpd.receiver.values import SettingView
+from ztpd.receiver.client import Line
+from ztpd.receiver.settings import SettingView
 from ztpd.wire import ubxcfg
 from ztpd.wire.ubx import Ack, CfgValget, CfgValgetPoll, CfgValset, Message, Parsed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ztpd.errors import ReceiverSilent, ReceiverUnknown
-from ztpd.receiver.line import TRIES, Line
+from ztpd.receiver.client import TRIES, Line
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message, MonVer, Parsed
 

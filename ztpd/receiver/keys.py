@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from ztpd.errors import ReceiverSilent
 from ztpd.model import GPS_EPOCH_UNIX_S, GPS_LEAP_SECONDS, WEEK_S, DynamicKey
-from ztpd.receiver.line import Line
+from ztpd.receiver.client import Line
 from ztpd.wire import ubx
 from ztpd.wire.ubx import KeySlot, Message, Parsed, SpartnKey
 

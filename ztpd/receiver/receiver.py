@@ -23,15 +23,15 @@ from ztpd.errors import (
     ReceiverSilent,
     ZtpdError,
 )
-from ztpd.link.ports import ROOT
-from ztpd.link.share import SharedPort
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
-from ztpd.receiver import configure, gate, keys
-from ztpd.receiver.access import Access
-from ztpd.receiver.line import Line
-from ztpd.receiver.values import Inspection, ReceiverSettings, ReceiverView
-from ztpd.receiver.watch import Outcome, Progress, Use, Verdict
+from ztpd.receiver import configure, filter, keys
+from ztpd.receiver.attach import Access
+from ztpd.receiver.client import Line
+from ztpd.receiver.settings import Inspection, ReceiverSettings, ReceiverView
+from ztpd.receiver.usage import Outcome, Progress, Use, Verdict
 from ztpd.retry import Wait
+from ztpd.serialport.discovery import ROOT
+from ztpd.serialport.pty import SharedPort
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message, NavPvt, Parsed, RxmCor, SpartnKey
 
@@ -124,14 +124,14 @@ class Receiver:
         SPARTN, RTCM 3 and UBX-MGA go as they are. The keys of an RXM-SPARTNKEY are looked at,
         remembered and given in a message of our own. Everything else stops here and is counted.
         """
-        payload = gate.ubx_payload(frame, Message.RXM_SPARTNKEY)
+        payload = filter.ubx_payload(frame, Message.RXM_SPARTNKEY)
         if payload is not None:
             self._take_keys(lambda: keys.received(payload, self._clocks()))
         elif self._line is None or not self.ready:
             self._undelivered += 1
-        elif gate.is_assistance(frame):
+        elif filter.is_assistance(frame):
             self._send(self._line, frame)
-        elif frame.kind in self.takes and gate.is_correction(frame):
+        elif frame.kind in self.takes and filter.is_correction(frame):
             self._send(self._line, frame)
             self._use.delivered(_now())
         else:

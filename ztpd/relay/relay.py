@@ -20,8 +20,8 @@ from ztpd import events, log, retry
 from ztpd.errors import ReceiverFormat, SessionClosed, SessionRefused, SessionStale, ZtpdError
 from ztpd.lifecycle import Event, Report
 from ztpd.model import Delivery, Fix, Frame, FrameKind
+from ztpd.relay.channels import PROVEN_S, QUICK_S, Doubt, Memory, Way
 from ztpd.relay.losses import Losses
-from ztpd.relay.ways import PROVEN_S, QUICK_S, Doubt, Memory, Way
 from ztpd.sources import Session
 
 REFRESH_AFTER_S = 3600.0

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 import paho.mqtt.client as paho
 
 from ztpd import events, log
-from ztpd.config.values import is_loopback
+from ztpd.config.rules import is_loopback
 from ztpd.errors import (
     ConnectionLost,
     ConnectTimeout,
@@ -31,13 +31,13 @@ from ztpd.errors import (
     SubscriptionRefused,
     ZtpdError,
 )
-from ztpd.link.offload import offload
-from ztpd.link.tlserrors import network_error
 from ztpd.model import Frame, FrameKind, MqttDelivery
-from ztpd.sources.dial import dial
+from ztpd.net.dial import dial
+from ztpd.net.errormap import network_error
+from ztpd.net.tls import client_context, handshake
 from ztpd.sources.mqtt_socket import TooBig, WatchedSocket, WatchedTlsSocket
-from ztpd.sources.tls import client_context, handshake
 from ztpd.sources.topics import Role, frame_kinds, qos, role
+from ztpd.system.offload import offload
 from ztpd.wire.frames import Counts, Scanner
 
 QUEUE_BYTES = 1 << 16

@@ -22,11 +22,11 @@ from ztpd.errors import (
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.link.offload import offload
-from ztpd.link.tlserrors import network_error
 from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripDelivery
-from ztpd.sources.dial import dial
-from ztpd.sources.tls import client_context
+from ztpd.net.dial import dial
+from ztpd.net.errormap import network_error
+from ztpd.net.tls import client_context
+from ztpd.system.offload import offload
 from ztpd.wire import nmea
 from ztpd.wire.frames import Counts, Scanner
 from ztpd.wire.ntrip import PLAIN_PORT, TLS_PORT, Response, request

@@ -24,7 +24,6 @@ from pathlib import Path
 import trustme
 
 from ztpd import RELEASED_UNIX_S
-from ztpd.link.files import read_json, write_atomic
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
 from ztpd.sim.broker import Broker
@@ -33,6 +32,7 @@ from ztpd.sim.portal import Profile, Thing
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
 from ztpd.sim.ztp_service import FAULTS, ZtpService
+from ztpd.system.files import read_json, write_atomic
 
 STATE = Path("/var/lib/simulators")
 BOOK = STATE / "book.json"

@@ -16,7 +16,7 @@ from boot.conftest import tree
 from boot.container import Container
 from boot.qemu import Qemu, make_disk
 from ztpd import events
-from ztpd.provision import SCHEDULE_FILE
+from ztpd.provisioning.provisioner import SCHEDULE_FILE
 
 _NEXT_CALL_WITHIN_S = 600.0  # the wait doubles with each cut
 _STORE = "/var/lib/ztpd"

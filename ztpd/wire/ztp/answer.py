@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from ztpd.errors import ZtpCaptivePortal, ZtpNotActive, ZtpSchema, ZtpTooBig
 from ztpd.model import Credentials, DynamicKey, MqttAccess, NtripAccess, Secret, Topic
-from ztpd.text import quoted
+from ztpd.sanitize import quoted
 from ztpd.wire.ztp.hosts import is_address, is_name
 
 Service = Literal["flex", "live"]

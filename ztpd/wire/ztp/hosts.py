@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ztpd.errors import ZtpHostNotAllowed
 from ztpd.model import Credentials
-from ztpd.text import quoted
+from ztpd.sanitize import quoted
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")

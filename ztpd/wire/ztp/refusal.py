@@ -24,7 +24,7 @@ from ztpd.errors import (
     ZtpTokenRefused,
 )
 from ztpd.model import Secret
-from ztpd.text import quoted
+from ztpd.sanitize import quoted
 from ztpd.wire.ztp.answer import BODY_LIMIT, is_web_page
 
 RETRY_AFTER_LIMIT_S = 86_400.0

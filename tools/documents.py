@@ -1,0 +1,232 @@
+"""Writes what is produced from the code: ``python -m tools.documents DIRECTORY``."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from ztpd import check, config, events, lifecycle, status
+from ztpd.config.options import TABLES, Option
+from ztpd.config.rules import toml
+
+
+def produced() -> Mapping[str, str]:
+    """Path below the project and text of every produced file."""
+    return {
+        "etc/ztpd/ztpd.toml": config.example(),
+        "docs/configuration.md": config.reference(),
+        "docs/states.md": _states(),
+        "docs/status.md": _status(),
+        "docs/events.md": _events(),
+        "packaging/ztpd.catalog": _catalog(),
+        "packaging/man/ztpd.toml.5": _configuration_manual(),
+    }
+
+
+def _states() -> str:
+    rows = "\n".join(f"| {state.name} | {state.meaning} |" for state in lifecycle.State)
+    return f"""# States
+
+What the daemon is doing is one of these; `ztpd status` and `STATUS=` in `systemctl status` show it.
+
+| state | what is true in it |
+| --- | --- |
+{rows}
+
+The arrows are the table in `ztpd/lifecycle.py`; their labels are what happened.
+
+```mermaid
+{lifecycle.diagram()}```
+"""
+
+
+_STATUS_HEAD = """# The status, for programs
+
+`ztpd status --json` prints one JSON object; `/run/ztpd/status.json` has the same, without `running`
+and `clock`. There are no secrets in it and no position, so every user may read it. It is renewed at
+every change, and every 10 s while corrections flow.
+
+`schema` is {schema}. A later version may add fields; what a field means changes only with `schema`.
+A field that has nothing to say is left out, or is null.
+
+The exit status tells the rest: 0 corrections flow and are used, 1 a person is needed, 2 waiting or
+degraded, 3 no daemon is running.
+
+| field | meaning |
+| --- | --- |
+"""
+
+_CHECK_JSON = """
+## `ztpd check --json`
+
+`schema` is {schema}. `ok` tells whether every link is well. `layer`, `event`, `text` and `advice`
+are those of the first broken link, or null; `event` is the one the [journal](events.md) has for the
+same cause. `links` is the whole chain in its order, each with `layer`, `state` ("OK", "problem" or
+"not reached") and `text`. The exit status is 0 if `ok`, else 1.
+
+| layer | link |
+| --- | --- |
+"""
+
+
+def _status() -> str:
+    rows = "".join(f"| `{path}` | {meaning} |\n" for path, meaning in status.FIELDS.items())
+    links = "".join(f"| `{layer}` | {name} |\n" for layer, name in check.LINKS.items())
+    head = _STATUS_HEAD.format(schema=status.SCHEMA)
+    return f"{head}{rows}{_CHECK_JSON.format(schema=check.SCHEMA)}{links}"
+
+
+_EVENTS_HEAD = """# Events
+
+Every line of the journal that matters has a name (`ZTPD_EVENT`), a message id and fields. Names and
+ids never change; texts may.
+
+```console
+$ journalctl -u ztpd -x                         # each line with what it means and what to do
+$ journalctl ZTPD_EVENT=ztp.provisioned         # one kind of line
+$ journalctl -u ztpd -p warning                 # what went wrong
+$ journalctl -u ztpd -o json | jq .ZTPD_EVENT   # for programs
+```
+
+An error needs a person; a warning passes, or says what helps if it does not. The first failure of a
+kind is told at once, its repeats at level debug with one summary a minute at most. In steady state
+there are at most 2 lines a minute (usually one an hour), in any fault at most 20.
+
+Failures have the fields `ZTPD_ERROR` (the sentence of the line), `ZTPD_ADVICE` and, where one is
+due, `ZTPD_RETRY_IN_S`. See also [states](states.md), [status](status.md) and
+[troubleshooting](troubleshooting.md), which goes by symptom.
+"""
+
+
+def _events() -> str:
+    parts = [_EVENTS_HEAD]
+    for event in events.every():
+        level = logging.getLevelName(event.level).lower()
+        fields = ", ".join(f"`ZTPD_{name.upper()}`" for name in event.fields)
+        parts.append(f"\n## {event.name}\n\n{event.happened}\n")
+        if event.now:
+            parts.append(f"\n{event.now}\n")
+        if event.cure:
+            parts.append(f"\n**What to do:** {event.cure}\n")
+        parts.append(f"\n{level}, `{event.message_id}`{', ' if fields else ''}{fields}\n")
+    return "".join(parts)
+
+
+def _catalog() -> str:
+    entries = []
+    for event in events.every():
+        lines = [
+            f"-- {event.message_id}",
+            f"Subject: {event.happened.rstrip('.')}",
+            "Defined-By: ztpd",
+            "Documentation: man:ztpd(8)",
+            f"Documentation: file:///usr/share/doc/ztpd/events.md#{event.name.replace('.', '')}",
+            "",
+            event.now or "This is information; nothing follows from it.",
+        ]
+        if event.cure:
+            lines += ["", f"What to do: {event.cure}"]
+        entries.append("\n".join(lines) + "\n")
+    return "\n".join(entries)
+
+
+_MANUAL_HEAD = r""".Dd November 23, 2026
+.Dt ZTPD.TOML 5
+.Os ztpd
+.Sh NAME
+.Nm ztpd.toml
+.Nd configuration of the ztpd daemon
+.Sh SYNOPSIS
+.Bl -item -compact
+.It
+.Pa /etc/ztpd/ztpd.toml
+.It
+.Pa /etc/ztpd/ztpd.toml.d/*.toml
+.El
+.Sh DESCRIPTION
+The file is read first, then the drop-ins beside it in the order of their names.
+The last one that sets a key wins, key by key.
+Hidden files and those with another ending, such as the
+.Pa *.dpkg-dist
+that an upgrade leaves, are not read.
+.Pp
+The file that the package brings sets nothing: everything has a default, and
+most gateways need no more than the ZTP token.
+The format is TOML.
+An empty text or list means
+.Dq not set .
+A key's name ends in its unit:
+.Ql _s
+is seconds,
+.Ql _bytes
+is bytes.
+.Pp
+A wrong value keeps the daemon from starting, with exit status 78; the message
+names file, key, value and what the key takes.
+A key that this version does not know is an error to
+.Ql ztpd config check
+and a warning in the journal to
+.Ql ztpd run ,
+so that one file can serve gateways of several versions.
+.Pp
+No secret stands in these files: token, passwords and private keys have files
+of their own.
+"""
+
+_MANUAL_TAIL = r""".Sh EXAMPLES
+A modem and a receiver with fixed names, as
+.Pa /etc/ztpd/ztpd.toml.d/50-ports.toml :
+.Bd -literal -offset indent
+[identity]
+port = "/dev/serial/by-id/usb-Quectel_EG25-G-if02-port0"
+
+[receiver]
+port = "/dev/ublox"
+.Ed
+.Sh SEE ALSO
+.Xr ztpd 8
+"""
+
+
+def _configuration_manual() -> str:
+    """``ztpd.toml(5)``."""
+    parts = [_MANUAL_HEAD]
+    for table in TABLES.values():
+        parts.append(f".Ss [{table.name}]\n{_roff(table.about)}\n.Bl -tag -width 4n\n")
+        parts += [_manual_entry(option) for option in table.options.values()]
+        parts.append(".El\n")
+    return "".join([*parts, _MANUAL_TAIL])
+
+
+def _manual_entry(option: Option) -> str:
+    lines = [f".It Ic {option.name}", _roff(f"{option.help} Takes {option.rule.allowed}.")]
+    if not option.is_table:
+        lines.append(_roff(f"Default: {toml(option.default)}"))
+    return "\n".join(lines) + "\n"
+
+
+def _roff(text: str) -> str:
+    """``text`` in lines that roff takes as they are, each sentence on a new one."""
+    escaped = " ".join(text.split()).replace("\\", "\\e").replace('"', "\\(dq")
+    lines = []
+    for sentence in re.split(r"(?<=\.) (?=[A-Z\\])", escaped):
+        lines += textwrap.wrap(sentence, 78, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
+
+
+def main() -> int:
+    top = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    for name, text in produced().items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The links that a daemon would own, tried here because none runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from ztpd.check.results import NotReached, joined
+from ztpd.config import Config
+from ztpd.errors import (
+    ReceiverFormat,
+    ReceiverRefused,
+    ReceiverSilent,
+    SessionClosed,
+    SessionStale,
+    ZtpdError,
+)
+from ztpd.model import Delivery, DynamicKey, Fix, Frame, FrameKind
+from ztpd.modem import identity
+from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.sources import Session, open_session
+
+_IDENTITY_S = 15.0  # a modem that is starting takes longer; the daemon waits for it
+_RECEIVER_S = 20.0  # to be found at any speed, and set up
+_USE_S = 45.0  # SPARTN has sent every kind of message after 30 s
+_LOOK_S = 0.1
+
+
+class Alone:
+    """One session and one receiver, from log-in to use; ``held`` ends both."""
+
+    def __init__(self, config: Config, held: AsyncExitStack) -> None:
+        self._config = config
+        self._held = held
+        self._device: Receiver | None = None
+        self._session: Session | None = None
+        self._frames: AsyncIterator[Frame] | None = None
+        self._format: FrameKind | None = None
+
+    async def modem(self) -> str:
+        settings = self._config.identity
+        limited = replace(settings, timeout_s=min(settings.timeout_s, _IDENTITY_S))
+        found = await identity.read(replace(self._config, identity=limited))
+        return joined(f"{found}, from {found.source}", found.note)
+
+    async def login(self, way: Delivery, keys: Sequence[DynamicKey]) -> str:
+        device = self._start(keys)
+        if way.kind == "mqtt" and way.topics_offered and self._config.mqtt.region == "auto":
+            await _until(lambda: self._position() or device.error, _RECEIVER_S)
+            if not self._position():
+                raise NotReached("needs the receiver's position, to choose the topics")
+        session = open_session(
+            way, region=self._config.mqtt.region, position=self._position, fresh_credentials=False
+        )
+        self._session = await self._held.enter_async_context(session)
+        return self._session.where
+
+    def _position(self) -> Fix | None:
+        fix = self._device.fix if self._device else None
+        return fix if fix and fix.ok else None
+
+    def _start(self, keys: Sequence[DynamicKey]) -> Receiver:
+        device = self._device = Receiver(replace(ReceiverSettings.of(self._config), share=""))
+        device.set_keys(keys)
+        running = asyncio.create_task(device.run())
+
+        async def stop() -> None:
+            running.cancel()
+            await asyncio.wait([running])
+
+        self._held.push_async_callback(stop)
+        return device
+
+    async def data(self) -> str:
+        if self._session is None:
+            raise NotReached("needs the log-in")
+        self._frames = aiter(self._session)
+        patience_s = self._config.corrections.stale_after_s
+        try:
+            async with asyncio.timeout(patience_s):
+                async for frame in self._frames:
+                    self._deliver(frame)
+                    if frame.kind in (FrameKind.SPARTN, FrameKind.RTCM3):
+                        self._format = frame.kind
+                        return f"{frame.kind.value} arrives"
+        except TimeoutError as error:
+            raise SessionStale(f"{self._session.where}, {patience_s:g} s") from error
+        raise SessionClosed(self._session.where)
+
+    def _deliver(self, frame: Frame) -> None:
+        if self._device:
+            self._device.deliver(frame)
+
+    async def receiver(self) -> str:
+        device = self._device
+        if device is None:
+            raise NotReached("needs the log-in")
+        await _until(lambda: device.ready or device.error, _RECEIVER_S)
+        if device.error and not isinstance(device.error, ReceiverRefused):
+            raise device.error
+        if not device.ready and not device.error:
+            raise ReceiverSilent(f"{self._config.receiver.port}, within {_RECEIVER_S:g} s")
+        return joined(device.view.model, device.view.firmware, device.view.port)
+
+    async def setup(self) -> str:
+        device = self._device
+        if device is None:
+            raise NotReached("needs the receiver")
+        if device.error:
+            raise device.error
+        if self._format and self._format not in device.takes:
+            raise ReceiverFormat(self._format.value)
+        return f"takes {' and '.join(sorted(kind.value for kind in device.takes))}"
+
+    async def use(self) -> tuple[str, str]:
+        device, frames = self._device, self._frames
+        if device is None or frames is None:
+            raise NotReached("needs data")
+
+        async def feed() -> None:
+            async for frame in frames:
+                self._deliver(frame)
+
+        feeding = asyncio.create_task(feed())
+        try:
+            await _until(
+                lambda: device.view.use != "unknown" or feeding.done() or device.error, _USE_S
+            )
+        finally:
+            feeding.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ZtpdError):
+                await feeding
+        return device.view.use, device.view.fix
+
+
+async def _until(condition: Callable[[], object], within_s: float) -> None:
+    """Return when ``condition`` holds, or when the time is over."""
+    for _ in range(round(within_s / _LOOK_S)):
+        if condition():
+            return
+        await asyncio.sleep(_LOOK_S)

@@ -1,0 +1,128 @@
+"""The configuration as texts for people: the example file, the reference, what is in force."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from ztpd.config.load import Loaded
+from ztpd.config.options import TABLES, Option
+from ztpd.config.rules import toml
+
+_HEAD = """\
+# The configuration of ztpd.
+#
+# Every setting stands here with its default, behind a "#"; remove that from what you change. Most
+# gateways need no change at all: the token is given with `ztpd token set`.
+#
+# Files named ztpd.toml.d/*.toml beside this one are read after it, in the order of their names;
+# the last one that sets something wins. `ztpd config check` tells whether all is well, and
+# `ztpd config show` what is in force and which file says so. An empty text means "not set".
+"""
+
+_INTRODUCTION = """\
+# Configuration
+
+ztpd reads `/etc/ztpd/ztpd.toml` (or the file given with `--config`), then every `*.toml` in the
+directory `ztpd.toml.d` beside it, in the order of their names. The last file that sets a key wins,
+key by key; in `[receiver.keys]`, item by item. Hidden files and those with another ending, such as
+the `*.dpkg-dist` that a package upgrade leaves, are not read.
+
+- `ztpd config example` prints the file with all defaults.
+- `ztpd config show` prints what is in force and where each value comes from.
+- `ztpd config check` ends with 0 if all is well, else with 78 and what to correct.
+
+`systemctl reload ztpd` puts a change in force, and keeps a session that it does not concern.
+
+A wrong type or value, or two that contradict each other, keep the daemon from starting (exit
+status 78); the message names file, key, value and what the key takes. A key this version does not
+know is an error to `config check`, but only a warning in the journal to `run`, so that one file can
+serve gateways of several versions.
+
+No secret stands in these files. The ZTP token has a file of its own or comes as the systemd
+credential `ztp-token`; passwords and private keys are named by their files.
+
+An empty text (`""`) or an empty list means "not set". The end of a key's name tells its unit:
+`_s` is seconds, `_bytes` is bytes.
+"""
+
+
+def example() -> str:
+    """The file shipped as ``/etc/ztpd/ztpd.toml``: everything commented out, with its default."""
+    parts = [_HEAD]
+    for table in TABLES.values():
+        parts.append(f"\n\n{_comment(table.about)}[{table.name}]\n")
+        parts += [f"\n{_example_of(table.name, option)}" for option in table.options.values()]
+    return "".join(parts)
+
+
+def _example_of(table: str, option: Option) -> str:
+    text = _comment(option.help) + _comment(f"Takes {option.rule.allowed}.")
+    if option.is_table:
+        return f"{text}{_comment(f'Example: {_items(option.example)}')}[{table}.{option.name}]\n"
+    if option.example is not None:
+        text += f"# Example: {option.name} = {toml(option.example)}\n"
+    return f"{text}#{option.name} = {toml(option.default)}\n"
+
+
+def _items(table: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} = {toml(value)}" for name, value in table.items())
+
+
+def _comment(text: str) -> str:
+    return _fill(text, "# ")
+
+
+def _fill(text: str, margin: str = "") -> str:
+    lines = textwrap.wrap(
+        " ".join(text.split()), 99 - len(margin), break_long_words=False, break_on_hyphens=False
+    )
+    return "".join(f"{margin}{line}\n" for line in lines)
+
+
+def reference() -> str:
+    """``docs/configuration.md``."""
+    parts = [_INTRODUCTION]
+    for table in TABLES.values():
+        parts.append(f"\n## [{table.name}]\n\n{_fill(table.about)}")
+        for option in table.options.values():
+            parts.append(f"\n### {table.name}.{option.name}\n\n{_fill(option.help)}\n")
+            parts += [f"- {line}\n" for line in _facts(option)]
+    return "".join(parts)
+
+
+def _facts(option: Option) -> Iterator[str]:
+    yield f"Takes {option.rule.allowed}."
+    if option.is_table:
+        yield f"Example: `{_items(option.example)}`"
+        return
+    yield f"Default: `{toml(option.default)}`"
+    if option.example is not None:
+        yield f"Example: `{toml(option.example)}`"
+
+
+def show(loaded: Loaded) -> str:
+    """All values in force as TOML, each with the file it comes from.
+
+    A configuration holds no secrets, only the names of their files.
+    """
+    lines = []
+    for table in TABLES.values():
+        section = getattr(loaded.config, table.name)
+        lines.append(f"[{table.name}]")
+        for name, option in table.options.items():
+            key, value = f"{table.name}.{name}", getattr(section, name)
+            if not option.is_table:
+                lines.append(_with_origin(f"{name} = {toml(value)}", loaded.origins[key]))
+            elif value:
+                lines += ["", f"[{key}]"]
+                lines += [
+                    _with_origin(f"{item} = {toml(inner)}", loaded.origins[f"{key}.{item}"])
+                    for item, inner in value.items()
+                ]
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _with_origin(setting: str, origin: str) -> str:
+    return f"{setting:<40}  # {origin}"

@@ -1,0 +1,281 @@
+"""The IMEI, asked of a modem over its AT port.
+
+A number counts when two answers in a row agree on it: a line that came unasked, a late answer
+to an earlier command, or bytes that another program stole never do so twice. Nothing is sent
+that changes the modem for others. The order and the times follow docs/modems.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from ztpd import events, log
+from ztpd.errors import (
+    IdentityError,
+    ImeiInvalid,
+    ModemAbsent,
+    ModemBusy,
+    ModemNotAt,
+    ModemPermission,
+    ModemRefused,
+    ModemSilent,
+    NotASerialPort,
+    PortAbsent,
+    PortBusy,
+    PortLost,
+    PortPermission,
+    SerialError,
+)
+from ztpd.model import FrameKind, Identity, Imei
+from ztpd.serialport.port import SerialPort
+from ztpd.wire import at
+from ztpd.wire.frames import Scanner
+
+BAUDRATES = (115200, 9600, 57600, 460800, 921600, 38400, 19200, 230400)
+"""Tried in this order where none is configured; over USB any will do."""
+
+_POLL_S = 1.0  # for a port that is absent or busy
+_PERMISSION_S = 5.0  # a node appears a moment before udev gives it to its group
+_FIRST_TRY_S, _LATER_TRY_S = 1.0, 3.0  # for an answer to AT
+_TRAINING_S = 0.2  # between the AT that teach an autobauding modem the speed
+_SILENCE_S = 3.0  # that ends the wait for an answer
+_ANSWER_S = 10.0  # for all of an answer, however slowly it comes
+_QUIET_S = 0.05  # that shows that no more of an earlier answer comes
+_LATE_S = 0.5  # the same, where one is overdue
+_DRAIN_S = 2.0  # then it is no answer but chatter
+_TRIES = 10  # of one command whose answers disagree
+_MISSES = 3  # in a row: the modem has gone
+_HEARD_BYTES = 2048
+_CARRIER_LOST = ("NO CARRIER", "3")
+_BUSY = ("+CME ERROR: 14", "+CME ERROR: SIM busy")
+
+_MEANING: dict[type[SerialError], type[IdentityError]] = {
+    PortAbsent: ModemAbsent,
+    PortLost: ModemAbsent,
+    PortBusy: ModemBusy,
+    PortPermission: ModemPermission,
+    NotASerialPort: ModemNotAt,
+}
+
+
+async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Identity:
+    """Who the modem on ``port`` is; ``baudrate`` None tries the usual ones.
+
+    Waits up to ``timeout_s`` for a port that is not there or not free yet, and for a modem that
+    is starting. The port is closed in every case. Raises :class:`ModemAbsent`,
+    :class:`ModemBusy`, :class:`ModemPermission`, :class:`ModemSilent`, :class:`ModemNotAt`,
+    :class:`ModemRefused` or :class:`ImeiInvalid`.
+    """
+    reading = _Reading(port, baudrate)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await reading.patiently()
+    except TimeoutError as error:
+        raise reading.trouble from error
+
+
+class _Reading:
+    """One call of :func:`read_imei`."""
+
+    def __init__(self, port: str, baudrate: int | None) -> None:
+        self.trouble: IdentityError = ModemSilent(port)  # what to say when the time is over
+        self._port = port
+        self._baudrates = BAUDRATES if baudrate is None else (baudrate,)
+        self._known_speed = baudrate is not None
+        self._first_pass = True
+        self._refused_at: float | None = None
+
+    async def patiently(self) -> Identity:
+        told: type[IdentityError] | None = None
+        while True:
+            try:
+                return await self._once()
+            except (ModemAbsent, ModemBusy, ModemSilent) as error:
+                self.trouble = error
+            except ModemPermission as error:
+                self.trouble = error
+                now = asyncio.get_running_loop().time()
+                if self._refused_at is None:
+                    self._refused_at = now
+                if now - self._refused_at > _PERMISSION_S:
+                    raise
+            if type(self.trouble) is not told:
+                told = type(self.trouble)
+                log.emit(events.MODEM_AWAITED, error=self.trouble)
+            await asyncio.sleep(_POLL_S)
+
+    async def _once(self) -> Identity:
+        try:
+            port = await SerialPort.open(self._port, self._baudrates[0])
+            with contextlib.closing(port):
+                if not isinstance(self.trouble, ModemSilent):
+                    self.trouble = ModemSilent(self._port)
+                await self._wake(port)
+                await self._ask(port, "ATE0")
+                await self._ask(port, "AT+CMEE=2")
+                return await self._climb(port)
+        except SerialError as error:
+            meaning = _MEANING.get(type(error), ModemSilent)
+            detail = error.detail if meaning is not ModemSilent else str(error)
+            raise meaning(detail) from error
+
+    async def _wake(self, port: SerialPort) -> None:
+        """AT until it is answered. Raises :class:`ModemSilent` after one pass over the speeds,
+        :class:`ModemNotAt` for what no modem says."""
+        heard = _Heard()
+        if self._known_speed:
+            tries_s: tuple[float, ...] = (_FIRST_TRY_S, _LATER_TRY_S, _LATER_TRY_S)
+        else:
+            tries_s = (_FIRST_TRY_S,) if self._first_pass else (_LATER_TRY_S,)
+        for baudrate in self._baudrates:
+            if baudrate != port.baudrate:
+                await port.set_baudrate(baudrate)
+            for patience_s in tries_s:
+                if await self._answers(port, patience_s, heard):
+                    await self._drain(port, _LATE_S)
+                    return
+                if heard.other:
+                    raise ModemNotAt(f"{self._port}: {heard.other} at {baudrate} baud")
+        self._first_pass = False
+        speeds = ", ".join(map(str, self._baudrates))
+        if heard.binary:
+            raise ModemNotAt(
+                f"{self._port}: nothing but binary data at {speeds} baud "
+                "(a diagnostic port, or another baudrate)"
+            )
+        noise = ", nothing but noise" if heard.noise else ""
+        raise ModemSilent(f"{self._port} at {speeds} baud{noise}")
+
+    async def _answers(self, port: SerialPort, patience_s: float, heard: _Heard) -> bool:
+        """Whether a clean OK comes to AT. The first CR ends what somebody left half typed."""
+        exchange = at.Exchange("AT")
+        port.write(b"\r" + exchange.request)
+        repeats = 2
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while True:
+                    try:
+                        async with asyncio.timeout(_TRAINING_S if repeats else None):
+                            data = await port.read()
+                    except TimeoutError:
+                        repeats -= 1
+                        port.write(exchange.request)
+                        continue
+                    heard.take(data)
+                    answer = exchange.feed(data)
+                    if answer and answer.ok and not answer.garbage:
+                        return True
+                    if answer:
+                        exchange = at.Exchange("AT")
+        return False
+
+    async def _climb(self, port: SerialPort) -> Identity:
+        finals, without_number = [], False
+        for command in at.LADDER:
+            answer, text = await self._settled(port, command)
+            if text is not None:
+                try:
+                    imei, note = Imei.normalise(text)
+                except ImeiInvalid as error:
+                    raise ImeiInvalid(f"{command} on {self._port}: {error.detail}") from error
+                return Identity(imei, f"{command} on {self._port}", note)
+            finals.append(f"{command} {answer.final}")
+            without_number |= answer.ok and command != "ATI"
+        detail = f"{self._port}: {', '.join(finals)}"
+        if without_number:
+            raise ImeiInvalid(detail)
+        raise ModemRefused(detail)
+
+    async def _settled(self, port: SerialPort, command: str) -> tuple[at.Answer, str | None]:
+        """The answer to ``command`` on which two tries agree, and the number in it.
+
+        A refusal stands at once, unless it is one that passes.
+        """
+        before: str | None = None  # "" for an answer without a number
+        misses = 0
+        carrier_lost = False
+        for _ in range(_TRIES):
+            answer = await self._ask(port, command)
+            if answer is None:
+                misses += 1
+                if misses == _MISSES:
+                    raise ModemSilent(f"{self._port}, no answer to {command}")
+                continue
+            misses = 0
+            if answer.garbage:
+                self.trouble = ImeiInvalid(f"{command} on {self._port}: garbled answers")
+                before = None
+                continue
+            if answer.final in _BUSY:
+                self.trouble = ModemRefused(f"{self._port}: {command} {answer.final}")
+                await asyncio.sleep(_POLL_S)
+                continue
+            if answer.final in _CARRIER_LOST and not carrier_lost:
+                carrier_lost = True
+                continue
+            if not answer.ok:
+                return answer, None
+            try:
+                text = at.imei_in(command, answer)
+            except ImeiInvalid as error:
+                self.trouble = ImeiInvalid(f"{command} on {self._port}: {error.detail}")
+                before = None
+                continue
+            if (text or "") == before:
+                return answer, text
+            if before is not None:
+                self.trouble = ImeiInvalid(f"{command} on {self._port}: the answers disagree")
+            before = text or ""
+        raise self.trouble
+
+    async def _ask(self, port: SerialPort, command: str) -> at.Answer | None:
+        """The answer to ``command``; None if none came in time.
+
+        Before, the line is emptied, so that a late answer is not taken for this one.
+        """
+        await self._drain(port, _QUIET_S)
+        exchange = at.Exchange(command)
+        port.write(exchange.request)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_S):
+                while True:
+                    async with asyncio.timeout(_SILENCE_S):
+                        answer = exchange.feed(await port.read())
+                    if answer:
+                        log.emit(
+                            events.MODEM_ANSWER,
+                            port=self._port,
+                            command=command,
+                            final=log.quoted(answer.final),
+                        )
+                        return answer
+        await self._drain(port, _LATE_S)
+        return None
+
+    async def _drain(self, port: SerialPort, quiet_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while True:
+                    async with asyncio.timeout(quiet_s):
+                        await port.read()
+
+
+class _Heard:
+    """What a port says that does not answer AT."""
+
+    def __init__(self) -> None:
+        self.noise = False  # no text, or text without line ends
+        self.binary = False  # what is on no line that carries text
+        self.other = ""  # the name of another protocol, once one is certain
+        self._scanner = Scanner(FrameKind.NMEA, FrameKind.UBX)
+        self._last = b""
+
+    def take(self, data: bytes) -> None:
+        self._last = (self._last + data)[-_HEARD_BYTES:]
+        self.noise = self.noise or not at.is_text(self._last)
+        self.binary = self.binary or at.binary_noise(self._last)
+        for frame in self._scanner.feed(data):
+            self.other = f"GNSS data ({frame.kind.value} {frame.name})"
+        if at.diagnostic_frame(self._last):
+            self.other = "diagnostic frames"

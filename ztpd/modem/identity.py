@@ -1,0 +1,144 @@
+"""Who this gateway is: the one place that knows the order of the sources."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ztpd import events, log
+from ztpd.config import Config
+from ztpd.config.options import Identity as Settings
+from ztpd.errors import (
+    ConfigError,
+    ImeiInvalid,
+    ModemAbsent,
+    ModemManagerAbsent,
+    ModemManagerNoImei,
+    ModemManagerNoModem,
+    ModemManagerSilent,
+)
+from ztpd.model import Identity, Imei
+from ztpd.serialport import discovery
+from ztpd.serialport.discovery import Tty
+from ztpd.system.offload import offload
+
+_MODEMMANAGER_S = 30.0  # at most, and at most half of the time: so long it probes a fresh modem
+
+
+async def read(config: Config, *, root: Path = discovery.ROOT) -> Identity:
+    """The identity by ``[identity]`` of the configuration, within its ``timeout_s``.
+
+    ``root`` is where ``sys``, ``dev`` and ``run`` are found. Raises
+    :class:`ztpd.errors.IdentityError`, and :class:`ConfigError` for a fixed identity without one.
+    """
+    settings = config.identity
+    reading = _Reading(settings, root)
+    match settings.source:
+        case "fixed":
+            return _fixed(settings.hardware_id)
+        case "modemmanager":
+            return await reading.by_modemmanager(settings.timeout_s)
+        case "at":
+            return await reading.by_at(settings.timeout_s)
+        case "auto":
+            return await reading.by_either(settings.timeout_s)
+
+
+def _fixed(hardware_id: str) -> Identity:
+    if not hardware_id:
+        raise ConfigError('[identity] source is "fixed", but hardware_id is empty')
+    try:
+        return Identity(Imei(hardware_id), "the configuration")
+    except ImeiInvalid:
+        return Identity(None, "the configuration", fixed=hardware_id)
+
+
+class _Reading:
+    """The modem asked, one way or the other; a gateway with credentials never comes here."""
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self._port = "" if settings.port == "auto" else settings.port
+        self._baudrate = settings.baudrate if isinstance(settings.baudrate, int) else None
+        self._root = root
+
+    async def by_either(self, timeout_s: float) -> Identity:
+        """ModemManager where it may have the modem, else AT.
+
+        Two programs on one port get each other's answers, so ModemManager goes first, and keeps
+        what it has.
+        """
+        from ztpd.modem import modemmanager
+
+        now = asyncio.get_running_loop().time
+        until_s = now() + timeout_s
+        tty = await self._tty()
+        if (tty and not tty.may_be_modemmanagers) or not await modemmanager.present():
+            return await self.by_at(until_s - now())
+        try:
+            return await self.by_modemmanager(min(_MODEMMANAGER_S, timeout_s / 2))
+        except (
+            ModemManagerAbsent,
+            ModemManagerSilent,
+            ModemManagerNoModem,
+            ModemManagerNoImei,
+        ) as error:
+            allowed = await self._left_over()
+            if allowed is None:
+                raise
+            log.emit(events.BY_AT, error=error)
+        return await self.by_at(until_s - now(), allowed)
+
+    async def by_modemmanager(self, timeout_s: float) -> Identity:
+        from ztpd.modem import modemmanager
+
+        return await modemmanager.read_imei(self._port, timeout_s=timeout_s)
+
+    async def by_at(
+        self, timeout_s: float, allowed: Callable[[Tty], bool] = lambda _: True
+    ) -> Identity:
+        from ztpd.modem import at, usb
+
+        if not self._port:
+            return await usb.read_imei(
+                self._baudrate, timeout_s=timeout_s, root=self._root, allowed=allowed
+            )
+        tty = await self._tty()
+        if tty:
+            discovery.refuse_others(tty)
+        baudrate = self._baudrate or usb.speed(tty)
+        return await at.read_imei(self._port, baudrate, timeout_s=timeout_s)
+
+    async def _left_over(self) -> Callable[[Tty], bool] | None:
+        """Which ports may be opened where ModemManager gave no IMEI; None if none.
+
+        The configured one, unless ModemManager has it. Without configuration only what
+        ModemManager was told to leave alone: it may be about to open everything else.
+        """
+        from ztpd.modem import modemmanager
+
+        try:
+            known = await modemmanager.modems()
+        except ModemManagerAbsent:
+            return lambda _: True
+        except ModemManagerSilent:
+            known = []
+        if self._port:
+            there = await offload(os.path.exists, self._port)
+            held = any(modem.has(self._port) for modem in known)
+            return (lambda _: True) if there and not held else None
+
+        def ignored(tty: Tty) -> bool:
+            held = any(tty.name in modem.ports for modem in known)
+            return not held and not tty.may_be_modemmanagers
+
+        try:
+            await offload(lambda: discovery.modem_ports(self._root, allowed=ignored))
+        except ModemAbsent:
+            return None
+        return ignored
+
+    async def _tty(self) -> Tty | None:
+        """What is behind the configured port; None where none is configured or none is there."""
+        return await offload(discovery.behind, self._port, self._root) if self._port else None

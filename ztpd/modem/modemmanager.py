@@ -1,0 +1,224 @@
+"""The IMEI that ModemManager knows, read over D-Bus.
+
+Only two calls are made, and any user may make them: is the name on the bus, and which objects
+with which properties are there. The bus is not asked to start ModemManager. A modem is never
+sent a command through it nor taken away from it. Why through ``busctl`` and not a library:
+docs/decisions/0004-d-bus-by-busctl.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ztpd import events, log
+from ztpd.errors import (
+    IdentityError,
+    ImeiInvalid,
+    ModemAmbiguous,
+    ModemManagerAbsent,
+    ModemManagerNoImei,
+    ModemManagerNoModem,
+    ModemManagerSilent,
+)
+from ztpd.model import Identity, Imei
+from ztpd.system.offload import offload
+
+_NAME = "org.freedesktop.ModemManager1"
+_IS_THERE = (
+    *("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"),
+    *("NameHasOwner", "s", _NAME),
+)
+_ALL_OBJECTS = (
+    *(_NAME, "/org/freedesktop/ModemManager1", "org.freedesktop.DBus.ObjectManager"),
+    "GetManagedObjects",
+)
+_MODEM = "org.freedesktop.ModemManager1.Modem"
+_MODEM_3GPP = "org.freedesktop.ModemManager1.Modem.Modem3gpp"
+_FAILED = -1
+_FAILURES = {  # MMModemStateFailedReason
+    1: "for a reason it does not know",
+    2: "no SIM",
+    3: "SIM error",
+    4: "unknown capabilities",
+    5: "eSIM without a profile",
+}
+_STATES = (  # MMModemState, from -1 on
+    *("failed", "unknown", "initialising", "locked", "disabled", "disabling", "enabling"),
+    *("enabled", "searching", "registered", "disconnecting", "connecting", "connected"),
+)
+
+_POLL_S = 1.0
+_ANSWER_S = 3.0
+_HANG_S = 5.0  # until busctl itself is given up
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Modem:
+    """A modem as ModemManager describes it; "" and empty for what it does not say."""
+
+    number: str  # "0", as in `mmcli -m 0`; another after each plug
+    device: str  # in sysfs, or as a udev rule named it
+    ports: frozenset[str]  # kernel names: "ttyUSB2", "cdc-wdm0"
+    imei: str  # as it came, not checked
+    state: int
+    failure: int
+
+    @property
+    def state_name(self) -> str:
+        known = _FAILED <= self.state < len(_STATES) + _FAILED
+        return _STATES[self.state - _FAILED] if known else str(self.state)
+
+    def has(self, choice: str) -> bool:
+        """Whether ``choice`` is one of its ports (any name of it), or its device."""
+        names = {choice, Path(os.path.realpath(choice)).name}
+        return choice == self.device or not names.isdisjoint(self.ports)
+
+    def __str__(self) -> str:
+        return f"modem {self.number} ({', '.join(sorted(self.ports))} at {self.device})"
+
+
+async def present() -> bool:
+    """Whether ModemManager is on the system bus; a bus that cannot be asked has none."""
+    try:
+        if await offload(_busctl, *_IS_THERE):
+            return True
+        why = "it is not on the bus"
+    except ModemManagerSilent as error:
+        why = error.detail
+    log.emit(events.NO_MODEMMANAGER, why=why)
+    return False
+
+
+async def modems() -> list[Modem]:
+    """The modems it has now.
+
+    Raises :class:`ModemManagerAbsent`, and :class:`ModemManagerSilent` after a few seconds.
+    """
+    try:
+        objects = await offload(_busctl, *_ALL_OBJECTS)
+    except ModemManagerSilent as error:
+        if await present():
+            raise
+        raise ModemManagerAbsent from error
+    return modems_in(objects)
+
+
+def modems_in(objects: Any) -> list[Modem]:
+    """The modems among ``objects``, the answer to GetManagedObjects as JSON, whatever it is."""
+    found = [_modem(path, each) for path, each in _dict(objects).items() if _MODEM in _dict(each)]
+    return sorted(found, key=lambda modem: modem.number)
+
+
+async def read_imei(choice: str, *, timeout_s: float) -> Identity:
+    """Who the modem is that has the port or device ``choice``; "" for the only one there is.
+
+    Waits up to ``timeout_s`` for ModemManager, for a modem that it is still probing, and for its
+    number. Raises :class:`ModemManagerAbsent`, :class:`ModemManagerSilent`,
+    :class:`ModemManagerNoModem`, :class:`ModemManagerNoImei`, :class:`ModemAmbiguous` or
+    :class:`ImeiInvalid`.
+    """
+    trouble: IdentityError = ModemManagerSilent()
+    told: type[IdentityError] | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    return _identity(_chosen(await modems(), choice))
+                except (
+                    ModemManagerAbsent,
+                    ModemManagerSilent,
+                    ModemManagerNoModem,
+                    ModemManagerNoImei,
+                ) as error:
+                    trouble = error
+                if type(trouble) is not told:
+                    told = type(trouble)
+                    log.emit(events.MODEM_AWAITED, error=trouble)
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError as error:
+        raise trouble from error
+
+
+def _chosen(found: Sequence[Modem], choice: str) -> Modem:
+    wanted = [modem for modem in found if not choice or modem.has(choice)]
+    known = ", ".join(map(str, found))
+    if not wanted:
+        raise ModemManagerNoModem(f"{choice} is none of {known}" if choice and found else "")
+    if len(wanted) > 1:
+        raise ModemAmbiguous(known)
+    return wanted[0]
+
+
+def _identity(modem: Modem) -> Identity:
+    source = f"ModemManager, modem {modem.number}"
+    if not modem.imei:
+        why = f", {_FAILURES.get(modem.failure, 'no reason given')}"
+        raise ModemManagerNoImei(
+            f"{modem}, state {modem.state_name}{why if modem.state == _FAILED else ''}"
+        )
+    try:
+        imei, note = Imei.normalise(modem.imei)
+    except ImeiInvalid as error:
+        raise ImeiInvalid(f"{source}: {error.detail}") from error
+    return Identity(imei, source, note)
+
+
+def _modem(path: str, interfaces: Any) -> Modem:
+    """What can be made of an object's properties, whatever types they have.
+
+    Modem3gpp.Imei comes second: ModemManager leaves it empty for answers that it could read well
+    enough for EquipmentIdentifier.
+    """
+    modem, threegpp = _dict(interfaces.get(_MODEM)), _dict(interfaces.get(_MODEM_3GPP))
+    ports = _value(modem, "Ports", list, [])
+    return Modem(
+        number=path.rpartition("/")[2],
+        device=_value(modem, "Device", str, ""),
+        ports=frozenset(
+            port[0] for port in ports if isinstance(port, list) and port and _is_text(port[0])
+        ),
+        imei=_value(modem, "EquipmentIdentifier", str, "") or _value(threegpp, "Imei", str, ""),
+        state=_value(modem, "State", int, 0),
+        failure=_value(modem, "StateFailedReason", int, 0),
+    )
+
+
+def _value(properties: dict[str, Any], name: str, kind: type[T], otherwise: T) -> T:
+    data = _dict(properties.get(name)).get("data")
+    return data if isinstance(data, kind) else otherwise
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _busctl(*call: str) -> Any:
+    """The first value of a method's answer. Raises :class:`ModemManagerSilent` if none comes."""
+    command = ["busctl", "--system", "--json=short", "--auto-start=no", f"--timeout={_ANSWER_S:g}"]
+    try:
+        done = subprocess.run(
+            [*command, "call", *call], capture_output=True, timeout=_HANG_S, check=True
+        )
+        return json.loads(done.stdout)["data"][0]
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode("utf-8", "replace").strip()
+        raise ModemManagerSilent(words.splitlines()[-1] if words else "busctl failed") from error
+    except subprocess.TimeoutExpired as error:
+        raise ModemManagerSilent("busctl hangs") from error
+    except OSError as error:
+        raise ModemManagerSilent(f"busctl: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise ModemManagerSilent("the answer makes no sense") from error

@@ -1,0 +1,1 @@
+"""Names, addresses, TLS and routes, below the protocols that use them."""

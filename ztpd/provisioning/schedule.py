@@ -1,0 +1,186 @@
+"""When the provisioning service may be called again, kept across crashes, restarts and reboots.
+
+No wall-clock date decides: after power-up the clock may show 1970. A wait is kept as the seconds
+that were left when it was written; within one boot the time that has passed since is known from
+the boot-time clock. After a reboot it is what the wall clock has gone on since, if it has: a
+gateway that loses its power every evening must not begin its wait anew every morning. A loop of
+restarts makes no more calls than running on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ztpd.system.files import read_json, write_atomic
+
+REFRESH_EVERY_S = 86_400.0
+LONGEST_WAIT_S = 172_800.0  # a Retry-After of a day, with as much jitter
+_NOTE_EVERY_S = 3600.0
+
+
+def boot_instant() -> tuple[str, float]:
+    """Which boot this is, and the seconds since it."""
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot_id = ""
+    return boot_id, time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Schedule:
+    """The file behind the waits of provisioning. Writing may raise OSError."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        instant: Callable[[], tuple[str, float]] = boot_instant,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._instant = instant
+        self._now = now
+        self._data = read_json(path)
+        self._before_call: dict[str, Any] = {}
+        self._noted = False  # whether the call under way is noted on the disk
+        self._note_s = 0.0  # boot time at which the call under way was noted on the disk
+        self._unheard_note_s: float | None = None  # the same, if that call then was none
+
+    def called_for(self, hardware_id: str) -> bool:
+        """Whether this gateway has called before: its first call is preceded by the splay.
+
+        A copied card brings the file of another one along.
+        """
+        return "called_unix_s" in self._data and self._data.get("hardware_id") == hardware_id
+
+    def asks_anew(self, question: str) -> bool:
+        """Whether ``question`` is another one than the last call's: a person has changed the
+        token or the settings, and what was refused may be given now. "" is no question."""
+        return question not in ("", self._data.get("question", question))
+
+    @property
+    def steps(self) -> object:
+        """What :meth:`ztpd.retry.Backoff.dump` gave."""
+        return self._data.get("steps")
+
+    def left_s(self, cap_s: float) -> float:
+        """Seconds until the next call is due, between 0 and ``cap_s``.
+
+        A day after a call that gave credentials: whoever needs some again so soon has a disk that
+        loses them, and would call at every start.
+        """
+        passed_s = self._passed_s()
+        if passed_s is None and "wall_s" in self._data:
+            passed_s = max(0.0, self._now() - self._number("wall_s"))
+        left_s = self._number("wait_s") - (passed_s or 0.0)
+        if self._data.get("succeeded"):
+            left_s = max(left_s, REFRESH_EVERY_S - self.since_call_s())
+        return min(max(left_s, 0.0), cap_s)
+
+    def since_call_s(self) -> float:
+        """Seconds since the last call began, at least; infinite if there was none."""
+        if "called_unix_s" not in self._data:
+            return float("inf")
+        boot, boot_s = self._instant()
+        if boot and self._data.get("called_boot") == boot:
+            return boot_s - self._number("called_boot_s")
+        at_least_s = boot_s if boot and self._data.get("called_boot") else 0.0
+        return max(at_least_s, self._now() - self._number("called_unix_s"))
+
+    def may_refresh(self) -> bool:
+        return self.since_call_s() >= REFRESH_EVERY_S
+
+    @property
+    def reason(self) -> tuple[str, str]:
+        """Code and detail of the error that the wait is for, "" where none was."""
+        return str(self._data.get("error", "")), str(self._data.get("detail", ""))
+
+    def wait(
+        self, wait_s: float, steps: dict[str, int], *, error: str = "", detail: str = ""
+    ) -> None:
+        """The next call is due in ``wait_s``, because of ``error``."""
+        self._set_wait(wait_s, steps)
+        self._data |= {"error": error, "detail": detail}
+        self._save()
+
+    def calling(
+        self, wait_s: float, steps: dict[str, int], hardware_id: str, question: str = ""
+    ) -> None:
+        """A call begins; should ztpd die in it, the next one is due in ``wait_s``.
+
+        After :meth:`unheard` the note on the disk is left alone for an hour: a gateway that waits
+        for its network must not wear out its card.
+        """
+        self._before_call = dict(self._data)
+        boot, boot_s = self._instant()
+        self._data |= {
+            "called_unix_s": int(self._now()),
+            "called_boot": boot,
+            "called_boot_s": boot_s,
+            "hardware_id": hardware_id,
+            "question": question,
+            "succeeded": False,
+            "error": "",
+        }
+        self._set_wait(wait_s, steps)
+        note_s, self._unheard_note_s = self._unheard_note_s, None
+        self._noted = note_s is None or boot_s - note_s >= _NOTE_EVERY_S
+        if self._noted:
+            self._save()
+            note_s = boot_s
+        self._note_s = note_s or 0.0
+
+    def unheard(self) -> None:
+        """The call that began did not reach the service, so it was none."""
+        self._data, self._unheard_note_s = self._before_call, self._note_s
+        if self._noted:
+            self._save()
+
+    def stopping(self) -> None:
+        """Keep what is left of the wait, for a reboot."""
+        if self._number("wait_s") and self._passed_s():
+            steps, (error, detail) = self._data.get("steps"), self.reason
+            left_s = self.left_s(LONGEST_WAIT_S)
+            self.wait(left_s, steps if isinstance(steps, dict) else {}, error=error, detail=detail)
+
+    def succeeded(self) -> None:
+        self._data |= {"wait_s": 0, "steps": {}, "succeeded": True, "error": ""}
+        self._save()
+
+    def no_wait(self) -> None:
+        """A person asked for a try now; the steps stay."""
+        if self._number("wait_s") or self._data.get("succeeded"):
+            self._data |= {"wait_s": 0, "succeeded": False, "error": ""}
+            self._save()
+
+    def forget(self) -> None:
+        """What is known is another gateway's."""
+        self._data = {}
+
+    def _set_wait(self, wait_s: float, steps: dict[str, int]) -> None:
+        boot, boot_s = self._instant()
+        self._data |= {
+            "wait_s": round(wait_s, 1),
+            "steps": steps,
+            "boot": boot,
+            "boot_s": boot_s,
+            "wall_s": int(self._now()),
+        }
+
+    def _passed_s(self) -> float | None:
+        boot, boot_s = self._instant()
+        if not boot or self._data.get("boot") != boot:
+            return None
+        return max(0.0, boot_s - self._number("boot_s"))
+
+    def _number(self, key: str) -> float:
+        value = self._data.get(key, 0)
+        return float(value) if isinstance(value, (int, float)) else 0.0
+
+    def _save(self) -> None:
+        data = json.dumps(self._data, indent=1).encode()
+        write_atomic(self._path, data, mode=0o600, durable=True)

@@ -1,0 +1,97 @@
+"""The way to the receiver: which port, at what speed, and who is behind it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from ztpd import events
+from ztpd.errors import PortAbsent
+from ztpd.receiver import baudrate
+from ztpd.receiver.client import Line
+from ztpd.receiver.discovery import AUTO, DEFAULT_SPEED, Finder, named, speeds
+from ztpd.receiver.identify import SPEEDS, identify
+from ztpd.receiver.settings import ReceiverSettings
+from ztpd.serialport import holders
+from ztpd.serialport.port import SerialPort
+from ztpd.wire.ubx import MonVer
+
+_TRIES = 2  # to set the line to the configured speed, if they do not succeed
+
+
+class Access:
+    """Remembers from one opening to the next what worked."""
+
+    def __init__(
+        self, settings: ReceiverSettings, root: Path, rng: random.Random | None = None
+    ) -> None:
+        """``root`` is where ``sys`` and ``dev`` are found."""
+        self.path = "" if settings.port == AUTO else settings.port  # "": being looked for
+        self.version = MonVer("", "")
+        self._settings = settings
+        self._root = root
+        self._finder = Finder(root=root, others=settings.others, rng=rng)
+        self._baudrate = settings.baudrate or DEFAULT_SPEED  # to try first
+        self._others: Sequence[int] = SPEEDS  # to try then
+        self._had_speed = False  # the line was at the configured one
+        self._failures = 0
+
+    @property
+    def wanted_baudrate(self) -> int | None:
+        """What the line is to be set to; None where it is left as it is, or has no speed."""
+        return self._settings.baudrate if self._others else None
+
+    async def open(self) -> SerialPort:
+        """The port that is configured, or the one where a receiver was found.
+
+        Raises :class:`ztpd.errors.SerialError` and :class:`ztpd.errors.ReceiverError`.
+        """
+        settings, first = self._settings, self._baudrate
+        if settings.port == AUTO:
+            self.path = ""
+            found = await self._finder.find(first, settings.queue_bytes, settings.max_age_s)
+            self.path, self.version = found.tty.path, found.version
+            self._others = speeds(found.tty)
+            return found.port
+        self._see_port()
+        self._others = speeds(await named(settings.port, self._root))
+        return await SerialPort.open(
+            settings.port,
+            first,
+            queue_bytes=settings.queue_bytes,
+            max_age_s=settings.max_age_s,
+        )
+
+    def _see_port(self) -> None:
+        """A port that is away is looked for often: without the thread that opening one takes."""
+        port = self._settings.port
+        if not Path(port).exists():
+            raise PortAbsent(f"{port}; {holders.neighbours(port)}")
+
+    async def identify(self, line: Line, *, again: bool = False) -> None:
+        """Learn who is there, unless it has just been proven. Raises as :func:`identify` does."""
+        if again or self._settings.port != AUTO:
+            self.version = await identify(line, self._baudrate, others=self._others)
+        self._baudrate = line.port.baudrate
+
+    async def set_speed(self, line: Line) -> events.Event | None:
+        """Bring the line to the configured speed; what is to be told of it.
+
+        Raises as :func:`ztpd.receiver.baudrate.change` does.
+        """
+        wanted = self.wanted_baudrate
+        if wanted is None or not self._settings.configure:
+            return None
+        if line.port.baudrate == wanted:
+            self._had_speed = True
+            return None
+        event = events.BAUD_KEPT
+        if self._failures < _TRIES:
+            self._failures += 1  # also where trying loses the port
+            if await baudrate.change(line, wanted):
+                self._failures = 0
+                event = events.BAUD_RESTORED if self._had_speed else events.BAUD_SET
+                self._had_speed = True
+        self._baudrate = line.port.baudrate
+        return event

@@ -1,0 +1,94 @@
+"""The speed of the serial line to the receiver, where one is configured.
+
+The receiver's speed is a setting of its port, and a tty does not tell which port that is:
+changing the other UART's would cut off what is connected there. So the receiver is asked which
+of its ports counts the bytes that come from here. Like all settings this one goes to RAM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ztpd.errors import ReceiverSilent
+from ztpd.receiver.client import Line
+from ztpd.receiver.identify import version
+from ztpd.wire import ubx, ubxcfg, ubxcomms
+from ztpd.wire.ubx import CfgValset, Message, Other, Parsed
+
+_UARTS = {"UART1": "CFG-UART1-BAUDRATE", "UART2": "CFG-UART2-BAUDRATE"}
+_POLL = ubx.poll(Message.MON_COMMS)
+_PADDING = b"\xff" * 64  # skipped by a receiver, and counted
+_SWITCH_S = 0.15  # u-blox: wait 100 ms after a change
+_LOOKS = 3
+
+
+async def change(line: Line, baudrate: int) -> bool:
+    """Bring both ends of the line to ``baudrate``; False if they stay as they were.
+
+    Raises :class:`ReceiverSilent` where the receiver answers at neither speed, and
+    :class:`ztpd.errors.PortLost`, also where the host's port cannot be set to it.
+    """
+    uart = await port_in_use(line)
+    if uart not in _UARTS:
+        return False
+    before = line.port.baudrate
+    # The answer comes at one speed or the other: it is not waited for.
+    line.port.write(CfgValset({ubxcfg.KEYS[_UARTS[uart]]: baudrate}).encode())
+    if await _answers_at(line, baudrate):
+        return True
+    if not await _answers_at(line, before):
+        raise ReceiverSilent(f"{line.port.path}, after a change from {before} to {baudrate} baud")
+    return False
+
+
+async def _answers_at(line: Line, baudrate: int) -> bool:
+    await line.port.drained()
+    await asyncio.sleep(_SWITCH_S)
+    await line.port.set_baudrate(baudrate)
+    line.forget()
+    try:
+        await version(line, tries=2)
+    except ReceiverSilent:
+        return False
+    return True
+
+
+async def port_in_use(line: Line) -> str:
+    """The receiver's name of the port at the other end of ``line``, "" where that is not plain.
+
+    Raises :class:`ztpd.errors.PortLost`.
+    """
+    for _ in range(_LOOKS):
+        before = await _received(line)
+        line.port.write(_PADDING)
+        after = await _received(line)
+        sent = len(_PADDING) + len(_POLL)
+        grown = [
+            name for name in after if name in before and _grown(before[name], after[name]) >= sent
+        ]
+        if len(grown) == 1:
+            return grown[0]
+        if not grown:
+            break
+    return ""
+
+
+def _grown(before: int, after: int) -> int:
+    return (after - before) % 2**32
+
+
+async def _received(line: Line) -> dict[str, int]:
+    """What each of the receiver's ports has received; nothing where it does not say."""
+
+    def answer(message: Parsed) -> dict[str, int] | None:
+        if isinstance(message, Other) and message.number == Message.MON_COMMS and message.payload:
+            try:
+                return ubxcomms.decode(message.payload)
+            except ValueError:
+                return {}
+        return None
+
+    try:
+        return await line.ask(_POLL, answer, "MON-COMMS", tries=2)
+    except ReceiverSilent:
+        return {}

@@ -1,0 +1,93 @@
+"""The conversation with the receiver over one open port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from ztpd.errors import ReceiverSilent
+from ztpd.model import Frame, FrameKind
+from ztpd.serialport.port import SerialPort
+from ztpd.wire import ubx
+from ztpd.wire.frames import Scanner
+from ztpd.wire.ubx import Parsed
+
+T = TypeVar("T")
+
+TRIES = 3
+ANSWER_S = 1.0  # receivers answer within 0.1 s; their output queue may add the rest
+_QUIET_S = 0.05  # bytes of one frame follow each other: after such a pause the rest is lost
+
+
+class Line:
+    """Pulls frames out of the port and asks questions; for one task."""
+
+    def __init__(self, port: SerialPort, heard: Callable[[Frame, Parsed | None], None]) -> None:
+        """``heard`` is called with every frame, and with its message where it is UBX."""
+        self.port = port
+        self._heard = heard
+        self.forget()
+
+    def forget(self) -> None:
+        """Start counting anew, as after a change of speed."""
+        self.scanner = Scanner(FrameKind.UBX, FrameKind.NMEA, FrameKind.RTCM3)
+
+    @property
+    def valid_frames(self) -> int:
+        return sum(self.scanner.counts.frames.values())
+
+    async def receive(self, within_s: float | None = None) -> list[Parsed]:
+        """The UBX messages that came with the next bytes; none if ``within_s`` passed, or the
+        line paused within a frame.
+
+        Raises :class:`ztpd.errors.PortLost`.
+        """
+        begun = self.scanner.pending > 0
+        try:
+            async with asyncio.timeout(_QUIET_S if begun else within_s):
+                frames = self.scanner.feed(await self.port.read())
+        except TimeoutError:
+            frames = self.scanner.flush() if begun else []
+        return [message for frame in frames if (message := self._take(frame)) is not None]
+
+    async def listen(self, seconds: float) -> None:
+        """Take what comes for so long, or until the first valid frame.
+
+        Raises :class:`ztpd.errors.PortLost`.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.valid_frames:
+                    await self.receive()
+
+    def _take(self, frame: Frame) -> Parsed | None:
+        message: Parsed | None = None
+        if frame.kind is FrameKind.UBX:
+            try:
+                message = ubx.parse(frame.data)
+            except ValueError:  # sound on the line, but not as documented: of no use here
+                message = None
+        self._heard(frame, message)
+        return message
+
+    async def ask(
+        self, request: bytes, answer: Callable[[Parsed], T | None], what: str, tries: int = TRIES
+    ) -> T:
+        """Send ``request`` until ``answer`` finds what it looks for in a message.
+
+        Raises :class:`ReceiverSilent`, which names ``what``, after ``tries`` of a second each.
+        """
+        for _ in range(tries):
+            self.port.write(request)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    return await self._answer(answer)
+        raise ReceiverSilent(f"{self.port.path}, {what}, asked {tries} times")
+
+    async def _answer(self, answer: Callable[[Parsed], T | None]) -> T:
+        while True:
+            for message in await self.receive():
+                if (found := answer(message)) is not None:
+                    return found

@@ -1,0 +1,242 @@
+"""The receiver's port, where none is configured.
+
+Looked for on USB by what its ids say, then behind adapters that may carry anything, last on the
+UART that Raspberry Pi OS and others call serial0. Each is proven by MON-VER before anything else
+is written, and what is not known by its USB id is not even asked before it has said something
+that a GNSS receiver says: a device of another kind gets no byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ztpd.errors import (
+    PortLost,
+    ReceiverAbsent,
+    ReceiverAmbiguous,
+    ReceiverError,
+    ReceiverUnknown,
+    SerialError,
+)
+from ztpd.receiver.client import Line
+from ztpd.receiver.identify import SPEEDS, identify
+from ztpd.retry import Wait
+from ztpd.serialport import discovery, usbids
+from ztpd.serialport.discovery import Tty
+from ztpd.serialport.port import SerialPort
+from ztpd.system.offload import offload
+from ztpd.wire.ubx import MonVer
+
+AUTO = "auto"
+DEFAULT_SPEED = 38400
+
+_AGAIN = Wait(2, 120, equal=True)  # before a port that was no receiver's is tried again
+_SETTLE_S = 1.0  # two looks that far apart agree: a second receiver may just be starting
+_UNSETTLED = "its ports come and go"
+_LOOK_S = 60.0  # between two looks at the same ports: who held one may have let it go
+_RTK_FIRMWARE = ("HPG", "HPS")  # u-blox's product lines that use correction data
+_OWN_USB = 0x01  # high byte of u-blox's product ids; 0x05 are UARTs behind u-blox's bridges
+_UART = "dev/serial0"
+
+_Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A port with a receiver that has answered."""
+
+    tty: Tty
+    port: SerialPort
+    version: MonVer
+
+    @property
+    def takes_corrections(self) -> bool:
+        return self.version.firmware.startswith(_RTK_FIRMWARE)
+
+
+@dataclass(slots=True)
+class _Left:
+    """A port that was tried in vain."""
+
+    error: ReceiverError | SerialError
+    due_s: float
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Vain:
+    """A look that found no receiver, and until when the same ports would give the same."""
+
+    names: frozenset[str]
+    error: ReceiverError | SerialError
+    until_s: float
+
+
+class Finder:
+    """Remembers what is there, what was tried, and which receiver it was the last time."""
+
+    def __init__(
+        self,
+        *,
+        root: Path = discovery.ROOT,
+        others: Sequence[str] = (),
+        rng: random.Random | None = None,
+    ) -> None:
+        """``root`` is where ``sys``, ``dev`` and ``run`` are found; ``others`` are ports that
+        belong to something else."""
+        self._root = root
+        self._others = others
+        self._rng = rng or random.SystemRandom()
+        self._left: dict[_Key, _Left] = {}
+        self._known: Tty | None = None
+        self._vain: _Vain | None = None
+
+    async def find(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
+        """One look at everything that is due; ``speed`` is tried first. Costs next to nothing
+        where no port has come or gone and none is due.
+
+        Raises :class:`ReceiverAbsent`, :class:`ReceiverAmbiguous`, and for the best port what
+        :func:`identify` and :meth:`SerialPort.open` raise. May be called again at once.
+        """
+        now = asyncio.get_running_loop().time
+        vain, names = self._vain, discovery.names(self._root)
+        if vain and vain.names == names and now() < vain.until_s:
+            raise vain.error.with_traceback(None)
+        self._vain = None
+        try:
+            return await self._look(speed, queue_bytes, max_age_s)
+        except (ReceiverError, SerialError) as error:
+            if error.detail != _UNSETTLED:
+                due_s = [left.due_s for left in self._left.values()]
+                self._vain = _Vain(names, error, min([now() + _LOOK_S, *due_s]))
+            raise
+
+    async def _look(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
+        tiers = await offload(self._candidates)
+        again = [tty for tier in tiers for tty in tier if self._is_known(tty)]
+        if len(again) == 1 and _key(again[0]) not in self._left:
+            tiers = [again]
+        elif not again:
+            before = tiers
+            await asyncio.sleep(_SETTLE_S)
+            tiers = await offload(self._candidates)
+            if tiers != before:
+                raise ReceiverAbsent(_UNSETTLED)
+        here = [_key(tty) for tier in tiers for tty in tier]
+        self._left = {key: left for key, left in self._left.items() if key in here}
+        if not here:
+            raise ReceiverAbsent(await offload(self._what_is_there))
+        proven: list[Found] = []
+        chosen: Found | None = None
+        try:
+            for tier in tiers:
+                for tty in tier:
+                    if (found := await self._try(tty, speed, queue_bytes, max_age_s)) is not None:
+                        proven.append(found)
+                if any(found.takes_corrections for found in proven):
+                    break
+            chosen = self._choose(proven)
+        finally:
+            for found in proven:
+                if found is not chosen:
+                    found.port.close()
+        self._known = chosen.tty
+        return chosen
+
+    async def _try(self, tty: Tty, speed: int, queue_bytes: int, max_age_s: float) -> Found | None:
+        """The receiver on one port, None if there is none or it is too early to ask again."""
+        now = asyncio.get_running_loop().time
+        left = self._left.get(_key(tty))
+        if left is not None and now() < left.due_s:
+            return None
+        try:
+            port = await SerialPort.open(
+                tty.path, speed, queue_bytes=queue_bytes, max_age_s=max_age_s
+            )
+            try:
+                version = await identify(
+                    Line(port, lambda *_: None),
+                    speed,
+                    others=speeds(tty),
+                    only_if_heard=not tty.is_gnss,
+                )
+            except BaseException:
+                port.close()
+                raise
+        except PortLost:
+            return None  # it comes back as new
+        except (ReceiverError, SerialError) as error:
+            step = left.step + 1 if left else 0
+            self._left[_key(tty)] = _Left(error, now() + _AGAIN.draw(step, self._rng), step)
+            return None
+        self._left.pop(_key(tty), None)
+        return Found(tty, port, version)
+
+    def _choose(self, proven: list[Found]) -> Found:
+        able = [found for found in proven if found.takes_corrections] or proven
+        again = [found for found in able if self._is_known(found.tty)]
+        if len(again or able) == 1:
+            return (again or able)[0]
+        if able:
+            raise ReceiverAmbiguous(
+                ", ".join(f"{found.tty.by_path} ({found.version.model})" for found in able)
+            )
+        raise next((left.error for left in self._left.values()), ReceiverAbsent(_UNSETTLED))
+
+    def _is_known(self, tty: Tty) -> bool:
+        """Whether it is the port that the receiver was on, perhaps under a new name."""
+        return self._known is not None and _same_plug(tty) == _same_plug(self._known)
+
+    def _candidates(self) -> list[list[Tty]]:
+        """The ports that may be the receiver's, the likeliest first, by how likely it is."""
+        here = discovery.gnss_candidates(self._root)
+        uart = discovery.behind(str(self._root / _UART), self._root)
+        taken = {os.path.realpath(path) for path in self._others}
+        tiers: Iterable[Iterable[Tty]] = (
+            (tty for tty in here if _on_usb(tty)),
+            (tty for tty in here if tty.is_gnss and not _on_usb(tty)),
+            (tty for tty in here if not tty.is_gnss and not discovery.holder(tty, self._root)),
+            (uart,) if uart and not uart.device and not discovery.holder(uart, self._root) else (),
+        )
+        free = ([tty for tty in tier if os.path.realpath(tty.path) not in taken] for tier in tiers)
+        return [tier for tier in free if tier]
+
+    def _what_is_there(self) -> str:
+        others = [str(tty) for tty in discovery.ttys(self._root) if tty.device]
+        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+        return f"on USB there are {', '.join(others[:4])}{more}" if others else "nothing on USB"
+
+
+def _key(tty: Tty) -> _Key:
+    return tty.name, tty.device, tty.usb, tty.serial_number, tty.interface
+
+
+def _same_plug(tty: Tty) -> _Key:
+    return tty.usb, tty.serial_number, tty.interface, tty.name if not tty.device else ""
+
+
+def _on_usb(tty: Tty) -> bool:
+    """Whether USB goes right into the receiver, so that there is no line and no line speed."""
+    return tty.is_gnss and tty.usb[1] >> 8 == _OWN_USB
+
+
+def speeds(tty: Tty | None) -> Sequence[int]:
+    """The speeds to try where the first does not work: none where there is no line speed."""
+    return () if tty is not None and _on_usb(tty) else SPEEDS
+
+
+async def named(path: str, root: Path = discovery.ROOT) -> Tty | None:
+    """What is known of a configured port.
+
+    Raises :class:`ReceiverUnknown` for what is a modem's: its configuration must have been meant
+    for another port, and a modem in recovery mode takes any byte for firmware.
+    """
+    tty = await offload(discovery.behind, path, root)
+    if tty is not None and (tty.at_rank is not None or tty.usb in usbids.NEVER):
+        raise ReceiverUnknown(f"{path} is a port of a modem, {tty}")
+    return tty

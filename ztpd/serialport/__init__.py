@@ -1,0 +1,1 @@
+"""Serial ports: discovery, exclusive access, reading and writing, sharing by pseudo-terminal."""

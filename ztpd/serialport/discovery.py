@@ -1,0 +1,243 @@
+"""Which serial port is the modem's, and which may be a GNSS receiver's: told from sysfs.
+
+Nothing is opened here. A port counts as a modem's only if its USB id and interface number say so
+(:mod:`ztpd.serialport.usbids`), or a udev rule does: ModemManager's own rules and those of a user
+set ``ID_MM_PORT_TYPE_AT_PRIMARY`` and the like. All functions read small files and block for
+milliseconds. ``root`` is where ``sys``, ``dev`` and ``run`` are found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ztpd.errors import ModemAbsent, ModemAmbiguous, ModemNotAt
+from ztpd.serialport import holders, usbids
+
+ROOT = Path("/")
+
+_AT_HINTS = tuple(f"ID_MM_PORT_TYPE_AT_{name}" for name in ("PRIMARY", "SECONDARY", "PPP"))
+_LINKS_LIMIT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tty:
+    """A serial port with hardware behind it."""
+
+    name: str  # the kernel's: "ttyUSB2"
+    path: str  # what to open: the name that survives a reboot, where there is one
+    by_path: str  # the name that goes with the socket, not with what is plugged into it
+    device: str = ""  # the USB device: "1-1.2"; "" for a port that is not on USB
+    usb: usbids.Id = (0, 0)
+    interface: int | None = None
+    serial_number: str = ""
+    driver: str = ""  # of the USB interface: "option", "cdc_acm", "ftdi_sio"
+    hints: Mapping[str, str] = field(default_factory=dict)  # udev's, of port and device
+
+    @property
+    def is_gnss(self) -> bool:
+        """A u-blox receiver: never sent AT text."""
+        return self.usb in usbids.GNSS
+
+    @property
+    def is_bridge(self) -> bool:
+        """An adapter from USB to a UART: nothing tells what is behind it."""
+        by_make = self.driver in usbids.BRIDGE_DRIVERS or self.usb[0] in usbids.BRIDGE_VENDORS
+        return by_make and not self.is_gnss
+
+    @property
+    def has_speed(self) -> bool:
+        """Whether the line speed means anything: not where USB goes right into the device."""
+        return not self.device or self.is_bridge
+
+    @property
+    def may_be_modemmanagers(self) -> bool:
+        """Whether ModemManager may use the port; its usual policy leaves UARTs alone."""
+        if "1" in (self.hints.get("ID_MM_DEVICE_IGNORE"), self.hints.get("ID_MM_PORT_IGNORE")):
+            return False
+        return not self.has_speed or self.hints.get("ID_MM_DEVICE_PROCESS") == "1"
+
+    @property
+    def at_rank(self) -> int | None:
+        """How good an AT port it is, 0 best; None if it is none as far as can be told."""
+        if self.is_gnss or self.usb in usbids.NEVER:
+            return None
+        for rank, hint in enumerate(_AT_HINTS):
+            if self.hints.get(hint) == "1":
+                return rank
+        known = usbids.AT_INTERFACES.get(self.usb, ())
+        return len(_AT_HINTS) + known.index(self.interface) if self.interface in known else None
+
+    def __str__(self) -> str:
+        what = "{:04x}:{:04x}".format(*self.usb) if self.device else self.driver or "not on USB"
+        return f"{self.name} ({what}{', u-blox GNSS' if self.is_gnss else ''})"
+
+
+def ttys(root: Path = ROOT) -> list[Tty]:
+    """All serial ports that have hardware behind them, by name."""
+    sys = (root / "sys").resolve()
+    found = [tty for place in sorted(sys.glob("class/tty/*")) if (tty := _tty(place, sys, root))]
+    by_id, by_path = _links(root / "dev/serial/by-id"), _links(root / "dev/serial/by-path")
+    twins = Counter((tty.usb, tty.serial_number, tty.interface) for tty in found)
+    named = []
+    for tty in found:
+        device = str(root / "dev" / tty.name)
+        place = by_path.get(tty.name, device)
+        # of two equal devices without a serial number, udev names the last one by-id
+        alone = twins[tty.usb, tty.serial_number, tty.interface] == 1
+        path = by_id.get(tty.name, place) if alone else place
+        named.append(replace(tty, path=path, by_path=place))
+    return named
+
+
+def names(root: Path = ROOT) -> frozenset[str]:
+    """The kernel's names of all serial ports, terminals without hardware included: a look so
+    cheap that nothing has to wait for it."""
+    try:
+        return frozenset(place.name for place in (root / "sys/class/tty").iterdir())
+    except OSError:
+        return frozenset()
+
+
+def behind(path: str, root: Path = ROOT) -> Tty | None:
+    """The serial port that ``path`` leads to, itself or over links; None if sysfs has none."""
+    known = {tty.name: tty for tty in ttys(root)}
+    place = Path(path)
+    for _ in range(_LINKS_LIMIT):
+        if place.name in known:
+            return known[place.name]
+        if not place.is_symlink():
+            return None
+        place = place.parent / place.readlink()
+    return None
+
+
+def refuse_others(tty: Tty) -> None:
+    """Raises :class:`ModemNotAt` for what must never be sent AT text, whoever configured it."""
+    if tty.is_gnss:
+        raise ModemNotAt(f"{tty.path} is a u-blox GNSS receiver, {tty}")
+    if tty.usb in usbids.NEVER:
+        raise ModemNotAt(f"{tty.path} is a modem in recovery mode, {tty}")
+
+
+def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _: True) -> list[Tty]:
+    """The AT ports of the one modem here, best first; ``allowed`` tells which to leave out.
+
+    Raises :class:`ModemAbsent` and :class:`ModemAmbiguous`, which name what is there.
+    """
+    here = ttys(root)
+    usable = [tty for tty in here if tty.at_rank is not None and allowed(tty)]
+    usable.sort(key=lambda tty: (tty.at_rank, tty.path))
+    if not usable:
+        raise ModemAbsent(f"no modem known by its USB id; {_listed(here)}")
+    modems = {tty.device or tty.name: tty for tty in reversed(usable)}
+    if len(modems) > 1:
+        best = sorted(modems.values(), key=lambda tty: tty.by_path)
+        raise ModemAmbiguous(", ".join(f"{tty} at {tty.by_path}" for tty in best))
+    return usable
+
+
+def gnss_candidates(root: Path = ROOT) -> list[Tty]:
+    """The ports that may be a u-blox receiver's: those known by their USB id, and only where
+    there is none, the bridges (:attr:`Tty.is_bridge`).
+
+    Behind a bridge may be anything: without configuration one may be opened only if it is the
+    only one, and belongs to a receiver only if it answers UBX-MON-VER. A modem's port is never
+    among them.
+    """
+    here = [tty for tty in ttys(root) if tty.at_rank is None]
+    return [tty for tty in here if tty.is_gnss] or [tty for tty in here if tty.is_bridge]
+
+
+def holder(tty: Tty, root: Path = ROOT) -> str:
+    """Who uses the port, for a person; "" if nobody as far as this user can see."""
+    lock = root / "var/lock" / f"LCK..{tty.name}"
+    pid = holders.locked_by(lock)
+    if pid is not None and holders.alive(pid):
+        return f"{holders.named([pid])} according to {lock}"
+    if tty.name in _read(root / "sys/class/tty/console/active").split():
+        return "the console of the kernel"
+    others = [pid for pid in holders.of(os.path.realpath(tty.path)) if pid != os.getpid()]
+    return holders.named(others) if others else ""
+
+
+def _tty(place: Path, sys: Path, root: Path) -> Tty | None:
+    """``place`` is a folder of /sys/class/tty; its ``device`` leads to the hardware.
+
+    With cdc_acm that is the USB interface, with usb-serial a folder below it: so the walk goes
+    up until the attributes are found.
+    """
+    if not (place / "device").exists():
+        return None
+    hardware = (place / "device").resolve()
+    path = str(root / "dev" / place.name)
+    tty = Tty(place.name, path, path, driver=_driver(hardware), hints=_hints(place, root))
+    for folder in _upwards(hardware, sys):
+        if (folder / "bInterfaceNumber").exists():
+            number = _hex(folder / "bInterfaceNumber")  # "0a" is 10
+            tty = replace(tty, interface=number, driver=_driver(folder))
+        vendor, product = _hex(folder / "idVendor"), _hex(folder / "idProduct")
+        if vendor is not None and product is not None:
+            return replace(
+                tty,
+                device=folder.name,
+                usb=(vendor, product),
+                serial_number=_read(folder / "serial"),
+                hints={**_hints(folder, root), **tty.hints},
+            )
+    return replace(tty, interface=None)
+
+
+def _upwards(folder: Path, top: Path) -> Iterator[Path]:
+    while folder != top and top in folder.parents:
+        yield folder
+        folder = folder.parent
+
+
+def _hints(device: Path, root: Path) -> dict[str, str]:
+    """udev's properties of a device: the lines "E:NAME=VALUE" of its record."""
+    number = _read(device / "dev")
+    lines = _read(root / "run/udev/data" / f"c{number}").splitlines() if number else []
+    pairs = (line[2:].partition("=") for line in lines if line.startswith("E:"))
+    return {name: value for name, _, value in pairs}
+
+
+def _links(folder: Path) -> dict[str, str]:
+    """Kernel name and stable name, of the links that udev made in ``folder``."""
+    found = {}
+    for link in sorted(folder.glob("*"), reverse=True):
+        try:
+            found[link.readlink().name] = str(link)
+        except OSError:
+            continue
+    return found
+
+
+def _driver(folder: Path) -> str:
+    try:
+        return (folder / "driver").readlink().name
+    except OSError:
+        return ""
+
+
+def _hex(file: Path) -> int | None:
+    try:
+        return int(_read(file), 16)
+    except ValueError:
+        return None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _listed(here: Iterable[Tty]) -> str:
+    on_usb = [str(tty) for tty in here if tty.device]
+    more = f" and {len(on_usb) - 6} more" if len(on_usb) > 6 else ""
+    return f"on USB there are {', '.join(on_usb[:6])}{more}" if on_usb else "nothing on USB"

@@ -1,0 +1,382 @@
+"""A serial port under asyncio: exclusive, non-blocking, whole frames only, never stale.
+
+pyserial opens and configures; reading and writing go to the descriptor, since pyserial's own
+write spins when a non-blocking port takes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import struct
+import termios
+import threading
+from collections import deque
+from pathlib import Path
+
+import serial
+
+from ztpd import events, log
+from ztpd.errors import (
+    NotASerialPort,
+    PortAbsent,
+    PortBusy,
+    PortHung,
+    PortLost,
+    PortPermission,
+    SerialError,
+)
+from ztpd.serialport import holders
+from ztpd.system.offload import offload
+
+_TIOCGEXCL = 0x80045440  # linux/ioctls.h; not in the termios module
+_READ_BYTES = 4096
+_BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
+_AHEAD_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
+_DRAIN_S = 2.0  # for what the kernel holds to leave before a change of speed
+_SENT_BY_S = _AHEAD_S + 0.2  # after the last write; what is held still, the device does not take
+
+
+class SerialPort:
+    """One open port. Made by :meth:`open`; for one reader and any number of writers."""
+
+    def __init__(self, port: serial.Serial, path: str, queue_bytes: int, max_age_s: float) -> None:
+        """Takes over ``port``, which is open and locked."""
+        self.path = path
+        self.baudrate: int = port.baudrate
+        self.read_bytes = self.written_bytes = 0
+        self.dropped_frames = 0
+        self.queued_bytes = 0
+        self._port = port
+        self._fd: int = port.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._lost = ""  # why, once it is
+        self._reading: asyncio.Future[None] | None = None
+        self._queue_bytes = queue_bytes
+        self._max_age_s = max_age_s
+        self._queue: deque[tuple[float, bytes]] = deque()  # not begun: when queued, frame
+        self._rest = memoryview(b"")  # of the frame begun
+        self._resume: asyncio.TimerHandle | None = None
+        self._sent_s = float("-inf")  # when the kernel was last given something
+        self._emptied: list[asyncio.Future[None]] = []
+        # USB CDC-ACM has no line speed: only the bus and its own flow control pace it.
+        names = (Path(path).name, Path(os.path.realpath(path)).name)
+        self._paced = not any(name.startswith("ttyACM") for name in names)
+        self._set_pace()
+
+    @classmethod
+    async def open(
+        cls,
+        path: str,
+        baudrate: int,
+        *,
+        timeout_s: float | None = 7.0,
+        queue_bytes: int = 16384,
+        max_age_s: float = 10.0,
+        lock_directory: str = "/var/lock",
+    ) -> SerialPort:
+        """Open ``path`` raw, 8N1, at ``baudrate``, and keep everybody else out.
+
+        ``queue_bytes`` and ``max_age_s`` bound what waits to be written. The lock is flock for
+        those who flock too, and TIOCEXCL for those who do not; UUCP lock files in
+        ``lock_directory`` are respected. Raises :class:`PortAbsent`, :class:`PortBusy`,
+        :class:`PortPermission`, :class:`NotASerialPort`, :class:`PortLost`, and
+        :class:`PortHung` after ``timeout_s``.
+        """
+        opening = _Opening(path, baudrate, Path(lock_directory))
+        try:
+            port = await offload(opening.run, timeout_s=timeout_s)
+            return cls(port, path, queue_bytes, max_age_s)
+        except TimeoutError as error:
+            opening.abandon()
+            raise PortHung(f"{path} after {timeout_s:g} s") from error
+        except asyncio.CancelledError:
+            opening.abandon()
+            raise
+
+    async def read(self) -> bytes:
+        """What is there: at least one byte. Raises :class:`PortLost`. One reader at a time."""
+        while True:
+            await asyncio.sleep(0)  # a device that never pauses must not stop the daemon
+            if self._lost:
+                raise self._gone()
+            try:
+                data = os.read(self._fd, _READ_BYTES)
+            except BlockingIOError:
+                await self._readable()
+                continue
+            except OSError as error:
+                raise self._lose(error.strerror) from error
+            if not data:  # with VMIN 1 a tty says so only when it has hung up
+                raise self._lose("hung up")
+            self.read_bytes += len(data)
+            return data
+
+    def write(self, data: bytes) -> None:
+        """Queue ``data``, one whole frame. Raises :class:`PortLost`.
+
+        Frames leave in order and whole. Above the bounds the oldest frames not yet begun are
+        dropped and counted; the newest one is always kept. A port lost while writing tells so
+        at the next call.
+        """
+        if self._lost:
+            raise self._gone()
+        if not data:
+            return
+        self._queue.append((self._loop.time(), data))
+        self.queued_bytes += len(data)
+        while self.queued_bytes > self._queue_bytes and len(self._queue) > 1:
+            self._drop_oldest()
+        if self._resume is None:
+            self._pump()
+
+    async def drained(self) -> None:
+        """Wait until all that was queued has been handed to the kernel (or dropped for age).
+        Raises :class:`PortLost`."""
+        if self._lost:
+            raise self._gone()
+        if self.queued_bytes:
+            self._emptied.append(self._loop.create_future())
+            await self._emptied[-1]
+
+    async def set_baudrate(self, baudrate: int) -> None:
+        """Change the speed behind what was written before. Raises :class:`PortLost`.
+
+        What the device does not take, although it had the time, is discarded.
+        """
+        await self.drained()
+        if self._loop.time() - self._sent_s < _SENT_BY_S:
+            await self._drain()
+        else:
+            self._discard_output()
+        try:
+            self._port.baudrate = baudrate
+            termios.tcflush(self._fd, termios.TCIFLUSH)  # what came before says nothing of it
+        except (OSError, termios.error, ValueError) as error:
+            raise self._lose(f"{baudrate} baud cannot be set") from error
+        self.baudrate = baudrate
+        self._set_pace()
+
+    async def _drain(self) -> None:
+        """Wait until the kernel has sent what it was given. Raises :class:`PortLost`."""
+        try:
+            await offload(termios.tcdrain, self._fd, timeout_s=_DRAIN_S)
+        except TimeoutError:
+            self._discard_output()
+        except termios.error as error:
+            raise self._lose(str(error.args[-1])) from error
+        if self._lost:
+            raise self._gone()
+
+    def close(self) -> None:
+        """Give the port back. What was not sent is discarded: a close that waits for a device
+        that takes nothing would stop the whole daemon for half a minute."""
+        self._lose("closed")
+        if self._port.is_open:
+            self._discard_output()
+            _release(self._port)
+
+    def _gone(self) -> PortLost:
+        return PortLost(f"{self.path}, {self._lost}")
+
+    def _lose(self, why: str | None) -> PortLost:
+        """The port is of no more use; whoever waits is told."""
+        if not self._lost:
+            self._lost = why or "for an unknown reason"
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+            if self._resume is not None:
+                self._resume.cancel()
+            for waiter in (*self._emptied, self._reading):
+                if waiter is not None and not waiter.done():
+                    waiter.set_exception(self._gone())
+        return self._gone()
+
+    async def _readable(self) -> None:
+        if self._reading is not None:
+            raise RuntimeError(f"two readers on {self.path}")
+        self._reading = self._loop.create_future()
+        self._loop.add_reader(self._fd, _settle, self._reading)
+        try:
+            await self._reading
+        finally:
+            self._reading = None
+            if not self._lost:
+                self._loop.remove_reader(self._fd)
+
+    def _pump(self) -> None:
+        """Hand over what the pace allows and the kernel takes; come back when there is more."""
+        self._resume = None
+        while self._begin():
+            allowed = self._allowance()
+            if allowed < 1:
+                self._loop.remove_writer(self._fd)
+                self._resume = self._loop.call_later(_AHEAD_S / 2, self._pump)
+                return
+            try:
+                count = os.write(self._fd, self._rest[:allowed])
+            except BlockingIOError:
+                self._loop.add_writer(self._fd, self._pump)
+                return
+            except OSError as error:
+                self._lose(error.strerror)
+                return
+            self._rest = self._rest[count:]
+            self._allowed -= count
+            self._sent_s = self._loop.time()
+            self.written_bytes += count
+            self.queued_bytes -= count
+        self._loop.remove_writer(self._fd)
+        for waiter in self._emptied:
+            _settle(waiter)
+        self._emptied.clear()
+
+    def _begin(self) -> bool:
+        """Whether there is something to send: the rest of a frame, else a next one."""
+        if self._rest:
+            return True
+        while self._queue and self._loop.time() - self._queue[0][0] > self._max_age_s:
+            self._drop_oldest()
+        if not self._queue:
+            return False
+        self._rest = memoryview(self._queue.popleft()[1])
+        return True
+
+    def _drop_oldest(self) -> None:
+        self.queued_bytes -= len(self._queue.popleft()[1])
+        self.dropped_frames += 1
+
+    def _set_pace(self) -> None:
+        self._bytes_per_s = self.baudrate / _BITS_PER_BYTE
+        self._allowed = self._bytes_per_s * _AHEAD_S
+        self._allowed_at = self._loop.time()
+
+    def _allowance(self) -> int:
+        """How many bytes may go to the kernel now: what the line has sent since, and no more
+        than it sends in ``_AHEAD_S``."""
+        if not self._paced:
+            return len(self._rest)
+        now, most = self._loop.time(), self._bytes_per_s * _AHEAD_S
+        self._allowed = min(most, self._allowed + (now - self._allowed_at) * self._bytes_per_s)
+        self._allowed_at = now
+        return int(self._allowed)
+
+    def _discard_output(self) -> None:
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcflush(self._fd, termios.TCOFLUSH)
+
+
+class _Opening:
+    """One attempt to open, in a thread: some drivers take half a minute."""
+
+    def __init__(self, path: str, baudrate: int, lock_directory: Path) -> None:
+        self._path = path
+        self._baudrate = baudrate
+        self._lock_directory = lock_directory
+        self._device = os.path.realpath(path)
+        self._turn = threading.Lock()
+        self._wanted = True
+        self._opened: serial.Serial | None = None
+
+    def abandon(self) -> None:
+        """Whoever asked has left: the port does not stay open, whenever it is opened."""
+        with self._turn:
+            self._wanted = False
+            if self._opened is not None:
+                _release(self._opened)
+
+    def run(self) -> serial.Serial:
+        try:
+            self._look()
+            stale = self._check_lock_file()
+            port = self._open()
+        except OSError as error:
+            raise self._named(error, error.errno) from error
+        except termios.error as error:
+            raise self._named(error, int(error.args[0])) from error
+        with self._turn:
+            self._opened = port
+            if not self._wanted:
+                _release(port)
+        if stale:
+            log.emit(events.STALE_LOCK, lock=stale, port=self._path)
+        return port
+
+    def _look(self) -> None:
+        """Nothing but a character device is opened: that has no effect on a file or a pipe."""
+        if not stat.S_ISCHR(Path(self._device).stat().st_mode):
+            raise NotASerialPort(self._path)
+
+    def _check_lock_file(self) -> Path | None:
+        """The lock file that a process left which has ended; another's file is never removed."""
+        for name in dict.fromkeys((Path(self._path).name, Path(self._device).name)):
+            lock = self._lock_directory / f"LCK..{name}"
+            pid = holders.locked_by(lock)
+            if pid is not None and not holders.alive(pid):
+                return lock
+            if pid is not None:
+                raise PortBusy(f"{self._path}, by {holders.named([pid])} according to {lock}")
+        return None
+
+    def _open(self) -> serial.Serial:
+        try:
+            # An inter-byte timeout, here of 0, is pyserial's way to VMIN 1: with VMIN 0 "nothing
+            # there" and "hung up" both read as zero bytes.
+            port = serial.Serial(
+                self._path, self._baudrate, timeout=0, inter_byte_timeout=0, exclusive=True
+            )
+        except ValueError as error:
+            raise SerialError(f"{self._path} cannot be set to {self._baudrate} baud") from error
+        try:
+            self._exclude(port.fileno())
+        except BaseException:
+            port.close()
+            raise
+        return port
+
+    def _exclude(self, fd: int) -> None:
+        """TIOCEXCL stops other users, but not root, who must look for the flag. It stays on a
+        pty whose user died, so without a living holder it counts for nothing."""
+        flag = fcntl.ioctl(fd, _TIOCGEXCL, struct.pack("i", 0))
+        if struct.unpack("i", flag)[0]:
+            others = [pid for pid in holders.of(self._device) if pid != os.getpid()]
+            if others:
+                raise PortBusy(f"{self._path}, by {holders.named(others)}")
+        fcntl.ioctl(fd, termios.TIOCEXCL)
+
+    def _named(self, error: Exception, number: int | None) -> SerialError:
+        """What an errno of opening or configuring means here."""
+        if number is None:  # pyserial wraps termios.error into an exception without errno
+            cause = error.__context__
+            number = cause.args[0] if isinstance(cause, termios.error) else 0
+        path, words = self._path, os.strerror(number) if number else str(error)
+        match number:
+            case errno.ENOENT | errno.ENODEV | errno.ENXIO | errno.ELOOP | errno.ENOTDIR:
+                return PortAbsent(f"{path}; {holders.neighbours(path)}")
+            case errno.EBUSY | errno.EAGAIN:
+                return PortBusy(f"{path}, by {holders.named(holders.of(self._device))}")
+            case errno.EACCES | errno.EPERM:
+                return PortPermission(f"{path}{holders.access(self._device)}")
+            case errno.ENOTTY | errno.EINVAL | errno.EISDIR:
+                return NotASerialPort(path)
+            case errno.EIO if Path(self._device).exists():
+                return NotASerialPort(f"{path}: no hardware behind it")
+            case errno.EIO:
+                return PortLost(f"{path}, while it was opened")
+        return SerialError(f"{path}: {words}")
+
+
+def _release(port: serial.Serial) -> None:
+    with contextlib.suppress(OSError):  # a port that was hung up fails here, and is free
+        fcntl.ioctl(port.fileno(), termios.TIOCNXCL)  # a pty would keep the flag
+    with contextlib.suppress(OSError):
+        port.close()
+
+
+def _settle(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
