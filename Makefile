@@ -45,17 +45,17 @@ fuzz:  ## the parsers against bytes that a fuzzer makes up; FUZZ_SECONDS=60 for 
 	  echo "fuzz: skipped: there is no atheris for this Python on this machine"; exit 0; }; \
 	for parser in ztp altered refusal frames ubx at ntrip; do \
 	  echo "$$parser: $(FUZZ_SECONDS) s"; \
-	  PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz.py \
+	  PYTHONPATH=. $(FUZZ_VENV)/bin/python -m tests.fuzz.fuzz \
 	    $$parser build/fuzz/$$parser $(FUZZ_SECONDS) >build/fuzz.log 2>&1 \
 	    || { tail -n 40 build/fuzz.log; exit 1; }; \
 	  sed -n 's/^stat::\(number_of_executed_units\|peak_rss_mb\): */  \1 /p' build/fuzz.log; \
 	done
 
 faults: $(VENV)/.ready  ## the table of faults, each with the result of its tests
-	@$(VENV)/bin/python tests/faulttable.py
+	@$(VENV)/bin/python -m tools.faulttable
 
 bench: $(VENV)/.ready  ## the figures that are promised, measured: a quarter of an hour
-	@PYTHONPATH=tests/e2e $(VENV)/bin/python -m bench $(ARGS)
+	@$(VENV)/bin/python -m bench $(ARGS)
 
 lint: $(VENV)/.ready  ## style and types
 	$(VENV)/bin/ruff check .
@@ -73,7 +73,7 @@ docs: $(VENV)/.ready  ## what is produced from the code: example configuration, 
 	$(VENV)/bin/python -m tools.documents .
 
 operability: $(VENV)/.ready  ## measure what is said of twenty faults, for docs/operability.md
-	PYTHONPATH=tests/e2e:tests/operability $(VENV)/bin/python tests/operability/faults.py \
+	$(VENV)/bin/python -m tests.operability.faults \
 	  > docs/operability.md.new
 	mv docs/operability.md.new docs/operability.md
 

@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway import Gateway, until
-
 from bench.sources import Source, Via, made_at, source
+from tests.support.gateway import Gateway, until
 from ztpd.model import FrameKind
 from ztpd.relay.channels import PROVEN_S
 from ztpd.sim.proxy import FaultProxy

@@ -12,8 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway import Gateway, until
-
+from tests.support.gateway import Gateway, until
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim import corrections

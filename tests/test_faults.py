@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from faulttable import names, numbers, rows, untested
+
+from tools.faulttable import names, numbers, rows, untested
 
 COUNT = {"N": 30, "Z": 17, "S": 19, "C": 9, "R": 16, "U": 13, "G": 12}
 LAST = {"A": 20, "B": 33, "C": 52, "D": 65, "E": 72, "F": 91, "G": 105}

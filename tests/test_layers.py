@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "ztpd"
+from tests.support import TOP
+
+PACKAGE = TOP / "ztpd"
 
 # From top to bottom. Rooms of one row do not see each other; a room sees all rows below its own.
 # A room is a module or a folder directly below ztpd/; "ztpd" is the package itself (its version).

@@ -4,8 +4,8 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from virtualtime import run
 
+from tests.support.virtualtime import run
 from ztpd.errors import (
     ConfigError,
     NoRoute,

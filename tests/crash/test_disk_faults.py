@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashes import ENVIRON, WRITER
-from provisioning import IMEI, Gateway, run
-from writer import generation, number_of
 
+from tests.support.crashes import ENVIRON, WRITER
+from tests.support.provisioning_bench import IMEI, Gateway, run
+from tests.support.writer import generation, number_of
 from ztpd.provisioning.store import CredentialStore
 
 
@@ -75,9 +75,8 @@ def test_S02_S03_a_failing_disk_costs_the_copy_on_disk_and_nothing_else(
 def test_S13_the_event_loop_lives_while_a_card_takes_its_time(place: Path) -> None:
     script = f"""
 import asyncio, sys
-sys.path.insert(0, {str(WRITER.parent)!r})
 from pathlib import Path
-from writer import generation
+from tests.support.writer import generation
 from ztpd.system.offload import offload
 from ztpd.provisioning.store import CredentialStore
 
@@ -151,9 +150,8 @@ def test_S04_on_a_read_only_disk_a_provisioned_gateway_starts_and_calls_nobody(
 mount --bind {place} {place} && mount -o remount,bind,ro {place} || exit 9
 exec {sys.executable} -c "
 import asyncio, sys
-sys.path[:0] = {[str(WRITER.parents[1])]!r}
 from pathlib import Path
-from provisioning import Gateway, run
+from tests.support.provisioning_bench import Gateway, run
 gateway = Gateway(Path('{place}'))
 stored = run(gateway.start().stored())
 print(stored.credentials.client_id, len(gateway.calls))

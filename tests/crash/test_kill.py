@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashes import ENVIRON, WRITER
-from writer import generation, number_of
 
+from tests.support.crashes import ENVIRON, WRITER
+from tests.support.writer import generation, number_of
 from ztpd.provisioning.store import CredentialStore
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")

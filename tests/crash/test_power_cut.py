@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashes import Disk, Operation, crashes, traced
-from writer import HARDWARE_ID, generation, number_of
 
+from tests.support.crashes import Disk, Operation, crashes, traced
+from tests.support.writer import HARDWARE_ID, generation, number_of
 from ztpd.provisioning.provisioner import SCHEDULE_FILE
 from ztpd.provisioning.schedule import Schedule
 from ztpd.provisioning.store import CURRENT, CredentialStore

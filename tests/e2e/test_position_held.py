@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gateway import Gateway, until
 
+from tests.support.gateway import Gateway, until
 from ztpd.sim.caster import Caster
 from ztpd.sim.proxy import FaultProxy
 from ztpd.wire.frames import rtcm_frame

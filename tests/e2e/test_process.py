@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gateway import Gateway, until
 
 from bench import process
+from tests.support.gateway import Gateway, until
 
 
 async def test_P3_a_provisioned_daemon_streams_without_an_http_client(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway import Gateway
 
+from tests.support.gateway import Gateway
 from ztpd.cli import main
 from ztpd.provisioning.provisioner import SCHEDULE_FILE
 from ztpd.provisioning.schedule import Schedule

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway import Gateway, until
 
+from tests.support.gateway import Gateway, until
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.portal import TOKEN, Profile

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyrtcm
 import pyspartn
 import pytest
-from gateway import Gateway, until
 
+from tests.support.gateway import Gateway, until
 from ztpd.model import FrameKind
 from ztpd.sim import corrections
 from ztpd.sim.broker import Broker, find_mosquitto

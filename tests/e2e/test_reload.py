@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway import Gateway, until
 
+from tests.support.gateway import Gateway, until
 from ztpd.sim.caster import Caster
 from ztpd.wire.frames import rtcm_frame
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import virtualtime
-from gateway import until
-from test_provisioning import IMEI, services, state
 
+from tests.e2e.test_provisioning import IMEI, services, state
+from tests.support import virtualtime
+from tests.support.gateway import until
 from ztpd.lifecycle import Event
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.portal import Profile

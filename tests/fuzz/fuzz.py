@@ -17,14 +17,16 @@ from typing import Any
 
 import atheris
 
+from tests.support import ANSWERS
+
 with atheris.instrument_imports(include=["ztpd"]):
     from ztpd.errors import ImeiInvalid, ZtpdError, ZtpError
     from ztpd.model import FrameKind, Secret
     from ztpd.wire import at, frames, ntrip, ubx, ztp
 
-ANSWERS = [
+REAL_ANSWERS = [
     path.read_bytes()
-    for path in sorted((Path(__file__).parents[1] / "data/ztp").glob("*.json"))
+    for path in sorted(ANSWERS.glob("*.json"))
     if path.read_bytes().lstrip().startswith(b"{")
 ]
 TOKEN = Secret("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1")
@@ -56,7 +58,7 @@ def answer(data: bytes) -> None:
 def altered(data: bytes) -> None:
     """A sound answer with some of its values replaced, removed or renamed: JSON all the same."""
     given = atheris.FuzzedDataProvider(data)
-    body = json.loads(given.PickValueInList(ANSWERS))
+    body = json.loads(given.PickValueInList(REAL_ANSWERS))
     for _ in range(given.ConsumeIntInRange(1, 6)):
         holder = given.PickValueInList([each for each in _parts(body) if each])
         names = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
@@ -178,7 +180,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
 
 def seeds(parser: str) -> Iterator[bytes]:
     if parser == "ztp":
-        yield from ANSWERS
+        yield from REAL_ANSWERS
     elif parser == "refusal":
         yield b"\x01\x2f" + b"Device hardware code not whitelisted"
     elif parser == "frames":

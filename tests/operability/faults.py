@@ -23,8 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway import Gateway, until
-
+from tests.support.gateway import Gateway, until
 from ztpd import check, config, events, status
 from ztpd.daemon import Daemon
 from ztpd.sim import corrections

@@ -6,12 +6,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from faults import FAULTS, Fault, action, observe, page, row
 
+from tests.operability.faults import FAULTS, Fault, action, observe, page, row
+from tests.support import TOP
 from ztpd import check, status
 from ztpd.status import FIELDS
 
-DOCUMENT = Path(__file__).parents[2] / "docs/operability.md"
+DOCUMENT = TOP / "docs/operability.md"
 
 _rows: dict[str, str] = {}
 

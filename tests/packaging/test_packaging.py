@@ -9,17 +9,16 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ztpd
+from tests.support import TOP
 from ztpd import errors
 from ztpd.cli.main import _parser
 from ztpd.config.environment import CREDENTIAL, UNSET
 
-TOP = Path(__file__).parents[2]
 DEBIAN = TOP / "packaging/debian"
 UNIT = TOP / "systemd/ztpd.service"
 MANUAL = TOP / "packaging/man/ztpd.8"

@@ -14,8 +14,8 @@ import pyspartn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from virtualtime import run
 
+from tests.support.virtualtime import run
 from ztpd.model import Frame, FrameKind
 from ztpd.sim.corrections import (
     Piece,

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from virtualtime import run
 
+from tests.support.virtualtime import run
 from ztpd.sim.authority import Authority
 from ztpd.sim.proxy import BAD_LINES, GOOD, FaultProxy, Line
 

@@ -21,8 +21,8 @@ import pynmeagps
 import pytest
 from pyrtcm import RTCMReader
 from pyspartn import SPARTNReader
-from virtualtime import run
 
+from tests.support.virtualtime import run
 from ztpd.errors import (
     CasterRefused,
     ConfigError,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from itertools import product
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import ANSWERS
 from ztpd.errors import RegionUnknown, SubscriptionRefused
 from ztpd.model import Carrier, Fix, FrameKind, Topic
 from ztpd.sources.topics import Role, choose, frame_kinds, qos, role
@@ -124,7 +124,7 @@ def test_keys_and_frequencies_in_json_are_not_asked_for() -> None:
 
 
 def test_the_documented_answer_gives_one_region() -> None:
-    answer = Path(__file__).parents[1] / "data/ztp/flex-mqtt-spartn.json"
+    answer = ANSWERS / "flex-mqtt-spartn.json"
     if not answer.is_file():
         pytest.skip(f"{answer} is absent")
     offer = [

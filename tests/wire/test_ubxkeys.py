@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import pyubx2
-import ubxkeys_table
 
+from tools import ubxkeys_table
 from ztpd.wire import ubxcfg, ubxkeys
 
 ALL = ubxkeys_table.keys()

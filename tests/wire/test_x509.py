@@ -4,16 +4,16 @@ import base64
 import contextlib
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import ANSWERS
 from ztpd.sim.authority import Authority
 from ztpd.wire import x509
 
-ANSWER = json.loads((Path(__file__).parents[1] / "data/ztp/flex-mqtt-spartn.json").read_text())
+ANSWER = json.loads((ANSWERS / "flex-mqtt-spartn.json").read_text())
 
 
 def test_an_rsa_certificate_of_the_service_tells_its_dates() -> None:

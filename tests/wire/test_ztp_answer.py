@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from ztp_answers import (
-    ANSWERS,
+
+from tests.support import ANSWERS
+from tests.support.ztp_answers import (
     BOTH,
     CLIENT_ID,
     MQTT,
@@ -26,7 +27,6 @@ from ztp_answers import (
     seen,
     with_field,
 )
-
 from ztpd.errors import (
     Retry,
     ZtpCaptivePortal,

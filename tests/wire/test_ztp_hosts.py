@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ztp_answers import BOTH, NTRIP, encoded, with_field
 
+from tests.support.ztp_answers import BOTH, NTRIP, encoded, with_field
 from ztpd.errors import ZtpHostNotAllowed, ZtpSchema
 from ztpd.model import Credentials
 from ztpd.wire import ztp

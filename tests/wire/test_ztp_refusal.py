@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ztp_answers import ANSWERS, BOTH, CANARIES, PARTS, TOKEN, encoded, seen
 
+from tests.support import ANSWERS
+from tests.support.ztp_answers import BOTH, CANARIES, PARTS, TOKEN, encoded, seen
 from ztpd.errors import (
     Retry,
     ZtpAlreadyRegistered,

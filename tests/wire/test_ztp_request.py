@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from ztp_answers import TOKEN
 
+from tests.support.ztp_answers import TOKEN
 from ztpd.errors import ConfigError, ZtpTokenMalformed, ZtpTokenMissing
 from ztpd.model import Secret
 from ztpd.wire import ztp

@@ -1,6 +1,6 @@
 """The configuration keys of all u-blox receivers: ids by name.
 
-Produced by tests/wire/ubxkeys_table.py from the database of pyubx2 1.4.0; not loaded unless
+Produced by tools/ubxkeys_table.py from the database of pyubx2 1.4.0; not loaded unless
 somebody uses such a name. "*" stands for I2C, UART1, UART2, USB, SPI, with ids in that order.
 """
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from boot import bench
-from boot.container import Container
+from tests.packaging.boot import bench
+from tests.packaging.boot.container import Container
 
 TOP = Path(__file__).parents[3]
 SUITES = os.environ.get("ZTPD_SUITES", "bookworm trixie").split()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from boot.bench import last_words
+from tests.packaging.boot.bench import last_words
 
 _NAME = "ztpd-boot-test"
 

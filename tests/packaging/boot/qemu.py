@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from boot.bench import last_words
+from tests.packaging.boot.bench import last_words
 
 # Emulated, which works everywhere: on a machine that is virtual itself /dev/kvm may be there, and
 # take a kernel that then never says anything. ZTPD_QEMU_ACCEL=kvm is for machines where it boots.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from boot import bench
-from boot.container import Container
+from tests.packaging.boot import bench
+from tests.packaging.boot.container import Container
 from ztpd import errors, events
 
 Layers = tuple[Path, ...]

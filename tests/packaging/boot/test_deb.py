@@ -7,9 +7,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from boot import bench
-from boot.conftest import TOP, tree
-from boot.container import Container
+from tests.packaging.boot import bench
+from tests.packaging.boot.conftest import TOP, tree
+from tests.packaging.boot.container import Container
 
 
 def build(into: Path, **environment: str) -> bytes:

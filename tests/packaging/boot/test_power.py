@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from boot import bench
-from boot.conftest import tree
-from boot.container import Container
-from boot.qemu import Qemu, make_disk
+from tests.packaging.boot import bench
+from tests.packaging.boot.conftest import tree
+from tests.packaging.boot.container import Container
+from tests.packaging.boot.qemu import Qemu, make_disk
 from ztpd import events
 from ztpd.provisioning.provisioner import SCHEDULE_FILE
 

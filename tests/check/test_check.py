@@ -1,0 +1,165 @@
+"""The walk along real links: alone, and beside the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import Gateway, until
+from ztpd import check, config
+from ztpd.check import Found, State
+from ztpd.sim import corrections
+from ztpd.sim.caster import Caster
+from ztpd.sim.modem import SARA_R5, SimModem
+from ztpd.sim.ztp_service import ZtpService
+from ztpd.system import control
+from ztpd.system.clock import Clock
+from ztpd.system.offload import offload
+
+
+async def rtcm() -> AsyncIterator[bytes]:
+    async for piece in corrections.paced(corrections.rtcm(random.Random(1)), speed=5):
+        yield piece.data
+
+
+@asynccontextmanager
+async def site(top: Path, **ntrip: Any) -> AsyncIterator[tuple[Gateway, Caster]]:
+    """A receiver, and a private caster with TLS."""
+    gateway = Gateway(top)
+    tls = gateway.authority.server_context()
+    async with Caster({"NEAR": rtcm}, tls=tls) as caster, gateway.receiver(speed=5.0):
+        given = {"host": "localhost", "port": caster.port, "mountpoint": "NEAR"}
+        gateway.configure(ntrip=given | {"ca_file": gateway.ca_file} | ntrip)
+        yield gateway, caster
+
+
+async def walk(gateway: Gateway, told: dict[str, Any] | None = None, **given: Any) -> list[Found]:
+    path = gateway.top / "ztpd.toml"
+    return await check.Check(
+        lambda: config.load(path),
+        state_dir=gateway.state_dir,
+        told=told,
+        environ={},
+        **given,
+    ).walk()
+
+
+def problem(found: list[Found]) -> Found:
+    (one,) = (each for each in found if each.state is State.PROBLEM)
+    return one
+
+
+async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> None:
+    async with site(tmp_path) as (gateway, caster):
+        found = await walk(gateway)
+        await until(lambda: caster.alive == 0)
+
+    assert [each.layer for each in found if each.state is not State.OK] == []
+    assert [each.layer for each in found] == list(check.LINKS)
+    assert "uses them" in found[-1].text
+
+
+async def test_each_link_is_told_as_soon_as_it_is_known(tmp_path: Path) -> None:
+    told: list[str] = []
+    async with site(tmp_path, mountpoint="FAR") as (gateway, _):
+        path = gateway.top / "ztpd.toml"
+        walker = check.Check(lambda: config.load(path), state_dir=gateway.state_dir, environ={})
+        found = await walker.walk(lambda each: told.append(each.layer))
+
+    assert told == [each.layer for each in found]
+
+
+async def test_behind_the_first_broken_link_nothing_is_looked_at(tmp_path: Path) -> None:
+    async with site(tmp_path, mountpoint="FAR") as (gateway, _):
+        found = await walk(gateway)
+
+    broken = problem(found)
+    assert (broken.layer, broken.event) == ("login", "ntrip.mountpoint")
+    behind = found[found.index(broken) + 1 :]
+    assert {each.state for each in behind} == {State.NOT_REACHED}
+
+
+async def test_beside_the_daemon_nothing_of_the_daemons_is_touched(tmp_path: Path) -> None:
+    async with site(tmp_path) as (gateway, caster), gateway.running():
+        await until(lambda: gateway.status.get("receiver", {}).get("use") == "used")
+        answer = await offload(control.ask, gateway.runtime_dir, {"do": "status"})
+        sessions, commands = caster.sessions, len(caster.requests)
+        found = await walk(gateway, answer["status"])
+        await asyncio.sleep(0.2)
+
+        assert [each.layer for each in found if each.state is not State.OK] == []
+        assert (caster.sessions, len(caster.requests)) == (sessions, commands) == (1, 1)
+        assert gateway.status["state"] == "streaming"
+    assert "held by the daemon" in next(each.text for each in found if each.layer == "ports")
+
+
+async def test_the_provisioning_service_is_connected_to_and_not_called(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    async with (
+        ZtpService(gateway.authority) as service,
+        SimModem(tmp_path / "modem", SARA_R5, scale=0.05),
+        gateway.receiver(),
+    ):
+        gateway.configure(
+            ztp={
+                "url": service.url,
+                "ca_file": gateway.ca_file,
+                "token_file": gateway.token_file,
+            },
+            identity={"source": "at", "port": tmp_path / "modem"},
+        )
+        found = await walk(gateway)
+
+        assert problem(found).event == "credentials.none"
+        assert (service.connections, service.requests) == (1, 0)
+    assert next(each.text for each in found if each.layer == "modem").startswith("49015420*****18")
+
+
+async def test_a_cause_that_has_passed_is_told_as_one(tmp_path: Path) -> None:
+    reason = {"event": "net.dns", "text": "no such name", "advice": "Check DNS."}
+    async with site(tmp_path) as (gateway, _):
+        found = await walk(gateway, {"state": "waiting", "reason": reason, "pid": os.getpid()})
+
+    broken = problem(found)
+    assert (broken.layer, broken.event) == ("login", "net.dns")
+    assert "ztpd retry" in broken.advice
+
+
+async def test_C01_a_clock_at_1970_is_found_before_the_network_is_blamed(tmp_path: Path) -> None:
+    async with site(tmp_path) as (gateway, _):
+        found = await walk(gateway, clock=Clock(now=lambda: 12.0))
+
+    assert problem(found).event == "clock.unset"
+
+
+async def test_a_configuration_that_is_wrong_is_the_first_thing_told(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.configure(ntrip={"port": "many"})
+    found = await walk(gateway)
+
+    assert problem(found) is found[0]
+    assert "ntrip.port" in found[0].text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_somebody_who_may_not_look_is_told_to_be_root() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others
+        top = Path(name)
+        top.chmod(0o755)
+        gateway = Gateway(top)
+        gateway.configure()
+        os.seteuid(65534)
+        try:
+            found = asyncio.run(walk(gateway))
+        finally:
+            os.seteuid(0)
+
+    assert problem(found).event == "check.not_permitted"

@@ -1,0 +1,277 @@
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ANSWERS
+from ztpd import config
+from ztpd.cli import main
+from ztpd.sim.portal import TOKEN
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for everything that ztpd keeps, and a configuration that points there."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    (tmp_path / "ztpd.toml").write_text(f'[ztp]\ntoken_file = "{tmp_path}/token"\n')
+    return tmp_path
+
+
+def ztpd(home: Path, *words: str) -> int:
+    return main([*words, "--config", str(home / "ztpd.toml")])
+
+
+@pytest.mark.parametrize("words", [["frobnicate"], [], ["config"], ["run", "--loud"]])
+def test_a_wrong_command_line_ends_with_64(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    assert ended.value.code == 64
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_configuration_is_named_before_or_after_the_verb(
+    home: Path, before: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named, verb = ["--config", str(home / "ztpd.toml")], ["config", "check"]
+
+    assert main([*named, *verb] if before else [*verb, *named]) == 0
+    assert "all is well" in capsys.readouterr().out
+
+
+def test_D13_a_missing_configuration_is_named_with_its_cure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--config", str(tmp_path / "gone.toml")]) == 78
+    told = capsys.readouterr().err
+    assert "gone.toml" in told
+    assert "ztpd config example" in told
+
+
+def test_an_unknown_key_fails_the_check_and_names_the_nearest(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "ztpd.toml").write_text("[ztp]\ntokenfile = 1\n")
+
+    assert ztpd(home, "config", "check") == 78
+    assert "ztp.tokenfile; did you mean ztp.token_file?" in capsys.readouterr().out
+
+
+def check_as_daemon(home: Path) -> subprocess.CompletedProcess[str]:
+    """`ztpd config check`, by root where we are root, for a daemon of another user."""
+    (home / "state").mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(home / "state", 65534, 65534)
+        for above in (home, *home.parents):
+            if not above.stat().st_mode & 0o001:
+                above.chmod(0o711)
+    verb = ["--config", str(home / "ztpd.toml"), "config", "check"]
+    command = [sys.executable, "-m", "ztpd", *verb]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_check_finds_files_that_the_daemon_cannot_read(home: Path) -> None:
+    password, authority = home / "password", home / "ca.pem"
+    table = f'username = "u"\npassword_file = "{password}"\nca_file = "{authority}"\n'
+    (home / "ztpd.toml").write_text(f"[ntrip]\n{table}")
+    password.touch(mode=0o000 if os.geteuid() else 0o600)
+
+    done = check_as_daemon(home)
+    assert done.returncode == 78
+    assert f"ntrip.password_file = {password}: Permission denied, for user" in done.stdout
+    assert f"ntrip.ca_file = {authority}: No such file or directory" in done.stdout
+
+    authority.touch()
+    password.chmod(0o604)
+    assert check_as_daemon(home).stdout.endswith("all is well\n")
+
+
+def test_the_example_is_a_valid_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "example"]) == 0
+    (tmp_path / "ztpd.toml").write_text(capsys.readouterr().out)
+
+    assert config.load(tmp_path / "ztpd.toml").config == config.Config()
+
+
+def test_without_a_daemon_status_says_so_and_ends_with_3(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ztpd(home, "status") == 3
+    assert "not running" in capsys.readouterr().out
+    assert ztpd(home, "status", "--json") == 3
+    assert json.loads(capsys.readouterr().out)["running"] is False
+
+
+def test_without_a_daemon_retry_ends_with_3(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ztpd(home, "retry") == 3
+    assert "systemctl start ztpd" in capsys.readouterr().err
+
+
+def test_a_fixed_identity_is_printed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "ztpd.toml").write_text('[identity]\nsource = "fixed"\nhardware_id = "gw-1"\n')
+
+    assert ztpd(home, "imei") == 0
+    assert capsys.readouterr().out == "gw-1\n"
+    assert ztpd(home, "imei", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["hardware_id"] == "gw-1"
+
+
+def test_an_identity_that_cannot_be_read_is_explained_in_both_forms(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = home / "ztpd.toml"
+    port.write_text(f'[identity]\nsource = "at"\nport = "{port}"\n')
+
+    assert ztpd(home, "imei", "--json") == 69
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["event"] == "modem.wrong_port"
+    assert f"ztpd: the port does not speak AT: {port}" in told.err
+    assert "docs/modems.md" in told.err
+
+
+def set_token(home: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    monkeypatch.setenv("PATH", "")  # no systemctl
+    return ztpd(home, "token", "set")
+
+
+def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set_token(home, f" {TOKEN.reveal()} \n", monkeypatch) == 0
+
+    assert (home / "token").read_text().strip() == TOKEN.reveal()
+    assert (home / "token").stat().st_mode & 0o777 == 0o600
+
+
+AS_NOBODY = """
+import os, sys
+import encodings.utf_8_sig, ztpd.wire.ztp
+from ztpd.cli.main import _parser, main
+from ztpd.provisioning import provisioner, schedule, store
+_parser()  # has everything imported that only root may read here
+os.geteuid() or os.setuid(65534)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_what_a_user_may_not_do_is_told_as_that(home: Path) -> None:
+    (home / "state").mkdir(mode=0o700)
+    (home / "state/credentials.json").touch()
+    if os.geteuid() != 0:
+        (home / "state").chmod(0)
+    for above in (home, *home.parents):
+        if not above.stat().st_mode & 0o001:
+            above.chmod(0o711)
+    (home / "ztpd.toml").chmod(0o644)
+    for words in (["credentials", "forget"], ["credentials", "show"], ["token", "set"]):
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, *words, "--config", str(home / "ztpd.toml")],
+            input=TOKEN.reveal(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 77, done.stderr
+        assert "with sudo" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_provisioned_gateway_needs_no_token_to_say_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = ANSWERS / "flex-ntrip-rtcm.json"
+    assert ztpd(home, "import", str(answer)) == 0
+    assert ztpd(home, "provision") == 0
+
+    assert "already provisioned: NTRIP" in capsys.readouterr().out
+
+
+def test_a_state_directory_that_cannot_be_made_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("STATE_DIRECTORY", str(home / "file/state"))
+    answer = ANSWERS / "flex-ntrip-rtcm.json"
+
+    assert ztpd(home, "import", str(answer)) == 74
+    assert "file/state: Not a directory" in capsys.readouterr().err
+
+
+def test_half_an_option_is_a_mistake(home: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        ztpd(home, "status", "--js")
+
+    assert ended.value.code == 64
+
+
+def test_a_token_that_the_unit_does_not_hand_over_is_the_daemons_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "state").mkdir()
+    if os.geteuid() == 0:
+        os.chown(home / "state", 65534, 65534)
+    assert set_token(home, TOKEN.reveal(), monkeypatch) == 0
+
+    assert (home / "token").stat().st_uid == (home / "state").stat().st_uid
+    assert (home / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_token_beside_an_encrypted_one_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "token.cred").touch()
+    assert set_token(home, TOKEN.reveal(), monkeypatch) == 0
+
+    assert f"encrypt --name=ztp-token {home}/token {home}/token.cred" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "\n", "abc\n", TOKEN.reveal().upper() + "\n"])
+def test_Z14_a_malformed_token_is_not_stored(
+    home: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set_token(home, text, monkeypatch) == 64
+
+    assert not (home / "token").exists()
+    assert "8-4-4-4-12" in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_what_would_be_sent_without_the_token(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "token").touch(mode=0o600)
+    (home / "token").write_text(TOKEN.reveal())
+    with (home / "ztpd.toml").open("a") as file:
+        file.write('given_name = "gw {imei}"\n')
+        file.write('[identity]\nsource = "fixed"\nhardware_id = "490154203237518"\n')
+
+    assert ztpd(home, "provision", "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "https://api.thingstream.io/ztp/pointperfect/credentials" in shown
+    assert '"hardwareId": "490154203237518"' in shown
+    assert '"givenName": "gw 490154203237518"' in shown
+    assert TOKEN.reveal() not in shown
+
+
+def test_credentials_that_are_not_there_are_66(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ztpd(home, "credentials", "show") == 66
+    assert ztpd(home, "credentials", "forget") == 66
+
+
+def test_the_program_starts_without_the_libraries_it_may_not_need() -> None:
+    code = "import sys, ztpd.cli; print(*{'aiohttp', 'paho', 'serial'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+
+    assert done.stdout.split() == []

@@ -1,0 +1,149 @@
+"""A clock that lies in the past is set from the receiver: once, forward only, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import Gateway, until
+from tests.support.virtualtime import run
+from ztpd import RELEASED_UNIX_S
+from ztpd.cli import settime
+from ztpd.errors import NotRunning
+from ztpd.system import control
+from ztpd.system.offload import offload
+
+NOW_S = RELEASED_UNIX_S + 1e6
+
+
+class Clock:
+    """The gateway's clock, and what a receiver says whose time is right but for ``wrong_s``."""
+
+    def __init__(self, shows_s: float = 0.0) -> None:
+        self.offset_s = shows_s
+        self.set_to: list[float] = []
+        self.started_s = 0.0
+
+    def now(self) -> float:
+        return self.offset_s + _loop_s()
+
+    def set(self, unix_s: float) -> None:
+        self.set_to.append(unix_s)
+        self.offset_s = unix_s - _loop_s()
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def says(*times: float | None) -> Callable[[], dict[str, Any]]:
+    """A receiver's answers, one after the other; the last one stays."""
+    left = list(times)
+
+    def ask() -> dict[str, Any]:
+        unix_s = left.pop(0) if len(left) > 1 else left[0]
+        if unix_s is None:
+            return {"ok": False, "error": "the receiver has no fully resolved time"}
+        return {"ok": True, "utc": datetime.fromtimestamp(unix_s, UTC).isoformat()}
+
+    return ask
+
+
+async def for_an_hour(clock: Clock, ask: Callable[[], dict[str, Any]]) -> str:
+    try:
+        async with asyncio.timeout(3600):
+            return await settime.run(ask, now=clock.now, set_clock=clock.set)
+    except TimeoutError:
+        return ""
+
+
+def test_C05_a_clock_at_1970_is_set_by_two_answers_that_agree() -> None:
+    clock = Clock()
+    done = run(for_an_hour(clock, says(NOW_S, NOW_S + 10)))
+
+    assert "is set" in done
+    assert clock.set_to == [NOW_S + 10]
+
+
+def test_a_clock_that_may_be_right_is_left_alone_and_nobody_is_asked() -> None:
+    def ask() -> dict[str, Any]:
+        raise AssertionError
+
+    clock = Clock(RELEASED_UNIX_S)
+
+    assert "nothing to do" in run(for_an_hour(clock, ask))
+    assert clock.set_to == []
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [None],
+        [0.0],
+        [RELEASED_UNIX_S - 1.0],
+        [NOW_S + 1024 * 7 * 86_400 * 2],
+        [NOW_S, NOW_S + 500, NOW_S, NOW_S + 900, None],
+    ],
+    ids=["unresolved", "1970", "before the release", "weeks lost", "contradictory"],
+)
+def test_a_time_that_cannot_be_right_sets_nothing(times: list[float | None]) -> None:
+    clock = Clock()
+    run(for_an_hour(clock, says(*times)))
+
+    assert clock.set_to == []
+
+
+def test_the_daemon_may_come_late() -> None:
+    tries = iter(range(5))
+    receiver = says(NOW_S, NOW_S + 10)
+
+    def ask() -> dict[str, Any]:
+        if next(tries, None) is not None:
+            raise NotRunning("control.sock")
+        return receiver()
+
+    clock = Clock()
+    run(for_an_hour(clock, ask))
+
+    assert len(clock.set_to) == 1
+
+
+def test_who_else_sets_the_clock_is_not_overruled() -> None:
+    clock = Clock()
+
+    async def scenario() -> str:
+        asyncio.get_running_loop().call_later(5, setattr, clock, "offset_s", NOW_S + 77)
+        return await for_an_hour(clock, says(NOW_S, NOW_S + 10))
+
+    assert "nothing to do" in run(scenario())
+    assert clock.set_to == []
+
+
+async def test_the_daemon_tells_the_receivers_time_and_only_if_it_is_resolved(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.configure(
+        ztp={"token_file": tmp_path / "none", "splay_s": 0},
+        identity={"source": "fixed", "hardware_id": "gw-1"},
+    )
+    async with gateway.running():
+
+        async def ask() -> dict[str, Any]:
+            return await offload(lambda: control.ask(gateway.runtime_dir, {"do": "time"}))
+
+        await until(lambda: gateway.status.get("state"))
+        assert not (await ask())["ok"]
+
+        async with gateway.receiver(speed=5.0) as receiver:
+            async with asyncio.timeout(20):
+                while not (answer := await ask())["ok"]:
+                    await asyncio.sleep(0.1)
+        assert receiver
+        told = datetime.fromisoformat(answer["utc"]).timestamp()
+        assert abs(told - datetime.now(UTC).timestamp()) < 3600 * 24 * 365 * 30

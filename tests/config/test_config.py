@@ -1,0 +1,694 @@
+"""The configuration: what is taken, what is refused in which words, what people are shown."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import TOP
+from ztpd import config
+from ztpd.config import Config, Loaded
+from ztpd.config.options import TABLES
+from ztpd.config.rules import is_loopback, toml
+from ztpd.errors import ConfigError, ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
+
+TOKEN = "0fa4e7c2-5b8d-4c1e-9a1b-93d2c4e5f607"
+
+
+@pytest.fixture
+def main(tmp_path: Path) -> Path:
+    """Where the configuration is; nothing is there yet."""
+    return tmp_path / "ztpd.toml"
+
+
+def _load(main: Path, text: str = "", **drop_ins: str) -> Loaded:
+    main.write_text(text)
+    directory = main.with_name("ztpd.toml.d")
+    for name, content in drop_ins.items():
+        directory.mkdir(exist_ok=True)
+        (directory / f"{name}.toml").write_text(content)
+    return config.load(main)
+
+
+def _refused(main: Path, text: str, **drop_ins: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        _load(main, text, **drop_ins)
+    return caught.value.detail
+
+
+# --- reading
+
+
+def test_an_empty_file_means_the_defaults(main: Path) -> None:
+    loaded = _load(main)
+    assert loaded.config == Config()
+    assert set(loaded.origins.values()) == {"default"}
+    assert loaded.unknown == ()
+
+
+def test_the_defaults_are_those_agreed() -> None:
+    default = Config()
+    assert default.ztp.url == "https://api.thingstream.io"
+    assert (default.ztp.service, default.ztp.splay_s, default.ztp.timeout_s) == ("flex", 60, 30)
+    assert default.ztp.token_file == "/etc/ztpd/token"
+    assert default.corrections.prefer == ("ntrip", "mqtt")
+    assert default.corrections.stale_after_s == 15
+    assert default.corrections.queue_bytes == 16384
+    assert (default.ntrip.tls, default.ntrip.gga_interval_s) == (True, 10)
+    assert (default.mqtt.tls, default.mqtt.keepalive_s) == (True, 20)
+    assert default.receiver.configure
+
+
+def test_values_and_where_they_come_from(main: Path) -> None:
+    loaded = _load(main, '[ztp]\nservice = "live"\ntags = ["a", "b"]\n[ntrip]\ntls = false\n')
+    assert loaded.config.ztp.service == "live"
+    assert loaded.config.ztp.tags == ("a", "b")
+    assert not loaded.config.ntrip.tls
+    assert loaded.origins["ztp.service"] == str(main)
+    assert loaded.origins["ztp.url"] == "default"
+
+
+def test_drop_ins_are_read_in_the_order_of_their_names_and_the_last_wins_key_by_key(
+    main: Path,
+) -> None:
+    loaded = _load(
+        main,
+        '[ztp]\ntags = ["main"]\nsplay_s = 1\ntimeout_s = 11\n',
+        **{
+            "20-site": "[ztp]\nsplay_s = 3\n",
+            "10-fleet": "[ztp]\nsplay_s = 2\ntimeout_s = 12\n",
+        },
+    )
+    ztp = loaded.config.ztp
+    assert (ztp.tags, ztp.splay_s, ztp.timeout_s) == (("main",), 3, 12)
+    directory = main.with_name("ztpd.toml.d")
+    assert loaded.origins["ztp.tags"] == str(main)
+    assert loaded.origins["ztp.splay_s"] == str(directory / "20-site.toml")
+    assert loaded.origins["ztp.timeout_s"] == str(directory / "10-fleet.toml")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ztpd.toml.dpkg-dist",
+        "site.toml.dpkg-old",
+        "site.toml~",
+        ".site.toml.swp",
+        ".site.toml",
+        "site.conf",
+        "README",
+    ],
+)
+def test_what_dpkg_an_editor_or_a_person_put_aside_is_not_read(main: Path, name: str) -> None:
+    directory = main.with_name("ztpd.toml.d")
+    directory.mkdir()
+    (directory / name).write_text("this is not TOML")
+    assert _load(main).config == Config()
+
+
+def test_receiver_keys_are_joined_item_by_item(main: Path) -> None:
+    loaded = _load(
+        main,
+        "[receiver.keys]\nCFG-RATE-MEAS = 200\nCFG-RATE-NAV = 1\n",
+        site="[receiver.keys]\nCFG-RATE-NAV = 2\n0x10930006 = true\n",
+    )
+    assert loaded.config.receiver.keys == {
+        "CFG-RATE-MEAS": 200,
+        "CFG-RATE-NAV": 2,
+        "0x10930006": True,
+    }
+    assert loaded.origins["receiver.keys.CFG-RATE-MEAS"] == str(main)
+    assert loaded.origins["receiver.keys.CFG-RATE-NAV"].endswith("site.toml")
+
+
+def test_D13_a_missing_file_is_named_with_the_cure(main: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(main)
+    assert caught.value.detail == (
+        f"{main}: there is no such file; `ztpd config example` prints one to start from"
+    )
+    assert caught.value.exit_status == 78
+
+
+def test_D13_a_file_that_cannot_be_read_is_named(main: Path) -> None:
+    main.mkdir()
+    with pytest.raises(ConfigError, match=f"{main}: Is a directory"):
+        config.load(main)
+
+
+def test_D13_a_drop_in_directory_that_cannot_be_read_is_named(main: Path) -> None:
+    main.with_name("ztpd.toml.d").write_text("")
+    assert "ztpd.toml.d: Not a directory" in _refused(main, "")
+
+
+def test_D13_broken_TOML_names_file_and_line(main: Path) -> None:
+    detail = _refused(main, '[ztp]\n\nservice = "flex\n')
+    assert detail.startswith(f"{main}: ")
+    assert "line 3" in detail
+
+
+def test_D13_broken_TOML_in_a_drop_in_names_that_file(main: Path) -> None:
+    assert "10-site.toml: " in _refused(main, "", **{"10-site": "[ztp\n"})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b'[ztp]\ngiven_name = "\xe9"\n', id="Latin-1"),
+        pytest.param(b"a = " + b"9" * 5000, id="a number beyond what Python reads"),
+        pytest.param(b"a = " + b"[" * 5000, id="absurd depth"),
+    ],
+)
+def test_what_the_TOML_reader_chokes_on_is_told_as_a_broken_file(main: Path, data: bytes) -> None:
+    main.write_bytes(data)
+    with pytest.raises(ConfigError):
+        config.load(main)
+
+
+@given(data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_file_is_a_configuration_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    file = tmp_path_factory.mktemp("any") / "ztpd.toml"
+    file.write_bytes(data)
+    try:
+        loaded = config.load(file)
+    except ConfigError:
+        return
+    assert loaded.config == Config()
+
+
+# --- unknown keys
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ('[ztp]\nservise = "flex"', "ztp.servise", "ztp.service"),
+        ('[ztp]\ntoken = "x"', "ztp.token", "ztp.token_file"),
+        ('[ntrip]\npassword = "x"', "ntrip.password", "ntrip.password_file"),
+        ("[ntrip]\ntopics = []", "ntrip.topics", "mqtt.topics"),
+        ("[recevier]\nport = 1", "recevier", "receiver"),
+        ('hardware_id = "x"', "hardware_id", "identity.hardware_id"),
+        ("[ztp]\nflux_capacitor = 1", "ztp.flux_capacitor", ""),
+        ("[zzz]", "zzz", ""),
+    ],
+)
+def test_an_unknown_key_is_reported_with_the_nearest_known(
+    main: Path, text: str, key: str, nearest: str
+) -> None:
+    loaded = _load(main, text)
+    assert loaded.unknown == ((main, key, nearest),)
+    assert loaded.config == Config()
+
+
+def test_every_unknown_key_is_reported_with_its_file(main: Path) -> None:
+    loaded = _load(main, "[ztp]\na = 1\nb = 2\n", site="[log]\nc = 3\n")
+    assert [(file.name, key) for file, key, _ in loaded.unknown] == [
+        ("ztpd.toml", "ztp.a"),
+        ("ztpd.toml", "ztp.b"),
+        ("site.toml", "log.c"),
+    ]
+
+
+# --- wrong values
+
+LONG = "x" * 1000
+
+WRONG: list[tuple[str, Any]] = [
+    ("ztp.service", "PointPerfect"),
+    ("ztp.service", 1),
+    ("ztp.given_name", ""),
+    ("ztp.given_name", "   "),
+    ("ztp.given_name", LONG),
+    ("ztp.given_name", "x" * 35 + "{imei}"),
+    ("ztp.given_name", "{serial}"),
+    ("ztp.given_name", "{hostname"),
+    ("ztp.given_name", "a\nb"),
+    ("ztp.tags", "site-7"),
+    ("ztp.tags", [LONG]),
+    ("ztp.tags", [""]),
+    ("ztp.tags", [1]),
+    ("ztp.tags", ["a\tb"]),
+    ("ztp.tags", ["x"] * 17),
+    ("ztp.token_file", "token"),
+    ("ztp.token_file", ""),
+    ("ztp.splay_s", -1),
+    ("ztp.splay_s", 86401),
+    ("ztp.splay_s", "60"),
+    ("ztp.splay_s", True),
+    ("ztp.splay_s", float("nan")),
+    ("ztp.splay_s", float("inf")),
+    ("ztp.timeout_s", 0),
+    ("ztp.url", "api.thingstream.io"),
+    ("ztp.url", "ftp://api.thingstream.io"),
+    ("ztp.url", "https://"),
+    ("ztp.url", "https://host:port"),
+    ("ztp.url", "https://host:99999"),
+    ("ztp.url", "https://host:0"),
+    ("ztp.url", "https://host/?token=1"),
+    ("ztp.url", "https://host/#top"),
+    ("ztp.url", "https://ho st"),
+    ("ztp.url", "https://host\n"),
+    ("ztp.url", "https://[::1"),
+    ("ztp.allowed_hosts", ["https://host"]),
+    ("ztp.allowed_hosts", ["host:443"]),
+    ("ztp.allowed_hosts", ["."]),
+    ("ztp.allowed_hosts", "host"),
+    ("identity.source", "usb"),
+    ("identity.port", "ttyUSB2"),
+    ("identity.port", ""),
+    ("identity.baudrate", 115201),
+    ("identity.baudrate", "115200"),
+    ("identity.baudrate", True),
+    ("identity.hardware_id", "with blank"),
+    ("identity.hardware_id", "x" * 65),
+    ("corrections.prefer", []),
+    ("corrections.prefer", ["ntrip", "ntrip"]),
+    ("corrections.prefer", ["lband"]),
+    ("corrections.prefer", "ntrip"),
+    ("corrections.prefer", [["ntrip"]]),
+    ("corrections.format", "rtcm3"),
+    ("corrections.stale_after_s", 5),
+    ("corrections.max_age_s", 0),
+    ("corrections.queue_bytes", 100),
+    ("corrections.queue_bytes", 16384.5),
+    ("mqtt.host", "mqtt://host"),
+    ("mqtt.host", "-host"),
+    ("mqtt.host", "host_/x"),
+    ("mqtt.port", 65536),
+    ("mqtt.port", -1),
+    ("mqtt.port", True),
+    ("mqtt.topics", [""]),
+    ("mqtt.region", "europe"),
+    ("mqtt.keepalive_s", 3600),
+    ("mqtt.cert_file", "client.pem"),
+    ("ntrip.mountpoint", "/NEAR-RTCM"),
+    ("ntrip.mountpoint", "NEAR RTCM"),
+    ("ntrip.mountpoint", "NEAR\r\nHost: x"),
+    ("ntrip.username", "user:name"),
+    ("ntrip.username", "user\nname"),
+    ("ntrip.version", 2),
+    ("ntrip.tls", "yes"),
+    ("ntrip.tls", 1),
+    ("ntrip.gga_interval_s", 0.5),
+    ("ntrip.gga_interval_s", 31),
+    ("receiver.configure", 0),
+    ("receiver.keys.CFG-NO-SUCH_KEY", 1),
+    ("receiver.keys.CFG-RATE-MEAS", "200"),
+    ("receiver.keys.CFG-RATE-MEAS", 65536),
+    ("receiver.keys.0x00000001", 1),
+    ("receiver.keys", 1),
+    ("output.pty", "gnss"),
+    ("log.level", "INFO"),
+    ("log", "debug"),
+]
+
+
+def _document(key: str, value: Any) -> str:
+    """TOML that sets the one key."""
+    table, _, name = key.rpartition(".")
+    return f"[{table}]\n{name} = {toml(value)}\n" if table else f"{name} = {toml(value)}\n"
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_D13_a_wrong_value_is_told_with_file_key_value_and_what_is_allowed(
+    main: Path, key: str, value: Any
+) -> None:
+    detail = _refused(main, _document(key, value))
+    assert detail.startswith(f"{main}: {key} = ")
+    assert " is wrong: it takes " in detail
+    assert len(detail) < 400
+
+
+def test_the_message_reads_well(main: Path) -> None:
+    assert _refused(main, "[ztp]\ntimeout_s = -1\n") == (
+        f"{main}: ztp.timeout_s = -1 is wrong: it takes a number of seconds from 5 to 300"
+    )
+    assert _refused(main, '[ntrip]\nversion = "3"\n') == (
+        f'{main}: ntrip.version = "3" is wrong: it takes "auto", "1" or "2"'
+    )
+
+
+def test_all_mistakes_are_told_at_once(main: Path) -> None:
+    detail = _refused(main, "[ztp]\ntimeout_s = -1\n", site='[log]\nlevel = "loud"\n')
+    assert "ztp.timeout_s" in detail
+    assert "site.toml: log.level" in detail
+
+
+@pytest.mark.parametrize("key", ["ztp.token_file", "mqtt.password_file", "ntrip.password_file"])
+def test_P11_a_secret_in_the_place_of_its_file_is_not_repeated(main: Path, key: str) -> None:
+    detail = _refused(main, _document(key, TOKEN))
+    assert TOKEN not in detail
+    assert "(not shown)" in detail
+
+
+def test_P11_a_password_in_the_url_is_refused_and_not_repeated(main: Path) -> None:
+    detail = _refused(main, _document("ztp.url", "https://user:canary@host"))
+    assert "canary" not in detail
+
+
+def test_P11_values_of_unknown_keys_are_not_repeated(main: Path) -> None:
+    loaded = _load(main, _document("ztp.token", TOKEN))
+    assert TOKEN not in repr(loaded)
+
+
+def test_T7_plain_http_is_for_this_machine_only(main: Path) -> None:
+    for url in ("http://localhost:8080", "http://127.0.0.1:8080/x", "http://[::1]"):
+        assert _load(main, _document("ztp.url", url)).config.ztp.url == url
+    for url in ("http://api.thingstream.io", "http://192.168.1.1", "http://127.0.0.1.example.net"):
+        assert "https" in _refused(main, _document("ztp.url", url))
+
+
+RIGHT: list[tuple[str, Any, Any]] = [
+    ("ztp.url", "https://ztp.example.net:8443/base/", "https://ztp.example.net:8443/base"),
+    ("ztp.given_name", "Pflug {hostname} {imei}", "Pflug {hostname} {imei}"),
+    ("ztp.given_name", 'quoted "🚜"', 'quoted "🚜"'),
+    ("ztp.tags", ['"quoted"', "🚜", "größer"], ('"quoted"', "🚜", "größer")),
+    ("ztp.splay_s", 0, 0),
+    ("ztp.splay_s", 0.5, 0.5),
+    ("ztp.allowed_hosts", [".U-Blox.com", "10.0.0.1"], (".u-blox.com", "10.0.0.1")),
+    ("identity.port", "/dev/ttyUSB2", "/dev/ttyUSB2"),
+    ("identity.baudrate", 115200, 115200),
+    ("identity.baudrate", "auto", "auto"),
+    ("corrections.prefer", ["mqtt"], ("mqtt",)),
+    ("corrections.prefer", ["mqtt", "ntrip"], ("mqtt", "ntrip")),
+    ("mqtt.host", "Broker.Example.NET", "broker.example.net"),
+    ("mqtt.host", "2001:db8::1", "2001:db8::1"),
+    ("mqtt.host", "", ""),
+    ("ntrip.username", "üser@example.net", "üser@example.net"),
+    ("output.pty", "/run/ztpd/gnss", "/run/ztpd/gnss"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "read"), RIGHT)
+def test_what_is_right_is_taken(main: Path, key: str, value: Any, read: Any) -> None:
+    table, _, name = key.partition(".")
+    loaded = _load(main, _document(key, value))
+    assert getattr(getattr(loaded.config, table), name) == read
+
+
+def test_Z16_names_and_tags_at_their_limits_are_taken_and_beyond_refused(main: Path) -> None:
+    _load(main, f'[ztp]\ngiven_name = "{"n" * 49}"\ntags = ["{"t" * 49}"]\n')
+    assert "49 characters" in _refused(main, f'[ztp]\ngiven_name = "{"n" * 50}"\n')
+    assert "49 printable" in _refused(main, f'[ztp]\ntags = ["{"t" * 50}"]\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "word"),
+    [
+        ('[identity]\nsource = "fixed"', "identity.source", "hardware_id"),
+        ('[identity]\nhardware_id = "x"', "identity.hardware_id", '"fixed"'),
+        (
+            '[identity]\nport = "/dev/ttyUSB0"\n[receiver]\nport = "/dev/ttyUSB0"',
+            "receiver.port",
+            "same port",
+        ),
+        ("[mqtt]\ntls = false", "mqtt.tls", "localhost"),
+        ('[mqtt]\ntls = false\nhost = "broker.lan"', "mqtt.tls", "localhost"),
+        ('[mqtt]\ncert_file = "/c"', "mqtt.cert_file", "key_file"),
+        ('[mqtt]\nkey_file = "/k"', "mqtt.key_file", "cert_file"),
+        ('[mqtt]\npassword_file = "/p"', "mqtt.password_file", "username"),
+        ('[ntrip]\npassword_file = "/p"', "ntrip.password_file", "username"),
+        (
+            "[receiver]\nconfigure = false\nkeys = { CFG-RATE-MEAS = 100 }",
+            "receiver.configure",
+            "keys",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(
+    main: Path, text: str, key: str, word: str
+) -> None:
+    detail = _refused(main, text)
+    assert detail.startswith(f"{main}: {key}: ")
+    assert word in detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[identity]\nsource = "fixed"\nhardware_id = "gw-1"',
+        '[mqtt]\ntls = false\nhost = "localhost"',
+        '[mqtt]\ntls = false\nhost = "127.0.0.1"',
+        '[mqtt]\ncert_file = "/c"\nkey_file = "/k"',
+        '[ntrip]\nusername = "u"\npassword_file = "/p"',
+        '[ntrip]\ntls = false\nhost = "caster.example.net"',
+    ],
+)
+def test_what_belongs_together_is_taken(main: Path, text: str) -> None:
+    _load(main, text)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("localhost.example.net", False),
+        ("127.0.0.1.example.net", False),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_this_machine_itself_is_known_by_its_name(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+# --- texts for people
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("etc/ztpd/ztpd.toml", config.example()), ("docs/configuration.md", config.reference())],
+)
+def test_the_shipped_files_are_what_the_code_produces(name: str, text: str) -> None:
+    assert (TOP / name).read_text() == text, "run `make docs`"
+
+
+def test_the_example_changes_nothing(main: Path) -> None:
+    loaded = _load(main, config.example())
+    assert loaded.config == Config()
+    assert loaded.unknown == ()
+
+
+def _uncommented(text: str) -> str:
+    """The example with every setting switched on: '#' directly before a name hides one."""
+    return "\n".join(
+        line[1:] if line.startswith("#") and line[1:2].isalpha() else line
+        for line in text.splitlines()
+    )
+
+
+def test_every_setting_of_the_example_shows_its_default(main: Path) -> None:
+    shown = tomllib.loads(_uncommented(config.example()))
+    for table in TABLES.values():
+        assert list(shown[table.name]) == list(table.options)
+    loaded = _load(main, _uncommented(config.example()))
+    assert loaded.config == Config()
+    assert "default" not in {
+        origin for key, origin in loaded.origins.items() if key != "receiver.keys"
+    }
+
+
+def test_the_example_fits_a_screen_in_width() -> None:
+    assert max(len(line) for line in config.example().splitlines()) < 100
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
+def test_defaults_and_examples_pass_their_own_rules(main: Path, table: Any) -> None:
+    for option in table.options.values():
+        if option.is_table:
+            for item in option.example.items():
+                option.rule.read(item)
+            continue
+        for value in (option.default, option.example):
+            if value is not None:
+                option.rule.read(tomllib.loads(f"value = {toml(value)}")["value"])
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
+def test_every_setting_is_explained_in_the_reference(table: Any) -> None:
+    for option in table.options.values():
+        assert f"\n### {table.name}.{option.name}\n" in config.reference()
+        assert option.help.endswith(".")
+
+
+def test_show_tells_every_value_and_its_origin(main: Path) -> None:
+    loaded = _load(
+        main,
+        '[ztp]\nservice = "live"\n[receiver.keys]\nCFG-RATE-MEAS = 200\n',
+        site='[ztp]\ntags = ["a"]\n',
+    )
+    lines = [line.split("#") for line in config.show(loaded).splitlines() if "#" in line]
+    shown = {setting.strip(): origin.strip() for setting, origin in lines}
+    assert shown['service = "live"'] == str(main)
+    assert shown['tags = ["a"]'] == f"{main}.d/site.toml"
+    assert shown["splay_s = 60"] == "default"
+    assert shown["CFG-RATE-MEAS = 200"] == str(main)
+
+
+def test_what_is_shown_is_a_configuration_again(main: Path, tmp_path: Path) -> None:
+    loaded = _load(main, '[ztp]\ntags = ["\\"a\\""]\n[receiver.keys]\n0x30210001 = 200\n')
+    again = tmp_path / "again.toml"
+    again.write_text(config.show(loaded))
+    assert config.load(again).config == loaded.config
+
+
+def test_a_configuration_is_a_value() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().ztp.url = "x"  # type: ignore[misc]
+
+
+# --- what systemd hands over
+
+
+def test_directories_come_from_systemd() -> None:
+    environ = {"STATE_DIRECTORY": "/var/lib/x", "RUNTIME_DIRECTORY": "/run/x:/run/y"}
+    assert config.state_dir(environ) == Path("/var/lib/x")
+    assert config.runtime_dir(environ) == Path("/run/x")
+
+
+@pytest.mark.parametrize("environ", [{}, {"STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}])
+def test_directories_without_systemd(environ: Mapping[str, str]) -> None:
+    assert config.state_dir(environ) == Path("/var/lib/ztpd")
+    assert config.runtime_dir(environ) == Path("/run/ztpd")
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    return tmp_path / "token"
+
+
+def _with(token_file: Path) -> Config:
+    return Config(ztp=config.Ztp(token_file=str(token_file)))
+
+
+def _write(file: Path, text: str, mode: int = 0o600) -> None:
+    file.write_text(text)
+    file.chmod(mode)
+
+
+def _credentials(tmp_path: Path, text: str) -> dict[str, str]:
+    """A credentials directory as systemd 257 makes it: the file's mode looks unsafe and is not."""
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    _write(directory / "ztp-token", text, 0o440)
+    return {"CREDENTIALS_DIRECTORY": str(directory)}
+
+
+@pytest.mark.parametrize("text", [TOKEN, TOKEN + "\n", f"  {TOKEN}\r\n"])
+def test_Z14_a_token_may_have_a_line_end(token_file: Path, text: str) -> None:
+    _write(token_file, text)
+    assert config.read_token(_with(token_file), {}).reveal() == TOKEN
+
+
+def test_the_credential_wins_over_the_file(token_file: Path, tmp_path: Path) -> None:
+    _write(token_file, TOKEN.replace("0", "1"))
+    environ = _credentials(tmp_path, TOKEN + "\n")
+    assert config.read_token(_with(token_file), environ).reveal() == TOKEN
+
+
+def test_D19_the_credential_unset_is_no_token(token_file: Path, tmp_path: Path) -> None:
+    environ = _credentials(tmp_path, "unset")
+    with pytest.raises(ZtpTokenMissing, match="does not exist"):
+        config.read_token(_with(token_file), environ)
+
+
+def test_with_the_credential_unset_the_file_counts(token_file: Path, tmp_path: Path) -> None:
+    _write(token_file, TOKEN)
+    environ = _credentials(tmp_path, "unset")
+    assert config.read_token(_with(token_file), environ).reveal() == TOKEN
+
+
+def test_other_credentials_of_the_unit_do_not_matter(token_file: Path, tmp_path: Path) -> None:
+    _write(token_file, TOKEN)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert config.read_token(_with(token_file), environ).reveal() == TOKEN
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_Z14_an_empty_file_is_no_token(token_file: Path, text: str) -> None:
+    _write(token_file, text)
+    with pytest.raises(ZtpTokenMissing):
+        config.read_token(_with(token_file), {})
+
+
+def test_Z14_a_missing_file_is_named(token_file: Path) -> None:
+    with pytest.raises(ZtpTokenMissing, match=str(token_file)):
+        config.read_token(_with(token_file), {})
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o610])
+def test_T1_a_token_file_open_to_others_is_not_used(token_file: Path, mode: int) -> None:
+    _write(token_file, TOKEN, mode)
+    with pytest.raises(ZtpTokenUnsafe) as caught:
+        config.read_token(_with(token_file), {})
+    assert caught.value.detail == f"{token_file} has mode {mode:04o}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TOKEN[:-1],
+        TOKEN + "0",
+        TOKEN.replace("-", ""),
+        TOKEN.replace("f", "g"),
+        TOKEN.upper(),
+        f"{TOKEN}\n{TOKEN}",
+        "unset",
+        "\N{SNOWMAN}" * 36,
+        "x" * 1_000_000,
+    ],
+)
+def test_Z14_what_has_not_the_form_of_a_token_is_not_repeated(token_file: Path, text: str) -> None:
+    _write(token_file, text)
+    with pytest.raises(ZtpTokenMalformed) as caught:
+        config.read_token(_with(token_file), {})
+    assert text[:8] not in str(caught.value)
+
+
+def test_Z14_capital_letters_are_pointed_out(token_file: Path) -> None:
+    _write(token_file, TOKEN.upper())
+    with pytest.raises(ZtpTokenMalformed, match="capital"):
+        config.read_token(_with(token_file), {})
+
+
+@pytest.mark.timeout(5)
+def test_a_pipe_in_the_place_of_the_token_does_not_hang(token_file: Path) -> None:
+    os.mkfifo(token_file, 0o600)
+    with pytest.raises(ZtpTokenMissing, match="not a file"):
+        config.read_token(_with(token_file), {})
+
+
+def test_a_directory_in_the_place_of_the_token_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ZtpTokenMissing, match="Is a directory"):
+        config.read_token(_with(tmp_path), {})
+
+
+@contextlib.contextmanager
+def _as_an_ordinary_user() -> Iterator[None]:
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_token_file_that_only_root_can_read_is_told_with_the_cure(token_file: Path) -> None:
+    _write(token_file, TOKEN, 0o000)
+    with _as_an_ordinary_user(), pytest.raises(ZtpTokenMissing, match="systemctl restart"):
+        config.read_token(_with(token_file), {})

@@ -1,0 +1,133 @@
+"""The daemon's own duties: one activity at a time, staying up, stopping, telling systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway import Gateway, until
+from ztpd.errors import ConfigError
+from ztpd.lifecycle import Event
+from ztpd.system import control
+from ztpd.system.offload import offload
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    gateway = Gateway(tmp_path)
+    gateway.configure(identity={"source": "fixed", "hardware_id": "gw-1"})
+    gateway.token_file.unlink()  # so it is blocked, and calls nobody
+    with (tmp_path / "ztpd.toml").open("a") as file:
+        file.write(f'[ztp]\ntoken_file = "{gateway.token_file}"\nsplay_s = 0\n')
+    return gateway
+
+
+def state(gateway: Gateway) -> str:
+    return str(gateway.status.get("state"))
+
+
+async def test_D03_a_stop_is_clean_and_quick(gateway: Gateway) -> None:
+    loop = asyncio.get_running_loop()
+    async with gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+        stopping_s = loop.time()
+
+    assert loop.time() - stopping_s < 5
+    assert state(gateway) == "stopping"
+    assert not (gateway.runtime_dir / control.SOCKET_NAME).exists()
+
+
+async def test_D03_a_stop_before_anything_began_is_clean(gateway: Gateway) -> None:
+    async with gateway.running():
+        await asyncio.sleep(0)
+
+
+async def test_D05_a_second_stop_changes_nothing(gateway: Gateway) -> None:
+    async with gateway.running() as daemon:
+        await until(lambda: state(gateway) == "blocked")
+        daemon.stop()
+        daemon.stop()
+
+
+async def test_beginning_anew_many_times_at_once_leaves_one_activity(gateway: Gateway) -> None:
+    async with gateway.running() as daemon:
+        await until(lambda: state(gateway) == "blocked")
+        before = len(asyncio.all_tasks())
+        for _ in range(20):
+            daemon.report(Event.AGAIN)
+        await until(lambda: state(gateway) == "blocked")
+        await asyncio.sleep(0.2)
+
+        assert len(asyncio.all_tasks()) <= before
+
+
+async def test_retry_ends_a_wait(gateway: Gateway) -> None:
+    async with gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+        since = gateway.status["since"]
+        await asyncio.sleep(1.1)
+        answer = await offload(lambda: control.ask(gateway.runtime_dir, {"do": "retry"}))
+        await until(lambda: state(gateway) == "blocked" and gateway.status["since"] != since)
+
+    assert answer["ok"]
+
+
+async def test_an_unknown_request_is_answered(gateway: Gateway) -> None:
+    async with gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+        answer = await offload(lambda: control.ask(gateway.runtime_dir, {"do": "fly"}))
+
+    assert answer == {"ok": False, "error": "unknown request 'fly'"}
+
+
+async def test_systemd_is_told_ready_status_and_stopping(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("systemd.daemon", reason="systemd-python is not installed")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(gateway.top / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(gateway.top / "notify"))
+        async with gateway.running():
+            await until(lambda: state(gateway) == "blocked")
+        said = []
+        while True:
+            try:
+                said.append(systemd.recv(4096).decode())
+            except BlockingIOError:
+                break
+
+    assert said[0] == "READY=1"
+    assert "WATCHDOG=1" in said
+    assert any(line.startswith("STATUS=blocked: there is no ZTP token") for line in said)
+    assert "STOPPING=1" in said
+
+
+async def test_D12_a_notify_socket_that_is_not_there_does_no_harm(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(gateway.top / "gone"))
+    async with gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+
+
+async def test_what_nobody_foresaw_is_told_and_survived(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    (gateway.state_dir / "credentials.json").mkdir()
+    async with gateway.running():
+        await until(lambda: state(gateway) in ("blocked", "waiting"))
+
+
+def test_the_errors_of_a_configuration_keep_the_daemon_from_starting(gateway: Gateway) -> None:
+    gateway.configure(receiver={"port": 7})
+
+    async def start() -> None:
+        async with gateway.running():
+            pass
+
+    with pytest.raises(ConfigError, match=r"receiver\.port"):
+        asyncio.run(start())

@@ -1,0 +1,79 @@
+"""``[ztp] forget_token``: the daemon asks, root's unit removes, and only one fixed file."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_provisioning import services, state
+from tests.support import TOP
+from tests.support.gateway import Gateway, until
+
+SYSTEMD = TOP / "systemd"
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(SYSTEMD / name)
+    return parser
+
+
+def wanted(gateway: Gateway, *, forget: bool) -> Path:
+    """Configure it; where the wish is left."""
+    drop_ins = gateway.top / "ztpd.toml.d"
+    drop_ins.mkdir()
+    (drop_ins / "forget.toml").write_text(f"[ztp]\nforget_token = {str(forget).lower()}\n")
+    return gateway.runtime_dir / "forget-token"
+
+
+@pytest.mark.parametrize("forget", [True, False])
+async def test_T5_the_wish_is_left_in_the_runtime_directory_once_corrections_flow(
+    tmp_path: Path, forget: bool
+) -> None:
+    async with services(tmp_path) as (gateway, _, caster):
+        wish = wanted(gateway, forget=forget)
+        async with gateway.running():
+            await until(lambda: caster.sessions and state(gateway) == "streaming")
+            await asyncio.sleep(0.1)
+
+        assert wish.exists() == forget
+
+
+async def test_T5_credentials_that_are_refused_still_need_the_token(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, _, caster):
+        wish = wanted(gateway, forget=True)
+        caster.users = {"gateway": "another password"}
+        async with gateway.running():
+            await until(lambda: caster.connections and state(gateway) in ("waiting", "blocked"))
+            await asyncio.sleep(0.1)
+
+        assert not wish.exists()
+        assert (gateway.state_dir / "credentials.json").exists()
+
+
+def test_the_path_unit_waits_for_that_very_file() -> None:
+    watched = unit("ztpd-forget-token.path")["Path"]["PathExists"]
+    removed = unit("ztpd-forget-token.service")["Service"]["ExecStart"].split()
+
+    assert watched == "/run/ztpd/forget-token"
+    assert removed == ["/bin/rm", "-f", "/etc/ztpd/token", watched]
+
+
+def test_P12_the_helpers_have_no_more_rights_than_their_one_task_takes() -> None:
+    assert unit("ztpd-settime.service")["Service"]["CapabilityBoundingSet"] == "CAP_SYS_TIME"
+    token = unit("ztpd-forget-token.service")["Service"]
+    assert token["CapabilityBoundingSet"] == "CAP_DAC_OVERRIDE"
+    try:
+        for name in ("ztpd-settime.service", "ztpd-forget-token.service"):
+            subprocess.run(
+                ["systemd-analyze", "security", "--offline=yes", "--threshold=20", SYSTEMD / name],
+                check=True,
+                capture_output=True,
+            )
+    except FileNotFoundError:
+        pytest.skip("systemd-analyze is not installed")

@@ -1,0 +1,425 @@
+"""Provisioning in virtual time: few calls whatever happens, and none without need."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support.provisioning_bench import (
+    DAY_S,
+    HOUR_S,
+    IMEI,
+    START_UNIX_S,
+    Gateway,
+    ended_after,
+    raises,
+    run,
+)
+from ztpd.errors import (
+    ConnectTimeout,
+    DnsFailed,
+    ModemAbsent,
+    ModemAmbiguous,
+    ZtpKeyMismatch,
+    ZtpNotListed,
+)
+from ztpd.lifecycle import Event
+from ztpd.model import Identity, Secret
+from ztpd.provisioning.http import Reply
+from ztpd.sim.portal import TOKEN, Profile
+
+DEAD = raises(ConnectTimeout)
+REFUSING = lambda: Reply(403, {}, b"Device hardware code not whitelisted")  # noqa: E731
+THROTTLING = lambda: Reply(429, {"retry-after": "120"}, b"")  # noqa: E731
+THROTTLING_SILENTLY = lambda: Reply(429, {}, b"")  # noqa: E731
+ABSURD = lambda: Reply(503, {"retry-after": "1000000000"}, b"")  # noqa: E731
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: waiting for a disk thousands of times is not what is tested here."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    return Gateway(tmp_path)
+
+
+def test_a_new_gateway_asks_once_and_stores_what_it_gets(gateway: Gateway) -> None:
+    stored = run(gateway.start().obtain())
+
+    assert len(gateway.calls) == 1
+    assert run(gateway.start().stored()) == stored
+    assert (stored.hardware_id, stored.board) == (IMEI.digits, "board-1")
+
+
+def test_P3_B33_a_provisioned_gateway_neither_calls_nor_asks_its_modem(gateway: Gateway) -> None:
+    run(gateway.start().obtain())
+    gateway.reads = 0
+    for _ in range(100):
+        assert run(gateway.start().stored())
+
+    assert len(gateway.calls) == 1
+    assert gateway.reads == 0
+
+
+def test_G96_a_clock_at_1970_is_waited_for_and_no_timer_goes_by_it(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, splay_s=0)
+    gateway.clock_off_s = -START_UNIX_S
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        loop.call_later(20, setattr, gateway, "clock_off_s", 0)
+        await gateway.start().obtain()
+        return loop.time()
+
+    assert 20 <= run(scenario()) <= 20 + 60
+    assert len(gateway.calls) == 1
+    assert gateway.calls[0] >= 20
+
+
+def test_the_first_call_is_spread_over_the_splay(tmp_path: Path) -> None:
+    firsts = []
+    for seed in range(40):
+        gateway = Gateway(tmp_path / str(seed), seed=seed, splay_s=600)
+        gateway.state_dir.mkdir(mode=0o700)
+        run(gateway.start().obtain())
+        firsts.append(gateway.calls[0])
+
+    assert min(firsts) < 90
+    assert max(firsts) > 510
+    assert max(firsts) <= 600
+
+
+def test_without_splay_the_first_call_comes_at_once(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, splay_s=0)
+    run(gateway.start().obtain())
+
+    assert gateway.calls == [0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "most_in_an_hour", "most_in_a_day"),
+    [
+        pytest.param(DEAD, 13, 65, id="dead"),
+        pytest.param(REFUSING, 3, 5, id="refusing"),
+        pytest.param(THROTTLING, 13, 65, id="throttling"),
+        pytest.param(THROTTLING_SILENTLY, 13, 65, id="throttling silently"),
+        pytest.param(ABSURD, 1, 2, id="asking for thirty years"),
+    ],
+)
+def test_P5_a_service_that_does_not_help_is_asked_seldom(
+    tmp_path: Path, answer: Callable[[], Reply], most_in_an_hour: int, most_in_a_day: int
+) -> None:
+    for seed in range(5):
+        gateway = Gateway(tmp_path / str(seed), seed=seed)
+        gateway.state_dir.mkdir(mode=0o700)
+        gateway.answer = answer
+        run(ended_after(gateway.start().obtain(), DAY_S))
+
+        assert sum(at_s < HOUR_S for at_s in gateway.calls) <= most_in_an_hour
+        assert 1 <= len(gateway.calls) <= most_in_a_day
+
+
+def test_N24_what_the_service_asks_for_is_a_floor_with_jitter(gateway: Gateway) -> None:
+    gateway.answer = THROTTLING
+    run(ended_after(gateway.start().obtain(), DAY_S))
+
+    waits = [
+        later - earlier for earlier, later in zip(gateway.calls, gateway.calls[1:], strict=False)
+    ]
+    assert min(waits) >= 120
+    assert len({round(wait) for wait in waits}) > 5
+
+
+@pytest.mark.parametrize(
+    "answer", [DEAD, REFUSING, THROTTLING], ids=["dead", "refusing", "throttling"]
+)
+@pytest.mark.parametrize("reboot", [False, True], ids=["restart", "reboot"])
+@pytest.mark.parametrize("every_s", [200.0, 900.0])
+def test_D08_D15_a_loop_of_restarts_makes_no_more_calls(
+    tmp_path: Path, answer: Callable[[], Reply], reboot: bool, every_s: float
+) -> None:
+    steady = Gateway(tmp_path / "steady")
+    looping = Gateway(tmp_path / "looping")
+    for each in (steady, looping):
+        each.state_dir.mkdir(mode=0o700)
+        each.answer = answer
+
+    async def loop() -> None:
+        for _ in range(int(DAY_S / every_s)):
+            await ended_after(looping.start().obtain(), every_s)
+            if reboot:
+                looping.reboot()
+
+    run(ended_after(steady.start().obtain(), DAY_S))
+    run(loop())
+
+    assert 1 <= len(looping.calls) <= max(len(steady.calls) * 1.3, 5)
+
+
+def test_D08_a_crash_in_every_call_makes_no_more_calls(gateway: Gateway) -> None:
+    def crash() -> Reply:
+        raise RuntimeError
+
+    gateway.answer = crash
+
+    async def loop() -> None:
+        end_s = asyncio.get_running_loop().time() + DAY_S
+        while asyncio.get_running_loop().time() < end_s:
+            with pytest.raises((RuntimeError, TimeoutError)):
+                async with asyncio.timeout(DAY_S):
+                    await gateway.start().obtain()
+            await asyncio.sleep(10)  # RestartSec=
+
+    run(loop())
+
+    assert len(gateway.calls) <= 65
+
+
+def test_N01_N02_without_network_ztpd_tries_often_and_no_try_counts(gateway: Gateway) -> None:
+    gateway.answer = raises(DnsFailed)
+
+    async def scenario() -> None:
+        await ended_after(gateway.start().obtain(), HOUR_S)
+        tried = len(gateway.calls)
+        gateway.answer = None
+        await gateway.start().obtain()
+
+        assert tried > 60
+        assert gateway.calls[-1] - HOUR_S <= 120
+
+    run(scenario())
+
+
+def test_a_gateway_without_modem_waits_for_it_and_says_so(gateway: Gateway) -> None:
+    gateway.modem = [*[ModemAbsent()] * 20, Identity(IMEI, "the modem")]
+    run(gateway.start().obtain())
+
+    waits = [told for told in gateway.told if isinstance(told.error, ModemAbsent)]
+    assert len(waits) == 20
+    assert max(told.wait_s or 0 for told in waits) <= 60
+    assert len(gateway.calls) == 1
+
+
+def test_Z04_a_person_who_helped_need_not_wait(gateway: Gateway) -> None:
+    gateway.portal.profile = Profile(allowlist=frozenset())
+
+    async def scenario() -> None:
+        await ended_after(gateway.start().obtain(), 120)
+        gateway.portal.profile = Profile()
+        provisioner = gateway.start()
+        provisioner.hurry()
+        await provisioner.obtain()
+
+        assert len(gateway.calls) == 2
+        assert gateway.calls[1] <= 121
+
+    run(scenario())
+
+
+def configured_anew(gateway: Gateway) -> None:
+    gateway.config = replace(gateway.config, ztp=replace(gateway.config.ztp, tags=("north",)))
+
+
+def given_the_right_token(gateway: Gateway) -> None:
+    gateway.token = TOKEN
+
+
+def allowed_the_host(gateway: Gateway) -> None:
+    gateway.config = replace(
+        gateway.config, ztp=replace(gateway.config.ztp, allowed_hosts=("localhost",))
+    )
+
+
+@pytest.mark.parametrize("cure", [given_the_right_token, configured_anew, allowed_the_host])
+def test_Z02_a_new_token_or_setting_does_not_wait_for_what_the_old_one_had_coming(
+    gateway: Gateway, cure: Callable[[Gateway], None]
+) -> None:
+    async def scenario() -> None:
+        gateway.token = Secret("11111111-2222-4333-8444-555555555555")
+        assert not await ended_after(gateway.start().obtain(), 300)
+        assert not await ended_after(gateway.start().obtain(), 300), (
+            "a mere restart changes nothing"
+        )
+        assert len(gateway.calls) == 1
+        cure(gateway)
+        gateway.portal.profile = Profile(token=gateway.token)
+        assert await ended_after(gateway.start().obtain(), gateway.config.ztp.splay_s + 1)
+
+    run(scenario())
+    assert len(gateway.calls) == 2
+
+
+@pytest.mark.parametrize("on_h", [0.5, 4, 8, 11])
+def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
+    gateway: Gateway, on_h: float
+) -> None:
+    async def scenario() -> int:
+        gateway.portal.profile = Profile(allowlist=frozenset())
+        for day in range(10):
+            if day == 2:
+                gateway.portal.profile = Profile()
+            if await ended_after(gateway.start().obtain(), on_h * HOUR_S):
+                return day
+            await asyncio.sleep(DAY_S - on_h * HOUR_S)
+            gateway.reboot()
+        return 99
+
+    assert run(scenario()) <= 4
+
+
+def test_after_a_power_cut_the_reason_of_the_wait_is_told_again(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        gateway.portal.profile = Profile(allowlist=frozenset())
+        await ended_after(gateway.start().obtain(), HOUR_S / 2)
+        gateway.reboot()
+        gateway.told.clear()
+        await ended_after(gateway.start().obtain(), 60)
+
+    run(scenario())
+    waiting = [told for told in gateway.told if told.wait_s]
+    assert [told.event for told in waiting] == [Event.HALTED]
+    assert isinstance(waiting[0].error, ZtpNotListed)
+
+
+def test_S09_a_store_that_others_can_read_costs_no_more_calls(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        provisioner = gateway.start()
+        gateway.state_dir.chmod(0o755)
+        assert not await ended_after(provisioner.obtain(), DAY_S)
+        assert len(gateway.calls) == 1
+        gateway.state_dir.chmod(0o700)
+        stored = await provisioner.obtain()
+        assert await gateway.start().stored() == stored
+
+    run(scenario())
+    assert len(gateway.calls) == 1
+
+
+def test_N01_boots_without_network_do_not_count_as_failures_of_the_service(tmp_path: Path) -> None:
+    async def scenario(gateway: Gateway) -> float:
+        gateway.answer = raises(DnsFailed)
+        for _ in range(12):
+            await ended_after(gateway.start().obtain(), 200)
+            await asyncio.sleep(HOUR_S)
+            gateway.reboot()
+        gateway.answer = None
+        began_s = asyncio.get_running_loop().time()
+        await gateway.start().obtain()
+        return asyncio.get_running_loop().time() - began_s
+
+    for seed in range(8):
+        directory = tmp_path / str(seed)
+        directory.mkdir(mode=0o700)
+        assert run(scenario(Gateway(directory, seed=seed))) <= 60
+
+
+def test_a_reload_reaches_the_calls_that_are_planned(gateway: Gateway) -> None:
+    provisioner, ztp = gateway.start(), gateway.config.ztp
+    other = replace(ztp, url="https://other.example")
+    provisioner.reconfigured(replace(gateway.config, ztp=other))
+
+    url, _, _ = provisioner.request(Identity(IMEI, "the modem"))
+    assert url.startswith("https://other.example/")
+
+
+def test_several_modems_need_a_person(gateway: Gateway) -> None:
+    gateway.modem = [ModemAmbiguous("two of them")]
+    run(ended_after(gateway.start().obtain(), 600))
+
+    assert {told.event for told in gateway.told if told.error} == {Event.HALTED}
+
+
+def test_tokens_tried_one_after_the_other_make_one_call_a_minute(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        for digit in "123456789a":
+            gateway.token = Secret(f"{digit * 8}-2222-4333-8444-555555555555")
+            await ended_after(gateway.start().obtain(), 100)
+
+    run(scenario())
+    assert 5 <= len(gateway.calls) <= 10
+    assert min(later - earlier for earlier, later in pairwise(gateway.calls)) >= 60
+
+
+def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        provisioner = gateway.start()
+        assert not provisioner.patience()
+        await provisioner.once()
+        assert provisioner.patience() == "asked 0 s ago; again in 60 s"
+        await asyncio.sleep(59)
+        assert gateway.start().patience()
+        await asyncio.sleep(1)
+        assert not gateway.start().patience()
+
+    run(scenario())
+
+
+def test_what_a_person_tried_in_vain_is_not_tried_again_by_the_daemon_at_once(
+    gateway: Gateway,
+) -> None:
+    gateway.portal.profile = Profile(allowlist=frozenset())
+
+    async def scenario() -> None:
+        with pytest.raises(ZtpNotListed):
+            await gateway.start().once()
+        await ended_after(gateway.start().obtain(), 1700)
+
+    run(scenario())
+
+    assert len(gateway.calls) == 1
+
+
+def test_the_states_of_a_first_provisioning(gateway: Gateway) -> None:
+    run(gateway.start().obtain())
+
+    assert [told.event for told in gateway.told] == [
+        Event.IDENTIFY,
+        Event.POSTPONED,
+        Event.PROVISION,
+    ]
+
+
+def test_Z10_an_answer_that_cannot_be_used_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
+
+    async def scenario() -> None:
+        await gateway.start().once()
+        await asyncio.sleep(DAY_S)
+        other = gateway.portal.things[IMEI.digits].credentials
+        other["privateKey"] = Gateway(tmp_path).portal._authority.client("x").private_key.reveal()
+        before = {path.name: path.read_bytes() for path in tmp_path.glob("credentials*")}
+        with pytest.raises(ZtpKeyMismatch):
+            await gateway.start().once()
+
+        assert before == {path.name: path.read_bytes() for path in tmp_path.glob("credentials*")}
+
+    run(scenario())
+
+
+def test_users_12_many_gateways_get_a_thing_each_and_the_same_one_again(tmp_path: Path) -> None:
+    from ztpd.model import Imei, luhn_digit
+
+    rng = random.Random(1)
+    gateway = Gateway(tmp_path)
+    bodies = {f"35{rng.randrange(10**12):012d}" for _ in range(30)}
+    for body in bodies:
+        gateway.modem = [Identity(Imei(body + luhn_digit(body)), "the modem")]
+        run(gateway.start().once())
+    first = {key: thing.client_id for key, thing in gateway.portal.things.items()}
+    for body in bodies:
+        gateway.modem = [Identity(Imei(body + luhn_digit(body)), "the modem")]
+        run(gateway.start().once())
+
+    assert len(first) == len(bodies)
+    assert first == {key: thing.client_id for key, thing in gateway.portal.things.items()}

@@ -1,0 +1,147 @@
+"""`receiver.baudrate`: the line is brought to it, on the one UART it is wired to."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyubx2 import UBXReader
+
+from tests.support.receiver_bench import Bench, bench, in_virtual_time, until
+from ztpd.sim.receiver import F9P, X20P, Model
+from ztpd.wire import ubx, ubxcfg, ubxcomms
+from ztpd.wire.ubx import CfgValset, Message
+
+FAST = {"baudrate": 115200}
+OLD = Model("NEO-M8P", "HPG 1.40", "20.30", systems=(), comms=False)
+
+
+def speeds(b: Bench) -> list[int]:
+    return [b.sim.setting(f"CFG-UART{number}-BAUDRATE") for number in (1, 2)]
+
+
+@pytest.mark.parametrize(("wired", "set_to"), [("UART1", [115200, 38400]), ("UART2", [38400] * 2)])
+@pytest.mark.parametrize("model", [F9P, X20P], ids=lambda model: model.module)
+@in_virtual_time
+async def test_the_speed_is_raised_on_the_uart_in_use_and_on_no_other(
+    tmp_path: Path, model: Model, wired: str, set_to: list[int]
+) -> None:
+    set_to = set_to if wired == "UART1" else [38400, 115200]
+    async with bench(tmp_path, model, wired=wired, settings=FAST) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 15)
+        assert speeds(b) == set_to
+        assert b.pty.baudrate == b.receiver.view.baudrate == 115200
+        assert b.told("gnss.baud") == ["the line to the receiver set from 38400 to 115200 baud"]
+        assert b.sim.saved[ubxcfg.KEYS[f"CFG-{wired}-BAUDRATE"]] == 38400, "not in flash"
+
+
+@in_virtual_time
+async def test_without_a_configured_speed_none_is_written(tmp_path: Path) -> None:
+    async with bench(tmp_path, wired="UART1") as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 5)
+        assert speeds(b) == [38400, 38400]
+        assert not [frame for frame in b.sim.received if frame.name == "MON-COMMS"]
+
+
+@in_virtual_time
+async def test_with_configure_off_the_speed_is_left_alone(tmp_path: Path) -> None:
+    async with bench(tmp_path, wired="UART1", settings={**FAST, "configure": False}) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 10)
+        assert b.receiver.view.baudrate == 38400
+
+
+@in_virtual_time
+async def test_a_receiver_on_usb_has_no_speed_to_set(tmp_path: Path) -> None:
+    """Where sysfs does not say so, the receiver itself does."""
+    async with bench(tmp_path, settings=FAST) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 5)
+        assert speeds(b) == [38400, 38400]
+
+
+@in_virtual_time
+async def test_a_speed_the_line_is_too_bad_for_is_given_up_and_told(tmp_path: Path) -> None:
+    async with bench(tmp_path, wired="UART1", settings={"baudrate": 460800}) as b:
+        b.sim.faults.deaf_at = {460800}
+        for _ in range(2):  # nothing gets through at that speed: the power must be cycled
+            await until(lambda: speeds(b)[0] == 460800, 60)
+            await until(lambda: b.receiver.error, 60)
+            b.sim.power_cycle()
+        await asyncio.wait_for(b.receiver.wait_ready(), 100)
+        assert b.receiver.view.baudrate == 38400
+        assert "stays at 38400 baud: 460800 does not work" in b.told("gnss.baud_kept")[0]
+
+
+@in_virtual_time
+async def test_a_receiver_that_does_not_tell_its_port_keeps_its_speed(tmp_path: Path) -> None:
+    async with bench(tmp_path, OLD, wired="UART1", settings=FAST) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 15)
+        assert speeds(b) == [38400, 38400]
+        assert b.told("gnss.baud_kept")
+
+
+@in_virtual_time
+async def test_traffic_on_another_port_does_not_mislead(tmp_path: Path) -> None:
+    async with bench(tmp_path, wired="UART1", settings=FAST) as b:
+        b.sim.faults.on_other_ports = 500
+        await asyncio.wait_for(b.receiver.wait_ready(), 15)
+        assert speeds(b) == [38400, 38400], "in doubt nothing is changed"
+
+
+@in_virtual_time
+async def test_G10_a_speed_changed_by_somebody_else_is_restored(tmp_path: Path) -> None:
+    async with bench(tmp_path, wired="UART1", settings=FAST) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 15)
+        b.sim.set("CFG-UART1-BAUDRATE", 9600)
+        await until(lambda: not b.receiver.ready, 10)
+        await asyncio.wait_for(b.receiver.wait_ready(), 20)
+        assert speeds(b)[0] == b.receiver.view.baudrate == 115200
+        (line,) = b.told("gnss.baud_restored")
+        assert line.startswith("the line to the receiver was at 9600 baud; set back to 115200")
+
+
+@in_virtual_time
+async def test_G03_G10_after_a_restart_the_line_is_fast_again_in_ten_seconds(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path, wired="UART1", settings=FAST) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 15)
+        await b.stream(5, b.spartn)
+        b.sim.power_cycle()
+        await until(lambda: not b.receiver.ready, 10)
+        await until(lambda: b.receiver.ready and speeds(b)[0] == 115200, 10)
+
+
+@in_virtual_time
+async def test_nothing_but_that_one_setting_is_written_for_the_speed(tmp_path: Path) -> None:
+    async with bench(tmp_path, wired="UART1", settings=FAST) as b:
+        await asyncio.wait_for(b.receiver.wait_ready(), 15)
+        first = next(f for f in b.sim.received if f.name == "CFG-VALSET")
+        message = ubx.parse(first.data)
+        assert isinstance(message, CfgValset)
+        assert message.values == {ubxcfg.KEYS["CFG-UART1-BAUDRATE"]: 115200}
+        assert message.layers == ubx.LAYER_RAM
+
+
+def test_pyubx2_reads_the_ports_as_we_do() -> None:
+    counts = {"I2C": 0, "UART1": 2**32 - 1, "UART2": 7, "USB": 8, "SPI": 9}
+    payload = ubxcomms.encode(counts)
+    assert ubxcomms.decode(payload) == counts
+    read = UBXReader.parse(ubx.message(Message.MON_COMMS, payload))
+    assert (read.nPorts, read.portId_02, read.rxBytes_02) == (5, 0x0100, 2**32 - 1)
+
+
+def test_the_second_uart_of_the_x20_has_another_number() -> None:
+    payload = bytearray(ubxcomms.encode({"UART2": 5}))
+    payload[8:10] = b"\x00\x02"
+    assert ubxcomms.decode(bytes(payload)) == {"UART2": 5}
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_for_the_ports_raise_nothing_unexpected(payload: bytes) -> None:
+    try:
+        ubxcomms.decode(payload)
+    except ValueError:
+        return

@@ -1,0 +1,133 @@
+"""Nothing from outside can reconfigure the receiver."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.receiver_bench import (
+    Bench,
+    bench,
+    in_virtual_time,
+    only_frame,
+    rtcm,
+    ubx_frame,
+    until,
+)
+from ztpd.model import Frame, FrameKind
+from ztpd.receiver.filter import is_assistance, is_correction
+from ztpd.wire import ubx
+from ztpd.wire.frames import rtcm_frame, spartn_frame
+from ztpd.wire.ubx import CfgValset, Message
+
+FACTORY_RESET = ubx.message(Message.CFG_RST, b"\xff\xff\0\0")
+
+frames = st.builds(
+    Frame,
+    st.sampled_from(FrameKind),
+    st.one_of(
+        st.binary(max_size=60),
+        st.builds(ubx.message, st.integers(0, 0xFFFF), st.binary(max_size=40)),
+        st.builds(ubx.message, st.integers(0x1300, 0x13FF), st.binary(max_size=40)),
+        st.builds(lambda data: b"\x73" + data, st.binary(max_size=60)),
+    ),
+    st.text(max_size=8),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(frames, max_size=40))
+def test_of_all_frames_only_corrections_and_assistance_get_through(
+    tmp_path_factory: pytest.TempPathFactory, delivered: list[Frame]
+) -> None:
+    @in_virtual_time
+    async def deliver() -> None:
+        async with bench(tmp_path_factory.mktemp("gate")) as b:
+            await b.receiver.wait_ready()
+            await asyncio.sleep(0.2)
+            before = len(b.sim.received)
+            for frame in delivered:
+                b.receiver.deliver(frame)
+            await asyncio.sleep(0.5)
+            for frame in b.sim.received[before:]:
+                assert frame.kind is not FrameKind.NMEA
+                if frame.kind is FrameKind.UBX:
+                    assert ubx.unwrap(frame.data)[0] >> 8 == 0x13
+
+    deliver()
+
+
+@pytest.mark.parametrize(
+    "number", [each for each in Message if each >> 8 != 0x13 and each != Message.RXM_SPARTNKEY]
+)
+def test_no_other_ubx_message_is_a_correction(number: Message) -> None:
+    frame = ubx_frame(number, bytes(12))
+    assert not is_correction(frame)
+    assert not is_assistance(frame)
+
+
+@pytest.mark.parametrize(
+    "hidden", [FACTORY_RESET, CfgValset({0x40520001: 9600}).encode(), b"\0" + FACTORY_RESET + b"\0"]
+)
+def test_ubx_hidden_in_a_correction_makes_it_none(hidden: bytes) -> None:
+    """A receiver that has just restarted does not take SPARTN, and finds the UBX inside it."""
+    for frame in (
+        only_frame(spartn_frame(0, 0, bytes(40) + hidden, time_tag=5)),
+        only_frame(rtcm_frame((1077 << 4).to_bytes(2, "big") + hidden)),
+    ):
+        assert not is_correction(frame)
+
+
+def test_the_sync_of_ubx_alone_is_nothing_to_fear() -> None:
+    assert is_correction(only_frame(spartn_frame(0, 0, b"\xb5\x62\x06\x8a" * 20, time_tag=5)))
+
+
+def test_a_frame_that_is_not_what_it_says_is_none() -> None:
+    for kind in FrameKind:
+        assert not is_correction(Frame(kind, FACTORY_RESET, "OCB-GPS"))
+        assert not is_assistance(Frame(kind, FACTORY_RESET, "MGA-GPS"))
+    assert not is_assistance(Frame(FrameKind.UBX, ubx.message(0x1300) + FACTORY_RESET, "MGA-GPS"))
+
+
+async def sent(b: Bench, frame: Frame) -> list[Frame]:
+    await b.receiver.wait_ready()
+    await asyncio.sleep(1)
+    before = len(b.sim.received)
+    b.receiver.deliver(frame)
+    await asyncio.sleep(0.5)
+    return b.sim.received[before:]
+
+
+@in_virtual_time
+async def test_corrections_and_assistance_go_as_they_are(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        for frame in (b.spartn(), rtcm(), ubx_frame(Message.MGA_GPS, bytes(68))):
+            assert await sent(b, frame) == [frame]
+        view = b.receiver.view
+        assert view.delivered_frames == 3
+        assert view.refused == 0
+
+
+@in_virtual_time
+async def test_corrections_before_the_receiver_is_ready_are_counted_and_dropped(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b:
+        b.receiver.deliver(b.spartn())
+        await b.receiver.wait_ready()
+        await asyncio.sleep(1)
+        assert b.sim.corrections() == []
+        assert b.receiver.view.undelivered == 1
+        assert b.receiver.dropped == 0, "the line was not too slow"
+
+
+@in_virtual_time
+async def test_what_is_refused_is_counted(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        b.receiver.deliver(ubx_frame(Message.CFG_RST, b"\xff\xff\0\0"))
+        await until(lambda: b.receiver.view.refused == 1, 1)

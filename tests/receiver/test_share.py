@@ -1,0 +1,120 @@
+"""`output.pty`: others read what the receiver sends, and get in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.receiver.test_keys import current_and_next
+from tests.support.receiver_bench import KEY, bench, in_virtual_time, until
+from ztpd.model import FrameKind
+from ztpd.wire.frames import Scanner
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the group dialout takes root")
+
+
+class Reader:
+    """A program that reads the shared terminal."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self.data = b""
+        self.scanner = Scanner(FrameKind.UBX, FrameKind.NMEA, FrameKind.RTCM3)
+
+    def names(self) -> list[str]:
+        """Of the frames that came since."""
+        found = b""
+        with contextlib.suppress(BlockingIOError):
+            found = os.read(self.file, 1 << 20)
+        self.data += found
+        return [frame.name for frame in self.scanner.feed(found)]
+
+
+@in_virtual_time
+async def test_a_reader_gets_every_message_whole(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    async with bench(tmp_path, settings={"share": str(shared)}) as b:
+        await b.receiver.wait_ready()
+        reader = Reader(shared)
+        b.sim.send(b"\xff noise \xb5")
+        await b.stream(10, b.spartn)
+        names = reader.names()
+        assert names.count("NAV-PVT") in (9, 10)
+        assert names.count("GGA") in (9, 10)
+        assert names.count("RXM-COR") in (9, 10)
+        assert reader.scanner.counts.skipped_bytes == 0
+        os.close(reader.file)
+    assert not shared.is_symlink(), "a stop cleans up"
+
+
+@in_virtual_time
+async def test_the_decryption_keys_are_not_shared(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    async with bench(tmp_path, settings={"share": str(shared)}) as b:
+        await until(shared.is_symlink, 5)
+        reader = Reader(shared)
+        b.receiver.set_keys(current_and_next())
+        await b.receiver.wait_ready()
+        await until(lambda: b.sim.keys, 5)
+        await asyncio.sleep(5)
+        assert "NAV-PVT" in reader.names()
+        assert KEY not in reader.data
+        os.close(reader.file)
+
+
+@in_virtual_time
+async def test_P16_a_reader_that_never_reads_slows_nothing(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    async with bench(tmp_path, settings={"share": str(shared)}) as b:
+        await b.receiver.wait_ready()
+        lazy = Reader(shared)
+        b.sim.set("CFG-RATE-MEAS", 100)
+        await b.stream(20, b.spartn)
+        assert len(b.sim.corrections()) == 20
+        assert b.receiver.view.fix == "RTK fixed"
+        assert b.receiver.dropped == 0
+        os.close(lazy.file)
+
+
+@in_virtual_time
+async def test_what_a_reader_writes_reaches_no_receiver(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    async with bench(tmp_path, settings={"share": str(shared)}) as b:
+        await b.receiver.wait_ready()
+        await asyncio.sleep(2)
+        reader, before = Reader(shared), len(b.sim.received)
+        os.write(reader.file, bytes.fromhex("b562060904000000ffff1119") * 20)
+        await asyncio.sleep(5)
+        assert b.sim.received[before:] == []
+        os.close(reader.file)
+
+
+@in_virtual_time
+async def test_the_reader_keeps_its_terminal_while_the_receiver_is_away(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    async with bench(tmp_path, settings={"share": str(shared)}) as b:
+        await b.receiver.wait_ready()
+        reader = Reader(shared)
+        await asyncio.sleep(3)
+        b.pty.unplug()
+        await asyncio.sleep(20)
+        reader.names()
+        b.sim.power_cycle()
+        b.pty.plug()
+        await until(lambda: b.receiver.ready, 10)
+        await asyncio.sleep(3)
+        assert "NAV-PVT" in reader.names()
+        os.close(reader.file)
+
+
+@in_virtual_time
+async def test_a_place_that_cannot_be_used_is_told_and_corrections_flow(tmp_path: Path) -> None:
+    async with bench(tmp_path, settings={"share": str(tmp_path / "gone/gnss")}) as b:
+        await b.receiver.wait_ready()
+        await b.stream(5, b.spartn)
+        assert len(b.sim.corrections()) == 5
+        assert len(b.told("output.failed")) == 1

@@ -1,0 +1,304 @@
+"""Connected, but unused: why?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.receiver_bench import (
+    NEXT_KEY,
+    WRONG_KEY,
+    bench,
+    in_virtual_time,
+    rtcm,
+    until,
+)
+from ztpd import events
+from ztpd.model import Carrier, DynamicKey, Fix, Secret
+from ztpd.receiver.usage import Outcome, Progress, Use, Verdict, outcome, report_name
+from ztpd.sim.receiver import X20P
+from ztpd.wire.ubx import PROTOCOL_RTCM3, NavPvt, RxmCor
+
+USED = RxmCor(used=True, encrypted=True, decrypted=True)
+LOCKED = RxmCor(used=False, encrypted=True, decrypted=False)
+DAMAGED = RxmCor(erroneous=True, used=False)
+IGNORED = RxmCor(used=False)
+UNSUPPORTED = RxmCor(used=False, input_handled=False, subtype=1)
+
+SELDOM = {"CFG-RATE-MEAS": 20_000}  # positions: a long test in little time
+UTC_NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def fix(*, ok: bool = True, utc: datetime | None = UTC_NOW, carrier: Carrier = Carrier.NONE) -> Fix:
+    pvt = NavPvt(utc=utc, fully_resolved=utc is not None, fix_ok=ok, fix_type=3, carrier=carrier)
+    return pvt.to_fix()
+
+
+@pytest.mark.parametrize(
+    ("report", "meaning"),
+    [
+        (USED, Outcome.USED),
+        (LOCKED, Outcome.LOCKED),
+        (DAMAGED, Outcome.DAMAGED),
+        (IGNORED, Outcome.IGNORED),
+        (UNSUPPORTED, Outcome.UNSUPPORTED),
+        (RxmCor(used=None), None),
+    ],
+)
+def test_what_one_report_means(report: RxmCor, meaning: Outcome | None) -> None:
+    assert outcome(report) is meaning
+
+
+def test_a_report_has_the_name_of_its_frame() -> None:
+    assert report_name(RxmCor(message_type=1, subtype=2)) == "HPAC-GAL"
+    assert report_name(RxmCor(PROTOCOL_RTCM3, message_type=1077, subtype=0)) == "1077"
+
+
+def judged(*reports: RxmCor, last: Fix | None, has_keys: bool = True, for_s: int = 25) -> Verdict:
+    use = Use()
+    for second in range(for_s):
+        use.delivered(second)
+        for report in reports:
+            use.reported(report, second)
+    use.judge(for_s, last, has_keys=has_keys)
+    return use.verdict
+
+
+@pytest.mark.parametrize(
+    ("reports", "last", "has_keys", "verdict"),
+    [
+        ([USED], fix(), True, Verdict.USED),
+        ([USED, LOCKED, DAMAGED, UNSUPPORTED], fix(), True, Verdict.USED),
+        ([LOCKED], fix(), True, Verdict.WRONG_KEY),
+        ([LOCKED], fix(), False, Verdict.NO_KEY),
+        ([LOCKED], None, False, Verdict.NO_KEY),
+        ([DAMAGED], fix(), True, Verdict.DAMAGED),
+        ([UNSUPPORTED], fix(), True, Verdict.UNSUPPORTED),
+        ([IGNORED], None, True, Verdict.NO_TIME),
+        ([IGNORED], fix(ok=False, utc=None), True, Verdict.NO_TIME),
+        ([IGNORED], fix(ok=False), True, Verdict.NO_POSITION),
+        ([IGNORED], fix(), True, Verdict.OTHERS),
+        ([IGNORED, UNSUPPORTED], fix(), True, Verdict.OTHERS),
+        ([], fix(), True, Verdict.UNSEEN),
+    ],
+)
+def test_G07_why_corrections_are_not_used(
+    reports: list[RxmCor], last: Fix | None, has_keys: bool, verdict: Verdict
+) -> None:
+    assert judged(*reports, last=last, has_keys=has_keys) is verdict
+
+
+def test_it_is_too_early_to_complain_in_the_first_seconds() -> None:
+    assert judged(IGNORED, last=fix(), for_s=15) is Verdict.UNKNOWN
+
+
+def test_without_corrections_there_is_nothing_to_judge() -> None:
+    use = Use()
+    use.reported(USED, 5)
+    use.judge(6, fix(), has_keys=True)
+    assert use.verdict is Verdict.UNKNOWN
+
+
+def test_a_carrier_solution_proves_use_where_reports_are_silent() -> None:
+    use = Use()
+    use.restarted(reports=False)
+    use.delivered(1)
+    use.followed(fix(carrier=Carrier.FLOAT), 2)
+    use.judge(3, fix(carrier=Carrier.FLOAT), has_keys=True)
+    assert use.verdict is Verdict.USED
+
+
+def test_a_report_counts_more_than_an_old_carrier_solution() -> None:
+    assert judged(IGNORED, last=fix(carrier=Carrier.FIXED)) is Verdict.OTHERS
+
+
+def test_reasons_that_alternate_are_told_once_a_minute() -> None:
+    use, told = Use(), []
+    for second in range(600):
+        use.delivered(second)
+        use._seen_s.clear()
+        use.reported(LOCKED if second % 2 else IGNORED, second)
+        use.judge(second, fix(), has_keys=True)
+        if use.to_tell(second):
+            told.append(second)
+    assert 2 <= len(told) <= 10
+
+
+def test_use_is_told_again_only_after_trouble() -> None:
+    use, told = Use(), []
+    for second in range(300):
+        if not 100 < second < 180:  # nothing comes for a while
+            use.delivered(second)
+            use.reported(USED, second)
+        use.judge(second, fix(), has_keys=True)
+        if use.to_tell(second):
+            told.append(second)
+    assert told == [0]
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 2**32 - 1)), max_size=50))
+def test_any_reports_at_any_time_are_judged_without_a_fault(
+    reports: list[tuple[float, int]],
+) -> None:
+    use, now_s = Use(), 0.0
+    for step_s, status in reports:
+        now_s += step_s
+        payload = b"\x01\0\0\0" + status.to_bytes(4, "little") + b"\0\0\1\0"
+        use.delivered(now_s)
+        use.reported(RxmCor.decode(payload), now_s)
+        use.judge(now_s, None, has_keys=False)
+        use.to_tell(now_s)
+        assert use.label in ("used", "unknown") or use.label.startswith("not used: ")
+
+
+def test_G08_progress_of_the_fix_is_told_at_once_and_its_flicker_once_a_minute() -> None:
+    progress, told = Progress(), []
+    labels = [Carrier.NONE] * 5 + [Carrier.FLOAT] * 5 + [Carrier.FIXED, Carrier.FLOAT] * 300
+    for second, carrier in enumerate(labels):
+        if progress.follow(fix(carrier=carrier), second):
+            told.append((second, carrier))
+    assert told[:3] == [(0, Carrier.NONE), (5, Carrier.FLOAT), (10, Carrier.FIXED)]
+    assert len(told) <= 3 + 610 // 60
+    assert progress.first_at_least("RTK float") == 5
+    assert progress.first_at_least("RTK fixed") == 10
+
+
+def test_a_fix_better_than_float_counts_as_float_too() -> None:
+    progress = Progress(started_s=100)
+    progress.follow(fix(carrier=Carrier.FIXED), 104)
+    assert progress.first_at_least("2D") == progress.first_at_least("RTK float") == 4
+
+
+def a_key(value: bytes) -> list[DynamicKey]:
+    now_ms = round(datetime.now(UTC).timestamp() * 1000)
+    period_ms = 28 * 86_400_000
+    return [
+        DynamicKey(Secret(value.hex()), now_ms - 1000, period_ms - 1),
+        DynamicKey(Secret(NEXT_KEY.hex()), now_ms - 1000 + period_ms, period_ms - 1),
+    ]
+
+
+@in_virtual_time
+async def test_G07_a_wrong_key_is_told_in_a_minute_and_the_right_one_heals(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.receiver.set_keys(a_key(WRONG_KEY))
+        await b.receiver.wait_ready()
+        await b.stream(60, lambda: b.spartn(encrypted=True))
+        assert b.told("gnss.not_used")[0].startswith(
+            "corrections arrive, but the receiver does not use them: "
+            "they are encrypted, and the receiver's keys do not fit"
+        )
+        assert b.receiver.view.use.startswith("not used: they are encrypted")
+        assert b.receiver.view.rejected["OCB-GPS"] > 50
+        b.receiver.set_keys(a_key(b"\x11" * 16))
+        await b.stream(20, lambda: b.spartn(encrypted=True))
+        assert b.told("gnss.used")
+        assert b.receiver.view.use == "used"
+
+
+@in_virtual_time
+async def test_G07_no_key_at_all(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        await b.stream(40, lambda: b.spartn(encrypted=True))
+        assert "there is no key for them" in b.receiver.view.use
+        assert len(b.told("gnss.not_used")) == 1
+
+
+@in_virtual_time
+async def test_G07_the_service_is_asked_for_keys_once_in_ten_minutes(tmp_path: Path) -> None:
+    asked: list[float] = []
+    now = asyncio.get_running_loop().time
+    async with bench(
+        tmp_path, on_keys_wanted=lambda: asked.append(now()), settings={"keys": SELDOM}
+    ) as b:
+        await b.receiver.wait_ready()
+
+        async def every_ten_seconds(minutes: int) -> None:
+            for _ in range(minutes * 6):
+                b.receiver.deliver(b.spartn(encrypted=True))
+                await asyncio.sleep(10)
+
+        await every_ten_seconds(12)
+        assert asked[0] < 60
+        assert [round((later - asked[0]) / 60) for later in asked] == [0, 10]
+
+
+@pytest.mark.parametrize("verdict", [each for each in Verdict if each.is_trouble])
+def test_G07_each_reason_is_an_event_of_its_own_with_advice(verdict: Verdict) -> None:
+    event = verdict.value
+    assert event is not None
+    assert event.name == f"gnss.not_used.{event.name.rpartition('.')[2]}"
+    assert event.cure
+    assert verdict.reason in event.text
+    assert events.not_used(f"not used: {verdict.reason}") is event
+
+
+@in_virtual_time
+async def test_G07_damage_on_the_line(tmp_path: Path) -> None:
+    noise = random.Random(2)
+
+    def damage(data: bytes) -> bytes:
+        return bytes(byte ^ (noise.random() < 0.02) << 3 for byte in data)
+
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        await asyncio.sleep(3)
+        b.sim.faults.damaged_input = damage
+        await b.stream(60, b.spartn)
+        assert b.receiver.view.use == "not used: they are damaged on the serial line"
+        b.sim.faults.damaged_input = bytes
+        await b.stream(20, b.spartn)
+        assert b.receiver.view.use == "used"
+
+
+@in_virtual_time
+async def test_G08_without_a_sky_it_is_told_and_nothing_is_restarted(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.sim.faults.no_sky = True
+        await b.receiver.wait_ready()
+        await b.stream(120, b.spartn)
+        assert b.receiver.view.use == "not used: it has no time from the satellites yet"
+        assert len(b.told("gnss.not_used")) == 1
+        assert len(b.told("gnss.found")) == 1
+        b.sim.faults.no_sky = False
+        await b.stream(20, b.spartn)
+        assert b.receiver.view.use == "used"
+
+
+@in_virtual_time
+async def test_types_the_firmware_does_not_know_are_counted_and_no_trouble(tmp_path: Path) -> None:
+    async with bench(tmp_path, X20P) as b:
+        await b.receiver.wait_ready()
+        await asyncio.sleep(3)
+        names = ["OCB-GPS", "OCB-GLO"] * 20
+        await b.stream(40, lambda: b.spartn(name=names.pop()))
+        assert b.receiver.view.use == "used"
+        assert b.receiver.view.rejected == {"OCB-GLO": 20}
+        assert not b.told("gnss.not_used")
+
+
+@in_virtual_time
+async def test_rtcm_is_followed_too(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        await asyncio.sleep(3)
+        await b.stream(20, rtcm)
+        assert b.receiver.view.used == {"1077": 20}
+        assert b.receiver.view.fix == "RTK fixed"
+
+
+@in_virtual_time
+async def test_the_fix_falls_back_when_corrections_end(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        await b.stream(20, b.spartn)
+        assert b.receiver.view.carrier == "fixed"
+        await until(lambda: b.receiver.view.fix == "3D", 75)
+        assert b.receiver.view.use == "unknown", "nothing was delivered"

@@ -1,0 +1,334 @@
+"""The simulated receiver, seen through a bare file descriptor; what it says is read by pyubx2."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyubx2 import UBXReader
+
+from tests.support import virtualtime
+from ztpd.model import Frame, FrameKind
+from ztpd.sim.pty import Pty
+from ztpd.sim.receiver import F9P, F9P_OLD, F9R, X20P, Model, SimReceiver
+from ztpd.wire import ubx, ubxcfg
+from ztpd.wire.frames import Scanner, rtcm_frame, spartn_frame
+from ztpd.wire.ubx import (
+    Ack,
+    CfgValget,
+    CfgValgetPoll,
+    CfgValset,
+    KeySlot,
+    Message,
+    MonVer,
+    NavPvt,
+    Parsed,
+    RxmCor,
+    SpartnKey,
+)
+
+KEY = bytes(range(16))
+OTHER_KEY = bytes(16)
+
+
+class Host:
+    """The other end of the line."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self._scanner = Scanner(FrameKind.UBX, FrameKind.NMEA)
+
+    async def listen(self, seconds: float = 0.3) -> list[Frame]:
+        await asyncio.sleep(seconds)
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                found += self._scanner.feed(os.read(self.fd, 65536))
+        return found
+
+    async def ask(self, *requests: bytes) -> list[Parsed]:
+        """What UBX comes back within a moment."""
+        await self.listen(0)
+        for request in requests:
+            os.write(self.fd, request)
+        return [ubx.parse(f.data) for f in await self.listen() if f.kind is FrameKind.UBX]
+
+    async def switch_on(self, *names: str) -> None:
+        answer = await self.ask(CfgValset({ubxcfg.KEYS[name]: 1 for name in names}).encode())
+        assert Ack(Message.CFG_VALSET, ok=True) in answer
+
+
+@contextlib.asynccontextmanager
+async def powered(
+    tmp_path: Path, model: Model = F9P, **options: Any
+) -> AsyncIterator[tuple[SimReceiver, Host]]:
+    async with Pty(tmp_path / "gnss") as pty, SimReceiver(pty, model, **options) as sim:
+        host = Host(pty.path)
+        try:
+            yield sim, host
+        finally:
+            os.close(host.fd)
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
+    def run(tmp_path: Path) -> None:
+        virtualtime.run(test(tmp_path), grace_s=0.012)
+
+    run.__name__ = test.__name__
+    return run
+
+
+def spartn(name: str = "OCB-GPS", *, encrypted: bool = False) -> bytes:
+    subtype = {"OCB-GPS": 0, "OCB-GLO": 1}[name]
+    return spartn_frame(0, subtype, bytes(50), time_tag=4, encrypted=encrypted)
+
+
+def reports(messages: list[Parsed]) -> list[RxmCor]:
+    return [message for message in messages if isinstance(message, RxmCor)]
+
+
+@in_virtual_time
+async def test_it_says_what_it_is(tmp_path: Path) -> None:
+    for model in (F9P_OLD, F9P, F9R, X20P):
+        async with powered(tmp_path / model.firmware, model) as (_, host):
+            (version,) = await host.ask(ubx.poll(Message.MON_VER))
+            assert isinstance(version, MonVer)
+            assert (version.model, version.firmware) == (model.module, model.firmware)
+
+
+@in_virtual_time
+async def test_out_of_the_box_it_chatters_nmea_and_no_ubx(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (_, host):
+        frames = await host.listen(5.5)
+        assert [frame.name for frame in frames] == ["GGA"] * 5
+
+
+@in_virtual_time
+async def test_settings_are_read_set_and_refused_as_a_whole(tmp_path: Path) -> None:
+    known, unknown = ubxcfg.KEYS["CFG-RATE-MEAS"], 0x20930031
+    async with powered(tmp_path) as (sim, host):
+        poll = CfgValgetPoll((known,)).encode()
+        assert await host.ask(poll) == [
+            CfgValget({known: 1000}),
+            Ack(Message.CFG_VALGET, ok=True),
+        ]
+        assert await host.ask(CfgValgetPoll((known, unknown)).encode()) == [
+            Ack(Message.CFG_VALGET, ok=False)
+        ]
+        assert await host.ask(CfgValset({known: 500, unknown: 1}).encode()) == [
+            Ack(Message.CFG_VALSET, ok=False)
+        ]
+        assert sim.setting("CFG-RATE-MEAS") == 1000
+        assert Ack(Message.CFG_VALSET, ok=True) in await host.ask(CfgValset({known: 500}).encode())
+        assert sim.setting("CFG-RATE-MEAS") == 500
+
+
+@in_virtual_time
+async def test_a_restart_takes_what_is_in_ram_and_keeps_what_is_in_flash(tmp_path: Path) -> None:
+    spartn_on, rate = ubxcfg.KEYS["CFG-USBINPROT-SPARTN"], ubxcfg.KEYS["CFG-RATE-MEAS"]
+    async with powered(tmp_path) as (sim, host):
+        layers = ubx.LAYER_RAM | ubx.LAYER_FLASH
+        await host.ask(CfgValset({spartn_on: 1}).encode(), CfgValset({rate: 2000}, layers).encode())
+        os.write(host.fd, SpartnKey((KeySlot(KEY, 2400, 0),)).encode())
+        await asyncio.sleep(0.1)
+        assert sim.keys
+        sim.reset()
+        assert sim.keys == ()
+        assert sim.setting("CFG-{}INPROT-SPARTN") == 0
+        assert sim.setting("CFG-RATE-MEAS") == 2000
+        assert await host.ask(ubx.poll(Message.MON_VER)) == [], "it boots"
+        banner = await host.listen(1)
+        assert b"u-blox AG" in banner[0].data
+
+
+@in_virtual_time
+async def test_a_protocol_that_is_not_switched_on_is_skipped_without_a_word(
+    tmp_path: Path,
+) -> None:
+    async with powered(tmp_path) as (sim, host):
+        await host.switch_on("CFG-MSGOUT-UBX_RXM_COR_USB")
+        assert reports(await host.ask(spartn())) == []
+        assert sim.corrections() == []
+        await host.switch_on("CFG-USBINPROT-SPARTN")
+        assert len(reports(await host.ask(spartn()))) == 1
+
+
+@in_virtual_time
+async def test_ubx_inside_a_message_it_does_not_take_is_obeyed(tmp_path: Path) -> None:
+    """The trap that makes hidden UBX dangerous."""
+    hidden = CfgValset({ubxcfg.KEYS["CFG-RATE-MEAS"]: 100}).encode()
+    carrier = spartn_frame(0, 0, hidden, time_tag=1)
+    async with powered(tmp_path) as (sim, host):
+        os.write(host.fd, carrier)
+        await asyncio.sleep(0.1)
+        assert sim.setting("CFG-RATE-MEAS") == 100
+
+
+@in_virtual_time
+async def test_keys_are_taken_without_a_word_and_told_when_asked(tmp_path: Path) -> None:
+    keys = SpartnKey((KeySlot(KEY, 2400, 7), KeySlot(OTHER_KEY, 2404, 0)))
+    async with powered(tmp_path) as (_, host):
+        assert await host.ask(keys.encode()) == []
+        assert await host.ask(ubx.poll(Message.RXM_SPARTNKEY)) == [keys]
+    async with powered(tmp_path, F9P_OLD) as (_, host):
+        assert await host.ask(keys.encode(), ubx.poll(Message.RXM_SPARTNKEY)) == []
+
+
+@in_virtual_time
+async def test_it_reports_each_correction_as_the_sheet_says(tmp_path: Path) -> None:
+    async with powered(tmp_path, X20P, key=KEY) as (sim, host):
+        await host.switch_on("CFG-MSGOUT-UBX_RXM_COR_USB", "CFG-USBINPROT-SPARTN")
+
+        async def report(data: bytes) -> RxmCor:
+            (one,) = reports(await host.ask(data))
+            return one
+
+        assert (await report(spartn())).used is False, "it has no time yet"
+        await asyncio.sleep(3)
+        assert (await report(spartn())).used is True
+        locked = await report(spartn(encrypted=True))
+        assert (locked.used, locked.encrypted, locked.decrypted) == (False, True, False)
+        sim.keys = (KeySlot(OTHER_KEY, 2400, 0),)
+        assert (await report(spartn(encrypted=True))).decrypted is False
+        sim.keys = (KeySlot(OTHER_KEY, 2400, 0), KeySlot(KEY, 2404, 0))
+        assert (await report(spartn(encrypted=True))).used is True
+        unsupported = await report(spartn("OCB-GLO"))
+        assert (unsupported.used, unsupported.input_handled) == (False, False)
+        sim.set("CFG-SPARTN-USE_SOURCE", 1)
+        assert (await report(spartn())).used is False
+        damaged = bytearray(spartn())
+        damaged[20] ^= 1
+        assert (await report(bytes(damaged))).erroneous is True
+        rtcm = await report(rtcm_frame((1077 << 4).to_bytes(2, "big") + bytes(30)))
+        assert (rtcm.protocol, rtcm.message_type, rtcm.used) == (1, 1077, True)
+
+
+@in_virtual_time
+async def test_the_fix_comes_with_corrections_and_goes_without(tmp_path: Path) -> None:
+    story: list[str] = []
+    async with powered(tmp_path, say=story.append) as (_, host):
+        await host.switch_on("CFG-MSGOUT-UBX_NAV_PVT_USB", "CFG-USBINPROT-SPARTN")
+        await asyncio.sleep(5)
+        for _ in range(12):
+            os.write(host.fd, spartn())
+            await asyncio.sleep(1)
+        await asyncio.sleep(70)
+        fixes = [ubx.parse(f.data) for f in await host.listen() if f.name == "NAV-PVT"]
+        labels = [fix.to_fix().label for fix in fixes if isinstance(fix, NavPvt)]
+        assert list(dict.fromkeys(labels)) == ["no fix", "3D", "DGNSS", "RTK float", "RTK fixed"]
+        assert labels[-1] == "3D"
+        ages = [fix.to_fix().correction_age_s for fix in fixes if isinstance(fix, NavPvt)]
+        assert ages[-12] == 60
+        assert ages[-1] is None
+    assert story == [
+        "receiver: took 2 settings",
+        "receiver: 3D",
+        "receiver: DGNSS after 1 correction messages",
+        "receiver: RTK float after 4 correction messages",
+        "receiver: RTK fixed after 12 correction messages",
+        "receiver: 3D",
+    ]
+
+
+@in_virtual_time
+async def test_a_cold_start_has_no_time_and_a_warm_one_has(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1, saved=True)
+
+        async def first() -> NavPvt:
+            frames = [f for f in await host.listen(2.2) if f.name == "NAV-PVT"]
+            message = ubx.parse(frames[0].data)
+            assert isinstance(message, NavPvt)
+            return message
+
+        await asyncio.sleep(5)
+        await host.listen(0)
+        sim.reset()
+        assert (await first()).fix_ok
+        sim.power_cycle()
+        cold = await first()
+        assert not cold.fix_ok
+        assert cold.utc is None
+
+
+@in_virtual_time
+async def test_a_faster_clock_makes_more_positions(tmp_path: Path) -> None:
+    async with powered(tmp_path, speed=10) as (sim, host):
+        sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1)
+        frames = [f for f in await host.listen(2.05) if f.name == "NAV-PVT"]
+        assert 18 <= len(frames) <= 21
+
+
+@in_virtual_time
+async def test_a_uart_hears_and_says_noise_at_another_speed(tmp_path: Path) -> None:
+    async with powered(tmp_path, wired="UART1") as (sim, host):
+        assert len(await host.ask(ubx.poll(Message.MON_VER))) == 1
+        sim.set("CFG-UART1-BAUDRATE", 115200)
+        assert await host.ask(ubx.poll(Message.MON_VER)) == []
+        assert await host.listen(3) == []
+        assert len(sim.received) == 1
+
+
+@in_virtual_time
+async def test_a_uart_is_no_faster_than_its_speed(tmp_path: Path) -> None:
+    async with powered(tmp_path, wired="UART1") as (sim, host):
+        for _ in range(10):
+            os.write(host.fd, rtcm_frame(bytes(900)))
+        await asyncio.sleep(1)
+        assert 3 <= len(sim.corrections()) <= 4, "3840 bytes a second"
+        await asyncio.sleep(2)
+        assert len(sim.corrections()) == 10
+
+
+@in_virtual_time
+async def test_faults_can_be_switched_while_it_runs(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        poll = ubx.poll(Message.MON_VER)
+        sim.faults.mute = True
+        assert await host.ask(poll) == []
+        sim.faults.mute = False
+        sim.faults.lost_answers = 1
+        assert await host.ask(poll) == []
+        assert len(await host.ask(poll)) == 1
+        sim.faults.refused = {ubxcfg.KEYS["CFG-TMODE-MODE"]}
+        answer = await host.ask(CfgValgetPoll((ubxcfg.KEYS["CFG-TMODE-MODE"],)).encode())
+        assert answer == [Ack(Message.CFG_VALGET, ok=False)]
+
+
+@pytest.mark.parametrize("model", [F9P_OLD, F9P, F9R, X20P], ids=lambda model: model.firmware)
+def test_pyubx2_reads_everything_it_says(tmp_path: Path, model: Model) -> None:
+    said = bytearray()
+
+    async def listen() -> None:
+        async with powered(tmp_path, model, key=KEY) as (sim, host):
+            sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1)
+            if model.spartn:
+                sim.set("CFG-MSGOUT-UBX_RXM_COR_{}", 1)
+                sim.set("CFG-{}INPROT-SPARTN", 1)
+            sim.keys = (KeySlot(KEY, 2400, 0),)
+            for request in (
+                ubx.poll(Message.MON_VER),
+                ubx.poll(Message.RXM_SPARTNKEY),
+                CfgValgetPoll((ubxcfg.KEYS["CFG-RATE-MEAS"],)).encode(),
+                spartn(encrypted=True),
+            ):
+                os.write(host.fd, request)
+                await asyncio.sleep(2)
+            sim.reset()
+            await asyncio.sleep(3)
+            said.extend(os.read(host.fd, 65536))
+
+    virtualtime.run(listen(), grace_s=0.012)
+    names = {
+        message.identity
+        for _, message in UBXReader(BytesIO(bytes(said)), quitonerror=2, protfilter=3)
+        if message is not None
+    }
+    assert {"MON-VER", "NAV-PVT", "CFG-VALGET", "ACK-ACK", "GNGGA", "GNTXT"} <= names
+    assert ({"RXM-COR", "RXM-SPARTN-KEY"} <= names) == model.spartn

@@ -1,0 +1,163 @@
+"""A provisioner in virtual time; the simulated portal answers its calls without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support import virtualtime
+from ztpd.config import Config
+from ztpd.errors import ZtpdError
+from ztpd.lifecycle import Event
+from ztpd.model import Identity, Imei
+from ztpd.provisioning.http import Reply
+from ztpd.provisioning.provisioner import SCHEDULE_FILE, Provisioner
+from ztpd.provisioning.schedule import Schedule
+from ztpd.sim.authority import Authority
+from ztpd.sim.portal import TOKEN, Portal, Profile
+from ztpd.system.clock import Clock
+
+IMEI, OTHER_IMEI = Imei("490154203237518"), Imei("356938035643809")
+START_UNIX_S = 1_800_000_000
+HOUR_S, DAY_S = 3600.0, 86_400.0
+AUTHORITY = Authority()
+
+Answer = Callable[[], Reply]
+
+
+@dataclass
+class Told:
+    """What the provisioner reported, and when."""
+
+    at_s: float
+    event: Event
+    error: ZtpdError | None
+    wait_s: float | None
+
+
+class Gateway:
+    """One gateway over its starts and reboots. ``answer`` stands in for the portal if set; it may
+    raise. Times are those of the virtual loop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        profile: Profile | None = None,
+        board: str = "board-1",
+        seed: int = 1,
+        **ztp: Any,
+    ) -> None:
+        self.state_dir = directory
+        self.config = Config()
+        settings = {"url": "https://localhost"} | ztp
+        self.config = replace(self.config, ztp=replace(self.config.ztp, **settings))
+        self.portal = Portal(
+            profile or Profile(),
+            AUTHORITY,
+            broker_host="localhost",
+            caster_host="localhost",
+            caster_ports=(2101, 2102),
+            now=lambda: START_UNIX_S,
+        )
+        self.answer: Answer | None = None
+        self.calls: list[float] = []
+        self.told: list[Told] = []
+        self.board = board
+        self.token = TOKEN
+        self.modem: list[Identity | ZtpdError] = [Identity(IMEI, "the modem")]
+        self.reads = 0
+        self.clock_off_s = 0.0
+        self._boot, self._booted_s = 1, 0.0
+        self._rng = random.Random(seed)
+
+    @property
+    def now_unix_s(self) -> float:
+        return START_UNIX_S + _now() + self.clock_off_s
+
+    def reboot(self) -> None:
+        self._boot, self._booted_s = self._boot + 1, _now()
+
+    def start(self) -> Provisioner:
+        """A new process: what it knows is on the disk."""
+        return Provisioner(
+            self.config,
+            self.state_dir,
+            report=self._hear,
+            read_identity=self._read_identity,
+            token=lambda: self.token,
+            clock=Clock(now=lambda: self.now_unix_s, synchronised=lambda: True),
+            schedule=Schedule(
+                self.state_dir / SCHEDULE_FILE,
+                instant=lambda: (f"boot {self._boot}", _now() - self._booted_s),
+                now=lambda: self.now_unix_s,
+            ),
+            board_serial=lambda: self.board,
+            post=self._post,
+            rng=self._rng,
+        )
+
+    def issue(self, hardware_id: str, *, ends: datetime) -> None:
+        """The Thing's certificate from now on is another one, and ends then."""
+        thing = self.portal.things[hardware_id]
+        pair = AUTHORITY.client(thing.client_id, not_after=ends)
+        thing.credentials["certificate"] = pair.certificate
+        thing.credentials["privateKey"] = pair.private_key.reveal()
+
+    async def _read_identity(self) -> Identity:
+        """The last of :attr:`modem` stays."""
+        self.reads += 1
+        found = self.modem.pop(0) if len(self.modem) > 1 else self.modem[0]
+        if isinstance(found, ZtpdError):
+            raise found
+        return found
+
+    async def _post(self, url: str, body: bytes, *, timeout_s: float, ca_file: str) -> Reply:
+        self.calls.append(_now())
+        if self.answer:
+            return self.answer()
+        headers = {"content-length": str(len(body))}
+        status, answer = self.portal.answer("POST", urlsplit(url).path, headers, body)
+        return Reply(status, {}, answer)
+
+    def _hear(
+        self,
+        event: Event,
+        why: str = "",
+        *,
+        error: ZtpdError | None = None,
+        wait_s: float | None = None,
+    ) -> None:
+        self.told.append(Told(_now(), event, error, wait_s))
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """A day in an instant: nothing here waits for anything but time and the disk."""
+    return virtualtime.run(coroutine, grace_s=0)
+
+
+async def ended_after(coroutine: Any, seconds: float) -> bool:
+    """Let ``coroutine`` run for so long, then kill it; whether it ended by itself."""
+    try:
+        async with asyncio.timeout(seconds):
+            await coroutine
+    except TimeoutError:
+        return False
+    return True
+
+
+def raises(error: Callable[[], ZtpdError]) -> Answer:
+    def answer() -> Reply:
+        raise error()
+
+    return answer
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,163 @@
+"""A receiver on the bench: the real room, a simulated device, a pseudo-terminal between them, and
+a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+import selectors
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support import virtualtime
+from ztpd.model import Frame, FrameKind
+from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.sim.pty import Pty
+from ztpd.sim.receiver import F9P, Model, SimReceiver
+from ztpd.wire import ubx
+from ztpd.wire.frames import Scanner, rtcm_frame, spartn_frame
+
+KEY, NEXT_KEY, WRONG_KEY = (bytes([fill]) * 16 for fill in (0x11, 0x22, 0x33))
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a coroutine test on a loop whose clock jumps, except while a port is being opened:
+    that happens in a thread, in real time."""
+
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(test(**fixtures))
+
+    return run
+
+
+class _Loop(virtualtime.VirtualLoop):
+    """Patient with what takes real time: the thread that opens a port, and the kernel's worker
+    that carries bytes from one end of a pseudo-terminal to the other."""
+
+    _ready: deque[Any]
+
+    def __init__(self) -> None:
+        super().__init__(grace_s=0)
+
+    def _run_once(self) -> None:
+        for _ in range(200):
+            if self._ready:
+                break
+            found = selectors.PollSelector.select(self._virtual, 0.003)
+            self._process_events(found)  # type: ignore[attr-defined]
+            if not any(thread.name.startswith("ztpd-") for thread in threading.enumerate()):
+                break
+        super()._run_once()  # type: ignore[misc]
+
+
+class Bench:
+    """``sim`` and ``receiver`` joined by ``pty``; ``log`` holds what a person would read."""
+
+    def __init__(self, pty: Pty, sim: SimReceiver, receiver: Receiver, log: list[str]) -> None:
+        self.pty, self.sim, self.receiver, self.log = pty, sim, receiver, log
+        self._tags = 0
+
+    def told(self, event: str) -> list[str]:
+        return [
+            line.partition(" ")[2]
+            for line in self.log
+            if line.startswith((event + " ", event + "."))
+        ]
+
+    def spartn(self, *, encrypted: bool = False, name: str = "OCB-GPS") -> Frame:
+        self._tags += 5
+        message_type, subtype = {"OCB-GPS": (0, 0), "OCB-GLO": (0, 1), "GAD": (2, 0)}[name]
+        payload = random.Random(self._tags).randbytes(200)
+        data = spartn_frame(
+            message_type, subtype, payload, time_tag=self._tags, encrypted=encrypted
+        )
+        return only_frame(data)
+
+    async def stream(self, seconds: float, frame: Callable[[], Frame]) -> None:
+        """Deliver a correction each second."""
+        for _ in range(round(seconds)):
+            self.receiver.deliver(frame())
+            await asyncio.sleep(1)
+
+
+def only_frame(data: bytes) -> Frame:
+    (frame,) = Scanner(*FrameKind).feed(data)
+    return frame
+
+
+def rtcm() -> Frame:
+    return only_frame(rtcm_frame((1077 << 4).to_bytes(2, "big") + bytes(100)))
+
+
+def ubx_frame(number: int, payload: bytes = b"") -> Frame:
+    return Frame(FrameKind.UBX, ubx.message(number, payload), ubx.label(number))
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[str]]:
+    """The log lines of this block: event name and text, INFO and above."""
+    lines: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.INFO:
+                lines.append(f"{getattr(record, 'ZTPD_EVENT', '')} {record.getMessage()}")
+
+    handler = Collect()
+    logger = logging.getLogger("ztpd")
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextlib.asynccontextmanager
+async def bench(
+    tmp_path: Path,
+    model: Model = F9P,
+    *,
+    wired: str = "USB",
+    key: bytes | None = KEY,
+    settings: dict[str, Any] | None = None,
+    on_change: Callable[[], None] = lambda: None,
+    on_keys_wanted: Callable[[], None] = lambda: None,
+    **options: Any,
+) -> AsyncIterator[Bench]:
+    """A powered receiver, with ztpd's side running."""
+    async with (
+        Pty(tmp_path / "gnss") as pty,
+        SimReceiver(pty, model, wired=wired, key=key, **options) as sim,
+    ):
+        receiver = Receiver(
+            ReceiverSettings(pty.path, **(settings or {})),
+            rng=random.Random(7),
+            on_change=on_change,
+            on_keys_wanted=on_keys_wanted,
+        )
+        with heard() as log:
+            running = asyncio.create_task(receiver.run())
+            try:
+                yield Bench(pty, sim, receiver, log)
+            finally:
+                running.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+
+
+async def until(condition: Callable[[], object], within_s: float) -> float:
+    """Seconds until ``condition`` held. Fails after ``within_s``."""
+    now = asyncio.get_running_loop().time
+    began = now()
+    while not condition():
+        assert now() - began < within_s, f"not within {within_s} s"
+        await asyncio.sleep(max(0.05, within_s / 100))
+    return now() - began

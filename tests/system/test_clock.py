@@ -1,0 +1,90 @@
+import asyncio
+
+import pytest
+
+from tests.support.virtualtime import run
+from ztpd import RELEASED_UNIX_S
+from ztpd.errors import ClockError
+from ztpd.system.clock import SYNC_WAIT_S, Clock
+
+
+class Time:
+    def __init__(self, now_s: float, synchronised: bool | None) -> None:
+        self.now_s, self.synchronised = now_s, synchronised
+
+    def clock(self, floor_unix_s: int = 0) -> Clock:
+        return Clock(floor_unix_s, now=lambda: self.now_s, synchronised=lambda: self.synchronised)
+
+
+async def settled_after_s(clock: Clock) -> float:
+    await clock.settle()
+    return asyncio.get_running_loop().time()
+
+
+def test_C01_a_clock_before_the_release_of_ztpd_is_not_used() -> None:
+    with pytest.raises(ClockError, match="1970-01-01"):
+        run(settled_after_s(Time(0, False).clock()))
+
+
+def test_a_clock_before_the_credentials_were_stored_is_not_used() -> None:
+    stored_s = RELEASED_UNIX_S + 86_400
+
+    for known in (False, None):
+        with pytest.raises(ClockError, match="before 2026-11-24"):
+            run(settled_after_s(Time(RELEASED_UNIX_S + 60, known).clock(stored_s)))
+
+
+def test_a_synchronised_clock_knows_better_than_a_date_noted_while_it_was_ahead() -> None:
+    ahead_s = RELEASED_UNIX_S + 90 * 86_400
+
+    assert run(settled_after_s(Time(RELEASED_UNIX_S + 60, True).clock(ahead_s))) == 0
+    with pytest.raises(ClockError):
+        run(settled_after_s(Time(RELEASED_UNIX_S - 60, True).clock(ahead_s)))
+
+
+def test_a_synchronised_clock_is_used_at_once() -> None:
+    assert run(settled_after_s(Time(RELEASED_UNIX_S + 60, True).clock())) == 0
+
+
+def test_where_nothing_can_tell_the_clock_is_used_at_once() -> None:
+    assert run(settled_after_s(Time(RELEASED_UNIX_S + 60, None).clock())) == 0
+
+
+def test_C05_without_synchronisation_tls_may_judge_after_two_minutes() -> None:
+    waited_s = run(settled_after_s(Time(RELEASED_UNIX_S + 60, False).clock()))
+
+    assert SYNC_WAIT_S <= waited_s <= SYNC_WAIT_S + 2
+
+
+def test_C06_the_clock_is_used_as_soon_as_it_is_synchronised() -> None:
+    time = Time(RELEASED_UNIX_S + 60, False)
+
+    async def scenario() -> float:
+        asyncio.get_running_loop().call_later(20, setattr, time, "synchronised", True)
+        return await settled_after_s(time.clock())
+
+    assert 20 <= run(scenario()) <= 23
+
+
+def test_a_clock_that_falls_back_during_the_wait_is_not_used() -> None:
+    time = Time(RELEASED_UNIX_S + 60, False)
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().call_later(10, setattr, time, "now_s", 0.0)
+        await time.clock().settle()
+
+    with pytest.raises(ClockError):
+        run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("now_s", "synchronised", "word"),
+    [
+        (0, True, "behind"),
+        (RELEASED_UNIX_S, True, "synchronised"),
+        (RELEASED_UNIX_S, False, "not synchronised"),
+        (RELEASED_UNIX_S, None, "unknown"),
+    ],
+)
+def test_the_status_has_a_word_for_it(now_s: float, synchronised: bool | None, word: str) -> None:
+    assert Time(now_s, synchronised).clock().describe() == word

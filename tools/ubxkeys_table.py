@@ -1,0 +1,77 @@
+"""Writes ztpd/wire/ubxkeys.py from pyubx2's database: ``python tools/ubxkeys_table.py``.
+
+Names and ids are facts of u-blox's interface descriptions; pyubx2 (BSD-3-Clause) has collected
+those of all its generations.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyubx2
+from pyubx2.ubxtypes_configdb import UBX_CONFIG_DATABASE
+
+FILE = Path(__file__).parents[1] / "ztpd/wire/ubxkeys.py"
+PORTS = ("I2C", "UART1", "UART2", "USB", "SPI")
+
+_HEAD = '''\
+"""The configuration keys of all u-blox receivers: ids by name.
+
+Produced by tools/ubxkeys_table.py from the database of pyubx2 {version}; not loaded unless
+somebody uses such a name. "*" stands for I2C, UART1, UART2, USB, SPI, with ids in that order.
+"""
+
+from __future__ import annotations
+
+_PORTS = {ports}
+
+
+def _keys() -> dict[str, int]:
+    keys = {{}}
+    for line in _TABLE.splitlines():
+        item, _, first = line.rpartition(" ")
+        ports = _PORTS if item.endswith("*") else ("",)
+        for place, port in enumerate(ports):
+            keys[f"CFG-{{item.rstrip('*')}}{{port}}"] = int(first, 16) + place
+    return keys
+
+
+_TABLE = """\\
+'''
+
+
+_TAIL = '''
+"""
+
+KEYS = _keys()
+"""Id by u-blox name, "CFG-GROUP-ITEM"."""
+'''
+
+
+def ublox_name(name: str) -> str:
+    """pyubx2 writes "CFG_MSGOUT_UBX_NAV_PVT_USB" for u-blox's "CFG-MSGOUT-UBX_NAV_PVT_USB"."""
+    return name.replace("_", "-", 2)
+
+
+def keys() -> dict[str, int]:
+    """All names and ids of the database."""
+    return {ublox_name(name): key for name, (key, _) in UBX_CONFIG_DATABASE.items()}
+
+
+def module() -> str:
+    """The text of ztpd/wire/ubxkeys.py."""
+    left, lines = keys(), []
+    for name, key in sorted(left.copy().items()):
+        stem = name.removesuffix("I2C")
+        family = {stem + port: key + place for place, port in enumerate(PORTS)}
+        if stem != name and family.items() <= left.items():
+            lines.append(f"{stem[4:]}* {key:08x}")
+            for member in family:
+                del left[member]
+    lines += [f"{name[4:]} {key:08x}" for name, key in left.items()]
+    head = _HEAD.format(version=pyubx2.version, ports=str(PORTS).replace("'", '"'))
+    return head + "\n".join(sorted(lines)) + _TAIL
+
+
+if __name__ == "__main__":
+    FILE.write_text(module())
