@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bench.sources import Source, Via, made_at, source
 from tests.support.gateway import Gateway, until
 from ztpd.model import FrameKind
-from ztpd.relay.channels import PROVEN_S
+from ztpd.relay.channels import STABLE_S
 from ztpd.sim.proxy import FaultProxy
 from ztpd.sim.receiver import SimReceiver
 
@@ -71,7 +71,7 @@ async def outage(line: Line) -> float:
 async def silence(line: Line) -> float:
     """The line dies without a word: seconds until the gateway opens another connection."""
     before = line.proxy.connections
-    line.proxy.strand()
+    line.proxy.half_open()
     return await line.until(lambda: line.proxy.connections > before)
 
 
@@ -90,7 +90,7 @@ async def repeated(
         async with streaming(there, top) as line:
             found = []
             for _ in range(rounds):
-                await asyncio.sleep(PROVEN_S + rng.uniform(1, 5))
+                await asyncio.sleep(STABLE_S + rng.uniform(1, 5))
                 found.append(await fault(line))
                 await line.corrections()
             return found

@@ -151,7 +151,7 @@ async def costs(directory: Path, *, for_s: float) -> Costs:
             found.wake_ups_streaming = await process.wake_ups_per_s(for_s)
             found.cpu_ms_per_s = 1000 * (process.cpu_s() - began_s) / for_s
             found.rss_kib, found.pss_kib = process.memory_kib("Rss"), process.memory_kib("Pss")
-            receiver.faults.mute = True
+            receiver.faults.sends_nothing = True
             await asyncio.sleep(_RESIGNED_S)
             found.wake_ups_mute = await process.wake_ups_per_s(2 * for_s)
         libraries = {"aiohttp", "dbus_fast", "paho", "serial", "tenacity"}

@@ -10,13 +10,13 @@ import pytest
 
 from ztpd import errors, events
 from ztpd.errors import ConfigError, ZtpNotListed, ZtpThrottled
-from ztpd.events import Event
+from ztpd.events import JournalEvent
 
 EVERY = list(events.every())
-DECLARED = [event for event in vars(events).values() if isinstance(event, Event)]
+DECLARED = [event for event in vars(events).values() if isinstance(event, JournalEvent)]
 
 
-def _ids(found: list[Event]) -> list[str]:
+def _ids(found: list[JournalEvent]) -> list[str]:
     return [event.name for event in found]
 
 
@@ -39,12 +39,12 @@ def test_message_ids_never_change() -> None:
 
 
 @pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
-def test_names_are_topic_and_case(event: Event) -> None:
+def test_names_are_topic_and_case(event: JournalEvent) -> None:
     assert re.fullmatch(r"[a-z]+(\.[a-z_]+){0,2}", event.name)
 
 
 @pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
-def test_texts_can_be_said(event: Event) -> None:
+def test_texts_can_be_said(event: JournalEvent) -> None:
     fields = {}
     for _, name, spec, _ in string.Formatter().parse(event.text):
         if name is not None:
@@ -56,24 +56,24 @@ def test_texts_can_be_said(event: Event) -> None:
 
 
 @pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
-def test_catalog_pages_are_sentences(event: Event) -> None:
-    assert event.happened
-    for sentence in (event.happened, event.now, event.cure):
+def test_catalog_pages_are_sentences(event: JournalEvent) -> None:
+    assert event.meaning
+    for sentence in (event.meaning, event.reaction, event.remedy):
         assert not sentence or sentence.endswith(".")
 
 
 @pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
-def test_warnings_and_errors_say_what_happens_now(event: Event) -> None:
+def test_warnings_and_errors_say_what_happens_now(event: JournalEvent) -> None:
     if event.level >= logging.WARNING:
-        assert event.now
-        assert event.cure
+        assert event.reaction
+        assert event.remedy
 
 
 def test_an_error_is_an_event_of_the_same_name() -> None:
     event = events.for_error(ZtpNotListed)
     assert event.name == ZtpNotListed.code
-    assert event.happened == "This gateway's IMEI is not on the profile's allowlist."
-    assert event.cure == ZtpNotListed.advice
+    assert event.meaning == "This gateway's IMEI is not on the profile's allowlist."
+    assert event.remedy == ZtpNotListed.advice
 
 
 def test_an_error_is_said_louder_where_a_person_is_needed() -> None:

@@ -25,13 +25,13 @@ def test_nothing_leads_out_of_stopping() -> None:
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.STOPPING])
 def test_a_person_can_begin_anew_from_every_state(state: State) -> None:
-    assert step(state, Event.AGAIN) == (State.STARTING, Activity.LOOK)
+    assert step(state, Event.RESTART) == (State.STARTING, Activity.LOAD)
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.STOPPING])
 def test_every_state_can_wait_and_be_blocked(state: State) -> None:
-    assert step(state, Event.POSTPONED).state is State.WAITING
-    assert step(state, Event.HALTED).state is State.BLOCKED
+    assert step(state, Event.BACKOFF).state is State.WAITING
+    assert step(state, Event.BLOCKED).state is State.BLOCKED
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.STARTING])
@@ -40,18 +40,18 @@ def test_every_state_can_be_reached(state: State) -> None:
 
 
 def test_streaming_is_reached_only_from_a_session() -> None:
-    sources = {state for state, row in TABLE.items() if Event.FLOWING in row}
+    sources = {state for state, row in TABLE.items() if Event.FIRST_FRAME in row}
 
     assert sources == {State.CONNECTING, State.STREAMING, State.WAITING, State.BLOCKED}
 
 
 def test_a_provisioned_gateway_makes_no_provisioning_call() -> None:
-    assert step(State.STARTING, Event.USABLE) == (State.CONNECTING, Activity.RELAY)
+    assert step(State.STARTING, Event.HAVE_CREDENTIALS) == (State.CONNECTING, Activity.RELAY)
 
 
 def test_refused_credentials_are_refreshed_and_the_old_ones_can_be_used_again() -> None:
     assert step(State.CONNECTING, Event.REFUSED) == (State.REFRESHING, Activity.REFRESH)
-    assert step(State.REFRESHING, Event.USABLE) == (State.CONNECTING, Activity.RELAY)
+    assert step(State.REFRESHING, Event.HAVE_CREDENTIALS) == (State.CONNECTING, Activity.RELAY)
 
 
 def test_every_state_says_what_it_means() -> None:

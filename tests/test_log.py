@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ztpd import events, log
-from ztpd.errors import ConnectTimeout, DnsFailed, ZtpNotListed
+from ztpd.errors import ConnectTimeout, ResolveFailed, ZtpNotListed
 from ztpd.model import Secret
 
 CANARY = "0fa4e7c2-canary-9a1b"
@@ -99,7 +99,7 @@ def _in_a_field() -> None:
 
 
 def _in_an_error() -> None:
-    log.Failures().tell(ZtpNotListed(f"the service said {CANARY}"))
+    log.FailureLog().record(ZtpNotListed(f"the service said {CANARY}"))
 
 
 def _as_a_secret() -> None:
@@ -188,16 +188,16 @@ def test_a_line_names_its_level_where_it_matters(stream: io.StringIO) -> None:
 
 
 def test_a_failure_says_what_when_and_what_to_do(stream: io.StringIO) -> None:
-    log.Failures().tell(DnsFailed("api.example.net"), retry_in_s=42.3)
+    log.FailureLog().record(ResolveFailed("api.example.net"), retry_in_s=42.3)
     (line,) = stream.getvalue().splitlines()
     assert line.endswith(
         " warning: the host name could not be resolved: api.example.net; next try in 42 s. "
-        + DnsFailed.advice
+        + ResolveFailed.advice
     )
 
 
 def test_T9_one_event_is_one_line_whatever_a_peer_said(stream: io.StringIO) -> None:
-    log.Failures().tell(ZtpNotListed("no\r\n12:00:00 daemon.state all is well\x1b[2J\u2028"))
+    log.FailureLog().record(ZtpNotListed("no\r\n12:00:00 daemon.state all is well\x1b[2J\u2028"))
     (line,) = stream.getvalue().splitlines()
     assert "no..12:00:00" in line
     assert "\x1b" not in line
@@ -257,17 +257,17 @@ def _levels(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_D20_the_first_failure_is_told_and_repeats_are_debug(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    failures = log.Failures(_Clock())
+    failures = log.FailureLog(_Clock())
     for _ in range(3):
-        failures.tell(DnsFailed("host"))
+        failures.record(ResolveFailed("host"))
     assert _levels(caplog) == ["WARNING net.dns", "DEBUG net.dns", "DEBUG net.dns"]
 
 
 def test_D20_repeats_are_summed_up_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock = _Clock()
-    failures = log.Failures(clock)
+    failures = log.FailureLog(clock)
     for _ in range(241):  # one each second for four minutes
-        failures.tell(DnsFailed("host"))
+        failures.record(ResolveFailed("host"))
         clock.now_s += 1
     told = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
     assert told == ["WARNING net.dns"] + ["INFO log.suppressed"] * 4
@@ -276,22 +276,22 @@ def test_D20_repeats_are_summed_up_once_a_minute(caplog: pytest.LogCaptureFixtur
 
 
 def test_another_cause_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    failures = log.Failures(_Clock())
-    for error in (DnsFailed("host"), ConnectTimeout("host"), DnsFailed("host")):
-        failures.tell(error)
+    failures = log.FailureLog(_Clock())
+    for error in (ResolveFailed("host"), ConnectTimeout("host"), ResolveFailed("host")):
+        failures.record(error)
     assert _levels(caplog) == ["WARNING net.dns", "WARNING net.timeout", "DEBUG net.dns"]
 
 
 def test_after_success_the_next_failure_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
-    failures = log.Failures(_Clock())
-    failures.tell(DnsFailed("host"))
-    failures.over()
-    failures.tell(DnsFailed("host"))
+    failures = log.FailureLog(_Clock())
+    failures.record(ResolveFailed("host"))
+    failures.clear()
+    failures.record(ResolveFailed("host"))
     assert _levels(caplog) == ["WARNING net.dns"] * 2
 
 
 def test_where_a_person_is_needed_it_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    log.Failures(_Clock()).tell(ZtpNotListed("HTTP 403"))
+    log.FailureLog(_Clock()).record(ZtpNotListed("HTTP 403"))
     assert _levels(caplog) == ["ERROR ztp.refused.not_listed"]
 
 
@@ -390,4 +390,4 @@ def test_T14_what_a_peer_said_is_made_safe_to_print() -> None:
 
 def test_a_warning_tells_what_to_do_in_the_line_itself(stream: io.StringIO) -> None:
     log.emit(events.UNKNOWN_KEY, path="/etc/ztpd/ztpd.toml", key="ztp.tag", hint="")
-    assert stream.getvalue().endswith(f"ztp.tag. {events.UNKNOWN_KEY.cure}\n")
+    assert stream.getvalue().endswith(f"ztp.tag. {events.UNKNOWN_KEY.remedy}\n")

@@ -21,9 +21,9 @@ from ztpd.model import (
     Identity,
     Imei,
     MqttAccess,
-    MqttDelivery,
+    MqttEndpoint,
     NtripAccess,
-    NtripDelivery,
+    NtripEndpoint,
     Secret,
     StoredCredentials,
     fingerprint,
@@ -177,7 +177,7 @@ def test_a_secret_is_not_copied_into_plain_data() -> None:
     with pytest.raises(TypeError):
         json.dumps({"token": Secret(CANARY)})
     with pytest.raises(TypeError):
-        dataclasses.asdict(MqttDelivery("host", password=Secret(CANARY)))
+        dataclasses.asdict(MqttEndpoint("host", password=Secret(CANARY)))
 
 
 def test_a_secret_has_no_dictionary() -> None:
@@ -207,8 +207,8 @@ def test_credentials_print_without_secrets() -> None:
     credentials = _credentials()
     assert CANARY not in repr(credentials)
     assert CANARY not in repr(StoredCredentials(credentials, "490154203237518", "board", 0))
-    assert CANARY not in repr(NtripDelivery("host", 2102, "MOUNT", password=Secret(CANARY)))
-    assert CANARY not in repr(MqttDelivery("host", private_key=Secret(CANARY)))
+    assert CANARY not in repr(NtripEndpoint("host", 2102, "MOUNT", password=Secret(CANARY)))
+    assert CANARY not in repr(MqttEndpoint("host", private_key=Secret(CANARY)))
 
 
 def test_credentials_tell_every_secret_they_hold() -> None:

@@ -11,7 +11,7 @@ from ztpd.errors import (
     NoRoute,
     SessionClosed,
     SessionError,
-    SessionKicked,
+    SessionEvicted,
     SessionRefused,
     ZtpdError,
     ZtpNotListed,
@@ -41,8 +41,8 @@ def waits(policy: Policy, error: ZtpdError, count: int, seed: int = 1) -> list[f
         (SESSION, SessionClosed(), 20, 1, 300),
         (SESSION, SessionRefused(), 0, 150, 300),
         (SESSION, SessionRefused(), 9, 1800, 3600),
-        (SESSION, SessionKicked(), 0, 300, 600),
-        (SESSION, SessionKicked(), 9, 300, 1800),
+        (SESSION, SessionEvicted(), 0, 300, 600),
+        (SESSION, SessionEvicted(), 9, 300, 1800),
     ],
 )
 def test_a_wait_lies_within_its_class(
@@ -67,7 +67,7 @@ def test_after_a_proven_session_four_tries_come_at_once() -> None:
     backoff = Backoff(SESSION, random.Random(1))
     for _ in range(10):
         backoff.wait_s(SessionClosed())
-    backoff.expect_quick()
+    backoff.reset_fast()
 
     assert all(0.5 <= backoff.wait_s(SessionClosed()) <= 1.5 for _ in range(4))
     assert backoff.dump() == {}
@@ -80,7 +80,7 @@ def test_quick_tries_are_spread_evenly() -> None:
     drawn = []
     for seed in range(500):
         backoff = Backoff(SESSION, random.Random(seed))
-        backoff.expect_quick()
+        backoff.reset_fast()
         drawn.append(sum(backoff.wait_s(SessionClosed()) for _ in range(4)))
 
     assert sum(drawn) / len(drawn) == pytest.approx(4, abs=0.1)
@@ -89,7 +89,7 @@ def test_quick_tries_are_spread_evenly() -> None:
 
 def test_a_refusal_is_never_tried_quickly() -> None:
     backoff = Backoff(SESSION, random.Random(1))
-    backoff.expect_quick()
+    backoff.reset_fast()
 
     assert backoff.wait_s(SessionRefused()) >= 150
 
@@ -112,7 +112,7 @@ def test_N24_retry_after_is_cut_at_a_day_and_does_not_bring_the_fleet_back_at_on
 
 def test_what_the_other_side_asks_for_is_no_time_for_quick_tries() -> None:
     backoff = Backoff(SESSION, random.Random(1))
-    backoff.expect_quick()
+    backoff.reset_fast()
 
     assert backoff.wait_s(SessionError(retry_after_s=600)) >= 600
 

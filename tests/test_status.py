@@ -125,7 +125,7 @@ def test_corrections_that_are_not_used_come_first() -> None:
     assert shown.splitlines()[:2] == [
         "ztpd 0.1.0: degraded: corrections arrive, but the receiver does not use them: "
         "they are damaged on the serial line",
-        f"          do  {events.DAMAGED_ON_LINE.cure}",
+        f"          do  {events.DAMAGED_ON_LINE.remedy}",
     ]
 
 

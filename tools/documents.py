@@ -107,11 +107,11 @@ def _events() -> str:
     for event in events.every():
         level = logging.getLevelName(event.level).lower()
         fields = ", ".join(f"`ZTPD_{name.upper()}`" for name in event.fields)
-        parts.append(f"\n## {event.name}\n\n{event.happened}\n")
-        if event.now:
-            parts.append(f"\n{event.now}\n")
-        if event.cure:
-            parts.append(f"\n**What to do:** {event.cure}\n")
+        parts.append(f"\n## {event.name}\n\n{event.meaning}\n")
+        if event.reaction:
+            parts.append(f"\n{event.reaction}\n")
+        if event.remedy:
+            parts.append(f"\n**What to do:** {event.remedy}\n")
         parts.append(f"\n{level}, `{event.message_id}`{', ' if fields else ''}{fields}\n")
     return "".join(parts)
 
@@ -121,15 +121,15 @@ def _catalog() -> str:
     for event in events.every():
         lines = [
             f"-- {event.message_id}",
-            f"Subject: {event.happened.rstrip('.')}",
+            f"Subject: {event.meaning.rstrip('.')}",
             "Defined-By: ztpd",
             "Documentation: man:ztpd(8)",
             f"Documentation: file:///usr/share/doc/ztpd/events.md#{event.name.replace('.', '')}",
             "",
-            event.now or "This is information; nothing follows from it.",
+            event.reaction or "This is information; nothing follows from it.",
         ]
-        if event.cure:
-            lines += ["", f"What to do: {event.cure}"]
+        if event.remedy:
+            lines += ["", f"What to do: {event.remedy}"]
         entries.append("\n".join(lines) + "\n")
     return "\n".join(entries)
 

@@ -45,7 +45,7 @@ _JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
 _FASTER = 5.0  # than real corrections, which come every 5 s
 
 
-class Story:
+class Console:
     """Tells what happens, a line a step; on a terminal the last line lives."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -53,7 +53,7 @@ class Story:
         self._began_s = time.monotonic()
         self._living = stream.isatty()
         self._shown = False
-        self.on_deaf: Callable[[], object] = lambda: None  # nobody listens any more
+        self.on_closed_output: Callable[[], object] = lambda: None  # nobody listens any more
 
     def teller(self, who: str) -> Callable[[str], None]:
         """What a simulator says goes here; it may begin with its own name."""
@@ -66,7 +66,7 @@ class Story:
             print(f"{seconds:6.1f} s  {who:<9} {what}", file=self._stream, flush=True)
         except OSError:  # `| head` has had enough, or the terminal was closed
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            self.on_deaf()
+            self.on_closed_output()
 
     def live(self, what: str) -> None:
         if self._living:
@@ -124,7 +124,9 @@ FAULTS: Mapping[str, Fault] = {
         "the connection is reset on the way", late=lambda demo: demo.proxy.reset(), breaks=True
     ),
     "half-open": Fault(
-        "the connection dies and nobody is told", late=lambda demo: demo.proxy.strand(), breaks=True
+        "the connection dies and nobody is told",
+        late=lambda demo: demo.proxy.half_open(),
+        breaks=True,
     ),
     **{name: Fault(about, _line(line)) for name, (about, line) in BAD_LINES.items()},
 }
@@ -139,7 +141,7 @@ class Demo:
     service: ZtpService
     receiver: SimReceiver
 
-    def __init__(self, options: argparse.Namespace, story: Story, directory: Path) -> None:
+    def __init__(self, options: argparse.Namespace, story: Console, directory: Path) -> None:
         self._options = options
         self._story = story
         self._directory = directory
@@ -283,7 +285,7 @@ class Demo:
             if self._proven(seen) and not told:
                 self._story.tell("demo", "RTK fixed, by corrections that the receiver used")
                 if self._fault and self._fault.late and not self._struck:
-                    self._strike(self._fault)
+                    self._inject_late_fault(self._fault)
                     due_s = time.monotonic() + ONCE_WITHIN_S
                     continue
                 if self._options.once:
@@ -311,7 +313,7 @@ class Demo:
             and known == ("used", "RTK fixed")
         )
 
-    def _strike(self, fault: Fault) -> None:
+    def _inject_late_fault(self, fault: Fault) -> None:
         """Let the fault happen; from here on only corrections that come after it count."""
         self._struck = True
         self._connections = self.proxy.connections + fault.breaks
@@ -415,11 +417,11 @@ async def _stop(daemon: asyncio.subprocess.Process) -> None:
         await daemon.wait()
 
 
-async def _play(options: argparse.Namespace, story: Story, directory: Path) -> bool:
+async def _play(options: argparse.Namespace, story: Console, directory: Path) -> bool:
     """The demo, ended in order by whatever ends it: nothing of it may stay behind."""
     playing, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert playing  # noqa: S101 - a coroutine runs in a task
-    story.on_deaf = playing.cancel
+    story.on_closed_output = playing.cancel
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, playing.cancel)
     return await Demo(options, story, directory).run()
@@ -446,7 +448,7 @@ def run(options: argparse.Namespace) -> int:
     if options.capture:
         _captured(options)
     log.setup("warning")
-    story = Story(sys.stdout)
+    story = Console(sys.stdout)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ztpd-demo-") as directory:
         try:

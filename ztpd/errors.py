@@ -7,7 +7,7 @@
       NotRunning        no ztpd to ask
       NoCredentials     nothing to log in with
       NotPermitted      somebody else's files
-      ImportUnusable    a file that was to be imported
+      ImportInvalid     a file that was to be imported
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered, and it was not credentials
@@ -19,7 +19,7 @@
       ClockError        the system clock
 
 A third-party or operating-system exception is turned into one of these once, where the library
-is called (``link/`` and ``sources/``), and is chained. Above that seam nobody catches
+is called, and is chained. Above that seam nobody catches
 ``OSError``. The class carries everything that does not depend on the case: a stable ``code``
 (also the event name in the journal), the retry class, the exit status of a one-shot verb, what
 happened and what a person does about it. The instance carries the case: ``detail``.
@@ -37,7 +37,7 @@ class Retry(Enum):
     LOCAL = "local"  # nobody but this gateway is involved: seconds
     SERVER = "server"  # the other side is troubled: minutes, growing
     REFUSED = "refused"  # the other side said no: a person must change something
-    KICKED = "kicked"  # the other side ends every session early: somebody else uses our name
+    EVICTED = "kicked"  # the other side ends every session early: somebody else uses our name
     NEVER = "never"  # trying again without a change is pointless
 
 
@@ -163,7 +163,7 @@ class ModemSilent(IdentityError):
     )
 
 
-class ModemNotAt(IdentityError):
+class NotAnAtPort(IdentityError):
     code = "modem.wrong_port"
     summary = "the port does not speak AT"
     advice = "Set [identity] port to the modem's AT port; see docs/modems.md."
@@ -236,7 +236,7 @@ class NoRoute(NetworkError):
     advice = "Check SIM, antenna and APN, or the Ethernet cable; `ip route` should show a default."
 
 
-class DnsFailed(NetworkError):
+class ResolveFailed(NetworkError):
     code = "net.dns"
     retry = Retry.LOCAL
     summary = "the host name could not be resolved"
@@ -332,7 +332,7 @@ class ZtpNotActive(ZtpError):
     )
 
 
-class ZtpSchema(ZtpError):
+class ZtpBadAnswer(ZtpError):
     code = "ztp.schema"
     summary = "the provisioning service's answer has a form ztpd does not know"
     advice = "Update ztpd; if it stays, report it with the journal lines around it."
@@ -452,7 +452,7 @@ class ZtpKeyMismatch(ZtpError):
     )
 
 
-class ImportUnusable(ZtpdError):
+class ImportInvalid(ZtpdError):
     code = "import.unusable"
     retry = Retry.NEVER
     exit_status = 65
@@ -530,9 +530,9 @@ class SessionStale(SessionError):
     advice = "Nothing to do if it passes; else look at the service's status page and your plan."
 
 
-class SessionKicked(SessionError):
+class SessionEvicted(SessionError):
     code = "session.kicked"
-    retry = Retry.KICKED
+    retry = Retry.EVICTED
     summary = "the service ends every session after a short time"
     advice = "Look for a second device or program that uses the same credentials (a cloned card)."
 
@@ -602,14 +602,14 @@ class MountpointUnknown(SessionError):
     )
 
 
-class CasterRefused(SessionError):
+class CasterForbidden(SessionError):
     code = "ntrip.forbidden"
     retry = Retry.REFUSED
     summary = "the caster refuses this client"
     advice = "Read the caster's words; the address or the user may be banned for a while."
 
 
-class NoGga(SessionError):
+class GgaRequired(SessionError):
     code = "ntrip.gga_missing"
     retry = Retry.LOCAL
     summary = "the caster waits for a position, and the receiver has none"
@@ -726,7 +726,7 @@ class ReceiverRefused(ReceiverError):
     advice = "Update the receiver's firmware; the setting is named here."
 
 
-class ReceiverFormat(ReceiverError):
+class FormatUnsupported(ReceiverError):
     code = "gnss.no_spartn"
     retry = Retry.REFUSED
     summary = "the receiver cannot take the format of these corrections"

@@ -1,7 +1,7 @@
 """Everything ztpd says in the journal that somebody may look for, declared once.
 
-An :class:`Event` has a stable name, a level, a text and its page in the message catalog. Failures
-are events too: :func:`for_error` makes theirs from the error class, so that code, journal,
+A :class:`JournalEvent` has a stable name, a level, a text and its page in the message catalog.
+Failures are events too: :func:`for_error` makes theirs from the error class, so that code, journal,
 catalog, ``status`` and ``check`` cannot disagree.
 """
 
@@ -21,25 +21,25 @@ _NOW = {
     Retry.LOCAL: "ztpd tries again within a minute.",
     Retry.SERVER: "ztpd tries again, more and more slowly, and never gives up.",
     Retry.REFUSED: "ztpd waits for a person and asks again slowly meanwhile.",
-    Retry.KICKED: "ztpd pauses for minutes, so that two clients do not push each other out.",
+    Retry.EVICTED: "ztpd pauses for minutes, so that two clients do not push each other out.",
     Retry.NEVER: "ztpd does not try again by itself.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class JournalEvent:
     """One kind of journal line.
 
-    ``text`` is a :meth:`str.format` template for the fields the line is given; ``now`` says what
-    ztpd does about it, ``cure`` what a person should do ("" for nothing).
+    ``text`` is a :meth:`str.format` template for the line's fields; ``reaction`` says what
+    ztpd does about it, ``remedy`` what a person should do ("" for nothing).
     """
 
     name: str
     level: int
     text: str
-    happened: str
-    now: str = ""
-    cure: str = ""
+    meaning: str
+    reaction: str = ""
+    remedy: str = ""
 
     @property
     def message_id(self) -> str:
@@ -52,26 +52,28 @@ class Event:
         return tuple(name for _, name, _, _ in string.Formatter().parse(self.text) if name)
 
 
-_declared: dict[str, Event] = {}
+_declared: dict[str, JournalEvent] = {}
 
 
-def _event(name: str, level: int, text: str, happened: str, now: str = "", cure: str = "") -> Event:
-    event = Event(name, level, text, happened, now, cure)
+def _event(
+    name: str, level: int, text: str, meaning: str, reaction: str = "", remedy: str = ""
+) -> JournalEvent:
+    event = JournalEvent(name, level, text, meaning, reaction, remedy)
     if name in _declared:
         raise ValueError(f"event {name} is declared twice")
     _declared[name] = event
     return event
 
 
-def for_error(kind: type[ZtpdError]) -> Event:
+def for_error(kind: type[ZtpdError]) -> JournalEvent:
     """The event of an error class: ERROR where a person is needed, else WARNING."""
     level = logging.ERROR if kind.needs_person else logging.WARNING
-    return Event(
+    return JournalEvent(
         kind.code, level, "{error}", _sentence(kind.summary), _NOW[kind.retry], kind.advice
     )
 
 
-def every() -> Iterator[Event]:
+def every() -> Iterator[JournalEvent]:
     """All events, those of the errors included, by name."""
 
     def below(kind: type[ZtpdError]) -> Iterator[type[ZtpdError]]:
@@ -361,10 +363,12 @@ FIX = _event(
 _UNUSED = "corrections arrive, but the receiver does not use them: "
 
 
-def _not_used(name: str, reason: str, happened: str, cure: str, now: str = "") -> Event:
+def _not_used(
+    name: str, reason: str, meaning: str, remedy: str, reaction: str = ""
+) -> JournalEvent:
     text = _UNUSED + reason
-    now = now or "ztpd goes on sending, and looks at what the receiver says."
-    return _event(f"gnss.not_used.{name}", _WARNING, text, happened, now, cure)
+    reaction = reaction or "ztpd goes on sending, and looks at what the receiver says."
+    return _event(f"gnss.not_used.{name}", _WARNING, text, meaning, reaction, remedy)
 
 
 NO_KEY = _not_used(
@@ -393,7 +397,7 @@ NO_POSITION = _not_used(
     "The receiver has the time, but too few satellites for a position.",
     "Give the antenna a clear view of the sky; check its cable.",
 )
-OTHERS = _not_used(
+OTHER_SOURCE = _not_used(
     "others",
     "it prefers other corrections; restart it after a change between RTCM and SPARTN",
     "The corrections are in order, and the receiver uses another source or another format.",
@@ -412,7 +416,7 @@ UNSUPPORTED = _not_used(
     "None of the messages sent is of a type that the firmware knows.",
     "Update the receiver's firmware, or choose a profile with format RTCM.",
 )
-UNSEEN = _not_used(
+NOT_REPORTED = _not_used(
     "unseen",
     "it does not see them: check the wire to its input, and that the input is on",
     "The receiver reports nothing about what it was sent, though it could.",
@@ -421,10 +425,12 @@ UNSEEN = _not_used(
 )
 
 
-def not_used(reason: str) -> Event:
+def not_used(reason: str) -> JournalEvent:
     """The event for the reason that the status gives, alone or behind "not used: "."""
     reason = reason.removeprefix("not used: ")
-    return next((event for event in _declared.values() if event.text == _UNUSED + reason), UNSEEN)
+    return next(
+        (event for event in _declared.values() if event.text == _UNUSED + reason), NOT_REPORTED
+    )
 
 
 USED = _event(

@@ -51,26 +51,28 @@ _MEANING = {
 class Event(Enum):
     """What can happen. The comment names who reports it."""
 
-    USABLE = "usable"  # look, refresh: there is something to open a session with
-    UNPROVISIONED = "unprovisioned"  # look: there are no credentials
-    REPLACE = "replace"  # look: a person wants other credentials than there are
+    HAVE_CREDENTIALS = (
+        "have credentials"  # load, refresh: there is something to open a session with
+    )
+    UNPROVISIONED = "unprovisioned"  # load: there are no credentials
+    REPLACE = "replace"  # load: a person wants other credentials than there are
     IDENTIFY = "identify"  # provision: begins to read the identity
     PROVISION = "provision"  # provision: calls the service
     PROVISIONED = "provisioned"  # provision, refresh: credentials are stored
     CONNECT = "connect"  # relay: opens a session
-    FLOWING = "flowing"  # relay: the first corrections went to the receiver
+    FIRST_FRAME = "first frame"  # relay: the first corrections went to the receiver
     ENDED = "ended"  # relay: the session is over
     REFUSED = "refused"  # relay: every way refuses the credentials
-    POSTPONED = "postponed"  # any activity: waits for its next try
-    HALTED = "halted"  # any activity: waits for a person, and looks again slowly
-    AGAIN = "again"  # control, signals: begin anew (retry, reload, import)
+    BACKOFF = "backoff"  # any activity: waits for its next try
+    BLOCKED = "blocked"  # any activity: waits for a person, and looks again slowly
+    RESTART = "restart"  # control, signals: begin anew (retry, reload, import)
     STOP = "stop"  # signals
 
 
 class Activity(Enum):
     """What runs in a state; entering a state with another activity ends the one before."""
 
-    LOOK = "look"
+    LOAD = "load"
     PROVISION = "provision"
     RELAY = "relay"
     REFRESH = "refresh"
@@ -84,7 +86,7 @@ class Next(NamedTuple):
     start: Activity | None = None
 
 
-class Report(Protocol):
+class Dispatch(Protocol):
     """How an activity tells the daemon what happened.
 
     ``why`` is for a person; ``error`` the cause of a wait and ``wait_s`` its length.
@@ -105,12 +107,12 @@ class ImpossibleEvent(Exception):
 
 
 _ANYWHERE = {
-    Event.AGAIN: Next(State.STARTING, Activity.LOOK),
+    Event.RESTART: Next(State.STARTING, Activity.LOAD),
     Event.STOP: Next(State.STOPPING, Activity.NONE),
 }
 _WAITS = {
-    Event.POSTPONED: Next(State.WAITING),
-    Event.HALTED: Next(State.BLOCKED),
+    Event.BACKOFF: Next(State.WAITING),
+    Event.BLOCKED: Next(State.BLOCKED),
 }
 _PROVISIONED = {Event.PROVISIONED: Next(State.CONNECTING, Activity.RELAY)}
 _IDENTITY = {
@@ -119,14 +121,14 @@ _IDENTITY = {
 }
 _RELAYING = {
     Event.CONNECT: Next(State.CONNECTING),
-    Event.FLOWING: Next(State.STREAMING),
+    Event.FIRST_FRAME: Next(State.STREAMING),
     Event.ENDED: Next(State.CONNECTING),
     Event.REFUSED: Next(State.REFRESHING, Activity.REFRESH),
 }
 
 TABLE: dict[State, dict[Event, Next]] = {
     State.STARTING: {
-        Event.USABLE: Next(State.CONNECTING, Activity.RELAY),
+        Event.HAVE_CREDENTIALS: Next(State.CONNECTING, Activity.RELAY),
         Event.UNPROVISIONED: Next(State.IDENTIFYING, Activity.PROVISION),
         Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
         **_IDENTITY,
@@ -141,14 +143,14 @@ TABLE: dict[State, dict[Event, Next]] = {
     | _PROVISIONED
     | _WAITS
     | _ANYWHERE
-    | {Event.USABLE: Next(State.CONNECTING, Activity.RELAY)},
+    | {Event.HAVE_CREDENTIALS: Next(State.CONNECTING, Activity.RELAY)},
     State.WAITING: _IDENTITY
     | _PROVISIONED
     | _RELAYING
     | _WAITS
     | _ANYWHERE
     | {
-        Event.USABLE: Next(State.CONNECTING, Activity.RELAY),
+        Event.HAVE_CREDENTIALS: Next(State.CONNECTING, Activity.RELAY),
         Event.UNPROVISIONED: Next(State.IDENTIFYING, Activity.PROVISION),
         Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
     },

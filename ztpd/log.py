@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from ztpd import events
 from ztpd.errors import ZtpdError
-from ztpd.events import Event
+from ztpd.events import JournalEvent
 from ztpd.model import Secret
 from ztpd.sanitize import quoted as quoted
 
@@ -23,7 +23,7 @@ _LONGEST_LINE = 2000
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|\Z)", re.DOTALL)
 
 
-def emit(event: Event, **fields: object) -> None:
+def emit(event: JournalEvent, **fields: object) -> None:
     """Say ``event``; ``fields`` fill its text and go into the journal as ``ZTPD_*``."""
     _say(event, event.level, fields)
 
@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} days"
 
 
-class Failures:
+class FailureLog:
     """One cycle of failures of one activity: the first is told, repeats are counted.
 
     A repeat of the same code is DEBUG, with one summary a minute at most; another code is a new
@@ -57,7 +57,7 @@ class Failures:
         self._told: dict[str, float] = {}
         self._kept_back: dict[str, int] = {}
 
-    def tell(self, error: ZtpdError, *, retry_in_s: float | None = None) -> None:
+    def record(self, error: ZtpdError, *, retry_in_s: float | None = None) -> None:
         event = events.for_error(type(error))
         fields: dict[str, object] = {"error": error, "advice": error.advice}
         now = self._monotonic()
@@ -72,7 +72,7 @@ class Failures:
             self._told[event.name] = now
             emit(events.SUPPRESSED, count=count, repeated=event.name, period_s=period_s)
 
-    def over(self) -> None:
+    def clear(self) -> None:
         self._told.clear()
         self._kept_back.clear()
 
@@ -85,7 +85,7 @@ def _loop_time() -> float:
 
 
 def _say(
-    event: Event,
+    event: JournalEvent,
     level: int,
     fields: dict[str, object],
     *,
@@ -98,7 +98,7 @@ def _say(
     if retry_in_s is not None:
         text += f"; next try in {duration(retry_in_s)}"
         fields = fields | {"retry_in_s": round(retry_in_s, 1)}
-    if level >= logging.WARNING and (advice := fields.get("advice") or event.cure):
+    if level >= logging.WARNING and (advice := fields.get("advice") or event.remedy):
         text += f". {advice}"
     text = quoted(text, _LONGEST_LINE)  # one event is one line, whatever a peer put into it
     extra: dict[str, object] = {"MESSAGE_ID": event.message_id, "ZTPD_EVENT": event.name}

@@ -231,7 +231,7 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class MqttDelivery:
+class MqttEndpoint:
     """Where and how to subscribe. ``certificate`` and ``private_key`` are PEM texts."""
 
     host: str
@@ -252,7 +252,7 @@ class MqttDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class NtripDelivery:
+class NtripEndpoint:
     """Which mountpoint of which caster to read."""
 
     host: str
@@ -268,7 +268,7 @@ class NtripDelivery:
     kind: Literal["ntrip"] = "ntrip"
 
 
-Delivery = MqttDelivery | NtripDelivery
+SourceEndpoint = MqttEndpoint | NtripEndpoint
 
 
 @dataclass(frozen=True, slots=True)

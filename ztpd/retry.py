@@ -24,7 +24,7 @@ RETRY_AFTER_CAP_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Delay:
     """A wait that grows with each step: uniform between ``floor`` and the span of the step.
 
     The span is ``first_s * growth**step``, at most ``cap_s``. ``equal`` makes half the span the
@@ -37,33 +37,33 @@ class Wait:
     floor_s: float = 1.0
     equal: bool = False
 
-    def draw(self, step: int, rng: random.Random) -> float:
+    def sample(self, step: int, rng: random.Random) -> float:
         span_s = min(self.cap_s, self.first_s * self.growth ** min(step, 64))
         floor_s = span_s / 2 if self.equal else self.floor_s
         return max(floor_s, rng.uniform(0 if not self.equal else floor_s, span_s))
 
 
-Policy = Mapping[Retry, Wait]
+Policy = Mapping[Retry, Delay]
 
 ZTP: Policy = {
-    Retry.LOCAL: Wait(2, 60),
-    Retry.SERVER: Wait(30, 3600),
-    Retry.REFUSED: Wait(3600, 86_400, growth=24, equal=True),
+    Retry.LOCAL: Delay(2, 60),
+    Retry.SERVER: Delay(30, 3600),
+    Retry.REFUSED: Delay(3600, 86_400, growth=24, equal=True),
 }
 """Provisioning happens once in a gateway's life: the cap protects the service."""
 
 SESSION: Policy = {
-    Retry.LOCAL: Wait(2, 60),
-    Retry.SERVER: Wait(2, 300),
-    Retry.REFUSED: Wait(300, 3600, equal=True),
-    Retry.KICKED: Wait(600, 1800, floor_s=300),
+    Retry.LOCAL: Delay(2, 60),
+    Retry.SERVER: Delay(2, 300),
+    Retry.REFUSED: Delay(300, 3600, equal=True),
+    Retry.EVICTED: Delay(600, 1800, floor_s=300),
 }
 """The stream is what users feel: the caps are shorter."""
 
-QUICK_TRIES = 4
+FAST_TRIES = 4
 """After a session that had carried corrections for a minute, this many tries come at once."""
 
-_QUICK_S = (0.5, 1.5)
+_FAST_S = (0.5, 1.5)
 
 
 class Backoff:
@@ -73,7 +73,7 @@ class Backoff:
         self._policy = policy
         self._rng = rng or random.SystemRandom()
         self._steps: dict[Retry, int] = {}
-        self._quick_left = 0
+        self._fast_left = 0
 
     def wait_s(self, error: ZtpdError) -> float:
         """Seconds until the next try after ``error``; counts the step.
@@ -82,12 +82,12 @@ class Backoff:
         exactly it would bring the whole fleet back in one second.
         """
         asked_to_wait = error.retry_after_s is not None
-        if self._quick_left and not asked_to_wait and error.retry in (Retry.LOCAL, Retry.SERVER):
-            self._quick_left -= 1
-            return self._rng.uniform(*_QUICK_S)
+        if self._fast_left and not asked_to_wait and error.retry in (Retry.LOCAL, Retry.SERVER):
+            self._fast_left -= 1
+            return self._rng.uniform(*_FAST_S)
         step = self._steps.get(error.retry, 0)
         self._steps[error.retry] = step + 1
-        wait_s = self._policy[error.retry].draw(step, self._rng)
+        wait_s = self._policy[error.retry].sample(step, self._rng)
         if error.retry_after_s is not None:
             asked_s = min(error.retry_after_s, RETRY_AFTER_CAP_S)
             wait_s = max(wait_s, asked_s + self._rng.uniform(0, asked_s))
@@ -96,17 +96,17 @@ class Backoff:
     def succeeded(self) -> None:
         """Forget the steps. A mere connection is no success; see the callers."""
         self._steps.clear()
-        self._quick_left = 0
+        self._fast_left = 0
 
-    def expect_quick(self) -> None:
+    def reset_fast(self) -> None:
         """The thing had worked well: the next few tries come at once."""
         self._steps.clear()
-        self._quick_left = QUICK_TRIES
+        self._fast_left = FAST_TRIES
 
     @property
-    def quick(self) -> bool:
+    def fast_retries_left(self) -> bool:
         """Whether another try would still come at once."""
-        return self._quick_left > 0
+        return self._fast_left > 0
 
     def dump(self) -> dict[str, int]:
         """The steps, for a file."""

@@ -213,7 +213,7 @@ def _trouble(document: Mapping[str, Any]) -> Mapping[str, Any]:
     use = str(_part(document, "receiver").get("use", ""))
     if use.startswith("not used"):
         event = events.not_used(use)
-        return {"event": event.name, "text": event.text, "advice": event.cure}
+        return {"event": event.name, "text": event.text, "advice": event.remedy}
     return {}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.gateway import Gateway, until
 from ztpd import check, config
-from ztpd.check import Found, State
+from ztpd.check import Result, State
 from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
@@ -41,7 +41,7 @@ async def site(top: Path, **ntrip: Any) -> AsyncIterator[tuple[Gateway, Caster]]
         yield gateway, caster
 
 
-async def walk(gateway: Gateway, told: dict[str, Any] | None = None, **given: Any) -> list[Found]:
+async def walk(gateway: Gateway, told: dict[str, Any] | None = None, **given: Any) -> list[Result]:
     path = gateway.top / "ztpd.toml"
     return await check.Check(
         lambda: config.load(path),
@@ -49,10 +49,10 @@ async def walk(gateway: Gateway, told: dict[str, Any] | None = None, **given: An
         told=told,
         environ={},
         **given,
-    ).walk()
+    ).run()
 
 
-def problem(found: list[Found]) -> Found:
+def problem(found: list[Result]) -> Result:
     (one,) = (each for each in found if each.state is State.PROBLEM)
     return one
 
@@ -72,7 +72,7 @@ async def test_each_link_is_told_as_soon_as_it_is_known(tmp_path: Path) -> None:
     async with site(tmp_path, mountpoint="FAR") as (gateway, _):
         path = gateway.top / "ztpd.toml"
         walker = check.Check(lambda: config.load(path), state_dir=gateway.state_dir, environ={})
-        found = await walker.walk(lambda each: told.append(each.layer))
+        found = await walker.run(lambda each: told.append(each.layer))
 
     assert told == [each.layer for each in found]
 

@@ -42,15 +42,15 @@ def test_the_more_special_event_decides() -> None:
 
 
 BROKEN = [
-    check.Found("config", check.State.OK, "/etc/ztpd/ztpd.toml"),
-    check.Found(
+    check.Result("config", check.State.OK, "/etc/ztpd/ztpd.toml"),
+    check.Result(
         "credentials",
         check.State.PROBLEM,
         "not on the list",
         ZtpNotListed.code,
         ZtpNotListed.advice,
     ),
-    check.Found("login", check.State.NOT_REACHED),
+    check.Result("login", check.State.NOT_REACHED),
 ]
 
 

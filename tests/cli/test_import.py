@@ -14,11 +14,11 @@ from tests.support import ANSWERS
 from tests.support.gateway import Gateway, until
 from ztpd.cli import main
 from ztpd.config import Config
-from ztpd.model import MqttDelivery
+from ztpd.model import MqttEndpoint
 from ztpd.net.tls import client_context
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.authority import Authority
-from ztpd.sources.endpoints import deliveries
+from ztpd.sources.endpoints import endpoints
 from ztpd.system.offload import offload
 
 
@@ -117,11 +117,11 @@ def test_the_authority_of_the_download_alone_vouches_for_the_broker(home: Path) 
     loaded = CredentialStore(home / "state").load()
     assert loaded is not None
 
-    [delivery] = deliveries(Config(), loaded.stored.credentials)
+    [endpoint] = endpoints(Config(), loaded.stored.credentials)
 
-    assert isinstance(delivery, MqttDelivery)
-    assert delivery.authority.strip() == authority.certificate.strip()
-    assert len(client_context(authority=delivery.authority).get_ca_certs()) == 1
+    assert isinstance(endpoint, MqttEndpoint)
+    assert endpoint.authority.strip() == authority.certificate.strip()
+    assert len(client_context(authority=endpoint.authority).get_ca_certs()) == 1
 
 
 def test_a_configured_authority_wins_over_that_of_the_download(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_S01_what_could_not_be_stored_is_used_and_stored_when_the_disk_works_aga
         await provisioner.once()
         assert provisioner.unsaved is not None
         assert await provisioner.stored() == provisioner.unsaved, "used from memory"
-        saving = asyncio.create_task(provisioner.keep_saving())
+        saving = asyncio.create_task(provisioner.retry_save())
         await asyncio.sleep(7200)
         assert provisioner.unsaved is not None
         os.rmdir(place / "credentials.json.new")

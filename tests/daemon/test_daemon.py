@@ -57,7 +57,7 @@ async def test_beginning_anew_many_times_at_once_leaves_one_activity(gateway: Ga
         await until(lambda: state(gateway) == "blocked")
         before = len(asyncio.all_tasks())
         for _ in range(20):
-            daemon.report(Event.AGAIN)
+            daemon.dispatch(Event.RESTART)
         await until(lambda: state(gateway) == "blocked")
         await asyncio.sleep(0.2)
 

@@ -45,7 +45,7 @@ async def test_Z17_when_no_new_ones_are_given_the_old_ones_are_used_on(
         service.script.append(answer)
         async with gateway.running() as daemon:
             await until(lambda: state(gateway) == "streaming")
-            daemon.report(Event.REFUSED)
+            daemon.dispatch(Event.REFUSED)
             await until(lambda: len(service.calls) == 2)
             await until(lambda: state(gateway) == "streaming")
 
@@ -60,7 +60,7 @@ async def test_Z17_new_ones_are_taken_up(tmp_path: Path) -> None:
         service.portal.things[IMEI].credentials["note"] = "other ones"
         async with gateway.running() as daemon:
             await until(lambda: state(gateway) == "streaming")
-            daemon.report(Event.REFUSED)
+            daemon.dispatch(Event.REFUSED)
             await until(lambda: len(service.calls) == 2)
             await until(lambda: state(gateway) == "streaming")
 
@@ -73,7 +73,7 @@ async def test_Z17_new_ones_are_taken_up(tmp_path: Path) -> None:
 async def test_Z17_on_the_same_day_nobody_is_asked(tmp_path: Path) -> None:
     async with services(tmp_path) as (gateway, service, _), gateway.running() as daemon:
         await until(lambda: state(gateway) == "streaming")
-        daemon.report(Event.REFUSED)
+        daemon.dispatch(Event.REFUSED)
         await until(lambda: state(gateway) == "streaming")
 
         assert len(service.calls) == 1

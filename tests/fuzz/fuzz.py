@@ -142,7 +142,7 @@ def receiver(data: bytes) -> None:
 
 
 def modem(data: bytes) -> None:
-    command = at.LADDER[data[0] % len(at.LADDER)] if data else at.LADDER[0]
+    command = at.IMEI_COMMANDS[data[0] % len(at.IMEI_COMMANDS)] if data else at.IMEI_COMMANDS[0]
     exchange = at.Exchange(command)
     for start in range(0, len(data), 7):
         found = exchange.feed(data[start : start + 7])

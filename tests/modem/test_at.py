@@ -27,10 +27,10 @@ from ztpd.errors import (
     ImeiInvalid,
     ModemAbsent,
     ModemBusy,
-    ModemNotAt,
     ModemPermission,
     ModemRefused,
     ModemSilent,
+    NotAnAtPort,
 )
 from ztpd.model import Identity
 from ztpd.modem.at import BAUDRATES, read_imei
@@ -437,7 +437,7 @@ def test_D55_no_speed_matches(ask: Ask) -> None:
 def test_D56_a_gnss_receiver_is_left_alone_at_once(ask: Ask) -> None:
     gga = b"$GNGGA,092725.00,4717.11399,N,00833.91590,E,1,08,1.01,499.6,M,48.0,M,,*45\r\n"
     result = ask(usb(hangs=True, stream=gga))
-    assert isinstance(result.outcome, ModemNotAt)
+    assert isinstance(result.outcome, NotAnAtPort)
     assert "GNSS data (NMEA GGA)" in str(result.outcome)
     assert result.took_s < 5
 
@@ -452,7 +452,7 @@ def test_D56_a_gnss_receiver_is_left_alone_at_once(ask: Ask) -> None:
 )
 def test_D57_a_diagnostic_port_is_refused(ask: Ask, stream: bytes, what: str) -> None:
     result = ask(usb(hangs=True, stream=stream))
-    assert isinstance(result.outcome, ModemNotAt)
+    assert isinstance(result.outcome, NotAnAtPort)
     assert what in str(result.outcome)
     assert result.took_s < 10
 
@@ -559,7 +559,7 @@ def test_D65_permission_that_comes_a_moment_later_is_waited_for(tmp_path: Path) 
 
 def test_U12_a_plain_file_is_no_modem(tmp_path: Path) -> None:
     (tmp_path / "modem").write_text("hello")
-    assert isinstance(ptybench.run(attempt(str(tmp_path / "modem"))), ModemNotAt)
+    assert isinstance(ptybench.run(attempt(str(tmp_path / "modem"))), NotAnAtPort)
 
 
 # E: sharing

@@ -29,9 +29,9 @@ from ztpd.errors import (
     ModemAmbiguous,
     ModemBusy,
     ModemManagerAbsent,
-    ModemNotAt,
     ModemRefused,
     ModemSilent,
+    NotAnAtPort,
 )
 from ztpd.model import Identity, Imei
 from ztpd.sim import modem as sim
@@ -122,7 +122,7 @@ def test_D56_a_modem_all_of_whose_ports_speak_nmea_is_refused_at_once(gateway: U
     gateway.plug(EC25, {2: "ttyUSB2"})
     nmea = Model("NMEA", {}, stream=NMEA, hangs=True)
     result = reading(gateway, {"ttyUSB2": nmea})
-    assert isinstance(result.outcome, ModemNotAt)
+    assert isinstance(result.outcome, NotAnAtPort)
     assert result.took_s < 10
 
 
@@ -299,7 +299,7 @@ def test_on_usb_the_speed_does_not_matter(gateway: UsbTree) -> None:
 def test_G99_a_receiver_configured_as_a_modem_gets_no_byte(gateway: UsbTree) -> None:
     gateway.plug("1546:01a9", {0: "ttyACM0"}, name="u-blox", driver="cdc_acm")
     result = untouched(gateway, "ttyACM0", port=gateway.path("u-blox-if00"))
-    assert isinstance(result.outcome, ModemNotAt)
+    assert isinstance(result.outcome, NotAnAtPort)
     assert result.took_s < 1
 
 

@@ -25,7 +25,7 @@ def test_routes_that_lead_out_are_told(tmp_path: Path) -> None:
     (tmp_path / "route").write_text(IPV4)
     (tmp_path / "ipv6_route").write_text(IPV6)
 
-    assert [str(route) for route in routes.known(tmp_path)] == [
+    assert [str(route) for route in routes.read(tmp_path)] == [
         "default via 10.0.0.1 on wwan0",
         "192.168.0.0/24 on eth0",
         "default via fe80::1 on wwan0",
@@ -36,8 +36,8 @@ def test_N01_without_any_interface_there_is_no_route(tmp_path: Path) -> None:
     (tmp_path / "route").write_text(IPV4.splitlines()[0] + "\n")
     (tmp_path / "ipv6_route").write_text("")
 
-    assert routes.known(tmp_path) == []
-    assert routes.known(tmp_path / "none") == []
+    assert routes.read(tmp_path) == []
+    assert routes.read(tmp_path / "none") == []
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ class Seen:
     journal: list[tuple[str, str]]  # event and line
     told: dict[str, Any]
     screen: str
-    found: list[check.Found]
+    found: list[check.Result]
     after_s: float
 
     @property
@@ -401,7 +401,7 @@ async def observe(fault: Fault, top: Path) -> Seen:
             clock=site.clock,
             environ={},
         )
-        found = await walk.walk()
+        found = await walk.run()
         screen = status.render(told, is_running=True, clock=site.clock.describe())
         return Seen(journal.lines, told, screen, found, after_s)
 
@@ -412,7 +412,7 @@ def _event(site: Site) -> object:
 
 def action(event: str) -> str:
     """What to do, as declared."""
-    return next(each.cure for each in events.every() if each.name == event)
+    return next(each.remedy for each in events.every() if each.name == event)
 
 
 def row(fault: Fault, seen: Seen) -> str:

@@ -53,7 +53,7 @@ async def behind(
             Provisioner(
                 replace(Config(), ztp=settings),
                 directory / "state",
-                report=ignored,
+                dispatch=ignored,
                 read_identity=identity,
                 token=lambda: TOKEN,
             ),

@@ -41,7 +41,7 @@ async def cut_at_each(directory: Path, profile: Profile, step: int) -> int:
         provisioner = Provisioner(
             replace(Config(), ztp=settings),
             directory / "state",
-            report=ignored,
+            dispatch=ignored,
             read_identity=identity,
             token=lambda: TOKEN,
         )

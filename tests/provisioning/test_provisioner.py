@@ -24,9 +24,9 @@ from tests.support.provisioning_bench import (
 )
 from ztpd.errors import (
     ConnectTimeout,
-    DnsFailed,
     ModemAbsent,
     ModemAmbiguous,
+    ResolveFailed,
     ZtpKeyMismatch,
     ZtpNotListed,
 )
@@ -187,7 +187,7 @@ def test_D08_a_crash_in_every_call_makes_no_more_calls(gateway: Gateway) -> None
 
 
 def test_N01_N02_without_network_ztpd_tries_often_and_no_try_counts(gateway: Gateway) -> None:
-    gateway.answer = raises(DnsFailed)
+    gateway.answer = raises(ResolveFailed)
 
     async def scenario() -> None:
         await ended_after(gateway.start().obtain(), HOUR_S)
@@ -218,7 +218,7 @@ def test_Z04_a_person_who_helped_need_not_wait(gateway: Gateway) -> None:
         await ended_after(gateway.start().obtain(), 120)
         gateway.portal.profile = Profile()
         provisioner = gateway.start()
-        provisioner.hurry()
+        provisioner.retry_now()
         await provisioner.obtain()
 
         assert len(gateway.calls) == 2
@@ -288,7 +288,7 @@ def test_after_a_power_cut_the_reason_of_the_wait_is_told_again(gateway: Gateway
 
     run(scenario())
     waiting = [told for told in gateway.told if told.wait_s]
-    assert [told.event for told in waiting] == [Event.HALTED]
+    assert [told.event for told in waiting] == [Event.BLOCKED]
     assert isinstance(waiting[0].error, ZtpNotListed)
 
 
@@ -308,7 +308,7 @@ def test_S09_a_store_that_others_can_read_costs_no_more_calls(gateway: Gateway) 
 
 def test_N01_boots_without_network_do_not_count_as_failures_of_the_service(tmp_path: Path) -> None:
     async def scenario(gateway: Gateway) -> float:
-        gateway.answer = raises(DnsFailed)
+        gateway.answer = raises(ResolveFailed)
         for _ in range(12):
             await ended_after(gateway.start().obtain(), 200)
             await asyncio.sleep(HOUR_S)
@@ -337,7 +337,7 @@ def test_several_modems_need_a_person(gateway: Gateway) -> None:
     gateway.modem = [ModemAmbiguous("two of them")]
     run(ended_after(gateway.start().obtain(), 600))
 
-    assert {told.event for told in gateway.told if told.error} == {Event.HALTED}
+    assert {told.event for told in gateway.told if told.error} == {Event.BLOCKED}
 
 
 def test_tokens_tried_one_after_the_other_make_one_call_a_minute(gateway: Gateway) -> None:
@@ -354,13 +354,13 @@ def test_tokens_tried_one_after_the_other_make_one_call_a_minute(gateway: Gatewa
 def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: Gateway) -> None:
     async def scenario() -> None:
         provisioner = gateway.start()
-        assert not provisioner.patience()
+        assert not provisioner.rate_limit_reason()
         await provisioner.once()
-        assert provisioner.patience() == "asked 0 s ago; again in 60 s"
+        assert provisioner.rate_limit_reason() == "asked 0 s ago; again in 60 s"
         await asyncio.sleep(59)
-        assert gateway.start().patience()
+        assert gateway.start().rate_limit_reason()
         await asyncio.sleep(1)
-        assert not gateway.start().patience()
+        assert not gateway.start().rate_limit_reason()
 
     run(scenario())
 
@@ -385,7 +385,7 @@ def test_the_states_of_a_first_provisioning(gateway: Gateway) -> None:
 
     assert [told.event for told in gateway.told] == [
         Event.IDENTIFY,
-        Event.POSTPONED,
+        Event.BACKOFF,
         Event.PROVISION,
     ]
 

@@ -65,7 +65,7 @@ async def provisioned(gateway: Gateway, *, days: float = 1000) -> StoredCredenti
     await gateway.start().once()
     gateway.issue(IMEI.digits, ends=in_days(days))
     await asyncio.sleep(2 * DAY_S)
-    gateway.start().hurry()
+    gateway.start().retry_now()
     return await gateway.start().once()
 
 
@@ -180,7 +180,7 @@ def test_S19_what_another_gateway_left_on_a_copied_card_never_comes_back(gateway
 def test_imported_credentials_that_are_refused_stay_where_there_is_no_token(
     tmp_path: Path,
 ) -> None:
-    from ztpd.provisioning.provisioner import Provisioner, bind
+    from ztpd.provisioning.provisioner import Provisioner, bind_to_gateway
 
     gateway = Gateway(tmp_path)
 
@@ -189,11 +189,11 @@ def test_imported_credentials_that_are_refused_stay_where_there_is_no_token(
 
     async def scenario() -> None:
         credentials = (await gateway.start().once()).credentials
-        imported = bind(credentials, "", "board-1", START_UNIX_S)
+        imported = bind_to_gateway(credentials, "", "board-1", START_UNIX_S)
         provisioner = Provisioner(
             gateway.config,
             tmp_path / "other",
-            report=gateway._hear,
+            dispatch=gateway._hear,
             read_identity=gateway._read_identity,
             token=no_token,  # type: ignore[arg-type]
             post=gateway._post,
@@ -424,7 +424,7 @@ def test_S19_a_copied_card_waits_for_a_modem_that_comes_late(gateway: Gateway) -
         gateway.modem = [*[ModemAbsent()] * 10, MODEM]
 
         assert await gateway.start().stored()
-        assert Event.POSTPONED in [told.event for told in gateway.told]
+        assert Event.BACKOFF in [told.event for told in gateway.told]
 
     run(scenario())
 

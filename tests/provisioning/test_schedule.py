@@ -74,7 +74,7 @@ def test_the_reason_of_a_wait_is_kept_with_it(gateway: Gateway) -> None:
 def test_a_call_that_was_none_leaves_nothing_on_the_disk(gateway: Gateway) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {"server": 1}, "gw-1")
-    schedule.unheard()
+    schedule.not_delivered()
 
     assert gateway.schedule().steps is None
     assert not gateway.schedule().called_for("gw-1")
@@ -183,7 +183,7 @@ def test_C01_a_day_of_running_allows_a_refresh_whatever_the_clock_shows(gateway:
 def test_N01_a_call_that_nobody_heard_does_not_count(gateway: Gateway) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
-    schedule.unheard()
+    schedule.not_delivered()
 
     assert schedule.may_refresh()
     assert not schedule.called_for("gw-1")
@@ -193,7 +193,7 @@ def test_P15_without_network_the_card_is_written_once_an_hour(gateway: Gateway) 
     schedule, written = gateway.schedule(), set()
     for _ in range(240):
         schedule.calling(30, {}, "gw-1")
-        schedule.unheard()
+        schedule.not_delivered()
         written.add(gateway.path.stat().st_mtime_ns)
         gateway.passes(30)
 
@@ -203,7 +203,7 @@ def test_P15_without_network_the_card_is_written_once_an_hour(gateway: Gateway) 
 def test_a_call_that_is_heard_after_some_that_were_not_is_noted(gateway: Gateway) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
-    schedule.unheard()
+    schedule.not_delivered()
     gateway.passes(60)
     schedule.calling(30, {}, "gw-1")
     schedule.wait(3600, {"refused": 1})

@@ -119,7 +119,7 @@ async def test_U03_a_modem_behind_the_name_gets_nothing_but_the_question(tmp_pat
 async def test_U04_U13_a_line_that_takes_nothing_blocks_nobody(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
-        b.sim.faults.deaf = True
+        b.sim.faults.ignores_input = True
         for _ in range(120):
             b.receiver.deliver(only_frame(rtcm_frame(bytes(1000))))
             await asyncio.sleep(1 / 3)
@@ -127,7 +127,7 @@ async def test_U04_U13_a_line_that_takes_nothing_blocks_nobody(tmp_path: Path) -
         assert b.receiver.ready, "it still reports its position"
         assert view.dropped > 20
         assert view.delivered_frames == 120
-        b.sim.faults.deaf = False
+        b.sim.faults.ignores_input = False
         await asyncio.sleep(5)
         fresh = only_frame(rtcm_frame(b"\x43\x50 fresh"))
         b.receiver.deliver(fresh)
@@ -214,11 +214,11 @@ async def test_G02_a_receiver_that_was_silent_for_long_is_noticed_by_its_first_b
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         for silent_s in (60, 600):
-            b.sim.faults.mute = True
+            b.sim.faults.sends_nothing = True
             await asyncio.sleep(silent_s)
             assert isinstance(b.receiver.error, ReceiverSilent)
             assert "it sends nothing" in str(b.receiver.error)
-            b.sim.faults.mute = False
+            b.sim.faults.sends_nothing = False
             await flowing(b, 5)
             assert b.receiver.error is None
         assert len(b.told("gnss.silent")) <= 4

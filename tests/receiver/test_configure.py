@@ -45,7 +45,7 @@ async def test_each_model_on_each_of_its_ports_is_set_up(
     async with bench(tmp_path, model, wired=wired) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
         assert [b.sim.setting(name) for name in WHAT_WE_SET] == [1, 1, 1, 1]
-        assert b.receiver.takes == {FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX}
+        assert b.receiver.accepts == {FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX}
         assert b.receiver.error is None
         assert not b.told("gnss.option_refused")
         view = b.receiver.view
@@ -132,7 +132,7 @@ async def test_G01_a_key_refused_does_not_cost_the_others_of_its_group(tmp_path:
         b.sim.faults.refused = {ubxcfg.KEYS["CFG-UART2INPROT-SPARTN"]}
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
         assert b.sim.setting("CFG-USBINPROT-SPARTN") == 1
-        assert FrameKind.SPARTN in b.receiver.takes
+        assert FrameKind.SPARTN in b.receiver.accepts
         assert not b.told("gnss.option_refused"), "a port this model lacks is no trouble"
 
 
@@ -162,26 +162,26 @@ async def test_G02_a_lost_answer_is_asked_for_again(tmp_path: Path) -> None:
 @in_virtual_time
 async def test_G02_a_mute_receiver_is_told_once_and_asked_for_ever(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
-        b.sim.faults.mute = True
+        b.sim.faults.sends_nothing = True
         b.sim.set("CFG-RATE-MEAS", 60_000)
         await until(lambda: b.receiver.error, 30)
         assert isinstance(b.receiver.error, ReceiverSilent)
         await asyncio.sleep(600)
         assert len(b.told("gnss.silent")) == 1
         assert len(b.log) <= 1 + 10, "one summary a minute at most"
-        b.sim.faults.mute = False
+        b.sim.faults.sends_nothing = False
         await asyncio.wait_for(b.receiver.wait_ready(), 70)
 
 
 @in_virtual_time
 async def test_G02_a_receiver_that_goes_mute_while_set_up_is_opened_again(tmp_path: Path) -> None:
     def go_mute(_: str) -> None:
-        b.sim.faults.mute = not b.told("gnss.silent")
+        b.sim.faults.sends_nothing = not b.told("gnss.silent")
 
     async with bench(tmp_path, say=go_mute) as b:
         await until(lambda: b.receiver.error, 5)
         assert "CFG-VALGET" in str(b.receiver.error)
-        b.sim.faults.mute = False
+        b.sim.faults.sends_nothing = False
         await asyncio.wait_for(b.receiver.wait_ready(), 10)
 
 
@@ -189,7 +189,7 @@ async def test_G02_a_receiver_that_goes_mute_while_set_up_is_opened_again(tmp_pa
 async def test_G05_firmware_without_spartn_takes_rtcm_only(tmp_path: Path) -> None:
     async with bench(tmp_path, F9P_OLD) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
-        assert b.receiver.takes == {FrameKind.RTCM3, FrameKind.UBX}
+        assert b.receiver.accepts == {FrameKind.RTCM3, FrameKind.UBX}
         (line,) = b.told("gnss.option_refused")
         assert "CFG-USBINPROT-SPARTN" in line
         b.receiver.deliver(b.spartn())

@@ -26,7 +26,7 @@ from ztpd.errors import (
     ReceiverUnknown,
 )
 from ztpd.receiver import Receiver, ReceiverSettings
-from ztpd.receiver.discovery import Finder
+from ztpd.receiver.discovery import PortFinder
 from ztpd.serialport import discovery
 from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
@@ -342,7 +342,7 @@ async def test_the_same_ports_are_walked_once_a_minute_and_a_new_one_at_once(
 ) -> None:
     async with gateway(tmp_path) as here:
         here.tree.plug(EC25, {2: "ttyUSB0"})
-        finder = Finder(root=here.tree.root)
+        finder = PortFinder(root=here.tree.root)
 
         async def look() -> str:
             with pytest.raises(ReceiverAbsent) as found:
@@ -430,12 +430,12 @@ async def test_a_receiver_on_usb_that_does_not_answer_is_given_up_in_three_secon
     """There is no line speed to search for."""
     async with gateway(tmp_path) as here:
         sim = await here.receiver_on("ttyACM0")
-        sim.faults.mute = True
+        sim.faults.sends_nothing = True
         here.plug(F9, "ttyACM0")
         async with running(here):
             assert await until(lambda: here.receiver.error, 10) < 5
             assert isinstance(here.receiver.error, ReceiverSilent)
-            sim.faults.mute = False
+            sim.faults.sends_nothing = False
             await flows_to(here, sim, 70)
 
 

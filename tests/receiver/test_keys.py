@@ -123,7 +123,7 @@ def test_keys_that_do_not_fit_are_looked_at_less_and_less_often() -> None:
     ring.add(FOUR)
     looks = []
     for second in range(3600):
-        ring.locked()
+        ring.on_undecryptable()
         if ring.due(second):
             looks.append(second)
     gaps = [later - earlier for earlier, later in itertools.pairwise(looks)]

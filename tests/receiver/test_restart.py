@@ -185,13 +185,13 @@ async def test_the_position_before_a_loss_is_kept_with_its_age(tmp_path: Path) -
 async def test_P16_corrections_that_waited_too_long_are_not_sent(tmp_path: Path) -> None:
     async with bench(tmp_path, settings={"max_age_s": 10.0}) as b:
         await b.receiver.wait_ready()
-        b.sim.faults.deaf = True
+        b.sim.faults.ignores_input = True
         sent = []
         for number in range(180):  # three a second, more than the kernel keeps in a minute
             sent.append(only_frame(rtcm_frame(b"\x43\x50" + bytes([number]) * 1000)))
             b.receiver.deliver(sent[-1])
             await asyncio.sleep(1 / 3)
-        b.sim.faults.deaf = False
+        b.sim.faults.ignores_input = False
         await asyncio.sleep(5)
         arrived = b.sim.corrections()
         gap = next(at for at, frame in enumerate(arrived) if frame != sent[at])

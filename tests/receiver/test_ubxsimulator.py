@@ -20,7 +20,7 @@ import pytest
 from ztpd.errors import ReceiverSilent
 from ztpd.model import Carrier, Frame
 from ztpd.receiver import Receiver, ReceiverSettings
-from ztpd.receiver.client import Line
+from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import identify
 from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
@@ -71,7 +71,7 @@ async def test_it_is_found_and_its_position_read(tmp_path: Path) -> None:
 
     async with foreign_receiver(tmp_path) as pty:
         port = await SerialPort.open(pty.path, 38400)
-        line = Line(port, note)
+        line = UbxClient(port, note)
         version = await identify(line, 38400)
         assert (version.software, version.model) == ("ROM_CORE UBXSIM", "")
         while not any(isinstance(message, NavPvt) for message in heard):

@@ -21,12 +21,19 @@ from tests.support.receiver_bench import (
 )
 from ztpd import events
 from ztpd.model import Carrier, DynamicKey, Fix, Secret
-from ztpd.receiver.usage import Outcome, Progress, Use, Verdict, outcome, report_name
+from ztpd.receiver.usage import (
+    CorrectionUsage,
+    Outcome,
+    Progress,
+    UsageVerdict,
+    outcome,
+    report_name,
+)
 from ztpd.sim.receiver import X20P
 from ztpd.wire.ubx import PROTOCOL_RTCM3, NavPvt, RxmCor
 
 USED = RxmCor(used=True, encrypted=True, decrypted=True)
-LOCKED = RxmCor(used=False, encrypted=True, decrypted=False)
+UNDECRYPTABLE = RxmCor(used=False, encrypted=True, decrypted=False)
 DAMAGED = RxmCor(erroneous=True, used=False)
 IGNORED = RxmCor(used=False)
 UNSUPPORTED = RxmCor(used=False, input_handled=False, subtype=1)
@@ -44,7 +51,7 @@ def fix(*, ok: bool = True, utc: datetime | None = UTC_NOW, carrier: Carrier = C
     ("report", "meaning"),
     [
         (USED, Outcome.USED),
-        (LOCKED, Outcome.LOCKED),
+        (UNDECRYPTABLE, Outcome.UNDECRYPTABLE),
         (DAMAGED, Outcome.DAMAGED),
         (IGNORED, Outcome.IGNORED),
         (UNSUPPORTED, Outcome.UNSUPPORTED),
@@ -60,8 +67,10 @@ def test_a_report_has_the_name_of_its_frame() -> None:
     assert report_name(RxmCor(PROTOCOL_RTCM3, message_type=1077, subtype=0)) == "1077"
 
 
-def judged(*reports: RxmCor, last: Fix | None, has_keys: bool = True, for_s: int = 25) -> Verdict:
-    use = Use()
+def judged(
+    *reports: RxmCor, last: Fix | None, has_keys: bool = True, for_s: int = 25
+) -> UsageVerdict:
+    use = CorrectionUsage()
     for second in range(for_s):
         use.delivered(second)
         for report in reports:
@@ -73,57 +82,57 @@ def judged(*reports: RxmCor, last: Fix | None, has_keys: bool = True, for_s: int
 @pytest.mark.parametrize(
     ("reports", "last", "has_keys", "verdict"),
     [
-        ([USED], fix(), True, Verdict.USED),
-        ([USED, LOCKED, DAMAGED, UNSUPPORTED], fix(), True, Verdict.USED),
-        ([LOCKED], fix(), True, Verdict.WRONG_KEY),
-        ([LOCKED], fix(), False, Verdict.NO_KEY),
-        ([LOCKED], None, False, Verdict.NO_KEY),
-        ([DAMAGED], fix(), True, Verdict.DAMAGED),
-        ([UNSUPPORTED], fix(), True, Verdict.UNSUPPORTED),
-        ([IGNORED], None, True, Verdict.NO_TIME),
-        ([IGNORED], fix(ok=False, utc=None), True, Verdict.NO_TIME),
-        ([IGNORED], fix(ok=False), True, Verdict.NO_POSITION),
-        ([IGNORED], fix(), True, Verdict.OTHERS),
-        ([IGNORED, UNSUPPORTED], fix(), True, Verdict.OTHERS),
-        ([], fix(), True, Verdict.UNSEEN),
+        ([USED], fix(), True, UsageVerdict.USED),
+        ([USED, UNDECRYPTABLE, DAMAGED, UNSUPPORTED], fix(), True, UsageVerdict.USED),
+        ([UNDECRYPTABLE], fix(), True, UsageVerdict.WRONG_KEY),
+        ([UNDECRYPTABLE], fix(), False, UsageVerdict.NO_KEY),
+        ([UNDECRYPTABLE], None, False, UsageVerdict.NO_KEY),
+        ([DAMAGED], fix(), True, UsageVerdict.DAMAGED),
+        ([UNSUPPORTED], fix(), True, UsageVerdict.UNSUPPORTED),
+        ([IGNORED], None, True, UsageVerdict.NO_TIME),
+        ([IGNORED], fix(ok=False, utc=None), True, UsageVerdict.NO_TIME),
+        ([IGNORED], fix(ok=False), True, UsageVerdict.NO_POSITION),
+        ([IGNORED], fix(), True, UsageVerdict.OTHER_SOURCE),
+        ([IGNORED, UNSUPPORTED], fix(), True, UsageVerdict.OTHER_SOURCE),
+        ([], fix(), True, UsageVerdict.NOT_REPORTED),
     ],
 )
 def test_G07_why_corrections_are_not_used(
-    reports: list[RxmCor], last: Fix | None, has_keys: bool, verdict: Verdict
+    reports: list[RxmCor], last: Fix | None, has_keys: bool, verdict: UsageVerdict
 ) -> None:
     assert judged(*reports, last=last, has_keys=has_keys) is verdict
 
 
 def test_it_is_too_early_to_complain_in_the_first_seconds() -> None:
-    assert judged(IGNORED, last=fix(), for_s=15) is Verdict.UNKNOWN
+    assert judged(IGNORED, last=fix(), for_s=15) is UsageVerdict.UNKNOWN
 
 
 def test_without_corrections_there_is_nothing_to_judge() -> None:
-    use = Use()
+    use = CorrectionUsage()
     use.reported(USED, 5)
     use.judge(6, fix(), has_keys=True)
-    assert use.verdict is Verdict.UNKNOWN
+    assert use.verdict is UsageVerdict.UNKNOWN
 
 
 def test_a_carrier_solution_proves_use_where_reports_are_silent() -> None:
-    use = Use()
+    use = CorrectionUsage()
     use.restarted(reports=False)
     use.delivered(1)
     use.followed(fix(carrier=Carrier.FLOAT), 2)
     use.judge(3, fix(carrier=Carrier.FLOAT), has_keys=True)
-    assert use.verdict is Verdict.USED
+    assert use.verdict is UsageVerdict.USED
 
 
 def test_a_report_counts_more_than_an_old_carrier_solution() -> None:
-    assert judged(IGNORED, last=fix(carrier=Carrier.FIXED)) is Verdict.OTHERS
+    assert judged(IGNORED, last=fix(carrier=Carrier.FIXED)) is UsageVerdict.OTHER_SOURCE
 
 
 def test_reasons_that_alternate_are_told_once_a_minute() -> None:
-    use, told = Use(), []
+    use, told = CorrectionUsage(), []
     for second in range(600):
         use.delivered(second)
         use._seen_s.clear()
-        use.reported(LOCKED if second % 2 else IGNORED, second)
+        use.reported(UNDECRYPTABLE if second % 2 else IGNORED, second)
         use.judge(second, fix(), has_keys=True)
         if use.to_tell(second):
             told.append(second)
@@ -131,7 +140,7 @@ def test_reasons_that_alternate_are_told_once_a_minute() -> None:
 
 
 def test_use_is_told_again_only_after_trouble() -> None:
-    use, told = Use(), []
+    use, told = CorrectionUsage(), []
     for second in range(300):
         if not 100 < second < 180:  # nothing comes for a while
             use.delivered(second)
@@ -146,7 +155,7 @@ def test_use_is_told_again_only_after_trouble() -> None:
 def test_any_reports_at_any_time_are_judged_without_a_fault(
     reports: list[tuple[float, int]],
 ) -> None:
-    use, now_s = Use(), 0.0
+    use, now_s = CorrectionUsage(), 0.0
     for step_s, status in reports:
         now_s += step_s
         payload = b"\x01\0\0\0" + status.to_bytes(4, "little") + b"\0\0\1\0"
@@ -230,12 +239,12 @@ async def test_G07_the_service_is_asked_for_keys_once_in_ten_minutes(tmp_path: P
         assert [round((later - asked[0]) / 60) for later in asked] == [0, 10]
 
 
-@pytest.mark.parametrize("verdict", [each for each in Verdict if each.is_trouble])
-def test_G07_each_reason_is_an_event_of_its_own_with_advice(verdict: Verdict) -> None:
+@pytest.mark.parametrize("verdict", [each for each in UsageVerdict if each.is_trouble])
+def test_G07_each_reason_is_an_event_of_its_own_with_advice(verdict: UsageVerdict) -> None:
     event = verdict.value
     assert event is not None
     assert event.name == f"gnss.not_used.{event.name.rpartition('.')[2]}"
-    assert event.cure
+    assert event.remedy
     assert verdict.reason in event.text
     assert events.not_used(f"not used: {verdict.reason}") is event
 

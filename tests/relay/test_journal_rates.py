@@ -18,8 +18,8 @@ from ztpd.config import Config, Ztp
 from ztpd.errors import (
     ConnectionLost,
     ConnectRefused,
-    DnsFailed,
     ModemAbsent,
+    ResolveFailed,
     SessionClosed,
     SessionRefused,
     ZtpdError,
@@ -74,7 +74,7 @@ ENDLESS = Script([(1.0, SPARTN)] * int(2 * DAY_S), None)
 
 TROUBLE: dict[str, Callable[[], Bench]] = {
     "the broker is down": lambda: Bench(mqtt=[Script(refuses=ConnectRefused("broker"))]),
-    "there is no DNS": lambda: Bench(mqtt=[Script(refuses=DnsFailed("broker"))]),
+    "there is no DNS": lambda: Bench(mqtt=[Script(refuses=ResolveFailed("broker"))]),
     "the credentials are refused": lambda: Bench(mqtt=[Script(refuses=SessionRefused("5"))]),
     "another gateway takes the session": lambda: Bench(mqtt=[flapping(3)]),
     "sessions end after 30 s": lambda: Bench(mqtt=[flapping(30)]),
@@ -84,11 +84,13 @@ TROUBLE: dict[str, Callable[[], Bench]] = {
         mqtt=[
             Script(refuses=error)
             for _ in range(2000)
-            for error in (DnsFailed("broker"), ConnectionLost("broker"))
+            for error in (ResolveFailed("broker"), ConnectionLost("broker"))
         ]
     ),
     "good minutes and cuts take turns": lambda: Bench(
-        mqtt=[each for _ in range(800) for each in (flapping(65), Script(refuses=DnsFailed("b")))]
+        mqtt=[
+            each for _ in range(800) for each in (flapping(65), Script(refuses=ResolveFailed("b")))
+        ]
     ),
 }
 
@@ -114,7 +116,7 @@ def test_D20_two_ways_that_both_fail_stay_below_20_lines_a_minute() -> None:
     with journal() as lines:
         bench = Bench(
             mqtt=[Script(refuses=ConnectRefused("broker"))],
-            ntrip=[Script(refuses=DnsFailed("caster"))],
+            ntrip=[Script(refuses=ResolveFailed("caster"))],
         )
         bench.runs(2 * DAY_S, NTRIP, MQTT)
 
@@ -165,7 +167,7 @@ def test_D20_a_modem_that_is_never_there_stays_below_20_lines_a_minute(tmp_path:
         provisioner = Provisioner(
             Config(ztp=Ztp(splay_s=0)),
             tmp_path,
-            report=_nothing,
+            dispatch=_nothing,
             read_identity=absent,
             token=lambda: Secret(""),
             board_serial=lambda: "",
@@ -187,10 +189,10 @@ def _nothing(*_: object, **__: object) -> None:
 
 def test_D20_a_failure_repeated_every_second_is_told_once_a_minute() -> None:
     async def scenario() -> None:
-        failures = log.Failures()
-        error: ZtpdError = DnsFailed("broker.example")
+        failures = log.FailureLog()
+        error: ZtpdError = ResolveFailed("broker.example")
         for _ in range(2 * 3600):
-            failures.tell(error, retry_in_s=1)
+            failures.record(error, retry_in_s=1)
             await asyncio.sleep(1)
 
     with journal() as lines:

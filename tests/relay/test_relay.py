@@ -16,14 +16,14 @@ import pytest
 
 from tests.support.virtualtime import run
 from ztpd.errors import (
-    CasterRefused,
+    CasterForbidden,
     ConnectRefused,
     ConnectTimeout,
-    DnsFailed,
+    FormatUnsupported,
+    GgaRequired,
     MountpointUnknown,
     MqttWithdrawn,
-    NoGga,
-    ReceiverFormat,
+    ResolveFailed,
     SessionClosed,
     SessionRefused,
     ZtpdError,
@@ -31,20 +31,20 @@ from ztpd.errors import (
 from ztpd.lifecycle import Event
 from ztpd.model import (
     Carrier,
-    Delivery,
     Fix,
     Frame,
     FrameKind,
-    MqttDelivery,
-    NtripDelivery,
+    MqttEndpoint,
+    NtripEndpoint,
     Secret,
+    SourceEndpoint,
 )
 from ztpd.relay import Relay
 from ztpd.wire.frames import Counts
 
-NTRIP = NtripDelivery(host="caster.example", port=2102, mountpoint="NEAR")
-MQTT = MqttDelivery(host="broker.example")
-FLEX = MqttDelivery(host="pp.services.u-blox.com")
+NTRIP = NtripEndpoint(host="caster.example", port=2102, mountpoint="NEAR")
+MQTT = MqttEndpoint(host="broker.example")
+FLEX = MqttEndpoint(host="pp.services.u-blox.com")
 HOUR_S = 3600
 SPARTN = Frame(FrameKind.SPARTN, b"s" * 100, "OCB-GPS")
 RTCM = Frame(FrameKind.RTCM3, b"r" * 100, "1077")
@@ -100,7 +100,7 @@ class Session:
 class Receiver:
     ready: bool = True
     error: ZtpdError | None = None
-    takes: frozenset[FrameKind] = frozenset(FrameKind)
+    accepts: frozenset[FrameKind] = frozenset(FrameKind)
     fix: Fix | None = None
     dropped: int = 0
     got: list[Frame] = field(default_factory=list)
@@ -123,19 +123,19 @@ class Service:
     most_at_once: Counter[str] = field(default_factory=Counter)
 
     @asynccontextmanager
-    async def open(self, delivery: Delivery) -> AsyncIterator[Session]:
-        queue = self.scripts[delivery.kind]
+    async def open(self, endpoint: SourceEndpoint) -> AsyncIterator[Session]:
+        queue = self.scripts[endpoint.kind]
         script = queue.pop(0) if len(queue) > 1 else queue[0]
-        self.opened.append((asyncio.get_running_loop().time(), delivery.kind))
+        self.opened.append((asyncio.get_running_loop().time(), endpoint.kind))
         if script.refuses:
             raise script.refuses
-        for name in (delivery.kind, "all"):
+        for name in (endpoint.kind, "all"):
             self.open_now[name] += 1
             self.most_at_once[name] = max(self.most_at_once[name], self.open_now[name])
         try:
-            yield Session(f"{delivery.kind}://{delivery.host}", script)
+            yield Session(f"{endpoint.kind}://{endpoint.host}", script)
         finally:
-            self.open_now[delivery.kind] -= 1
+            self.open_now[endpoint.kind] -= 1
             self.open_now["all"] -= 1
 
     def opened_as(self, kind: str) -> list[float]:
@@ -166,19 +166,19 @@ class Bench:
         self.service = Service({name: list(each) for name, each in scripts.items()})
         self.receiver, self.reports = Receiver(), Reports()
 
-    def relay(self, *deliveries: Delivery, may_refresh: bool = False, **given: Any) -> Relay:
+    def relay(self, *endpoints: SourceEndpoint, may_refresh: bool = False, **given: Any) -> Relay:
         return Relay(
-            deliveries,
+            endpoints,
             self.receiver,
             open_session=self.service.open,
-            report=self.reports,
+            dispatch=self.reports,
             may_refresh=lambda: may_refresh,
             rng=random.Random(1),
             **given,
         )
 
-    def runs(self, for_s: float, *deliveries: Delivery, **given: Any) -> Relay:
-        relay = self.relay(*deliveries, **given)
+    def runs(self, for_s: float, *endpoints: SourceEndpoint, **given: Any) -> Relay:
+        relay = self.relay(*endpoints, **given)
 
         async def scenario() -> None:
             async with asyncio.timeout(for_s):
@@ -196,7 +196,7 @@ def test_frames_reach_the_receiver_whole_and_in_order() -> None:
     bench.runs(10, MQTT)
 
     assert bench.receiver.got == frames
-    assert bench.reports.events == [Event.CONNECT, Event.FLOWING]
+    assert bench.reports.events == [Event.CONNECT, Event.FIRST_FRAME]
 
 
 def test_a_session_waits_for_the_receiver() -> None:
@@ -205,7 +205,7 @@ def test_a_session_waits_for_the_receiver() -> None:
     bench.runs(10, MQTT)
 
     assert bench.service.opened == []
-    assert bench.reports.events == [Event.POSTPONED]
+    assert bench.reports.events == [Event.BACKOFF]
 
 
 def test_after_a_proven_session_frames_flow_again_within_two_seconds() -> None:
@@ -225,7 +225,7 @@ def test_R10_sessions_that_all_end_early_are_kicked_and_wait_for_minutes() -> No
     bench = Bench(ntrip=[steady(10)])
     bench.runs(3600, NTRIP)
 
-    assert (Event.POSTPONED, "session.kicked") in bench.reports.told
+    assert (Event.BACKOFF, "session.kicked") in bench.reports.told
     assert len(bench.service.opened) < 12
 
 
@@ -240,8 +240,8 @@ def test_Q10_a_silent_session_is_given_up_and_another_opened() -> None:
     bench = Bench(mqtt=[Script([(1, SPARTN)]), steady(1000)])
     bench.runs(60, MQTT)
 
-    assert [event for event in bench.reports.events if event is Event.FLOWING] == [
-        Event.FLOWING
+    assert [event for event in bench.reports.events if event is Event.FIRST_FRAME] == [
+        Event.FIRST_FRAME
     ] * 2
     assert bench.service.opened[1][0] < 20, "noticed after 15 s"
 
@@ -250,9 +250,9 @@ def test_keys_alone_are_no_corrections() -> None:
     bench = Bench(mqtt=[Script([(1, KEY)] * 100)])
     bench.runs(30, MQTT)
 
-    assert Event.FLOWING not in bench.reports.events
+    assert Event.FIRST_FRAME not in bench.reports.events
     assert bench.receiver.got[:3] == [KEY] * 3
-    assert (Event.POSTPONED, "session.stale") in bench.reports.told
+    assert (Event.BACKOFF, "session.stale") in bench.reports.told
 
 
 def test_two_formats_are_never_mixed() -> None:
@@ -265,11 +265,11 @@ def test_two_formats_are_never_mixed() -> None:
 
 def test_G05_a_format_the_receiver_cannot_take_is_named() -> None:
     bench = Bench(mqtt=[steady(10)])
-    bench.receiver.takes = frozenset({FrameKind.RTCM3, FrameKind.UBX})
+    bench.receiver.accepts = frozenset({FrameKind.RTCM3, FrameKind.UBX})
     bench.runs(100, MQTT)
 
     assert bench.receiver.got == []
-    assert (Event.HALTED, ReceiverFormat.code) in bench.reports.told
+    assert (Event.BLOCKED, FormatUnsupported.code) in bench.reports.told
 
 
 def test_the_other_way_is_used_while_the_first_one_fails() -> None:
@@ -338,9 +338,9 @@ def test_the_session_that_proved_itself_is_the_one_that_takes_over() -> None:
     assert bench.reports.events == [
         Event.CONNECT,
         Event.CONNECT,
-        Event.FLOWING,
+        Event.FIRST_FRAME,
         Event.ENDED,
-        Event.FLOWING,
+        Event.FIRST_FRAME,
     ]
 
 
@@ -384,34 +384,34 @@ def test_what_is_being_proved_steps_in_where_the_other_way_fails() -> None:
 
 def test_a_format_the_receiver_cannot_take_does_not_come_back() -> None:
     bench = back_again(steady(10_000, RTCM))
-    bench.receiver.takes = frozenset({FrameKind.SPARTN, FrameKind.UBX})
+    bench.receiver.accepts = frozenset({FrameKind.SPARTN, FrameKind.UBX})
     bench.runs(HOUR_S, NTRIP, MQTT)
 
     assert set(bench.receiver.got) == {SPARTN}
 
 
-@pytest.mark.parametrize("cause", [ConnectRefused, ConnectTimeout, DnsFailed])
+@pytest.mark.parametrize("cause", [ConnectRefused, ConnectTimeout, ResolveFailed])
 def test_withdrawn_mqtt_is_named_while_ntrip_works(cause: type[ZtpdError]) -> None:
     bench = Bench(mqtt=[Script(refuses=cause("pp"))], ntrip=[steady(1e5, RTCM)])
     relay = bench.runs(8 * HOUR_S, FLEX, NTRIP)
 
-    assert isinstance(relay.ways[0].error, MqttWithdrawn)
+    assert isinstance(relay.channels[0].error, MqttWithdrawn)
     assert len(bench.service.opened_as("ntrip")) == 1
     assert len(bench.service.opened_as("mqtt")) < 50, "asked seldom"
 
 
 @pytest.mark.parametrize(
-    ("delivery", "cause"),
+    ("endpoint", "cause"),
     [(MQTT, ConnectRefused), (FLEX, SessionRefused)],
     ids=["another broker", "credentials refused"],
 )
 def test_only_mqtt_at_u_blox_is_called_withdrawn(
-    delivery: Delivery, cause: type[ZtpdError]
+    endpoint: SourceEndpoint, cause: type[ZtpdError]
 ) -> None:
     bench = Bench(mqtt=[Script(refuses=cause("down"))], ntrip=[steady(1e5, RTCM)])
-    relay = bench.runs(HOUR_S, delivery, NTRIP)
+    relay = bench.runs(HOUR_S, endpoint, NTRIP)
 
-    assert type(relay.ways[0].error) is cause
+    assert type(relay.channels[0].error) is cause
 
 
 @pytest.mark.parametrize(("hours", "named"), [(5, ConnectRefused), (8, MqttWithdrawn)])
@@ -422,17 +422,17 @@ def test_mqtt_that_worked_a_while_ago_is_troubled_not_withdrawn(
     bench = Bench(mqtt=[steady(300), down], ntrip=[steady(1e5, RTCM)])
     relay = bench.runs(hours * HOUR_S, FLEX, NTRIP)
 
-    assert type(relay.ways[0].error) is named
+    assert type(relay.channels[0].error) is named
 
 
-@pytest.mark.parametrize("cause", [ConnectTimeout, DnsFailed])
+@pytest.mark.parametrize("cause", [ConnectTimeout, ResolveFailed])
 def test_silence_is_an_outage_where_there_is_nothing_to_compare_with(
     cause: type[ZtpdError],
 ) -> None:
     bench = Bench(mqtt=[Script(refuses=cause("pp"))])
     relay = bench.runs(24 * HOUR_S, FLEX)
 
-    assert type(relay.ways[0].error) is cause
+    assert type(relay.channels[0].error) is cause
 
 
 @pytest.mark.parametrize(("minutes", "named"), [(12, ConnectRefused), (30, MqttWithdrawn)])
@@ -442,8 +442,8 @@ def test_mqtt_alone_that_is_closed_for_a_quarter_of_an_hour_is_withdrawn(
     bench = Bench(mqtt=[Script(refuses=ConnectRefused("pp"))])
     relay = bench.runs(minutes * 60, FLEX)
 
-    assert type(relay.ways[0].error) is named
-    assert ((Event.HALTED, "mqtt.withdrawn") in bench.reports.told) is (named is MqttWithdrawn)
+    assert type(relay.channels[0].error) is named
+    assert ((Event.BLOCKED, "mqtt.withdrawn") in bench.reports.told) is (named is MqttWithdrawn)
 
 
 def test_new_credentials_are_asked_for_when_the_only_way_is_withdrawn() -> None:
@@ -458,15 +458,15 @@ def test_new_credentials_are_asked_for_when_the_only_way_is_withdrawn() -> None:
 
 
 def test_R12_without_sky_a_caster_that_wants_a_position_is_left_alone() -> None:
-    bench = Bench(ntrip=[Script(refuses=NoGga("401"))])
+    bench = Bench(ntrip=[Script(refuses=GgaRequired("401"))])
     bench.runs(HOUR_S, NTRIP)
 
     assert 12 <= len(bench.service.opened) <= 25
-    assert (Event.POSTPONED, "ntrip.gga_missing") in bench.reports.told
+    assert (Event.BACKOFF, "ntrip.gga_missing") in bench.reports.told
 
 
 def test_R12_with_a_fix_the_caster_is_asked_at_once() -> None:
-    bench = Bench(ntrip=[Script(refuses=NoGga("401")), steady(1000)])
+    bench = Bench(ntrip=[Script(refuses=GgaRequired("401")), steady(1000)])
     relay = bench.relay(NTRIP)
 
     async def scenario() -> None:
@@ -481,7 +481,7 @@ def test_R12_with_a_fix_the_caster_is_asked_at_once() -> None:
 
 
 def test_R12_while_the_caster_is_left_alone_the_other_way_streams() -> None:
-    bench = Bench(ntrip=[Script(refuses=NoGga("401"))], mqtt=[steady(1000)])
+    bench = Bench(ntrip=[Script(refuses=GgaRequired("401"))], mqtt=[steady(1000)])
     bench.runs(100, NTRIP, MQTT)
 
     assert len(bench.service.opened_as("ntrip")) == 1
@@ -517,12 +517,14 @@ def test_credentials_that_one_way_accepts_are_not_refused() -> None:
         run(scenario(), grace_s=0)
 
 
-def asks_after_h(bench: Bench, *ways: Delivery, days: float = 30, **given: Any) -> float | None:
+def asks_after_h(
+    bench: Bench, *channels: SourceEndpoint, days: float = 30, **given: Any
+) -> float | None:
     """After how many hours new credentials are asked for; None if never."""
 
     async def scenario() -> float | None:
         began_s = asyncio.get_running_loop().time()
-        relay = bench.relay(*ways, may_refresh=True, **given)
+        relay = bench.relay(*channels, may_refresh=True, **given)
         try:
             async with asyncio.timeout(days * 86_400):
                 await relay.run()
@@ -535,7 +537,7 @@ def asks_after_h(bench: Bench, *ways: Delivery, days: float = 30, **given: Any) 
     return run(scenario(), grace_s=0)
 
 
-@pytest.mark.parametrize("dead", [DnsFailed, ConnectTimeout])
+@pytest.mark.parametrize("dead", [ResolveFailed, ConnectTimeout])
 def test_Z17_one_way_refused_and_the_other_one_dead_ask_anew(dead: type[ZtpdError]) -> None:
     bench = Bench(ntrip=[Script(refuses=SessionRefused("401"))], mqtt=[Script(refuses=dead("pp"))])
 
@@ -544,7 +546,7 @@ def test_Z17_one_way_refused_and_the_other_one_dead_ask_anew(dead: type[ZtpdErro
     assert 1 <= asked_h <= 2.5
 
 
-@pytest.mark.parametrize("dead", [DnsFailed, ConnectTimeout])
+@pytest.mark.parametrize("dead", [ResolveFailed, ConnectTimeout])
 def test_mqtt_alone_that_is_silent_for_a_day_asks_anew(dead: type[ZtpdError]) -> None:
     """It may have been switched off, and the portal changed; the fleet must not ask at once."""
     asked_h = asks_after_h(Bench(mqtt=[Script(refuses=dead("pp"))]), FLEX)
@@ -554,7 +556,7 @@ def test_mqtt_alone_that_is_silent_for_a_day_asks_anew(dead: type[ZtpdError]) ->
     assert asks_after_h(Bench(mqtt=[Script(refuses=dead("b"))]), MQTT, days=1.5) is None
 
 
-@pytest.mark.parametrize("no", [MountpointUnknown, CasterRefused])
+@pytest.mark.parametrize("no", [MountpointUnknown, CasterForbidden])
 def test_Z17_every_refusal_of_a_caster_asks_anew(no: type[ZtpdError]) -> None:
     assert asks_after_h(Bench(ntrip=[Script(refuses=no("404"))]), NTRIP) is not None
 
@@ -601,8 +603,8 @@ def test_other_credentials_do_not_wait_for_what_the_old_ones_had_coming(tmp_path
     memory = tmp_path / "sessions.json"
     bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 4")), steady(10)])
     corrected = replace(MQTT, username="user", password=Secret("right"))
-    for delivery in (replace(corrected, password=Secret("wrong")), corrected):
-        bench.runs(5, delivery, memory=memory)
+    for endpoint in (replace(corrected, password=Secret("wrong")), corrected):
+        bench.runs(5, endpoint, memory=memory)
 
     assert len(bench.service.opened) == 2
     assert bench.receiver.got

@@ -13,14 +13,14 @@ import pytest
 
 from tests.support import TOP
 from tests.support.usbtree import UsbTree
-from ztpd.errors import ModemAbsent, ModemAmbiguous, ModemNotAt
+from ztpd.errors import ModemAbsent, ModemAmbiguous, NotAnAtPort
 from ztpd.serialport import discovery, usbids
 from ztpd.serialport.discovery import (
-    behind,
     gnss_candidates,
     holder,
     modem_ports,
-    refuse_others,
+    reject_non_modem,
+    resolve,
 )
 from ztpd.sim.pty import Pty
 
@@ -107,10 +107,10 @@ def test_G103_a_modem_in_recovery_mode_is_never_a_candidate(tree: UsbTree) -> No
     tree.plug("05c6:9008", {0: "ttyUSB0"}, driver="qcserial", port_hints=hints)
     with pytest.raises(ModemAbsent, match="05c6:9008"):
         modem_ports(tree.root)
-    tty = behind("/dev/ttyUSB0", tree.root)
+    tty = resolve("/dev/ttyUSB0", tree.root)
     assert tty is not None
-    with pytest.raises(ModemNotAt, match="recovery"):
-        refuse_others(tty)
+    with pytest.raises(NotAnAtPort, match="recovery"):
+        reject_non_modem(tty)
 
 
 @pytest.mark.parametrize(
@@ -197,17 +197,17 @@ def test_a_file_of_sysfs_that_makes_no_sense_is_survived(tree: UsbTree) -> None:
 
 def test_a_configured_receiver_is_refused_as_a_modem(tree: UsbTree) -> None:
     tree.plug("1546:01a9", {0: "ttyACM0"}, name="u-blox_AG", driver="cdc_acm")
-    tty = behind(tree.path("u-blox_AG-if00"), tree.root)
+    tty = resolve(tree.path("u-blox_AG-if00"), tree.root)
     assert tty is not None
-    with pytest.raises(ModemNotAt, match="u-blox GNSS receiver"):
-        refuse_others(tty)
+    with pytest.raises(NotAnAtPort, match="u-blox GNSS receiver"):
+        reject_non_modem(tty)
 
 
 def test_a_port_is_found_through_its_links(tree: UsbTree) -> None:
     tree.plug(*EC25, name="Quectel_EC25")
     own = tree.root / "dev/modem"
     own.symlink_to("serial/by-id/usb-Quectel_EC25-if03-port0")
-    tty = behind(str(own), tree.root)
+    tty = resolve(str(own), tree.root)
     assert tty is not None
     assert tty.name == "ttyUSB3"
 
@@ -215,8 +215,8 @@ def test_a_port_is_found_through_its_links(tree: UsbTree) -> None:
 def test_a_path_that_leads_nowhere_is_no_port(tree: UsbTree) -> None:
     loop = tree.root / "dev/loop"
     loop.symlink_to("loop")
-    assert behind(str(loop), tree.root) is None
-    assert behind("/dev/null", tree.root) is None
+    assert resolve(str(loop), tree.root) is None
+    assert resolve("/dev/null", tree.root) is None
 
 
 def test_E68_the_process_of_a_lock_file_is_named(tree: UsbTree) -> None:

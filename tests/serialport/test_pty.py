@@ -49,15 +49,15 @@ def read(file: int) -> bytes:
 
 
 def test_a_reader_gets_what_is_given_while_it_reads_and_nothing_older(shared: SharedPort) -> None:
-    shared.give(b"before\n")
+    shared.write_frame(b"before\n")
     with reader(shared) as file:
-        shared.give(b"one\r\n")
-        shared.give(b"\0two\x03\x11")
+        shared.write_frame(b"one\r\n")
+        shared.write_frame(b"\0two\x03\x11")
         time.sleep(0.05)
         assert read(file) == b"one\r\n\0two\x03\x11", "raw: nothing is changed or taken out"
-    shared.give(b"between\n")
+    shared.write_frame(b"between\n")
     with reader(shared) as file:
-        shared.give(b"three\n")
+        shared.write_frame(b"three\n")
         assert read(file) == b"three\n"
 
 
@@ -82,7 +82,7 @@ def test_writes_of_a_reader_go_nowhere_and_do_not_block_it(shared: SharedPort) -
     with reader(shared) as file:
         for _ in range(100):
             assert os.write(file, bytes(1000)) == 1000
-            shared.give(b"$\n")
+            shared.write_frame(b"$\n")
             time.sleep(0.001)
         assert set(read(file)) == set(b"$\n")
 
@@ -94,13 +94,13 @@ def test_U04_a_reader_that_does_not_read_costs_whole_frames_and_no_time(
     with reader(shared) as file:
         began = time.monotonic()
         for frame in frames:
-            shared.give(frame)
+            shared.write_frame(frame)
         assert time.monotonic() - began < 0.5
         assert shared.dropped > 500
         first = b""
         while more := read(file):
             first += more
-        shared.give(b"<after>")
+        shared.write_frame(b"<after>")
         first += read(file)
     got = first.removesuffix(b"<after>")
     assert first != got, "and goes on afterwards"
@@ -109,15 +109,15 @@ def test_U04_a_reader_that_does_not_read_costs_whole_frames_and_no_time(
 
 def test_what_a_reader_leaves_behind_does_not_trouble_the_next(shared: SharedPort) -> None:
     with reader(shared) as file:
-        shared.give(b"x")
+        shared.write_frame(b"x")
         fcntl.ioctl(file, termios.TIOCEXCL)
         modes = termios.tcgetattr(file)
         modes[3] |= termios.ECHO | termios.ICANON
         termios.tcsetattr(file, termios.TCSANOW, modes)
-    shared.give(b"y")
+    shared.write_frame(b"y")
     with reader(shared) as file:
         assert not termios.tcgetattr(file)[3] & (termios.ECHO | termios.ICANON)
-        shared.give(b"z")
+        shared.write_frame(b"z")
         assert read(file) == b"z"
 
 
@@ -129,7 +129,7 @@ def test_closed_it_is_gone_and_a_reader_sees_it(tmp_path: Path) -> None:
         assert not port.path.is_symlink()
         assert os.read(file, 10) == b""
     port.close()
-    port.give(b"nobody")
+    port.write_frame(b"nobody")
 
 
 def test_nothing_is_left_open(tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
     for _ in range(20):
         port.open()
         with reader(port):
-            port.give(b"x")
-        port.give(b"x")
+            port.write_frame(b"x")
+        port.write_frame(b"x")
     port.close()
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -327,7 +327,7 @@ async def test_stranded_connections_are_half_open_and_new_ones_are_well() -> Non
     ):
         writer.write(b"one")
         await asyncio.sleep(0.05)
-        proxy.strand()
+        proxy.half_open()
         writer.write(b"two")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(), 0.1)

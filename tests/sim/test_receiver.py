@@ -290,9 +290,9 @@ async def test_a_uart_is_no_faster_than_its_speed(tmp_path: Path) -> None:
 async def test_faults_can_be_switched_while_it_runs(tmp_path: Path) -> None:
     async with powered(tmp_path) as (sim, host):
         poll = ubx.poll(Message.MON_VER)
-        sim.faults.mute = True
+        sim.faults.sends_nothing = True
         assert await host.ask(poll) == []
-        sim.faults.mute = False
+        sim.faults.sends_nothing = False
         sim.faults.lost_answers = 1
         assert await host.ask(poll) == []
         assert len(await host.ask(poll)) == 1

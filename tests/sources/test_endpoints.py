@@ -6,9 +6,9 @@ import pytest
 
 from ztpd.config import Config, Corrections, Mqtt, Ntrip
 from ztpd.errors import ConfigError, NoTransport
-from ztpd.model import Credentials, MqttAccess, MqttDelivery, NtripAccess, NtripDelivery, Secret
+from ztpd.model import Credentials, MqttAccess, MqttEndpoint, NtripAccess, NtripEndpoint, Secret
 from ztpd.model import Topic as T
-from ztpd.sources.endpoints import deliveries, private
+from ztpd.sources.endpoints import configured_without_ztp, endpoints
 
 MQTT = MqttAccess("pp.example", "client-1", "CERT", Secret("KEY"), (T("/pp/ip/eu"),))
 NTRIP = NtripAccess("ppntrip.example", "user", Secret("word"), "NEAR-RTCM", 2101, 2102)
@@ -23,28 +23,28 @@ def configured(**tables: Any) -> Config:
 
 
 def test_Z12_the_order_is_that_of_the_configuration() -> None:
-    found = deliveries(configured(corrections=Corrections(prefer=("mqtt", "ntrip"))), given())
+    found = endpoints(configured(corrections=Corrections(prefer=("mqtt", "ntrip"))), given())
 
     assert [each.kind for each in found] == ["mqtt", "ntrip"]
 
 
 def test_Z12_what_is_not_offered_is_left_out() -> None:
-    assert [each.kind for each in deliveries(Config(), given(mqtt=None))] == ["ntrip"]
-    assert [each.kind for each in deliveries(Config(), given(ntrip=None))] == ["mqtt"]
+    assert [each.kind for each in endpoints(Config(), given(mqtt=None))] == ["ntrip"]
+    assert [each.kind for each in endpoints(Config(), given(ntrip=None))] == ["mqtt"]
 
 
 def test_an_offer_that_may_not_be_used_is_named() -> None:
     only_mqtt = configured(corrections=Corrections(prefer=("mqtt",)))
 
     with pytest.raises(NoTransport, match="wanted mqtt; the credentials have ntrip"):
-        deliveries(only_mqtt, given(mqtt=None))
+        endpoints(only_mqtt, given(mqtt=None))
 
 
 def test_everything_comes_from_the_answer() -> None:
-    ntrip, mqtt = deliveries(Config(), given())
+    ntrip, mqtt = endpoints(Config(), given())
 
-    assert ntrip == NtripDelivery("ppntrip.example", 2102, "NEAR-RTCM", "user", Secret("word"))
-    assert mqtt == MqttDelivery(
+    assert ntrip == NtripEndpoint("ppntrip.example", 2102, "NEAR-RTCM", "user", Secret("word"))
+    assert mqtt == MqttEndpoint(
         host="pp.example",
         port=8883,
         client_id="client-1",
@@ -60,18 +60,18 @@ def test_a_setting_wins_over_the_answer() -> None:
         mqtt=Mqtt(topics=("/mine",), keepalive_s=60, port=443),
         ntrip=Ntrip(mountpoint="NEAR-SPARTN", port=4443),
     )
-    ntrip, mqtt = deliveries(config, given())
+    ntrip, mqtt = endpoints(config, given())
 
-    assert isinstance(mqtt, MqttDelivery)
-    assert isinstance(ntrip, NtripDelivery)
+    assert isinstance(mqtt, MqttEndpoint)
+    assert isinstance(ntrip, NtripEndpoint)
     assert (mqtt.topics, mqtt.topics_offered, mqtt.port) == ((T("/mine"),), False, 443)
     assert (ntrip.mountpoint, ntrip.port) == ("NEAR-SPARTN", 4443)
 
 
 def test_the_answers_password_goes_to_no_other_caster() -> None:
-    (ntrip, _) = deliveries(configured(ntrip=Ntrip(host="other.example")), given())
+    (ntrip, _) = endpoints(configured(ntrip=Ntrip(host="other.example")), given())
 
-    assert isinstance(ntrip, NtripDelivery)
+    assert isinstance(ntrip, NtripEndpoint)
     assert not ntrip.password
     assert not ntrip.username
 
@@ -83,21 +83,21 @@ def test_a_private_broker_needs_no_provisioning(tmp_path: Path) -> None:
         mqtt=Mqtt(host="b.example", topics=("base",), username="u", password_file=str(password))
     )
 
-    (mqtt,) = deliveries(config, None)
-    assert private(config)
-    assert isinstance(mqtt, MqttDelivery)
+    (mqtt,) = endpoints(config, None)
+    assert configured_without_ztp(config)
+    assert isinstance(mqtt, MqttEndpoint)
     assert (mqtt.username, mqtt.password, mqtt.port) == ("u", Secret("s3cret"), 8883)
 
 
 def test_a_private_caster_needs_no_provisioning() -> None:
     config = configured(ntrip=Ntrip(host="c.example", mountpoint="BASE"))
 
-    assert private(config)
-    assert [each.kind for each in deliveries(config, None)] == ["ntrip"]
+    assert configured_without_ztp(config)
+    assert [each.kind for each in endpoints(config, None)] == ["ntrip"]
 
 
 def test_a_host_alone_is_not_enough_without_provisioning() -> None:
-    assert not private(configured(mqtt=Mqtt(host="b.example")))
+    assert not configured_without_ztp(configured(mqtt=Mqtt(host="b.example")))
 
 
 def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -106,4 +106,4 @@ def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     )
 
     with pytest.raises(ConfigError, match=r"\[ntrip\] password_file"):
-        deliveries(config, None)
+        endpoints(config, None)

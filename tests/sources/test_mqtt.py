@@ -37,7 +37,7 @@ from ztpd.errors import (
     TlsVersion,
     ZtpdError,
 )
-from ztpd.model import Frame, FrameKind, MqttDelivery, Secret, Topic
+from ztpd.model import Frame, FrameKind, MqttEndpoint, Secret, Topic
 from ztpd.sim import mqtt_packets, scripted_broker
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.mqtt_packets import connack, publish, suback
@@ -59,10 +59,10 @@ def corrections(count: int, size: int = 90) -> list[bytes]:
     ]
 
 
-def delivery(broker: FakeBroker, *topics: str, **given: Any) -> MqttDelivery:
+def endpoint(broker: FakeBroker, *topics: str, **given: Any) -> MqttEndpoint:
     settings: dict[str, Any] = {"tls": False} | given
     paths = topics or (DATA, KEYS)
-    return MqttDelivery(
+    return MqttEndpoint(
         settings.pop("host", broker.host),
         broker.port,
         client_id="gateway",
@@ -112,7 +112,7 @@ async def test_a_session_yields_the_frames_of_all_its_topics() -> None:
         publish(DATA, b"".join(frames)),
         publish(DATA, RTCM_1005),
     )
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         got = await take(session, 5)
     assert [frame.data for frame in got] == [KEY, *frames, RTCM_1005]
     assert [frame.kind for frame in got] == [
@@ -127,7 +127,7 @@ async def test_a_session_yields_the_frames_of_all_its_topics() -> None:
 async def test_a_frame_cut_over_two_messages_comes_whole() -> None:
     whole = corrections(1)[0]
     script = sends(publish(DATA, whole[:40]), publish(DATA, whole[40:]))
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert (await take(session, 1))[0].data == whole
 
 
@@ -140,7 +140,7 @@ async def test_topics_do_not_mix() -> None:
     )
     async with (
         FakeBroker(script) as broker,
-        MqttSession(delivery(broker, "/pp/ip/eu/ocb", "/pp/ip/eu/gad")) as session,
+        MqttSession(endpoint(broker, "/pp/ip/eu/ocb", "/pp/ip/eu/gad")) as session,
     ):
         assert [frame.data for frame in await take(session, 2)] == [second, first]
 
@@ -156,7 +156,7 @@ async def test_the_client_says_who_it_is_and_asks_for_a_clean_session() -> None:
         await forever()
 
     async with FakeBroker(script) as broker:
-        wanted = delivery(broker, username="user", password=Secret("word"), keepalive_s=20)
+        wanted = endpoint(broker, username="user", password=Secret("word"), keepalive_s=20)
         async with MqttSession(wanted):
             pass
     connect, subscribe = seen
@@ -179,7 +179,7 @@ async def test_more_topics_than_a_broker_takes_at_once_are_asked_for_in_turn() -
         await forever()
 
     topics = [f"base/{number}" for number in range(18)]
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker, *topics)):
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker, *topics)):
         assert asked == [8, 8, 2]
 
 
@@ -207,7 +207,7 @@ async def test_Q01_to_Q04_a_refused_connection_says_why(
 
     async with FakeBroker(script) as broker:
         with pytest.raises(SessionError) as caught:
-            async with MqttSession(delivery(broker)):
+            async with MqttSession(endpoint(broker)):
                 pass
     assert type(caught.value) is kind
     assert words in str(caught.value)
@@ -224,7 +224,7 @@ async def test_Q05_no_connack_is_a_timeout_that_names_the_stage(
 
     context = authority.server_context() if tls else None
     async with FakeBroker(script, tls=context) as broker:
-        wanted = delivery(broker, tls=tls, ca_file=ca_file)
+        wanted = endpoint(broker, tls=tls, ca_file=ca_file)
         with pytest.raises(ConnectTimeout, match="waiting for CONNACK"):
             async with MqttSession(wanted, timeout_s=0.3):
                 pass
@@ -239,14 +239,14 @@ async def test_Q05_no_suback_is_a_timeout_too() -> None:
 
     async with FakeBroker(script) as broker:
         with pytest.raises(ConnectTimeout, match="waiting for SUBACK"):
-            async with MqttSession(delivery(broker), timeout_s=0.2):
+            async with MqttSession(endpoint(broker), timeout_s=0.2):
                 pass
 
 
 async def test_a_server_that_does_not_speak_is_a_timeout_in_the_handshake() -> None:
     async with FakeBroker(lambda _: forever()) as broker:
         with pytest.raises(ConnectTimeout, match="TLS handshake"):
-            async with MqttSession(delivery(broker, tls=True), timeout_s=0.2):
+            async with MqttSession(endpoint(broker, tls=True), timeout_s=0.2):
                 pass
 
 
@@ -258,7 +258,7 @@ async def test_Q06_one_refused_topic_of_three_is_reported_and_the_others_stream(
 
     async with (
         FakeBroker(script) as broker,
-        MqttSession(delivery(broker, DATA, "/pp/ip/us", KEYS)) as session,
+        MqttSession(endpoint(broker, DATA, "/pp/ip/us", KEYS)) as session,
     ):
         assert session.refused == ("/pp/ip/us",)
         assert len(await take(session, 1)) == 1
@@ -271,14 +271,14 @@ async def test_Q06_all_topics_refused_is_no_session() -> None:
 
     async with FakeBroker(script) as broker:
         with pytest.raises(SubscriptionRefused, match=DATA):
-            async with MqttSession(delivery(broker)):
+            async with MqttSession(endpoint(broker)):
                 pass
 
 
 @pytest.mark.parametrize("topics", [(), ("wrong/#/wildcard",)])
 async def test_topics_that_are_none_are_refused(topics: tuple[str, ...]) -> None:
     async with FakeBroker(sends()) as broker:
-        wanted = MqttDelivery(broker.host, broker.port, topics=tuple(map(Topic, topics)), tls=False)
+        wanted = MqttEndpoint(broker.host, broker.port, topics=tuple(map(Topic, topics)), tls=False)
         with pytest.raises(SubscriptionRefused):
             async with MqttSession(wanted):
                 pass
@@ -286,14 +286,14 @@ async def test_topics_that_are_none_are_refused(topics: tuple[str, ...]) -> None
 
 async def test_nobody_listening_is_a_refused_connection() -> None:
     async with FakeBroker(sends()) as broker:
-        gone = delivery(broker)
+        gone = endpoint(broker)
     with pytest.raises(ConnectRefused):
         async with MqttSession(gone):
             pass
 
 
 async def test_a_broker_elsewhere_is_not_used_without_tls() -> None:
-    elsewhere = MqttDelivery("192.0.2.1", 1883, topics=(Topic(DATA),), tls=False)
+    elsewhere = MqttEndpoint("192.0.2.1", 1883, topics=(Topic(DATA),), tls=False)
     with pytest.raises(NoTransport):
         async with MqttSession(elsewhere):
             pass
@@ -309,7 +309,7 @@ async def test_Q08_a_closed_connection_ends_the_session_after_its_last_frame() -
         await client.accept()
         client.send(publish(DATA, b"".join(frames)))
 
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert len(await take(session, 2)) == 2
         assert type(await end(session)) is SessionClosed
         assert type(await end(session)) is SessionClosed  # and stays ended
@@ -321,7 +321,7 @@ async def test_a_connection_closed_in_answer_to_connect_says_so() -> None:
 
     async with FakeBroker(script) as broker:
         with pytest.raises(SessionClosed, match="waiting for CONNACK"):
-            async with MqttSession(delivery(broker)):
+            async with MqttSession(endpoint(broker)):
                 pass
 
 
@@ -330,14 +330,14 @@ async def test_a_reset_connection_is_lost() -> None:
         await client.accept()
         client.reset()
 
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert type(await end(session)) is ConnectionLost
 
 
 async def test_Q09_a_broker_that_answers_no_ping_is_lost_within_twice_the_keepalive() -> None:
     async with (
         FakeBroker(sends()) as broker,
-        MqttSession(delivery(broker, keepalive_s=1)) as session,
+        MqttSession(endpoint(broker, keepalive_s=1)) as session,
     ):
         began_s = asyncio.get_running_loop().time()
         lost = await end(session)
@@ -359,7 +359,7 @@ async def test_Q10_silence_with_answered_pings_is_no_end_of_the_session() -> Non
 
     async with (
         FakeBroker(script) as broker,
-        MqttSession(delivery(broker, keepalive_s=1)) as session,
+        MqttSession(endpoint(broker, keepalive_s=1)) as session,
     ):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2.6):
@@ -385,7 +385,7 @@ async def test_Q10_silence_with_answered_pings_is_no_end_of_the_session() -> Non
     ids=lambda data: data[:8].hex(),
 )
 async def test_what_is_no_mqtt_ends_the_session(nonsense: bytes) -> None:
-    async with FakeBroker(sends(nonsense)) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(sends(nonsense)) as broker, MqttSession(endpoint(broker)) as session:
         assert type(await end(session)) is SessionProtocol
 
 
@@ -408,7 +408,7 @@ async def test_any_bytes_end_a_session_with_a_typed_error() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, what: unforeseen.append(what))
     async with FakeBroker(script) as broker:
         for _ in range(FUZZED_SESSIONS):
-            async with MqttSession(delivery(broker)) as session:
+            async with MqttSession(endpoint(broker)) as session:
                 assert type(await end(session)) in (SessionProtocol, SessionClosed, ConnectionLost)
     assert unforeseen == []
 
@@ -422,7 +422,7 @@ async def test_Q16_a_packet_of_256_MiB_ends_the_session_at_its_header(
     context = authority.server_context() if tls else None
     async with (
         FakeBroker(script, tls=context) as broker,
-        MqttSession(delivery(broker, tls=tls, ca_file=ca_file)) as session,
+        MqttSession(endpoint(broker, tls=tls, ca_file=ca_file)) as session,
     ):
         tracemalloc.start()
         try:
@@ -438,7 +438,7 @@ async def test_Q16_a_packet_of_256_MiB_ends_the_session_at_its_header(
 async def test_a_packet_below_the_limit_passes() -> None:
     frames = corrections(600, size=900)
     script = sends(publish(DATA, b"".join(frames)))
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         await take(session, 1)
         assert session.counts.frames["OCB-GPS"] == 150
 
@@ -470,7 +470,7 @@ async def test_Q15_what_is_no_key_message_does_not_pass_and_the_next_one_does(
     payload: bytes,
 ) -> None:
     script = sends(publish(KEYS, payload, identifier=1), publish(KEYS, KEY, identifier=2))
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert [frame.data for frame in await take(session, 1)] == [KEY]
 
 
@@ -480,7 +480,7 @@ async def test_assistance_passes_and_nothing_else_of_ubx() -> None:
     script = sends(publish(ASSIST, mga + reset + mga, identifier=1), publish(DATA, reset + KEY))
     async with (
         FakeBroker(script) as broker,
-        MqttSession(delivery(broker, DATA, ASSIST)) as session,
+        MqttSession(endpoint(broker, DATA, ASSIST)) as session,
     ):
         assert [frame.data for frame in await take(session, 2)] == [mga, mga]
         with suppress(TimeoutError):
@@ -493,7 +493,7 @@ async def test_assistance_passes_and_nothing_else_of_ubx() -> None:
 async def test_Q17_a_flood_drops_the_oldest_and_keeps_the_newest_and_the_keys() -> None:
     frames = corrections(3000)
     script = sends(publish(KEYS, KEY, identifier=1), *(publish(DATA, each) for each in frames))
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         async with asyncio.timeout(5):
             while sum(session.counts.frames.values()) < 3001:
                 await asyncio.sleep(0.01)
@@ -514,7 +514,7 @@ async def test_Q17_a_thousand_messages_a_second_are_read_as_they_come() -> None:
                 await asyncio.sleep(0.01)
         await forever()
 
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert [frame.data for frame in await take(session, 500)] == frames
         assert session.dropped == 0
 
@@ -530,7 +530,7 @@ async def test_Q19_a_message_delivered_twice_is_acknowledged_twice_and_harmless(
             acknowledged.append((await client.expect(mqtt_packets.PUBACK)).body)
         await forever()
 
-    async with FakeBroker(script) as broker, MqttSession(delivery(broker)) as session:
+    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert [frame.data for frame in await take(session, 2)] == [KEY, KEY]
         async with asyncio.timeout(2):
             while len(acknowledged) < 2:
@@ -552,7 +552,7 @@ async def test_Q20_what_nobody_asked_for_is_dropped(stray: bytes) -> None:
     wanted = corrections(2)[1]
     async with (
         FakeBroker(sends(stray, publish(DATA, wanted))) as broker,
-        MqttSession(delivery(broker)) as session,
+        MqttSession(endpoint(broker)) as session,
     ):
         assert [frame.data for frame in await take(session, 1)] == [wanted]
         assert session.strays == 1
@@ -570,7 +570,7 @@ async def test_Q20_a_wildcard_sorts_what_comes_by_its_topic() -> None:
     )
     async with (
         FakeBroker(script) as broker,
-        MqttSession(delivery(broker, "/pp/#")) as session,
+        MqttSession(endpoint(broker, "/pp/#")) as session,
     ):
         assert [frame.data for frame in await take(session, 3)] == [frame, KEY, frame]
         assert session.strays == 2 + 200 - 62  # and the memory for them is bounded
@@ -599,7 +599,7 @@ async def test_messages_in_one_tls_record_are_delivered_at_once(
     assert len(record) < 16384
     async with (
         FakeBroker(sends(record), tls=authority.server_context()) as broker,
-        MqttSession(delivery(broker, tls=True, ca_file=ca_file)) as session,
+        MqttSession(endpoint(broker, tls=True, ca_file=ca_file)) as session,
         asyncio.timeout(1),
     ):
         got = [await anext(session) for _ in frames]
@@ -609,14 +609,14 @@ async def test_messages_in_one_tls_record_are_delivered_at_once(
 async def test_a_server_of_an_unknown_issuer_is_not_trusted(ca_file: str) -> None:
     async with FakeBroker(sends(), tls=Authority().server_context()) as broker:
         with pytest.raises(TlsUntrusted):
-            async with MqttSession(delivery(broker, tls=True, ca_file=ca_file)):
+            async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
 
 
 async def test_the_system_store_does_not_trust_a_private_issuer(authority: Authority) -> None:
     async with FakeBroker(sends(), tls=authority.server_context()) as broker:
         with pytest.raises(TlsUntrusted):
-            async with MqttSession(delivery(broker, tls=True)):
+            async with MqttSession(endpoint(broker, tls=True)):
                 pass
 
 
@@ -627,7 +627,7 @@ async def test_a_certificate_for_another_name_is_refused(
     async with FakeBroker(sends(), tls=context) as broker:
         for host in ("127.0.0.1", "localhost"):
             with pytest.raises(TlsHostname):
-                async with MqttSession(delivery(broker, host=host, tls=True, ca_file=ca_file)):
+                async with MqttSession(endpoint(broker, host=host, tls=True, ca_file=ca_file)):
                     pass
 
 
@@ -635,7 +635,7 @@ async def test_an_expired_certificate_blames_the_clock(authority: Authority, ca_
     expired = server_context(authority.server(not_after=datetime(2020, 1, 1)))
     async with FakeBroker(sends(), tls=expired) as broker:
         with pytest.raises(TlsClock):
-            async with MqttSession(delivery(broker, tls=True, ca_file=ca_file)):
+            async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
 
 
@@ -646,7 +646,7 @@ async def test_a_server_without_tls_12_is_refused(ca_file: str) -> None:
 
     async with FakeBroker(script) as broker:
         with pytest.raises(TlsVersion):
-            async with MqttSession(delivery(broker, tls=True, ca_file=ca_file)):
+            async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
 
 
@@ -657,7 +657,7 @@ async def test_a_server_that_speaks_no_tls_is_told_apart(ca_file: str) -> None:
 
     async with FakeBroker(script) as broker:
         with pytest.raises(TlsVersion):
-            async with MqttSession(delivery(broker, tls=True, ca_file=ca_file)):
+            async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
 
 
@@ -668,7 +668,7 @@ async def test_a_connection_cut_in_the_handshake_is_lost(ca_file: str) -> None:
 
     async with FakeBroker(script) as broker:
         with pytest.raises(ConnectionLost):
-            async with MqttSession(delivery(broker, tls=True, ca_file=ca_file)):
+            async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
 
 
@@ -701,7 +701,7 @@ async def test_leaving_sends_disconnect_and_leaves_nothing_behind(
     async with FakeBroker(script, tls=context) as broker:
         tasks, threads = asyncio.all_tasks(), threading.active_count()
         before = len(timers(loop)), watched(loop)
-        async with MqttSession(delivery(broker, tls=tls, ca_file=ca_file)) as session:
+        async with MqttSession(endpoint(broker, tls=tls, ca_file=ca_file)) as session:
             await take(session, 1)
             async with asyncio.timeout(1):  # those that resolved and read files end by themselves
                 while threading.active_count() > threads:
@@ -741,7 +741,7 @@ async def test_a_session_that_fails_leaves_nothing_behind(play: Play) -> None:
     async with FakeBroker(play) as broker:
         before = len(timers(loop)), watched(loop)
         with suppress(ZtpdError):
-            async with MqttSession(delivery(broker), timeout_s=0.2) as session:
+            async with MqttSession(endpoint(broker), timeout_s=0.2) as session:
                 await end(session)
         await asyncio.sleep(0.05)
         assert len(timers(loop)) == before[0]
@@ -753,7 +753,7 @@ async def test_a_session_cancelled_while_it_opens_leaves_nothing_behind() -> Non
     loop = asyncio.get_running_loop()
     async with FakeBroker(_mute) as broker:
         before = len(timers(loop)), watched(loop)
-        opening = asyncio.create_task(MqttSession(delivery(broker)).__aenter__())
+        opening = asyncio.create_task(MqttSession(endpoint(broker)).__aenter__())
         await asyncio.sleep(0.1)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -773,7 +773,7 @@ def test_an_idle_session_hardly_wakes_up() -> None:
 
     async def idle() -> int:
         loop: Any = asyncio.get_running_loop()
-        async with FakeBroker(sends()) as broker, MqttSession(delivery(broker)):
+        async with FakeBroker(sends()) as broker, MqttSession(endpoint(broker)):
             await asyncio.sleep(0.1)
             before: int = loop.turns
             await asyncio.sleep(1.5)
@@ -792,7 +792,7 @@ async def test_a_client_pair_that_is_none_is_refused_before_connecting(
         for certificate, key in (("-----BEGIN", Secret("")), (own.certificate, other.private_key)):
             pair = {"certificate": certificate, "private_key": key}
             with pytest.raises(SessionRefused):
-                async with MqttSession(delivery(broker, tls=True, ca_file=ca_file, **pair)):
+                async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file, **pair)):
                     pass
         assert broker.sessions == 0
 
@@ -806,7 +806,7 @@ async def test_an_encrypted_key_is_refused_and_asks_nobody(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word")
     ).decode()
     async with FakeBroker(sends()) as broker:
-        wanted = delivery(
+        wanted = endpoint(
             broker,
             tls=True,
             ca_file=ca_file,
@@ -825,5 +825,5 @@ async def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     async with FakeBroker(sends()) as broker:
         for path in (missing, empty):
             with pytest.raises(TlsUntrusted, match=path.name):
-                async with MqttSession(delivery(broker, tls=True, ca_file=str(path))):
+                async with MqttSession(endpoint(broker, tls=True, ca_file=str(path))):
                     pass

@@ -16,7 +16,7 @@ from ztpd.errors import (
     TlsUntrusted,
     ZtpdError,
 )
-from ztpd.model import Frame, FrameKind, MqttDelivery, Secret, Topic
+from ztpd.model import Frame, FrameKind, MqttEndpoint, Secret, Topic
 from ztpd.sim.authority import Authority, Pair
 from ztpd.sim.broker import Broker, find_mosquitto
 from ztpd.sim.corrections import coalesce, cut, paced, rtcm, spartn
@@ -49,10 +49,10 @@ def tls(authority: Authority, pair: Pair, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def delivery(broker: Broker, *topics: str, **given: Any) -> MqttDelivery:
+def endpoint(broker: Broker, *topics: str, **given: Any) -> MqttEndpoint:
     paths = topics or (DATA, KEYS)
     settings = {"client_id": "gateway"} | given
-    return MqttDelivery(broker.host, broker.port, topics=tuple(map(Topic, paths)), **settings)
+    return MqttEndpoint(broker.host, broker.port, topics=tuple(map(Topic, paths)), **settings)
 
 
 async def take(session: MqttSession, count: int) -> list[Frame]:
@@ -74,7 +74,7 @@ async def test_keys_come_first_and_then_the_stream(
 ) -> None:
     async with Broker(authority, engine=engine) as broker:
         await broker.publish(KEYS, KEY, retain=True)
-        async with MqttSession(delivery(broker, **tls)) as session:
+        async with MqttSession(endpoint(broker, **tls)) as session:
             assert [frame.data for frame in await take(session, 1)] == [KEY]
             stream = coalesce(spartn(random.Random(1), encrypted=True))
             sent = [next(stream).data for _ in range(6)]
@@ -93,7 +93,7 @@ async def test_rtcm_cut_at_random_places_comes_whole(
     whole = [next(stream) for _ in range(60)]
     async with (
         Broker(authority) as broker,
-        MqttSession(delivery(broker, "base/one", **tls)) as session,
+        MqttSession(endpoint(broker, "base/one", **tls)) as session,
     ):
         async for piece in paced(cut(whole, random.Random(3)), speed=1000):
             await broker.publish("base/one", piece.data)
@@ -108,11 +108,11 @@ async def test_Q11_after_a_restart_a_new_session_has_the_keys_again(
 ) -> None:
     async with Broker(authority) as broker:
         await broker.publish(KEYS, KEY, retain=True)
-        async with MqttSession(delivery(broker, **tls)) as session:
+        async with MqttSession(endpoint(broker, **tls)) as session:
             await take(session, 1)
             await broker.restart()
             assert type(await end(session)) is SessionClosed
-        async with MqttSession(delivery(broker, **tls)) as session:
+        async with MqttSession(endpoint(broker, **tls)) as session:
             assert (await take(session, 1))[0].data == KEY
 
 
@@ -120,7 +120,7 @@ async def test_Q11_after_a_restart_a_new_session_has_the_keys_again(
 async def test_Q07_a_twin_closes_the_session(authority: Authority, tls: dict[str, Any]) -> None:
     async with (
         Broker(authority) as broker,
-        MqttSession(delivery(broker, **tls)) as session,
+        MqttSession(endpoint(broker, **tls)) as session,
     ):
         await broker.evict("gateway")
         assert type(await end(session)) is SessionClosed
@@ -132,7 +132,7 @@ async def test_a_client_without_a_certificate_is_refused(
 ) -> None:
     async with Broker(authority) as broker:
         with pytest.raises(SessionRefused, match="certificate required"):
-            async with MqttSession(delivery(broker, ca_file=tls["ca_file"])):
+            async with MqttSession(endpoint(broker, ca_file=tls["ca_file"])):
                 pass
 
 
@@ -144,7 +144,7 @@ async def test_a_certificate_of_another_issuer_is_refused(
     wrong = tls | {"certificate": stranger.certificate, "private_key": stranger.private_key}
     async with Broker(authority) as broker:
         with pytest.raises(SessionRefused):
-            async with MqttSession(delivery(broker, **wrong)):
+            async with MqttSession(endpoint(broker, **wrong)):
                 pass
 
 
@@ -152,7 +152,7 @@ async def test_a_certificate_of_another_issuer_is_refused(
 async def test_a_broker_of_another_issuer_is_not_trusted(tls: dict[str, Any]) -> None:
     async with Broker(Authority()) as broker:
         with pytest.raises(TlsUntrusted):
-            async with MqttSession(delivery(broker, **tls)):
+            async with MqttSession(endpoint(broker, **tls)):
                 pass
 
 
@@ -164,7 +164,7 @@ async def test_a_topic_the_access_list_forbids_yields_nothing(
     acl = f"user gateway\ntopic read {KEYS}\n"
     async with (
         Broker(authority, identity_as_username=True, acl=acl) as broker,
-        MqttSession(delivery(broker, **tls)) as session,
+        MqttSession(endpoint(broker, **tls)) as session,
     ):
         await broker.publish(DATA, next(rtcm(random.Random(4))).data)
         await broker.publish(KEYS, KEY)
@@ -176,12 +176,12 @@ async def test_a_private_broker_takes_user_and_password() -> None:
     async with Broker(users={"user": Secret("word")}) as broker:
         login = {"tls": False, "username": "user"}
         async with MqttSession(
-            delivery(broker, "base/one", password=Secret("word"), **login)
+            endpoint(broker, "base/one", password=Secret("word"), **login)
         ) as session:
             await broker.publish("base/one", next(rtcm(random.Random(5))).data)
             assert (await take(session, 1))[0].name == "1006"
         with pytest.raises(SessionRefused):
-            async with MqttSession(delivery(broker, password=Secret("wrong"), **login)):
+            async with MqttSession(endpoint(broker, password=Secret("wrong"), **login)):
                 pass
 
 
@@ -189,7 +189,7 @@ async def test_a_private_broker_takes_user_and_password() -> None:
 async def test_a_plain_broker_cuts_the_handshake() -> None:
     async with Broker() as broker:
         with pytest.raises(ConnectionLost, match="TLS"):
-            async with MqttSession(delivery(broker)):
+            async with MqttSession(endpoint(broker)):
                 pass
 
 
@@ -197,7 +197,7 @@ async def test_a_plain_broker_cuts_the_handshake() -> None:
 async def test_pings_keep_a_silent_session_alive(authority: Authority, tls: dict[str, Any]) -> None:
     async with (
         Broker(authority) as broker,
-        MqttSession(delivery(broker, keepalive_s=1, **tls)) as session,
+        MqttSession(endpoint(broker, keepalive_s=1, **tls)) as session,
     ):
         await asyncio.sleep(2.2)  # mosquitto closes after one and a half keep-alive intervals
         await broker.publish(KEYS, KEY)

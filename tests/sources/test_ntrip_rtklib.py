@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ztpd.errors import MountpointUnknown, NoGga, SessionRefused, ZtpdError
-from ztpd.model import NtripDelivery, Secret
+from ztpd.errors import GgaRequired, MountpointUnknown, SessionRefused, ZtpdError
+from ztpd.model import NtripEndpoint, Secret
 from ztpd.sim.caster import Caster
 from ztpd.sources.ntrip import NtripSession
 from ztpd.wire.frames import rtcm_frame
@@ -76,8 +76,8 @@ def _listens(port: int) -> bool:
     return wanted in Path("/proc/net/tcp").read_text()
 
 
-def delivery(port: int, mountpoint: str = "BASE", password: str = "secret") -> NtripDelivery:
-    return NtripDelivery(
+def endpoint(port: int, mountpoint: str = "BASE", password: str = "secret") -> NtripEndpoint:
+    return NtripEndpoint(
         host="127.0.0.1",
         port=port,
         mountpoint=mountpoint,
@@ -87,7 +87,7 @@ def delivery(port: int, mountpoint: str = "BASE", password: str = "secret") -> N
     )
 
 
-async def refusal(given: NtripDelivery) -> ZtpdError:
+async def refusal(given: NtripEndpoint) -> ZtpdError:
     with pytest.raises(ZtpdError) as caught:
         async with NtripSession(given, position=lambda: None):
             pass
@@ -97,7 +97,7 @@ async def refusal(given: NtripDelivery) -> ZtpdError:
 async def test_frames_come_from_rtklibs_caster() -> None:
     async with rtklib_caster() as port:
         for _ in range(2):
-            async with NtripSession(delivery(port), position=lambda: None) as session:
+            async with NtripSession(endpoint(port), position=lambda: None) as session:
                 frames = [await anext(session) for _ in range(60)]
             data = [frame.data for frame in frames]
             start = FRAMES.index(data[0])
@@ -106,11 +106,11 @@ async def test_frames_come_from_rtklibs_caster() -> None:
 
 async def test_rtklibs_caster_refuses_in_words_that_are_understood() -> None:
     async with rtklib_caster() as port:
-        unknown = await refusal(delivery(port, mountpoint="BASF"))
+        unknown = await refusal(endpoint(port, mountpoint="BASF"))
         assert isinstance(unknown, MountpointUnknown)
         assert "did you mean BASE?" in str(unknown)
-        wrong = await refusal(delivery(port, password="wrong"))
-        assert isinstance(wrong, NoGga | SessionRefused)
+        wrong = await refusal(endpoint(port, password="wrong"))
+        assert isinstance(wrong, GgaRequired | SessionRefused)
         assert "401" in str(wrong)
 
 

@@ -24,13 +24,13 @@ from pyspartn import SPARTNReader
 
 from tests.support.virtualtime import run
 from ztpd.errors import (
-    CasterRefused,
+    CasterForbidden,
     ConfigError,
     ConnectionLost,
     ConnectRefused,
     ConnectTimeout,
+    GgaRequired,
     MountpointUnknown,
-    NoGga,
     Retry,
     SessionClosed,
     SessionError,
@@ -42,7 +42,7 @@ from ztpd.errors import (
     TlsUntrusted,
     ZtpdError,
 )
-from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripDelivery, Secret
+from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripEndpoint, Secret
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster, Feed, Form
 from ztpd.sim.proxy import FaultProxy, Line
@@ -91,7 +91,7 @@ def endless(pause_s: float = 1.0) -> Feed:
     return feed
 
 
-def delivery(port: int, **changes: Any) -> NtripDelivery:
+def endpoint(port: int, **changes: Any) -> NtripEndpoint:
     given: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": port,
@@ -100,15 +100,15 @@ def delivery(port: int, **changes: Any) -> NtripDelivery:
         "password": Secret("secret"),
         "tls": False,
     }
-    return NtripDelivery(**(given | changes))
+    return NtripEndpoint(**(given | changes))
 
 
 def settled(fix: Fix = FIX, interval_s: float = 10.0) -> GgaPolicy:
     """A policy that has seen a stable fix just now."""
     now = asyncio.get_running_loop().time()
     policy = GgaPolicy(interval_s)
-    policy.look(fix, now - STABLE_S)
-    policy.look(fix, now)
+    policy.update(fix, now - STABLE_S)
+    policy.update(fix, now)
     return policy
 
 
@@ -217,8 +217,8 @@ def looked(policy: GgaPolicy, fix: Fix | None, start_s: int, end_s: int) -> list
     """What is sent while the receiver says ``fix`` from one second to the other."""
     sent = []
     for now_s in range(start_s, end_s):
-        policy.look(fix, now_s)
-        if sentence := policy.take(now_s):
+        policy.update(fix, now_s)
+        if sentence := policy.next_sentence(now_s):
             sent.append((now_s, sentence))
     return sent
 
@@ -264,16 +264,16 @@ def test_R13_never_more_than_one_a_second() -> None:
     policy = GgaPolicy(0.0)
     times = []
     for tick in range(100):
-        policy.look(FIX, tick / 10)
-        if policy.take(tick / 10, first=True):
+        policy.update(FIX, tick / 10)
+        if policy.next_sentence(tick / 10, first=True):
             times.append(tick / 10)
     assert times == [3, 4, 5, 6, 7, 8, 9]
 
 
 def test_a_pause_between_two_looks_is_no_stable_fix() -> None:
     policy = GgaPolicy()
-    policy.look(FIX, 0)
-    policy.look(FIX, 100)
+    policy.update(FIX, 0)
+    policy.update(FIX, 100)
     assert not policy.has_position(100)
 
 
@@ -311,7 +311,7 @@ async def test_R05_R06_every_form_brings_every_frame(
     async with (
         Caster({"NEAR-RTCM": feed}, form=form, needs_gga=needs_gga) as caster,
         NtripSession(
-            delivery(caster.port, version=version), position=lambda: FIX, gga=settled()
+            endpoint(caster.port, version=version), position=lambda: FIX, gga=settled()
         ) as session,
     ):
         frames = await take(session, len(FRAMES))
@@ -325,7 +325,7 @@ async def test_R05_R06_every_form_brings_every_frame(
 def test_a_caster_that_ignores_the_header_is_told_on_the_stream(form: Form) -> None:
     async def main() -> list[tuple[float, bool]]:
         async with Caster({"NEAR-RTCM": endless()}, form=form) as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled())
+            session = NtripSession(endpoint(caster.port), position=lambda: FIX, gga=settled())
             async with opened(session):
                 await take(session, 25)
             return [(gga.at_s - caster.ggas[0].at_s, gga.in_request) for gga in caster.ggas]
@@ -343,7 +343,7 @@ def test_the_position_is_told_as_soon_as_there_is_a_stable_one() -> None:
         start_s = loop.time() + 5
         async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
             session = NtripSession(
-                delivery(caster.port), position=lambda: FIX if loop.time() >= start_s else NO_FIX
+                endpoint(caster.port), position=lambda: FIX if loop.time() >= start_s else NO_FIX
             )
             async with opened(session):
                 frames = await take(session, 3)
@@ -361,7 +361,7 @@ def test_a_session_outlives_a_loss_of_fix_of_4_minutes() -> None:
         lost = False
         async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
             session = NtripSession(
-                delivery(caster.port), position=lambda: None if lost else FIX, gga=settled()
+                endpoint(caster.port), position=lambda: None if lost else FIX, gga=settled()
             )
             async with opened(session):
                 await take(session, 30)
@@ -380,14 +380,14 @@ def test_a_session_that_ends_for_want_of_a_position_says_so() -> None:
         lost = False
         async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
             session = NtripSession(
-                delivery(caster.port), position=lambda: None if lost else FIX, gga=settled()
+                endpoint(caster.port), position=lambda: None if lost else FIX, gga=settled()
             )
             async with opened(session):
                 await take(session, 5)
                 lost = True
                 return (await until_end(session))[1]
 
-    assert isinstance(run(main()), NoGga)
+    assert isinstance(run(main()), GgaRequired)
 
 
 def test_a_policy_bridges_a_reconnection_without_a_fix() -> None:
@@ -396,7 +396,7 @@ def test_a_policy_bridges_a_reconnection_without_a_fix() -> None:
         async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
             seen: list[Fix | None] = [FIX, None]
             while seen:
-                session = NtripSession(delivery(caster.port), position=lambda: seen[0], gga=policy)
+                session = NtripSession(endpoint(caster.port), position=lambda: seen[0], gga=policy)
                 async with opened(session):
                     await take(session, 15)
                 seen.pop(0)
@@ -411,7 +411,7 @@ async def test_the_three_kinds_of_frame_pass_and_nothing_else() -> None:
     noise = b"$GNGGA,,,*00\r\nHTTP/1.1 200 OK\r\n\xd3\xff\x00"
     async with (
         Caster({"NEAR-RTCM": blocks(noise + FRAMES[0], spartn + noise, ubx)}) as caster,
-        NtripSession(delivery(caster.port), position=lambda: None) as session,
+        NtripSession(endpoint(caster.port), position=lambda: None) as session,
     ):
         frames = await take(session, 3)
         assert [frame.kind for frame in frames] == [
@@ -426,7 +426,7 @@ def test_a_whole_frame_behind_the_start_of_none_comes_when_the_stream_is_quiet()
     async def main() -> float:
         beginning = b"\xd3\x03\xff"  # promises 1023 bytes
         async with Caster({"NEAR-RTCM": blocks(beginning + FRAMES[0])}) as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: None)
+            session = NtripSession(endpoint(caster.port), position=lambda: None)
             async with opened(session):
                 before = asyncio.get_running_loop().time()
                 assert (await take(session, 1))[0].data == FRAMES[0]
@@ -438,7 +438,7 @@ def test_a_whole_frame_behind_the_start_of_none_comes_when_the_stream_is_quiet()
 async def test_what_came_before_the_end_is_delivered_before_it() -> None:
     async with (
         Caster({"NEAR-RTCM": blocks(*FRAMES, more=False)}, form="odd") as caster,
-        NtripSession(delivery(caster.port), position=lambda: None) as session,
+        NtripSession(endpoint(caster.port), position=lambda: None) as session,
     ):
         frames, error = await until_end(session)
         assert [frame.data for frame in frames] == FRAMES
@@ -450,9 +450,9 @@ async def test_what_came_before_the_end_is_delivered_before_it() -> None:
 async def test_a_second_session_of_one_user_ends_the_first() -> None:
     users = {"user": "secret"}
     async with Caster({"NEAR-RTCM": endless(0.01)}, users=users) as caster:
-        async with NtripSession(delivery(caster.port), position=lambda: None) as first:
+        async with NtripSession(endpoint(caster.port), position=lambda: None) as first:
             await take(first, 1)
-            async with NtripSession(delivery(caster.port), position=lambda: None) as second:
+            async with NtripSession(endpoint(caster.port), position=lambda: None) as second:
                 await take(second, 1)
                 _, error = await until_end(first)
         assert isinstance(error, SessionClosed | ConnectionLost)
@@ -468,7 +468,7 @@ def gone(fault: str, *, told: bool = True, fresh: bool = False, **changes: Any) 
     async def main() -> ZtpdError:
         async with Caster({"NEAR-RTCM": endless()}, fault=fault) as caster:
             session = NtripSession(
-                delivery(caster.port, **changes),
+                endpoint(caster.port, **changes),
                 position=lambda: FIX if told else None,
                 fresh_credentials=fresh,
                 gga=settled() if told else None,
@@ -485,7 +485,7 @@ def gone(fault: str, *, told: bool = True, fresh: bool = False, **changes: Any) 
         pytest.param("forbidden", SessionRefused, Retry.REFUSED, id="R02"),
         pytest.param("not-found", MountpointUnknown, Retry.REFUSED, id="R03"),
         pytest.param("sourcetable", SessionError, Retry.SERVER, id="R04-listed"),
-        pytest.param("banned", CasterRefused, Retry.REFUSED, id="banned"),
+        pytest.param("banned", CasterForbidden, Retry.REFUSED, id="banned"),
         pytest.param("gzip", SessionProtocol, Retry.SERVER, id="R07"),
         pytest.param("half-head", ConnectTimeout, Retry.SERVER, id="R08-cut"),
         pytest.param("endless-head", SessionProtocol, Retry.SERVER, id="R08-1MiB"),
@@ -506,7 +506,7 @@ def test_R01_R14_a_refusal_is_told_by_its_kind(
 
 def test_R01_a_401_before_a_position_was_told_blames_the_position() -> None:
     error = gone("unauthorized", told=False)
-    assert isinstance(error, NoGga)
+    assert isinstance(error, GgaRequired)
     assert "401" in str(error)
 
 
@@ -520,7 +520,7 @@ def test_R01_a_401_soon_after_provisioning_means_not_active_yet(told: bool) -> N
 async def test_a_caster_that_asks_for_the_position_first_gets_it() -> None:
     async with (
         Caster({"NEAR-RTCM": endless()}, fault="gga-first") as caster,
-        NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled()) as session,
+        NtripSession(endpoint(caster.port), position=lambda: FIX, gga=settled()) as session,
     ):
         await take(session, 1)
 
@@ -529,7 +529,7 @@ def test_a_fix_that_has_just_come_is_waited_for_until_it_is_stable() -> None:
     async def main() -> tuple[float, bool]:
         loop = asyncio.get_running_loop()
         async with Caster({"NEAR-RTCM": endless()}, fault="gga-first") as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: FIX)
+            session = NtripSession(endpoint(caster.port), position=lambda: FIX)
             before = loop.time()
             async with opened(session):
                 return loop.time() - before, caster.ggas[0].in_request
@@ -543,7 +543,7 @@ def test_a_fix_that_has_just_come_is_waited_for_until_it_is_stable() -> None:
 def test_without_a_fix_nothing_is_waited_for(fix: Fix | None) -> None:
     async def main() -> float:
         async with Caster({"NEAR-RTCM": endless()}) as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: fix)
+            session = NtripSession(endpoint(caster.port), position=lambda: fix)
             async with opened(session):
                 return asyncio.get_running_loop().time()
 
@@ -553,7 +553,7 @@ def test_without_a_fix_nothing_is_waited_for(fix: Fix | None) -> None:
 @pytest.mark.parametrize("name", ["/NEAR-RTCM", "A\r\nX-Evil: 1", "A\x1b[2J"])
 async def test_a_mountpoint_of_the_answer_can_break_neither_request_nor_journal(name: str) -> None:
     async with Caster({"OTHER": endless()}) as caster:
-        session = NtripSession(delivery(caster.port, mountpoint=name), position=lambda: None)
+        session = NtripSession(endpoint(caster.port, mountpoint=name), position=lambda: None)
         error = await refused(session)
         assert (session.where + str(error)).isprintable()
         assert b"\r\nX-Evil" not in caster.requests[0]
@@ -563,7 +563,7 @@ async def test_a_mountpoint_of_the_answer_can_break_neither_request_nor_journal(
 @pytest.mark.parametrize("version", ["auto", "1"])
 async def test_R03_R04_an_unknown_mountpoint_is_named_with_its_neighbours(version: str) -> None:
     async with Caster({"NEAR-RTCM": endless()}) as caster:
-        wrong = delivery(caster.port, mountpoint="NEAR-RTMC", version=version)
+        wrong = endpoint(caster.port, mountpoint="NEAR-RTMC", version=version)
         error = await refused(NtripSession(wrong, position=lambda: None))
     assert isinstance(error, MountpointUnknown)
     assert "NEAR-RTMC; did you mean NEAR-RTCM?" in str(error)
@@ -574,7 +574,7 @@ def test_R08_a_head_that_stops_costs_10_s() -> None:
         loop = asyncio.get_running_loop()
         async with Caster({"NEAR-RTCM": endless()}, fault="half-head") as caster:
             before = loop.time()
-            await refused(NtripSession(delivery(caster.port), position=lambda: None))
+            await refused(NtripSession(endpoint(caster.port), position=lambda: None))
             return loop.time() - before
 
     assert 10 <= run(main()) < 11.5
@@ -584,7 +584,7 @@ def test_a_refusal_whose_words_do_not_end_is_told_all_the_same() -> None:
     async def main() -> ZtpdError:
         head = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno"
         async with canned(head, close=False) as port:
-            session = NtripSession(delivery(port), position=lambda: FIX, gga=settled())
+            session = NtripSession(endpoint(port), position=lambda: FIX, gga=settled())
             return await refused(session)
 
     assert isinstance(run(main()), SessionRefused)
@@ -594,27 +594,27 @@ def test_a_refusal_whose_words_do_not_end_is_told_all_the_same() -> None:
 async def test_R08_a_head_cut_by_the_caster_is_a_closed_session(cut: int) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: gnss/data\r\n\r\n"
     async with canned(head[:cut]) as port:
-        session = NtripSession(delivery(port), position=lambda: FIX, gga=settled())
+        session = NtripSession(endpoint(port), position=lambda: FIX, gga=settled())
         assert isinstance(await refused(session), SessionClosed)
 
 
 async def test_R14_how_long_the_caster_asks_to_wait_is_handed_on() -> None:
     async with Caster({"NEAR-RTCM": endless()}, fault="unavailable") as caster:
-        error = await refused(NtripSession(delivery(caster.port), position=lambda: None))
+        error = await refused(NtripSession(endpoint(caster.port), position=lambda: None))
     assert error.retry_after_s == 120
 
 
 @pytest.mark.parametrize("password", ["a:b:c", "pässwörd ünd mehr", "日本"])
 async def test_R16_a_password_of_any_characters_opens_the_session(password: str) -> None:
     async with Caster({"NEAR-RTCM": endless()}, users={"üser": password}) as caster:
-        mine = delivery(caster.port, username="üser", password=Secret(password))
+        mine = endpoint(caster.port, username="üser", password=Secret(password))
         async with NtripSession(mine, position=lambda: None) as session:
             await take(session, 1)
 
 
 async def test_R16_a_user_name_with_a_colon_never_leaves() -> None:
     async with Caster({"NEAR-RTCM": endless()}) as caster:
-        session = NtripSession(delivery(caster.port, username="a:b"), position=lambda: None)
+        session = NtripSession(endpoint(caster.port, username="a:b"), position=lambda: None)
         assert isinstance(await refused(session), ConfigError)
         assert caster.connections == 0
 
@@ -622,7 +622,7 @@ async def test_R16_a_user_name_with_a_colon_never_leaves() -> None:
 async def test_N06_a_closed_port_is_told_as_such() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    error = await refused(NtripSession(delivery(port), position=lambda: None))
+    error = await refused(NtripSession(endpoint(port), position=lambda: None))
     assert isinstance(error, ConnectRefused)
     assert str(port) in str(error)
 
@@ -634,7 +634,7 @@ async def test_N06_a_closed_port_is_told_as_such() -> None:
 async def test_R06_broken_chunks_end_the_session_behind_whole_frames(fault: str) -> None:
     async with (
         Caster({"NEAR-RTCM": blocks(*FRAMES * 3)}, fault=fault) as caster,
-        NtripSession(delivery(caster.port), position=lambda: None) as session,
+        NtripSession(endpoint(caster.port), position=lambda: None) as session,
     ):
         frames, error = await until_end(session)
     assert isinstance(error, SessionProtocol)
@@ -654,7 +654,7 @@ def test_R09_a_stalled_stream_stays_open_and_silent() -> None:
 
     async def main() -> int:
         async with Caster({"NEAR-RTCM": blocks(*FRAMES * 3)}, fault="stall") as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled())
+            session = NtripSession(endpoint(caster.port), position=lambda: FIX, gga=settled())
             async with opened(session):
                 await take(session, 36)
                 with pytest.raises(TimeoutError):
@@ -670,7 +670,7 @@ def test_R10_a_short_life_ends_as_a_closed_session() -> None:
     async def main() -> tuple[float, int, ZtpdError]:
         loop = asyncio.get_running_loop()
         async with Caster({"NEAR-RTCM": endless()}, fault="short-life") as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: None)
+            session = NtripSession(endpoint(caster.port), position=lambda: None)
             async with opened(session):
                 before = loop.time()
                 frames, error = await until_end(session)
@@ -685,7 +685,7 @@ def test_R10_a_short_life_ends_as_a_closed_session() -> None:
 async def test_R11_damaged_frames_are_dropped_and_counted() -> None:
     async with (
         Caster({"NEAR-RTCM": blocks(*FRAMES)}, fault="bad-crc") as caster,
-        NtripSession(delivery(caster.port), position=lambda: None) as session,
+        NtripSession(endpoint(caster.port), position=lambda: None) as session,
     ):
         frames = await take(session, 30)
         assert [frame.data for frame in frames] == [
@@ -697,7 +697,7 @@ async def test_R11_damaged_frames_are_dropped_and_counted() -> None:
 def test_R11_noise_between_frames_costs_no_frame() -> None:
     async def main() -> list[Frame]:
         async with Caster({"NEAR-RTCM": blocks(*FRAMES)}, fault="noise") as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: None)
+            session = NtripSession(endpoint(caster.port), position=lambda: None)
             async with opened(session):
                 return await take(session, len(FRAMES))
 
@@ -709,14 +709,14 @@ def test_R12_a_caster_that_waits_for_a_position_is_not_a_silent_link(fix: Fix | 
     async def main() -> tuple[float, ZtpdError, int]:
         loop = asyncio.get_running_loop()
         async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: fix)
+            session = NtripSession(endpoint(caster.port), position=lambda: fix)
             async with opened(session):
                 before = loop.time()
                 _, error = await until_end(session)
                 return loop.time() - before, error, len(caster.ggas)
 
     waited_s, error, told = run(main())
-    assert isinstance(error, NoGga)
+    assert isinstance(error, GgaRequired)
     assert error.retry is Retry.LOCAL
     assert 10 <= waited_s <= 11
     assert told == 0
@@ -731,7 +731,7 @@ def test_R12_a_silent_receiver_is_looked_at_seldom_and_the_caster_told_of_it_hel
 
     async def main() -> list[float]:
         async with Caster({"NEAR-RTCM": endless(30)}, needs_gga=True) as caster:
-            session = NtripSession(delivery(caster.port), position=nothing, gga=settled())
+            session = NtripSession(endpoint(caster.port), position=nothing, gga=settled())
             async with opened(session):
                 looks.clear()
                 await take(session, 4)
@@ -745,7 +745,7 @@ def test_R12_a_silent_receiver_is_looked_at_seldom_and_the_caster_told_of_it_hel
 def test_R12_a_single_base_streams_without_any_position() -> None:
     async def main() -> int:
         async with Caster({"NEAR-RTCM": endless()}) as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: None)
+            session = NtripSession(endpoint(caster.port), position=lambda: None)
             async with opened(session):
                 return len(await take(session, 60))
 
@@ -757,7 +757,7 @@ def test_R13_one_position_in_10_s_over_three_minutes() -> None:
 
     async def main() -> list[float]:
         async with Caster({"NEAR-RTCM": endless(0.5)}, needs_gga=True) as caster:
-            session = NtripSession(delivery(caster.port), position=lambda: FIX)
+            session = NtripSession(endpoint(caster.port), position=lambda: FIX)
             async with opened(session):
                 await take(session, 360)
             return [gga.at_s for gga in caster.ggas]
@@ -778,7 +778,7 @@ async def test_a_cut_line_is_a_closed_session_and_a_reset_one_a_lost_connection(
             (Line(reset_at=14 + cut), ConnectionLost),
         ):
             async with FaultProxy("127.0.0.1", caster.port, to_client=line) as proxy:
-                session = NtripSession(delivery(proxy.port), position=lambda: FIX, gga=settled())
+                session = NtripSession(endpoint(proxy.port), position=lambda: FIX, gga=settled())
                 async with session:
                     frames, error = await until_end(session)
             assert isinstance(error, kind)
@@ -793,7 +793,7 @@ async def test_no_split_of_the_stream_costs_a_frame(line: Line) -> None:
     async with (
         Caster({"NEAR-RTCM": blocks(*FRAMES)}, form="odd") as caster,
         FaultProxy("127.0.0.1", caster.port, to_client=line) as proxy,
-        NtripSession(delivery(proxy.port), position=lambda: None) as session,
+        NtripSession(endpoint(proxy.port), position=lambda: None) as session,
     ):
         frames = await take(session, len(FRAMES))
         assert [frame.data for frame in frames] == FRAMES
@@ -812,8 +812,8 @@ def ca_file(authority: Authority, tmp_path: Path) -> str:
     return str(authority.write(tmp_path / "ca.pem"))
 
 
-def secure(port: int, ca_file: str, **changes: Any) -> NtripDelivery:
-    return delivery(port, **{"host": "localhost", "tls": True, "ca_file": ca_file} | changes)
+def secure(port: int, ca_file: str, **changes: Any) -> NtripEndpoint:
+    return endpoint(port, **{"host": "localhost", "tls": True, "ca_file": ca_file} | changes)
 
 
 async def test_tls_is_verified_and_names_the_host_it_wants(
@@ -853,14 +853,14 @@ async def test_N15_a_certificate_for_another_name_is_refused(
 async def test_R15_a_plain_client_on_a_tls_port(authority: Authority) -> None:
     async with Caster({"NEAR-RTCM": endless()}, tls=authority.server_context()) as caster:
         error = await refused(
-            NtripSession(delivery(caster.port), position=lambda: FIX, gga=settled())
+            NtripSession(endpoint(caster.port), position=lambda: FIX, gga=settled())
         )
         assert isinstance(error, TlsMismatch | SessionClosed | ConnectionLost)
 
 
 async def test_R15_an_alert_in_answer_to_plain_text() -> None:
     async with canned(bytes.fromhex("15030300020246")) as port:
-        error = await refused(NtripSession(delivery(port), position=lambda: None))
+        error = await refused(NtripSession(endpoint(port), position=lambda: None))
     assert isinstance(error, TlsMismatch)
     assert "[ntrip] tls" in str(error)
     assert error.needs_person
@@ -901,7 +901,7 @@ async def test_the_connection_is_closed_before_the_session_says_so(
 ) -> None:
     context = authority.server_context("localhost") if tls else None
     async with Caster({"NEAR-RTCM": endless(0.01)}, tls=context) as caster:
-        mine = secure(caster.port, ca_file) if tls else delivery(caster.port)
+        mine = secure(caster.port, ca_file) if tls else endpoint(caster.port)
         before = _sockets()
         for _ in range(3):
             async with NtripSession(mine, position=lambda: None) as session:
@@ -951,7 +951,7 @@ async def test_a_failed_opening_leaves_no_socket(authority: Authority, ca_file: 
     context = authority.server_context("other.example")
     async with Caster({"NEAR-RTCM": endless()}, tls=context) as caster:
         await refused(NtripSession(secure(caster.port, ca_file), position=lambda: None))
-        await refused(NtripSession(delivery(caster.port), position=lambda: None))
+        await refused(NtripSession(endpoint(caster.port), position=lambda: None))
     await asyncio.sleep(0.05)
     assert _sockets() <= before
 
@@ -959,7 +959,7 @@ async def test_a_failed_opening_leaves_no_socket(authority: Authority, ca_file: 
 async def test_a_cancelled_opening_leaves_no_socket(ca_file: str) -> None:
     async with Caster({"NEAR-RTCM": endless()}, fault="no-answer") as caster:
         before = _sockets()
-        for mine in (delivery(caster.port), secure(caster.port, ca_file)):
+        for mine in (endpoint(caster.port), secure(caster.port, ca_file)):
             session = NtripSession(mine, position=lambda: None)
             opening = asyncio.create_task(session.__aenter__())
             await asyncio.sleep(0.2)
@@ -1010,7 +1010,7 @@ async def test_a_recorded_stream_arrives_frame_by_frame(
     feed = blocks(*(data[at : at + 700] for at in range(0, len(data), 700)))
     async with (
         Caster({"NEAR-RTCM": feed}, form=form) as caster,
-        NtripSession(delivery(caster.port), position=lambda: None) as session,
+        NtripSession(endpoint(caster.port), position=lambda: None) as session,
     ):
         assert [frame.data for frame in await take(session, count)] == expected
 
@@ -1024,7 +1024,7 @@ async def test_a_recorded_chunked_body_arrives_frame_by_frame(captures: Path, li
     async with (
         canned(head + body) as port,
         FaultProxy("127.0.0.1", port, to_client=line) as proxy,
-        NtripSession(delivery(proxy.port), position=lambda: None) as session,
+        NtripSession(endpoint(proxy.port), position=lambda: None) as session,
     ):
         frames, error = await until_end(session)
     assert [frame.data for frame in frames] == expected

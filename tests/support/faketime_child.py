@@ -35,7 +35,7 @@ def provision(url: str, ca_file: str, state_dir: str) -> None:
     provisioner = Provisioner(
         replace(Config(), ztp=settings),
         Path(state_dir),
-        report=ignored,
+        dispatch=ignored,
         read_identity=identity,
         token=lambda: TOKEN,
         clock=Clock(synchronised=lambda: None),

@@ -89,7 +89,7 @@ class Gateway:
         return Provisioner(
             self.config,
             self.state_dir,
-            report=self._hear,
+            dispatch=self._hear,
             read_identity=self._read_identity,
             token=lambda: self.token,
             clock=Clock(now=lambda: self.now_unix_s, synchronised=lambda: True),

@@ -63,13 +63,13 @@ async def provision(directory: Path) -> None:
         say("called")
         return Reply(200, {}, json.dumps(ANSWER | {"generation": 2}).encode())
 
-    def report(*_: Any, **__: Any) -> None:
+    def dispatch(*_: Any, **__: Any) -> None:
         pass
 
     provisioner = Provisioner(
         Config(),
         directory,
-        report=report,
+        dispatch=dispatch,
         read_identity=identity,
         token=lambda: Secret("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1"),
         clock=Clock(now=lambda: 1_800_000_000.0, synchronised=lambda: True),

@@ -17,7 +17,7 @@ class Time:
 
 
 async def settled_after_s(clock: Clock) -> float:
-    await clock.settle()
+    await clock.wait_usable()
     return asyncio.get_running_loop().time()
 
 
@@ -71,7 +71,7 @@ def test_a_clock_that_falls_back_during_the_wait_is_not_used() -> None:
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(10, setattr, time, "now_s", 0.0)
-        await time.clock().settle()
+        await time.clock().wait_usable()
 
     with pytest.raises(ClockError):
         run(scenario())

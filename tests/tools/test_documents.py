@@ -32,7 +32,7 @@ def test_every_event_has_a_catalog_entry_with_what_to_do() -> None:
         head, _, body = catalog[event.message_id].partition("\n\n")
         assert head.startswith("Subject: ")
         assert body.strip()
-        assert event.cure in body
+        assert event.remedy in body
 
 
 def test_every_event_is_documented_with_its_fields() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ztpd.errors import ImeiInvalid
 from ztpd.model import Imei, luhn_digit
-from ztpd.wire.at import LADDER, Answer, Exchange, binary_noise, diagnostic_frame, imei_in
+from ztpd.wire.at import IMEI_COMMANDS, Answer, Exchange, binary_noise, diagnostic_frame, imei_in
 
 IMEI = "490154203237518"
 OTHER = "352656100367872"
@@ -29,8 +29,8 @@ def told(command: str, stream: bytes) -> str | None:
 
 
 def test_the_first_thing_asked_is_what_is_defined_to_be_the_imei() -> None:
-    assert LADDER[0] == "AT+CGSN=1"
-    assert Exchange(LADDER[0]).request == b"AT+CGSN=1\r"
+    assert IMEI_COMMANDS[0] == "AT+CGSN=1"
+    assert Exchange(IMEI_COMMANDS[0]).request == b"AT+CGSN=1\r"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_without_a_final_code_there_is_no_answer() -> None:
         b"\xd9\xa4" * 15,
     ],
 )
-@pytest.mark.parametrize("command", LADDER)
+@pytest.mark.parametrize("command", IMEI_COMMANDS)
 def test_M06_B28_what_is_no_number_of_that_length_is_none(command: str, text: bytes) -> None:
     assert told(command, b"\r\n" + text + b"\r\nOK\r\n") is None
 
@@ -243,7 +243,7 @@ piece = st.one_of(
 )
 
 
-@given(st.lists(piece, max_size=20).map(b"".join), st.sampled_from(LADDER))
+@given(st.lists(piece, max_size=20).map(b"".join), st.sampled_from(IMEI_COMMANDS))
 def test_any_stream_gives_a_number_of_right_form_or_a_named_error(
     stream: bytes, command: str
 ) -> None:

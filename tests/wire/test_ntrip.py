@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ztpd import __version__
 from ztpd.errors import (
-    CasterRefused,
+    CasterForbidden,
     ConfigError,
     MountpointUnknown,
     Retry,
@@ -25,7 +25,7 @@ from ztpd.errors import (
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.model import NtripDelivery, Secret
+from ztpd.model import NtripEndpoint, Secret
 from ztpd.wire.ntrip import HEAD_LIMIT, Response, request, sourcetable
 
 RTCM = bytes.fromhex("d300133ed7d30202980edeef34b4bd62ac0941986f33360b98")
@@ -41,9 +41,9 @@ TABLE = (
 )
 
 
-def delivery(**changes: Any) -> NtripDelivery:
+def endpoint(**changes: Any) -> NtripEndpoint:
     given: dict[str, Any] = {"host": "caster.example", "port": 2102, "mountpoint": "NEAR-RTCM"}
-    return NtripDelivery(**(given | changes))
+    return NtripEndpoint(**(given | changes))
 
 
 def answer(
@@ -69,7 +69,7 @@ def failure(data: bytes, **how: Any) -> ZtpdError:
 
 
 def test_the_request_is_that_of_ntrip_2() -> None:
-    asked = request(delivery(username="user", password=Secret("secret")))
+    asked = request(endpoint(username="user", password=Secret("secret")))
     assert asked == (
         b"GET /NEAR-RTCM HTTP/1.1\r\n"
         b"Host: caster.example:2102\r\n"
@@ -82,34 +82,34 @@ def test_the_request_is_that_of_ntrip_2() -> None:
 
 
 def test_version_1_is_asked_as_its_standard_does() -> None:
-    asked = request(delivery(version="1"))
+    asked = request(endpoint(version="1"))
     assert asked.startswith(b"GET /NEAR-RTCM HTTP/1.0\r\n")
     assert b"Ntrip-Version" not in asked
     assert b"\r\nUser-Agent: NTRIP " in asked
 
 
 def test_a_position_goes_into_the_head_without_its_line_end() -> None:
-    asked = request(delivery(), gga=b"$GNGGA,1*00\r\n")
+    asked = request(endpoint(), gga=b"$GNGGA,1*00\r\n")
     assert b"\r\nNtrip-GGA: $GNGGA,1*00\r\nAccept-Encoding" in asked
 
 
 @pytest.mark.parametrize("password", ["a:b", "pässwörd", "日本", "x" * 200, ""])
 def test_R16_a_password_may_hold_anything(password: str) -> None:
-    asked = request(delivery(username="üser", password=Secret(password))).decode("ascii")
+    asked = request(endpoint(username="üser", password=Secret(password))).decode("ascii")
     coded = asked.partition("Authorization: Basic ")[2].partition("\r\n")[0]
     assert base64.b64decode(coded).decode() == f"üser:{password}"
 
 
 def test_R16_a_user_name_with_a_colon_is_refused() -> None:
     with pytest.raises(ConfigError, match="username") as caught:
-        request(delivery(username="us:er"))
+        request(endpoint(username="us:er"))
     assert caught.value.exit_status == 78
     assert "us:er" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["A B", "A\r\nX-Evil: 1", "ü", "A?b#c", "A\x00"])
 def test_no_mountpoint_can_add_a_line_to_the_request(name: str) -> None:
-    asked = request(delivery(mountpoint=name))
+    asked = request(endpoint(mountpoint=name))
     line, *rest = asked.decode("ascii").split("\r\n")
     assert line.count(" ") == 2
     assert not any(one.startswith("X-Evil") for one in rest)
@@ -118,11 +118,11 @@ def test_no_mountpoint_can_add_a_line_to_the_request(name: str) -> None:
 @pytest.mark.parametrize("host", ["a\r\nb", "a b", "", "bücher.example"])
 def test_a_host_that_is_no_host_name_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="host"):
-        request(delivery(host=host))
+        request(endpoint(host=host))
 
 
 def test_an_ipv6_address_is_bracketed() -> None:
-    assert b"\r\nHost: [::1]:2102\r\n" in request(delivery(host="::1"))
+    assert b"\r\nHost: [::1]:2102\r\n" in request(endpoint(host="::1"))
 
 
 # Streams
@@ -316,7 +316,7 @@ def test_the_sourcetable_is_read() -> None:
     ],
 )
 def test_a_ban_is_told_in_the_casters_words(said: bytes) -> None:
-    assert isinstance(failure(said), CasterRefused)
+    assert isinstance(failure(said), CasterForbidden)
 
 
 def test_a_mountpoint_named_sandbox_is_no_ban() -> None:
@@ -352,7 +352,7 @@ def test_R14_a_retry_after_that_is_no_number_of_seconds_is_passed_over(
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_not_followed(status: int) -> None:
     error = failure(b"HTTP/1.1 %d Moved\r\nLocation: http://evil/\r\n\r\n" % status)
-    assert isinstance(error, CasterRefused)
+    assert isinstance(error, CasterForbidden)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_redirect_is_not_followed(status: int) -> None:
     [
         (b"ERROR - Bad Password\r\n", SessionRefused),
         (b"ERROR - Mount Point Taken or Invalid\r\n", MountpointUnknown),
-        (b"ERROR - too many clients\r\n", CasterRefused),
+        (b"ERROR - too many clients\r\n", CasterForbidden),
     ],
 )
 def test_the_error_line_of_ntrip_1(line: bytes, kind: type[ZtpdError]) -> None:

@@ -15,6 +15,7 @@ from tests.support.ztp_answers import BOTH, CANARIES, PARTS, TOKEN, encoded, see
 from ztpd.errors import (
     Retry,
     ZtpAlreadyRegistered,
+    ZtpBadAnswer,
     ZtpCaptivePortal,
     ZtpError,
     ZtpHardwareCode,
@@ -23,7 +24,6 @@ from ztpd.errors import (
     ZtpNotListed,
     ZtpRedirect,
     ZtpRefused,
-    ZtpSchema,
     ZtpServerError,
     ZtpThrottled,
     ZtpTokenRefused,
@@ -113,14 +113,14 @@ def test_N13_a_login_on_the_way_is_a_captive_portal(status: int) -> None:
     assert type(ztp.refusal(status, {}, b"")) is ZtpCaptivePortal
 
 
-@pytest.mark.parametrize(("raw", "kind"), [(b" <html>", ZtpCaptivePortal), (b"OK", ZtpSchema)])
+@pytest.mark.parametrize(("raw", "kind"), [(b" <html>", ZtpCaptivePortal), (b"OK", ZtpBadAnswer)])
 def test_success_without_credentials(raw: bytes, kind: type[ZtpError]) -> None:
     assert type(ztp.refusal(200, {}, raw)) is kind
 
 
 @pytest.mark.parametrize("status", [-1, 0, 100, 199, 600, 999])
 def test_a_status_that_does_not_exist_is_a_schema_error(status: int) -> None:
-    assert type(ztp.refusal(status, {}, b"")) is ZtpSchema
+    assert type(ztp.refusal(status, {}, b"")) is ZtpBadAnswer
 
 
 NOW = 1_795_000_000.0

@@ -10,6 +10,6 @@ the provisioning call: it connects to the service and says nothing.
 """
 
 from ztpd.check.check import Check
-from ztpd.check.results import LINKS, SCHEMA, Found, State, document, layer_of, render
+from ztpd.check.results import LINKS, SCHEMA, Result, State, document, layer_of, render
 
-__all__ = ["LINKS", "SCHEMA", "Check", "Found", "State", "document", "layer_of", "render"]
+__all__ = ["LINKS", "SCHEMA", "Check", "Result", "State", "document", "layer_of", "render"]

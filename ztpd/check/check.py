@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import events
-from ztpd.check.direct import Alone
-from ztpd.check.from_status import OWN_PROBES, Beside
-from ztpd.check.network import Target
-from ztpd.check.results import LINKS, Found, NotReached, Problem, State, joined
+from ztpd.check.direct import DirectProbe
+from ztpd.check.from_status import OWN_PROBES, StatusProbe
+from ztpd.check.network import Endpoint
+from ztpd.check.results import LINKS, NotReached, Problem, Result, State, joined
 from ztpd.config import Config, Loaded, read_token
 from ztpd.errors import (
     ModemAbsent,
@@ -29,11 +29,11 @@ from ztpd.errors import (
     StoreUnsafe,
     ZtpdError,
 )
-from ztpd.model import Delivery, StoredCredentials, utc
+from ztpd.model import SourceEndpoint, StoredCredentials, utc
 from ztpd.provisioning import board
 from ztpd.provisioning.store import CredentialStore
 from ztpd.serialport import holders
-from ztpd.sources.endpoints import deliveries, private
+from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
 from ztpd.system.offload import offload
@@ -56,24 +56,24 @@ class Check:
         self._clock = clock or Clock()
         self._environ = environ
         self._config = Config()
-        self._beside = None if told is None else Beside(told)
+        self._status_probe = None if told is None else StatusProbe(told)
         self._held = AsyncExitStack()
-        self._alone = Alone(self._config, self._held)
+        self._direct_probe = DirectProbe(self._config, self._held)
         self._stored: StoredCredentials | None = None
         self._store_error: StoreError | None = None
         self._token_error: ZtpdError | None = None
         self._holders: dict[str, list[int]] = {}
-        self._way: Delivery | None = None
+        self._way: SourceEndpoint | None = None
         self._no_way: ZtpdError | None = None
-        self._target = Target.ztp(self._config)
+        self._endpoint = Endpoint.ztp(self._config)
 
-    async def walk(self, tell: Callable[[Found], None] = lambda _: None) -> list[Found]:
+    async def run(self, tell: Callable[[Result], None] = lambda _: None) -> list[Result]:
         """What was found, one for each of :data:`LINKS`; ``tell`` hears of each at once."""
-        found: list[Found] = []
+        found: list[Result] = []
         broken = False
         async with self._held:
             for layer in LINKS:
-                one = Found(layer, State.NOT_REACHED)
+                one = Result(layer, State.NOT_REACHED)
                 if not broken:
                     one = await _judged(one, getattr(self, f"_look_at_{layer}"))
                     broken = one.state is State.PROBLEM
@@ -85,7 +85,7 @@ class Check:
         self._heed("config")
         loaded = await offload(self._load)
         self._config = loaded.config
-        self._alone = Alone(self._config, self._held)
+        self._direct_probe = DirectProbe(self._config, self._held)
         files = sorted({origin for origin in loaded.origins.values() if origin != "default"})
         unknown = ", ".join(each.key for each in loaded.unknown)
         return joined(
@@ -124,7 +124,7 @@ class Check:
         except ZtpdError as error:
             self._token_error = error
         for port in (self._config.identity.port, self._config.receiver.port):
-            self._holders[port] = holders.of(os.path.realpath(port))
+            self._holders[port] = holders.pids_of(os.path.realpath(port))
 
     def _choose_way(self) -> None:
         """The service that everything from the route on is tried with."""
@@ -132,29 +132,29 @@ class Check:
         if self._stored:
             past_s = max(self._clock.floor_unix_s, self._stored.stored_unix_s)
             self._clock.floor_unix_s = past_s
-        if credentials or private(self._config):
+        if credentials or configured_without_ztp(self._config):
             try:
-                self._way = deliveries(self._config, credentials)[0]
+                self._way = endpoints(self._config, credentials)[0]
             except ZtpdError as error:
                 self._no_way = error
-        self._target = Target.source(self._way) if self._way else Target.ztp(self._config)
-        self._held.callback(self._target.close)
+        self._endpoint = Endpoint.source(self._way) if self._way else Endpoint.ztp(self._config)
+        self._held.callback(self._endpoint.close)
 
     @property
     def _equipped(self) -> bool:
         """Neither modem nor provisioning service is needed any more."""
         known = self._way or self._no_way
-        return known is not None or bool(self._beside and self._beside.has_credentials)
+        return known is not None or bool(self._status_probe and self._status_probe.has_credentials)
 
     @property
     def _not_needed(self) -> str:
-        if private(self._config):
+        if configured_without_ztp(self._config):
             return "not needed: the configuration names the service"
         return "not needed: there are credentials"
 
     def _heed(self, *layers: str) -> None:
-        if self._beside:
-            self._beside.heed(*layers)
+        if self._status_probe:
+            self._status_probe.raise_reported(*layers)
 
     async def _look_at_board(self) -> str:
         serial = await offload(board.serial)
@@ -180,26 +180,26 @@ class Check:
 
     def _port(self, what: str, port: str, absent: type[ZtpdError], busy: type[ZtpdError]) -> str:
         if not Path(port).exists():
-            raise absent(f"{port}; {holders.neighbours(port)}")
+            raise absent(f"{port}; {holders.similar_ports(port)}")
         pids = self._holders.get(port, [])
-        ours = (os.getpid(), self._beside.pid if self._beside else None)
+        ours = (os.getpid(), self._status_probe.pid if self._status_probe else None)
         if others := [pid for pid in pids if pid not in ours]:
-            raise busy(f"{port}, by {holders.named(others)}")
+            raise busy(f"{port}, by {holders.describe(others)}")
         if not os.access(port, os.R_OK | os.W_OK):
             forbidden = ModemPermission if absent is ModemAbsent else PortPermission
-            raise forbidden(f"{port}{holders.access(os.path.realpath(port))}")
-        return f"{what} {port}, {'held by the daemon' if pids and self._beside else 'free'}"
+            raise forbidden(f"{port}{holders.describe_permissions(os.path.realpath(port))}")
+        return f"{what} {port}, {'held by the daemon' if pids and self._status_probe else 'free'}"
 
     async def _look_at_modem(self) -> str:
         if self._equipped:
             return self._not_needed
-        return await (self._beside or self._alone).modem()
+        return await (self._status_probe or self._direct_probe).modem()
 
     async def _look_at_token(self) -> str:
         if self._equipped:
             return self._not_needed
         self._heed("token")
-        if self._token_error and not self._beside:
+        if self._token_error and not self._status_probe:
             raise self._token_error
         return "has the right form"
 
@@ -209,22 +209,22 @@ class Check:
         return f"{shown:%Y-%m-%d %H:%M:%S} UTC, {await offload(self._clock.describe)}"
 
     async def _look_at_route(self) -> str:
-        return await self._target.route()
+        return await self._endpoint.route()
 
     async def _look_at_dns(self) -> str:
-        return await self._target.dns()
+        return await self._endpoint.dns()
 
     async def _look_at_tcp(self) -> str:
-        return await self._target.tcp()
+        return await self._endpoint.tcp()
 
     async def _look_at_tls(self) -> str:
-        return await self._target.secure()
+        return await self._endpoint.tls_handshake()
 
     async def _look_at_ztp(self) -> str:
         if self._equipped:
             return self._not_needed
         self._heed("ztp", *OWN_PROBES)
-        return f"{self._target.where} is there; it was not called"
+        return f"{self._endpoint.where} is there; it was not called"
 
     async def _look_at_credentials(self) -> str:
         self._heed("credentials", "permissions")
@@ -234,44 +234,44 @@ class Check:
                 f"of {_day(stored.stored_unix_s)}",
                 f"until {_day(stored.expires_unix_s)}" if stored.expires_unix_s else "",
             )
-        if private(self._config):
+        if configured_without_ztp(self._config):
             return self._not_needed
-        if self._beside is None:
+        if self._status_probe is None:
             raise self._store_error or NoCredentials(str(self._state_dir))
-        if not self._beside.has_credentials:
-            raise NotReached(self._beside.doing)
+        if not self._status_probe.has_credentials:
+            raise NotReached(self._status_probe.doing)
         return "the daemon has some that are not on disk yet"
 
     async def _look_at_login(self) -> str:
         if self._no_way:
             raise self._no_way
-        if self._beside:
-            return await self._beside.login()
+        if self._status_probe:
+            return await self._status_probe.login()
         if self._way is None:
             raise NotReached("needs credentials")
         keys = self._stored.credentials.keys if self._stored else ()
-        return await self._alone.login(self._way, keys)
+        return await self._direct_probe.login(self._way, keys)
 
     async def _look_at_data(self) -> str:
-        return await (self._beside or self._alone).data()
+        return await (self._status_probe or self._direct_probe).data()
 
     async def _look_at_receiver(self) -> str:
-        return await (self._beside or self._alone).receiver()
+        return await (self._status_probe or self._direct_probe).receiver()
 
     async def _look_at_setup(self) -> str:
-        return await (self._beside or self._alone).setup()
+        return await (self._status_probe or self._direct_probe).setup()
 
     async def _look_at_use(self) -> str:
-        use, fix = await (self._beside or self._alone).use()
+        use, fix = await (self._status_probe or self._direct_probe).use()
         if use.startswith("not used"):
             event = events.not_used(use)
-            raise Problem(event.name, event.text, event.cure)
+            raise Problem(event.name, event.text, event.remedy)
         if use != "used":
             raise NotReached("the receiver has not said yet what it does with corrections")
         return f"the receiver uses them, fix {fix}"
 
 
-async def _judged(link: Found, look: Callable[[], Awaitable[str]]) -> Found:
+async def _judged(link: Result, look: Callable[[], Awaitable[str]]) -> Result:
     try:
         return replace(link, state=State.OK, text=await look())
     except NotReached as reason:

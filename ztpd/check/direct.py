@@ -11,14 +11,14 @@ from dataclasses import replace
 from ztpd.check.results import NotReached, joined
 from ztpd.config import Config
 from ztpd.errors import (
-    ReceiverFormat,
+    FormatUnsupported,
     ReceiverRefused,
     ReceiverSilent,
     SessionClosed,
     SessionStale,
     ZtpdError,
 )
-from ztpd.model import Delivery, DynamicKey, Fix, Frame, FrameKind
+from ztpd.model import DynamicKey, Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.modem import identity
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.sources import Session, open_session
@@ -29,7 +29,7 @@ _USE_S = 45.0  # SPARTN has sent every kind of message after 30 s
 _LOOK_S = 0.1
 
 
-class Alone:
+class DirectProbe:
     """One session and one receiver, from log-in to use; ``held`` ends both."""
 
     def __init__(self, config: Config, held: AsyncExitStack) -> None:
@@ -46,7 +46,7 @@ class Alone:
         found = await identity.read(replace(self._config, identity=limited))
         return joined(f"{found}, from {found.source}", found.note)
 
-    async def login(self, way: Delivery, keys: Sequence[DynamicKey]) -> str:
+    async def login(self, way: SourceEndpoint, keys: Sequence[DynamicKey]) -> str:
         device = self._start(keys)
         if way.kind == "mqtt" and way.topics_offered and self._config.mqtt.region == "auto":
             await _until(lambda: self._position() or device.error, _RECEIVER_S)
@@ -111,9 +111,9 @@ class Alone:
             raise NotReached("needs the receiver")
         if device.error:
             raise device.error
-        if self._format and self._format not in device.takes:
-            raise ReceiverFormat(self._format.value)
-        return f"takes {' and '.join(sorted(kind.value for kind in device.takes))}"
+        if self._format and self._format not in device.accepts:
+            raise FormatUnsupported(self._format.value)
+        return f"takes {' and '.join(sorted(kind.value for kind in device.accepts))}"
 
     async def use(self) -> tuple[str, str]:
         device, frames = self._device, self._frames

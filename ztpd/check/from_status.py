@@ -11,28 +11,28 @@ OWN_PROBES = ("clock", "route", "dns", "tcp", "tls")
 """Layers that are looked at beside the daemon too."""
 
 
-class Beside:
+class StatusProbe:
     """``told`` is the daemon's status."""
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
-        self._told = told
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        self._status = status
 
     @property
     def pid(self) -> object:
-        return self._told.get("pid")
+        return self._status.get("pid")
 
     @property
     def has_credentials(self) -> bool:
-        return bool(self._told.get("client_id"))
+        return bool(self._status.get("client_id"))
 
     @property
     def doing(self) -> str:
-        return f"the daemon is {self._told.get('state')}: {self._part('reason').get('text')}"
+        return f"the daemon is {self._status.get('state')}: {self._part('reason').get('text')}"
 
-    def heed(self, *layers: str) -> None:
+    def raise_reported(self, *layers: str) -> None:
         """Raise what keeps the daemon from going on, if it belongs to one of ``layers``."""
         causes = [self._part("receiver_problem"), self._part("config_problem")]
-        if self._told.get("state") in ("waiting", "blocked"):
+        if self._status.get("state") in ("waiting", "blocked"):
             causes.insert(0, self._part("reason"))
         for cause in causes:
             event, text, advice = (str(cause.get(key)) for key in ("event", "text", "advice"))
@@ -43,18 +43,18 @@ class Beside:
                 raise Problem(event, text, advice)
 
     async def modem(self) -> str:
-        self.heed("modem")
+        self.raise_reported("modem")
         known = self._part("identity")
         if not known:
             raise NotReached(self.doing)
         return f"{known.get('id')}, from {known.get('source')}"
 
     async def login(self) -> str:
-        self.heed("login", *OWN_PROBES)
+        self.raise_reported("login", *OWN_PROBES)
         return f"{self._source().get('where')}, by the daemon"
 
     async def data(self) -> str:
-        self.heed("data")
+        self.raise_reported("data")
         source = self._source()
         age_s = source.get("last_frame_age_s") or 0.0
         return f"{sum(source['frames'].values())} frames, the last {age_s:.1f} s ago"
@@ -66,14 +66,14 @@ class Beside:
         return source
 
     async def receiver(self) -> str:
-        self.heed("receiver")
+        self.raise_reported("receiver")
         view = self._part("receiver")
         if not view.get("model"):
             raise NotReached(self.doing)
         return joined(view.get("model"), view.get("firmware"), view.get("port"))
 
     async def setup(self) -> str:
-        self.heed("setup")
+        self.raise_reported("setup")
         if not self._part("receiver").get("ready"):
             raise NotReached(self.doing)
         return "takes corrections, and reports what it does with them"
@@ -83,5 +83,5 @@ class Beside:
         return str(view.get("use")), str(view.get("fix"))
 
     def _part(self, name: str) -> Mapping[str, Any]:
-        part = self._told.get(name)
+        part = self._status.get(name)
         return part if isinstance(part, Mapping) else {}

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ztpd.config import Config
-from ztpd.errors import ConnectTimeout, DnsFailed, NoRoute
-from ztpd.model import Delivery, Secret
+from ztpd.errors import ConnectTimeout, NoRoute, ResolveFailed
+from ztpd.model import Secret, SourceEndpoint
 from ztpd.net import routes
 from ztpd.net.dial import dial
 from ztpd.net.errormap import network_error
@@ -22,7 +22,7 @@ _CONNECT_S = 10.0
 
 
 @dataclass
-class Target:
+class Endpoint:
     """A service, and the connection with it once there is one."""
 
     host: str
@@ -35,14 +35,14 @@ class Target:
     _connected: socket.socket | None = None
 
     @classmethod
-    def ztp(cls, config: Config) -> Target:
+    def ztp(cls, config: Config) -> Endpoint:
         url = urlsplit(config.ztp.url)
         tls = url.scheme == "https"
         port = url.port or (443 if tls else 80)
         return cls(url.hostname or "", port, tls, config.ztp.ca_file)
 
     @classmethod
-    def source(cls, way: Delivery) -> Target:
+    def source(cls, way: SourceEndpoint) -> Endpoint:
         if way.kind == "ntrip":
             return cls(way.host, way.port, way.tls, way.ca_file)
         pair = way.certificate, way.private_key
@@ -55,7 +55,7 @@ class Target:
     async def route(self) -> str:
         if routes.is_local(self.host):
             return "not needed: the service is on this machine"
-        known = await offload(routes.known)
+        known = await offload(routes.read)
         if not known:
             raise NoRoute("there is none at all")
         default = [route for route in known if route.is_default]
@@ -66,11 +66,11 @@ class Target:
         try:
             found = await offload(*lookup, timeout_s=_LOOKUP_S)
         except TimeoutError as error:
-            raise DnsFailed(f"{self.host}: no answer within {_LOOKUP_S:g} s") from error
+            raise ResolveFailed(f"{self.host}: no answer within {_LOOKUP_S:g} s") from error
         except UnicodeError as error:
-            raise DnsFailed(f"{self.host}: not a host name") from error
+            raise ResolveFailed(f"{self.host}: not a host name") from error
         except OSError as error:
-            raise DnsFailed(f"{self.host}: {error.strerror}") from error
+            raise ResolveFailed(f"{self.host}: {error.strerror}") from error
         addresses = dict.fromkeys(str(place[0]) for *_, place in found)
         return f"{self.host} is {' and '.join(list(addresses)[:2])}"
 
@@ -85,7 +85,7 @@ class Target:
             raise network_error(error, self.where) from error
         return f"{self.where} answers after {1000 * (time.monotonic() - began_s):.0f} ms"
 
-    async def secure(self) -> str:
+    async def tls_handshake(self) -> str:
         """The TLS handshake, with the client's certificate where there is one."""
         connected, self._connected = self._connected, None
         if connected is None:

@@ -74,7 +74,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Result:
     """What became of one link. ``event`` and ``advice`` are those of the journal."""
 
     layer: str
@@ -96,24 +96,24 @@ class NotReached(Exception):
     """A link that cannot be judged; a later one may tell why."""
 
 
-def render(found: Found) -> str:
+def render(result: Result) -> str:
     """One link for a person: a line, and the advice below it where it is broken."""
-    line = f"{found.state.value:<12} {LINKS[found.layer]:<14} {found.text}".rstrip() + "\n"
-    return line + (f"{'':<12} {'':<14} -> {found.advice}\n" if found.advice else "")
+    line = f"{result.state.value:<12} {LINKS[result.layer]:<14} {result.text}".rstrip() + "\n"
+    return line + (f"{'':<12} {'':<14} -> {result.advice}\n" if result.advice else "")
 
 
-def document(found: Sequence[Found]) -> dict[str, Any]:
+def document(result: Sequence[Result]) -> dict[str, Any]:
     """What ``--json`` prints; described in docs/status.md."""
-    broken = next((one for one in found if one.state is State.PROBLEM), None)
+    broken = next((one for one in result if one.state is State.PROBLEM), None)
     return {
         "schema": SCHEMA,
-        "ok": all(one.state is State.OK for one in found),
+        "ok": all(one.state is State.OK for one in result),
         "layer": broken.layer if broken else None,
         "event": broken.event if broken else None,
         "text": broken.text if broken else None,
         "advice": broken.advice if broken else None,
         "links": [
-            {"layer": one.layer, "state": one.state.value, "text": one.text} for one in found
+            {"layer": one.layer, "state": one.state.value, "text": one.text} for one in result
         ],
     }
 

@@ -264,7 +264,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _on_disk() -> str:
     """What is stored, as far as this user may see it."""
-    from ztpd.provisioning.provisioner import transports
+    from ztpd.provisioning.provisioner import describe_transports
     from ztpd.provisioning.store import CredentialStore
 
     directory = configuration.state_dir()
@@ -280,7 +280,7 @@ def _on_disk() -> str:
     if loaded is None:
         return f"no credentials in {directory}"
     stored = loaded.stored
-    return f"credentials of {_day(stored.stored_unix_s)}: {transports(stored.credentials)}"
+    return f"credentials of {_day(stored.stored_unix_s)}: {describe_transports(stored.credentials)}"
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -288,14 +288,14 @@ def _check(options: argparse.Namespace) -> int:
 
     log.setup("error", stream=sys.stderr)  # every line of the walk says it better
 
-    def tell(found: check.Found) -> None:
+    def tell(found: check.Result) -> None:
         if not options.json:
             print(check.render(found), end="", flush=True)
 
     walk = check.Check(
         lambda: _load(options), state_dir=configuration.state_dir(), told=_daemon_status()
     )
-    found = asyncio.run(walk.walk(tell))
+    found = asyncio.run(walk.run(tell))
     if options.json:
         print(json.dumps(check.document(found), indent=1))
     return 0 if all(one.state is check.State.OK for one in found) else 1
@@ -429,7 +429,7 @@ def _config_example(_: argparse.Namespace) -> int:
 
 
 def _credentials_show(_: argparse.Namespace) -> int:
-    from ztpd.provisioning.provisioner import transports
+    from ztpd.provisioning.provisioner import describe_transports
     from ztpd.provisioning.store import CredentialStore
 
     state_dir = configuration.state_dir()
@@ -442,7 +442,7 @@ def _credentials_show(_: argparse.Namespace) -> int:
     rows = {
         "service": credentials.service,
         "client": credentials.client_id,
-        "opens": transports(credentials),
+        "opens": describe_transports(credentials),
         "obtained": f"{_day(stored.stored_unix_s)}, {_obtained_for(stored.hardware_id)}",
         "board": stored.board or "unknown",
         "ends": _day(stored.expires_unix_s) if stored.expires_unix_s else "no date",

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from ztpd import config as configuration
 from ztpd import status
 from ztpd.config import Config
-from ztpd.errors import ImportUnusable, NotRunning, ZtpdError, ZtpError, ZtpHostNotAllowed
+from ztpd.errors import ImportInvalid, NotRunning, ZtpdError, ZtpError, ZtpHostNotAllowed
 from ztpd.lifecycle import Event
 from ztpd.model import Secret
 from ztpd.modem import identity
 from ztpd.provisioning import board
-from ztpd.provisioning.provisioner import Provisioner, bind, transports
+from ztpd.provisioning.provisioner import Provisioner, bind_to_gateway, describe_transports
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system import control
 from ztpd.system.files import become_owner
@@ -43,7 +43,7 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
     provisioner = Provisioner(
         config,
         state_dir,
-        report=_ignore,
+        dispatch=_ignore,
         read_identity=lambda: identity.read(config),
         token=token,
     )
@@ -54,15 +54,15 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
         return 0
     stored = None if force else await provisioner.stored()
     if stored:
-        print(f"already provisioned: {transports(stored.credentials)}")
+        print(f"already provisioned: {describe_transports(stored.credentials)}")
         return 0
-    if patience := provisioner.patience():
-        print(patience)
+    if rate_limit_reason := provisioner.rate_limit_reason():
+        print(rate_limit_reason)
         return EXIT_LATER
     stored = await provisioner.once()
     if provisioner.unsaved:
         return EXIT_LATER
-    print(f"provisioned: {transports(stored.credentials)}")
+    print(f"provisioned: {describe_transports(stored.credentials)}")
     return 0
 
 
@@ -84,7 +84,7 @@ def _token(config: Config) -> Callable[[], Secret]:
 def take_in(config: Config, path: Path) -> None:
     """Store the credentials in ``path``, a download of the portal or an answer of the service.
 
-    A running daemon takes them up at once. Raises :class:`ImportUnusable`, :class:`StoreError`
+    A running daemon takes them up at once. Raises :class:`ImportInvalid`, :class:`StoreError`
     and its kind; then what was stored is stored still.
     """
     runtime_dir, state_dir = configuration.runtime_dir(), configuration.state_dir()
@@ -96,17 +96,17 @@ def take_in(config: Config, path: Path) -> None:
             allowed_hosts=config.ztp.allowed_hosts,
             service_host=urlsplit(config.ztp.url).hostname or "",
         )
-        stored = bind(credentials, "", board.serial(), int(time.time()))
+        stored = bind_to_gateway(credentials, "", board.serial(), int(time.time()))
     except ZtpHostNotAllowed as error:
-        raise ImportUnusable(f"{path}: {error}. {error.advice}") from error
+        raise ImportInvalid(f"{path}: {error}. {error.advice}") from error
     except ZtpError as error:
-        raise ImportUnusable(f"{path}: {error}") from error
+        raise ImportInvalid(f"{path}: {error}") from error
     if stored.expires_unix_s is not None and stored.expires_unix_s < stored.stored_unix_s:
         print(f"{path}: the client certificate in it has ended", file=sys.stderr)
     configuration.make(state_dir, 0o700)
     become_owner(state_dir)
     CredentialStore(state_dir).save(stored)
-    print(f"imported: {transports(credentials)}")
+    print(f"imported: {describe_transports(credentials)}")
     with contextlib.suppress(NotRunning):
         control.ask(runtime_dir, {"do": "imported"})
     print(f"{path} holds the secrets in clear text: delete it", file=sys.stderr)
@@ -117,7 +117,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(ztp.BODY_LIMIT + 1)
     except OSError as error:
-        raise ImportUnusable(f"{path}: {error.strerror}") from error
+        raise ImportInvalid(f"{path}: {error.strerror}") from error
 
 
 def _ignore(

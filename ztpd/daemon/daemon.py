@@ -20,13 +20,13 @@ from ztpd.daemon.snapshot import Reason, document
 from ztpd.daemon.systemd import notify
 from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
-from ztpd.model import Delivery, Fix, Identity, StoredCredentials
+from ztpd.model import Fix, Identity, SourceEndpoint, StoredCredentials
 from ztpd.modem import identity
-from ztpd.provisioning.provisioner import Provisioner, transports
+from ztpd.provisioning.provisioner import Provisioner, describe_transports
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.relay import Relay
 from ztpd.sources import open_session
-from ztpd.sources.endpoints import deliveries, private
+from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.sources.ntrip import GgaPolicy
 from ztpd.system import control
 from ztpd.system.clock import Clock
@@ -58,9 +58,9 @@ _TOLD_BY_THEIR_EVENT = {
 """Another INFO line, or the failure's, says the same and more."""
 
 
-_CONCERN_PROVISIONING = {"ztp", "identity"}
-_CONCERN_RECEIVER = {"receiver", "corrections", "output"}
-_CONCERN_SESSION = {"corrections", "mqtt", "ntrip", "receiver", "output"}
+PROVISIONING_TABLES = {"ztp", "identity"}
+RECEIVER_TABLES = {"receiver", "corrections", "output"}
+SESSION_TABLES = {"corrections", "mqtt", "ntrip", "receiver", "output"}
 """Tables of the configuration, by what has to begin anew when one of them changes."""
 
 
@@ -100,9 +100,9 @@ class Daemon:
         self._force = False
         self._flowing = asyncio.Event()
         self._gga = GgaPolicy()  # one for all sessions: a reconnection must not forget the place
-        self._failures = log.Failures()
+        self._failures = log.FailureLog()
         self._activities: dict[Activity, Callable[[], Awaitable[Event]]] = {
-            Activity.LOOK: self._look,
+            Activity.LOAD: self._load,
             Activity.PROVISION: self._provision,
             Activity.RELAY: self._relay_corrections,
             Activity.REFRESH: self._refresh,
@@ -121,7 +121,7 @@ class Daemon:
                 log.emit(events.STARTED, version=__version__, how="")
                 self._receiving = asyncio.create_task(self._keep(self._receiver.run, "receiver"))
                 heartbeat = asyncio.create_task(self._heartbeat())
-                self._start(Activity.LOOK)
+                self._start(Activity.LOAD)
                 await self._stopped.wait()
                 notify("STOPPING=1")
                 await _end([heartbeat, self._receiving, *self._running])
@@ -131,7 +131,7 @@ class Daemon:
             lock.release()
         log.emit(events.STOPPED)
 
-    def report(
+    def dispatch(
         self,
         event: Event,
         why: str = "",
@@ -143,7 +143,7 @@ class Daemon:
         following = step(self._state, event)
         now = asyncio.get_running_loop().time()
         before, self._state = self._state, following.state
-        if event is Event.FLOWING:
+        if event is Event.FIRST_FRAME:
             self._flowing.set()
         if before is not self._state:
             self._since = datetime.now(UTC)
@@ -195,7 +195,7 @@ class Daemon:
         if before:
             await asyncio.wait(before)
         event = await self._supervised(self._activities[activity], activity.value)
-        self.report(event)
+        self.dispatch(event)
 
     async def _supervised(self, work: Callable[[], Awaitable[Event]], name: str) -> Event:
         """``work``'s event; what nobody foresaw is told, and everything begins anew."""
@@ -204,7 +204,7 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - the process stays up, whatever happens
             log.crash(name, error)
             await asyncio.sleep(_HEARTBEAT_S)
-            return Event.AGAIN
+            return Event.RESTART
 
     async def _keep(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         """Run ``work`` for ever."""
@@ -215,15 +215,15 @@ class Daemon:
                 log.crash(name, error)
             await asyncio.sleep(_HEARTBEAT_S)
 
-    async def _look(self) -> Event:
+    async def _load(self) -> Event:
         force, self._force = self._force, False
-        if private(self._loaded.config):
+        if configured_without_ztp(self._loaded.config):
             self._stored = None
-            return Event.USABLE
+            return Event.HAVE_CREDENTIALS
         self._stored = await retry.until_done(
             self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
         )
-        self._failures.over()
+        self._failures.clear()
         if self._stored is None:
             return Event.UNPROVISIONED
         if force:
@@ -234,14 +234,14 @@ class Daemon:
             events.CREDENTIALS_LOADED,
             age=log.duration(max(0.0, time.time() - self._stored.stored_unix_s)),
             client_id=credentials.client_id,
-            transports=transports(credentials),
+            transports=describe_transports(credentials),
         )
-        return Event.USABLE
+        return Event.HAVE_CREDENTIALS
 
     def _wait(self, error: ZtpdError, wait_s: float) -> None:
-        self._failures.tell(error, retry_in_s=wait_s)
-        event = Event.HALTED if error.needs_person else Event.POSTPONED
-        self.report(event, error=error, wait_s=wait_s)
+        self._failures.record(error, retry_in_s=wait_s)
+        event = Event.BLOCKED if error.needs_person else Event.BACKOFF
+        self.dispatch(event, error=error, wait_s=wait_s)
 
     async def _blocked(self, error: ZtpdError) -> None:
         """Wait for a person, and look again in an hour."""
@@ -254,7 +254,7 @@ class Daemon:
             self._stored = await self._provisioner.obtain()
         except ConfigError as error:
             await self._blocked(error)
-            return Event.AGAIN
+            return Event.RESTART
         self._provisioned_s = asyncio.get_running_loop().time()
         return Event.PROVISIONED
 
@@ -266,10 +266,10 @@ class Daemon:
             else:
                 found = self._stored and await self._provisioner.replace(self._stored)
         except ZtpdError as error:
-            self._failures.tell(error)
+            self._failures.record(error)
             found = None
         if found is None:
-            return Event.USABLE  # the old credentials may be taken again one day
+            return Event.HAVE_CREDENTIALS  # the old credentials may be taken again one day
         self._stored = found
         self._provisioned_s = asyncio.get_running_loop().time()
         return Event.PROVISIONED
@@ -278,17 +278,17 @@ class Daemon:
         config = self._loaded.config
         credentials = self._stored.credentials if self._stored else None
         try:
-            ways = deliveries(config, credentials)
+            channels = endpoints(config, credentials)
         except ZtpdError as error:
             await self._blocked(error)
             again = isinstance(error, NoTransport) and self._may_refresh()
-            return Event.REFUSED if again else Event.AGAIN
+            return Event.REFUSED if again else Event.RESTART
         self._receiver.set_keys(credentials.keys if credentials else ())
         self._relay = Relay(
-            ways,
+            channels,
             self._receiver,
             open_session=self._open_session,
-            report=self.report,
+            dispatch=self.dispatch,
             format=config.corrections.format,
             stale_after_s=config.corrections.stale_after_s,
             may_refresh=self._may_refresh,
@@ -296,9 +296,9 @@ class Daemon:
             doubt=self._state_dir / "refused.json",
         )
         self._flowing.clear()
-        beside = [asyncio.create_task(self._provisioner.keep_saving())]
+        beside = [asyncio.create_task(self._provisioner.retry_save())]
         if self._stored:
-            beside.append(asyncio.create_task(self._look_after(self._stored)))
+            beside.append(asyncio.create_task(self._upkeep(self._stored)))
         try:
             await self._relay.run()
         except SessionRefused:
@@ -315,7 +315,7 @@ class Daemon:
             with suppress(OSError):
                 (self._runtime_dir / "forget-token").touch(mode=0o600)
 
-    async def _look_after(self, stored: StoredCredentials) -> None:
+    async def _upkeep(self, stored: StoredCredentials) -> None:
         """Once they have proved good: whether the token is still needed, whether the modem is still
         the one, and whether the credentials end soon."""
         await self._flowing.wait()
@@ -324,18 +324,18 @@ class Daemon:
         await self._provisioner.compare_modem(stored)
         self._stored = await self._provisioner.renew(stored)
         self._provisioned_s = asyncio.get_running_loop().time()
-        self.report(Event.AGAIN, "new credentials")
+        self.dispatch(Event.RESTART, "new credentials")
 
     def _may_refresh(self) -> bool:
         return self._stored is not None and self._provisioner.may_replace()
 
-    def _open_session(self, delivery: Delivery) -> Any:
+    def _open_session(self, endpoint: SourceEndpoint) -> Any:
         fresh = (
             self._provisioned_s is not None
             and asyncio.get_running_loop().time() - self._provisioned_s < _FRESH_S
         )
         return open_session(
-            delivery,
+            endpoint,
             region=self._loaded.config.mqtt.region,
             position=self._position,
             gga=self._gga,
@@ -355,7 +355,7 @@ class Daemon:
         return Provisioner(
             self._loaded.config,
             self._state_dir,
-            report=self.report,
+            dispatch=self.dispatch,
             read_identity=self._read_identity,
             token=lambda: read_token(self._loaded.config, self._environ),
             clock=self._clock,
@@ -372,7 +372,7 @@ class Daemon:
         """A broker tells its keys at every subscription; a caster has none to tell."""
         relay = self._relay
         if self._state is State.STREAMING and relay and relay.progress.where.startswith("mqtt"):
-            self.report(Event.AGAIN, "the receiver has no key for these corrections")
+            self.dispatch(Event.RESTART, "the receiver has no key for these corrections")
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -381,7 +381,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def stop(self) -> None:
-        self.report(Event.STOP)
+        self.dispatch(Event.STOP)
 
     def _reload(self) -> None:
         """Take up a changed configuration; a broken one changes nothing."""
@@ -397,10 +397,10 @@ class Daemon:
             self._publish()
         else:
             self._config_error = None
-            self._take_up(loaded, receiver)
+            self._apply_config(loaded, receiver)
         notify("READY=1")
 
-    def _take_up(self, loaded: Loaded, receiver: Receiver) -> None:
+    def _apply_config(self, loaded: Loaded, receiver: Receiver) -> None:
         """Put a configuration in force; a session or receiver it does not concern goes on."""
         before, self._loaded = self._loaded.config, loaded
         tables = [field.name for field in fields(loaded.config)]
@@ -410,11 +410,11 @@ class Daemon:
         self._warn_of_unknown_keys()
         log.set_level(loaded.config.log.level)
         self._provisioner.reconfigured(loaded.config)
-        if changed & _CONCERN_RECEIVER:
+        if changed & RECEIVER_TABLES:
             self._replace_receiver(receiver)
         well = self._state in (State.CONNECTING, State.STREAMING)
-        if changed & _CONCERN_SESSION or (changed & _CONCERN_PROVISIONING and not well):
-            self.report(Event.AGAIN, "the configuration changed")
+        if changed & SESSION_TABLES or (changed & PROVISIONING_TABLES and not well):
+            self.dispatch(Event.RESTART, "the configuration changed")
         self._publish()
 
     def _replace_receiver(self, receiver: Receiver) -> None:
@@ -436,7 +436,7 @@ class Daemon:
                 return await self._provision_now(force=bool(request.get("force")))
             case "imported":
                 self._provisioner.unsaved = None
-                return self._begin_anew("credentials were imported")
+                return self._restart("credentials were imported")
             case "time":
                 return requests.receiver_time(self._receiver)
             case "receiver":
@@ -449,24 +449,24 @@ class Daemon:
     def _retry_now(self) -> dict[str, Any]:
         if self._state not in (State.WAITING, State.BLOCKED):
             return {"ok": True, "text": f"nothing to wait for: {self._state.value}"}
-        if self._stored is None and (patience := self._provisioner.patience()):
-            return {"ok": False, "error": patience}
-        return self._begin_anew("asked to try again now")
+        if self._stored is None and (rate_limit_reason := self._provisioner.rate_limit_reason()):
+            return {"ok": False, "error": rate_limit_reason}
+        return self._restart("asked to try again now")
 
     async def _provision_now(self, *, force: bool) -> dict[str, Any]:
-        if self._stored and not force and await self._provisioner.kept():
-            had = transports(self._stored.credentials)
+        if self._stored and not force and await self._provisioner.has_credentials():
+            had = describe_transports(self._stored.credentials)
             return {"ok": True, "text": f"already provisioned: {had}"}
-        if patience := self._provisioner.patience():
-            return {"ok": False, "error": patience}
+        if rate_limit_reason := self._provisioner.rate_limit_reason():
+            return {"ok": False, "error": rate_limit_reason}
         self._force = force
-        return self._begin_anew("asked to provision now")
+        return self._restart("asked to provision now")
 
-    def _begin_anew(self, why: str) -> dict[str, Any]:
-        self._provisioner.hurry()
+    def _restart(self, why: str) -> dict[str, Any]:
+        self._provisioner.retry_now()
         if self._relay:
-            self._relay.hurry()
-        self.report(Event.AGAIN, why)
+            self._relay.retry_now()
+        self.dispatch(Event.RESTART, why)
         return {"ok": True, "text": "trying now; see `ztpd status`"}
 
     async def _heartbeat(self) -> None:

@@ -78,7 +78,7 @@ def document(
         told["config_problem"] = {
             "event": failed.name,
             "text": failed.text.format(error=config_error),
-            "advice": failed.cure,
+            "advice": failed.remedy,
         }
     return told
 

@@ -16,10 +16,10 @@ from ztpd.errors import (
     ImeiInvalid,
     ModemAbsent,
     ModemBusy,
-    ModemNotAt,
     ModemPermission,
     ModemRefused,
     ModemSilent,
+    NotAnAtPort,
     NotASerialPort,
     PortAbsent,
     PortBusy,
@@ -55,7 +55,7 @@ _MEANING: dict[type[SerialError], type[IdentityError]] = {
     PortLost: ModemAbsent,
     PortBusy: ModemBusy,
     PortPermission: ModemPermission,
-    NotASerialPort: ModemNotAt,
+    NotASerialPort: NotAnAtPort,
 }
 
 
@@ -64,7 +64,7 @@ async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Ide
 
     Waits up to ``timeout_s`` for a port that is not there or not free yet, and for a modem that
     is starting. The port is closed in every case. Raises :class:`ModemAbsent`,
-    :class:`ModemBusy`, :class:`ModemPermission`, :class:`ModemSilent`, :class:`ModemNotAt`,
+    :class:`ModemBusy`, :class:`ModemPermission`, :class:`ModemSilent`, :class:`NotAnAtPort`,
     :class:`ModemRefused` or :class:`ImeiInvalid`.
     """
     reading = _Reading(port, baudrate)
@@ -114,7 +114,7 @@ class _Reading:
                 await self._wake(port)
                 await self._ask(port, "ATE0")
                 await self._ask(port, "AT+CMEE=2")
-                return await self._climb(port)
+                return await self._try_commands(port)
         except SerialError as error:
             meaning = _MEANING.get(type(error), ModemSilent)
             detail = error.detail if meaning is not ModemSilent else str(error)
@@ -122,8 +122,8 @@ class _Reading:
 
     async def _wake(self, port: SerialPort) -> None:
         """AT until it is answered. Raises :class:`ModemSilent` after one pass over the speeds,
-        :class:`ModemNotAt` for what no modem says."""
-        heard = _Heard()
+        :class:`NotAnAtPort` for what no modem says."""
+        heard = _PortTraffic()
         if self._known_speed:
             tries_s: tuple[float, ...] = (_FIRST_TRY_S, _LATER_TRY_S, _LATER_TRY_S)
         else:
@@ -136,18 +136,18 @@ class _Reading:
                     await self._drain(port, _LATE_S)
                     return
                 if heard.other:
-                    raise ModemNotAt(f"{self._port}: {heard.other} at {baudrate} baud")
+                    raise NotAnAtPort(f"{self._port}: {heard.other} at {baudrate} baud")
         self._first_pass = False
         speeds = ", ".join(map(str, self._baudrates))
         if heard.binary:
-            raise ModemNotAt(
+            raise NotAnAtPort(
                 f"{self._port}: nothing but binary data at {speeds} baud "
                 "(a diagnostic port, or another baudrate)"
             )
         noise = ", nothing but noise" if heard.noise else ""
         raise ModemSilent(f"{self._port} at {speeds} baud{noise}")
 
-    async def _answers(self, port: SerialPort, patience_s: float, heard: _Heard) -> bool:
+    async def _answers(self, port: SerialPort, patience_s: float, heard: _PortTraffic) -> bool:
         """Whether a clean OK comes to AT. The first CR ends what somebody left half typed."""
         exchange = at.Exchange("AT")
         port.write(b"\r" + exchange.request)
@@ -170,10 +170,10 @@ class _Reading:
                         exchange = at.Exchange("AT")
         return False
 
-    async def _climb(self, port: SerialPort) -> Identity:
+    async def _try_commands(self, port: SerialPort) -> Identity:
         finals, without_number = [], False
-        for command in at.LADDER:
-            answer, text = await self._settled(port, command)
+        for command in at.IMEI_COMMANDS:
+            answer, text = await self._confirmed(port, command)
             if text is not None:
                 try:
                     imei, note = Imei.normalise(text)
@@ -187,7 +187,7 @@ class _Reading:
             raise ImeiInvalid(detail)
         raise ModemRefused(detail)
 
-    async def _settled(self, port: SerialPort, command: str) -> tuple[at.Answer, str | None]:
+    async def _confirmed(self, port: SerialPort, command: str) -> tuple[at.Answer, str | None]:
         """The answer to ``command`` on which two tries agree, and the number in it.
 
         A refusal stands at once, unless it is one that passes.
@@ -261,7 +261,7 @@ class _Reading:
                         await port.read()
 
 
-class _Heard:
+class _PortTraffic:
     """What a port says that does not answer AT."""
 
     def __init__(self) -> None:

@@ -106,7 +106,7 @@ class _Reading:
             )
         tty = await self._tty()
         if tty:
-            discovery.refuse_others(tty)
+            discovery.reject_non_modem(tty)
         baudrate = self._baudrate or usb.speed(tty)
         return await at.read_imei(self._port, baudrate, timeout_s=timeout_s)
 
@@ -141,4 +141,4 @@ class _Reading:
 
     async def _tty(self) -> Tty | None:
         """What is behind the configured port; None where none is configured or none is there."""
-        return await offload(discovery.behind, self._port, self._root) if self._port else None
+        return await offload(discovery.resolve, self._port, self._root) if self._port else None

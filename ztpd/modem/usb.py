@@ -11,9 +11,9 @@ from ztpd.errors import (
     IdentityError,
     ModemAbsent,
     ModemBusy,
-    ModemNotAt,
     ModemPermission,
     ModemSilent,
+    NotAnAtPort,
 )
 from ztpd.model import Identity
 from ztpd.modem import at
@@ -23,7 +23,7 @@ from ztpd.system.offload import offload
 
 USB_BAUDRATE = 115200  # any will do
 
-_OF_THIS_PORT = (ModemAbsent, ModemBusy, ModemSilent, ModemNotAt, ModemPermission)
+_OF_THIS_PORT = (ModemAbsent, ModemBusy, ModemSilent, NotAnAtPort, ModemPermission)
 _LOOK_S = 1.0
 _FIRST_TURN_S = 5.0  # of one port among several; each round of turns is twice as long
 
@@ -67,7 +67,7 @@ async def read_imei(
                 except _OF_THIS_PORT as error:
                     failures.append(error)
             news = failures[0]
-            if all(isinstance(each, ModemNotAt | ModemPermission) for each in failures):
+            if all(isinstance(each, NotAnAtPort | ModemPermission) for each in failures):
                 raise news
             turn_s *= 2
         if isinstance(news, ModemAbsent | ModemBusy) and type(news) is not told:

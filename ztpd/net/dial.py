@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ztpd.errors import DnsFailed
+from ztpd.errors import ResolveFailed
 from ztpd.system.offload import offload
 
 RESOLVE_S = 5.0  # a resolver that has not answered by then has no uplink either
@@ -25,7 +25,7 @@ async def dial(host: str, port: int, *, resolver: Resolver = socket.getaddrinfo)
 
     The name is looked up anew each time. The addresses are tried in the resolver's order,
     families taking turns, each with a head start on the next: an address family that is dead on
-    this uplink costs a quarter of a second. Raises :class:`DnsFailed` when the name leads
+    this uplink costs a quarter of a second. Raises :class:`ResolveFailed` when the name leads
     nowhere or the resolver does not answer within ``RESOLVE_S``, and the OSError of the first
     address that failed when none works. Else gives up only when cancelled.
     """
@@ -55,7 +55,7 @@ async def dial(host: str, port: int, *, resolver: Resolver = socket.getaddrinfo)
         for task in running:
             if not task.cancelled() and task.exception() is None:
                 task.result().close()
-    raise failures[0] if failures else DnsFailed(f"{host}: no address")
+    raise failures[0] if failures else ResolveFailed(f"{host}: no address")
 
 
 async def _resolve(resolver: Resolver, host: str, port: int) -> list[_Address]:
@@ -63,11 +63,11 @@ async def _resolve(resolver: Resolver, host: str, port: int) -> list[_Address]:
     try:
         found = await offload(resolver, host, port, *hints, timeout_s=RESOLVE_S)
     except socket.gaierror as error:
-        raise DnsFailed(f"{host}: {error.strerror}") from error
+        raise ResolveFailed(f"{host}: {error.strerror}") from error
     except UnicodeError as error:  # an empty label, or one of more than 63 characters
-        raise DnsFailed(f"{host}: not a host name") from error
+        raise ResolveFailed(f"{host}: not a host name") from error
     except TimeoutError as error:
-        raise DnsFailed(f"{host}: no answer within {RESOLVE_S:g} s") from error
+        raise ResolveFailed(f"{host}: no answer within {RESOLVE_S:g} s") from error
     families: dict[socket.AddressFamily, list[_Address]] = {}
     for family, _, _, _, address in found:
         families.setdefault(family, []).append((family, address))

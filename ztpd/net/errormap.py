@@ -10,9 +10,9 @@ from ztpd.errors import (
     ConnectionLost,
     ConnectRefused,
     ConnectTimeout,
-    DnsFailed,
     NetworkError,
     NoRoute,
+    ResolveFailed,
     TlsClock,
     TlsError,
     TlsHostname,
@@ -64,7 +64,7 @@ def network_error(error: OSError, where: str) -> NetworkError:
     if isinstance(error, ssl.SSLError):
         return tls_error(error, where)
     if isinstance(error, socket.gaierror):
-        return DnsFailed(f"{where}: {error.strerror}")
+        return ResolveFailed(f"{where}: {error.strerror}")
     if isinstance(error, ConnectionRefusedError):
         return ConnectRefused(where)
     if isinstance(error, TimeoutError):

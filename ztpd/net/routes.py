@@ -27,7 +27,7 @@ class Route:
         return f"{name}{via} on {self.interface}"
 
 
-def known(proc: Path = Path("/proc/net")) -> list[Route]:
+def read(proc: Path = Path("/proc/net")) -> list[Route]:
     """The routes that lead out of this machine, IPv4 first (proc(5), route and ipv6_route)."""
     return _of_ipv4(_lines(proc / "route")[1:]) + _of_ipv6(_lines(proc / "ipv6_route"))
 

@@ -21,10 +21,10 @@ from ztpd.errors import (
     ConfigError,
     ConnectionLost,
     ConnectTimeout,
-    DnsFailed,
     NetworkError,
+    ResolveFailed,
     TlsUntrusted,
-    ZtpSchema,
+    ZtpBadAnswer,
     ZtpTooBig,
     ZtpTruncated,
 )
@@ -64,10 +64,10 @@ async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") ->
     TLS is verified against ``ca_file`` ("": the system's trust store) and is 1.2 or newer; plain
     HTTP is for loopback. Redirects are returned, not followed; proxies in the environment are not
     used. A body that is coded although none was asked for is not decoded: with status 200 that is
-    a :class:`ZtpSchema`, else the body is left out.
+    a :class:`ZtpBadAnswer`, else the body is left out.
 
     Raises :class:`ConfigError`, a :class:`NetworkError`, :class:`ZtpTooBig` (more than
-    ``BODY_LIMIT`` bytes), :class:`ZtpTruncated` and :class:`ZtpSchema` (not HTTP). Importing
+    ``BODY_LIMIT`` bytes), :class:`ZtpTruncated` and :class:`ZtpBadAnswer` (not HTTP). Importing
     aiohttp and reading the trust store hold up the event loop, for a second on a slow board.
     """
     target = _target(url)
@@ -166,11 +166,11 @@ async def _ask_resolver(host: str, port: int) -> list[tuple[socket.AddressFamily
     try:
         found = await offload(socket.getaddrinfo, host, port, *hints, timeout_s=_LOOKUP_TIMEOUT_S)
     except socket.gaierror as error:
-        raise DnsFailed(f"{host}: {error.strerror}") from error
+        raise ResolveFailed(f"{host}: {error.strerror}") from error
     except UnicodeError as error:
-        raise DnsFailed(f"{host}: not a host name") from error
+        raise ResolveFailed(f"{host}: not a host name") from error
     except TimeoutError as error:
-        raise DnsFailed(f"{host}: no answer within {_LOOKUP_TIMEOUT_S:.0f} s") from error
+        raise ResolveFailed(f"{host}: no answer within {_LOOKUP_TIMEOUT_S:.0f} s") from error
     except OSError as error:
         raise network_error(error, host) from error
     return [(family, str(place[0])) for family, _, _, _, place in found]
@@ -238,7 +238,7 @@ async def _exchange(
     except aiohttp.ServerDisconnectedError as error:
         raise ConnectionLost(str(progress)) from error
     except aiohttp.ClientResponseError as error:
-        raise ZtpSchema(f"{progress}: not an HTTP answer") from error
+        raise ZtpBadAnswer(f"{progress}: not an HTTP answer") from error
     except OSError as error:
         raise _failed(error, progress) from error
     except aiohttp.ClientError as error:
@@ -258,7 +258,7 @@ async def _read(response: Any, progress: _Progress) -> Reply:
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         if response.status == 200:
-            raise ZtpSchema(f"{progress.where}: a coded body, which was not asked for")
+            raise ZtpBadAnswer(f"{progress.where}: a coded body, which was not asked for")
         return Reply(response.status, headers, b"")
     if (response.content_length or 0) > BODY_LIMIT:
         raise ZtpTooBig(f"{response.content_length} bytes announced")

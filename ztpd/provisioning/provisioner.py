@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ztpd import events, log, retry
 from ztpd.config import Config
 from ztpd.errors import Retry, StoreCorrupt, StoreError, StoreUnsafe, ZtpdError
-from ztpd.lifecycle import Event, Report
+from ztpd.lifecycle import Dispatch, Event
 from ztpd.model import Credentials, Identity, Imei, Secret, StoredCredentials, fingerprint
 from ztpd.provisioning import board, http
 from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
@@ -46,7 +46,7 @@ class Provisioner:
         config: Config,
         state_dir: Path,
         *,
-        report: Report,
+        dispatch: Dispatch,
         read_identity: ReadIdentity,
         token: Callable[[], Secret],
         clock: Clock | None = None,
@@ -56,7 +56,7 @@ class Provisioner:
         rng: random.Random | None = None,
     ) -> None:
         self._config = config
-        self._report = report
+        self._dispatch = dispatch
         self._read_identity = read_identity
         self._token = token
         self._board = board_serial()
@@ -64,7 +64,7 @@ class Provisioner:
         self._store = CredentialStore(state_dir)
         self._schedule = schedule or Schedule(state_dir / SCHEDULE_FILE)
         self._post = post
-        self._failures = log.Failures()
+        self._failures = log.FailureLog()
         self._backoff = retry.Backoff(retry.ZTP, self._rng)
         self._backoff.restore(self._schedule.steps)
         self._may_fall_back = True
@@ -82,7 +82,7 @@ class Provisioner:
         try:
             loaded = await offload(self._store.load)
         except StoreCorrupt as error:
-            self._failures.tell(error)
+            self._failures.record(error)
             return None
         if loaded is None:
             return None
@@ -93,16 +93,16 @@ class Provisioner:
         self.clock.floor_unix_s = max(self.clock.floor_unix_s, stored.stored_unix_s)
         if self._board == stored.board or not stored.hardware_id or not stored.board:
             return stored
-        return await self._adopt(stored)
+        return await self._rebind_to_board(stored)
 
-    async def kept(self) -> bool:
+    async def has_credentials(self) -> bool:
         """Whether there are credentials in the store, or still to be put there."""
         try:
             return self.unsaved is not None or await offload(self._store.load) is not None
         except StoreError:
             return True  # whether they can be used is told elsewhere
 
-    async def _adopt(self, stored: StoredCredentials) -> StoredCredentials | None:
+    async def _rebind_to_board(self, stored: StoredCredentials) -> StoredCredentials | None:
         """Credentials that came with a card from another board: ours only if the IMEI says so."""
         log.emit(events.BOARD_CHANGED, stored=stored.board)
         identity = await self._identify()
@@ -168,10 +168,10 @@ class Provisioner:
         """
         told: set[int] = set()
         while True:
-            if self.clock.behind:
+            if self.clock.is_past:
                 with contextlib.suppress(ZtpdError):
-                    await self.clock.settle()
-            if stored.expires_unix_s is not None and not self.clock.behind:
+                    await self.clock.wait_usable()
+            if stored.expires_unix_s is not None and not self.clock.is_past:
                 left_s = stored.expires_unix_s - self.clock.now()
                 self._note_end(left_s, told)
                 if left_s < RENEW_BEFORE_S - _share_of_day_s(stored):
@@ -193,7 +193,7 @@ class Provisioner:
         try:
             return await self._call(await self._identity_of(stored))
         except ZtpdError as error:
-            self._failures.tell(error)
+            self._failures.record(error)
             return stored
 
     async def compare_modem(self, stored: StoredCredentials) -> None:
@@ -213,7 +213,7 @@ class Provisioner:
     async def once(self) -> StoredCredentials:
         """One try, for a person who waits for it. Raises a typed error, which counts as any."""
         identity = await self._read_identity()
-        self._know(identity)
+        self._schedule_applies(identity)
         try:
             return await self._call(identity)
         except ZtpdError as error:
@@ -233,7 +233,7 @@ class Provisioner:
         )
         return settings.url.rstrip("/") + ztp.PATHS[settings.service], body, token
 
-    def patience(self) -> str:
+    def rate_limit_reason(self) -> str:
         """Why the service is not called now, even if a person asks; "" if it may be."""
         since_s = self._schedule.since_call_s()
         left_s = ASKED_AT_MOST_EVERY_S - since_s
@@ -243,7 +243,7 @@ class Provisioner:
         """Go on with ``config``, from the next call on."""
         self._config = config
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """A person wants a try now."""
         self._guard(self._schedule.no_wait)
 
@@ -252,24 +252,24 @@ class Provisioner:
 
     async def _identify(self) -> Identity:
         async def attempt() -> Identity:
-            self._report(Event.IDENTIFY)
+            self._dispatch(Event.IDENTIFY)
             return await self._read_identity()
 
         backoff = retry.Backoff(retry.ZTP, self._rng)
         identity = await retry.until_done(attempt, backoff, waiting=self._wait_for_identity)
-        self._failures.over()
+        self._failures.clear()
         note = f" ({identity.note})" if identity.note else ""
         log.emit(events.IDENTIFIED, imei=identity, source=identity.source, note=note)
         return identity
 
     def _wait_for_identity(self, error: ZtpdError, wait_s: float) -> None:
-        self._failures.tell(error, retry_in_s=wait_s)
-        event = Event.HALTED if error.needs_person else Event.POSTPONED
-        self._report(event, error=error, wait_s=wait_s)
+        self._failures.record(error, retry_in_s=wait_s)
+        event = Event.BLOCKED if error.needs_person else Event.BACKOFF
+        self._dispatch(event, error=error, wait_s=wait_s)
 
     async def _call_until_done(self, identity: Identity) -> StoredCredentials:
         error: ZtpdError | None = None
-        if self._know(identity):
+        if self._schedule_applies(identity):
             why = "the wait after the last call is not over"
             wait_s = self._schedule.left_s(LONGEST_WAIT_S)
             error = ZtpdError.named(*self._schedule.reason)
@@ -282,46 +282,46 @@ class Provisioner:
             )
         if wait_s > 0:
             if error:
-                self._failures.tell(error, retry_in_s=wait_s)
-            event = Event.HALTED if error and error.needs_person else Event.POSTPONED
-            self._report(event, why, error=error, wait_s=wait_s)
+                self._failures.record(error, retry_in_s=wait_s)
+            event = Event.BLOCKED if error and error.needs_person else Event.BACKOFF
+            self._dispatch(event, why, error=error, wait_s=wait_s)
             await asyncio.sleep(wait_s)
 
         async def attempt() -> StoredCredentials:
-            self._report(Event.PROVISION)
+            self._dispatch(Event.PROVISION)
             if (answered := self.unsaved) is not None:  # only the store was missing
                 await self._save(answered)
                 return answered
             return await self._call(identity)
 
         stored = await retry.until_done(attempt, self._backoff, waiting=self._wait_for_service)
-        self._failures.over()
+        self._failures.clear()
         self._backoff.succeeded()
         return stored
 
     def _wait_for_service(self, error: ZtpdError, wait_s: float) -> None:
-        self._failures.tell(error, retry_in_s=wait_s)
+        self._failures.record(error, retry_in_s=wait_s)
         self._keep_wait(error, wait_s)
-        event = Event.HALTED if error.needs_person else Event.POSTPONED
-        self._report(event, error=error, wait_s=wait_s)
+        event = Event.BLOCKED if error.needs_person else Event.BACKOFF
+        self._dispatch(event, error=error, wait_s=wait_s)
 
     def _keep_wait(self, error: ZtpdError, wait_s: float) -> None:
         if error.retry in _COUNTED:
             why = {"error": error.code, "detail": error.detail}
             self._guard(lambda: self._schedule.wait(wait_s, self._backoff.dump(), **why))
 
-    def _know(self, identity: Identity) -> bool:
+    def _schedule_applies(self, identity: Identity) -> bool:
         """Whether the schedule is about the next call; if not, its waits are forgotten."""
         if not self._schedule.called_for(identity.hardware_id):
             self._schedule.forget()
-        elif self._schedule.asks_anew(self._question(identity)):
-            self.hurry()
+        elif self._schedule.request_changed(self._request_hash(identity)):
+            self.retry_now()
         else:
             return True
         self._backoff.succeeded()
         return False
 
-    def _question(self, identity: Identity) -> str:
+    def _request_hash(self, identity: Identity) -> str:
         """What a call would ask, as far as a person has a say in it; "" where there is no token,
         and so no call."""
         asked = self._config.ztp
@@ -341,13 +341,13 @@ class Provisioner:
         if _is_loopback(host):
             self.clock.check()  # a service on this machine has this machine's clock
         else:
-            await self.clock.settle()
+            await self.clock.wait_usable()
         attempt = self._attempts_made() + 1
         log.emit(events.ZTP_CALL, host=host, service=settings.service, attempt=attempt)
-        crash_wait_s = retry.ZTP[Retry.SERVER].draw(attempt, self._rng)
+        crash_wait_s = retry.ZTP[Retry.SERVER].sample(attempt, self._rng)
         steps, server = self._backoff.dump(), Retry.SERVER.value
         steps[server] = steps.get(server, 0) + 1  # a crash in the call counts as a failed one
-        asked = identity.hardware_id, self._question(identity)
+        asked = identity.hardware_id, self._request_hash(identity)
         self._guard(lambda: self._schedule.calling(crash_wait_s, steps, *asked))
         try:
             reply = await self._post(
@@ -355,7 +355,7 @@ class Provisioner:
             )
         except ZtpdError as error:
             if error.retry not in _COUNTED:
-                self._guard(self._schedule.unheard)
+                self._guard(self._schedule.not_delivered)
             raise
         if reply.status != 200:
             raise ztp.refusal(
@@ -368,14 +368,16 @@ class Provisioner:
         log.redaction.hide(credentials.secrets())
         ztp.check_hosts(credentials, allowed_hosts=settings.allowed_hosts, service_host=host)
         now_unix_s = int(self.clock.now())
-        stored = await offload(bind, credentials, identity.hardware_id, self._board, now_unix_s)
+        stored = await offload(
+            bind_to_gateway, credentials, identity.hardware_id, self._board, now_unix_s
+        )
         self._may_fall_back = True
         await self._save(stored)
         self._guard(self._schedule.succeeded)
         log.emit(
             events.PROVISIONED,
             client_id=credentials.client_id,
-            transports=transports(credentials),
+            transports=describe_transports(credentials),
         )
         return stored
 
@@ -391,12 +393,12 @@ class Provisioner:
             self.unsaved = stored
             raise
         except StoreError as error:
-            self._failures.tell(error)
+            self._failures.record(error)
             self.unsaved = stored
 
-    async def keep_saving(self) -> None:
+    async def retry_save(self) -> None:
         """Store what could not be stored, when the disk works again."""
-        backoff = retry.Backoff({Retry.LOCAL: retry.Wait(60, 3600, floor_s=60)}, self._rng)
+        backoff = retry.Backoff({Retry.LOCAL: retry.Delay(60, 3600, floor_s=60)}, self._rng)
         while self.unsaved:
             await asyncio.sleep(backoff.wait_s(StoreError()))
             await self._save(self.unsaved)
@@ -406,10 +408,10 @@ class Provisioner:
         try:
             write()
         except OSError as error:
-            self._failures.tell(StoreError(f"{SCHEDULE_FILE}: {error.strerror}"))
+            self._failures.record(StoreError(f"{SCHEDULE_FILE}: {error.strerror}"))
 
 
-def bind(
+def bind_to_gateway(
     credentials: Credentials, hardware_id: str, board_serial: str, now_unix_s: int
 ) -> StoredCredentials:
     """``credentials`` with what they belong to. Raises :class:`ZtpKeyMismatch`."""
@@ -420,7 +422,7 @@ def bind(
     return StoredCredentials(credentials, hardware_id, board_serial, now_unix_s, expires_unix_s)
 
 
-def transports(credentials: Credentials) -> str:
+def describe_transports(credentials: Credentials) -> str:
     """For a person: what the credentials open."""
     found = []
     if credentials.ntrip:

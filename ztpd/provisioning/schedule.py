@@ -57,10 +57,10 @@ class Schedule:
         """
         return "called_unix_s" in self._data and self._data.get("hardware_id") == hardware_id
 
-    def asks_anew(self, question: str) -> bool:
+    def request_changed(self, request_hash: str) -> bool:
         """Whether ``question`` is another one than the last call's: a person has changed the
         token or the settings, and what was refused may be given now. "" is no question."""
-        return question not in ("", self._data.get("question", question))
+        return request_hash not in ("", self._data.get("question", request_hash))
 
     @property
     def steps(self) -> object:
@@ -108,7 +108,7 @@ class Schedule:
         self._save()
 
     def calling(
-        self, wait_s: float, steps: dict[str, int], hardware_id: str, question: str = ""
+        self, wait_s: float, steps: dict[str, int], hardware_id: str, request_hash: str = ""
     ) -> None:
         """A call begins; should ztpd die in it, the next one is due in ``wait_s``.
 
@@ -122,7 +122,7 @@ class Schedule:
             "called_boot": boot,
             "called_boot_s": boot_s,
             "hardware_id": hardware_id,
-            "question": question,
+            "question": request_hash,
             "succeeded": False,
             "error": "",
         }
@@ -134,7 +134,7 @@ class Schedule:
             note_s = boot_s
         self._note_s = note_s or 0.0
 
-    def unheard(self) -> None:
+    def not_delivered(self) -> None:
         """The call that began did not reach the service, so it was none."""
         self._data, self._unheard_note_s = self._before_call, self._note_s
         if self._noted:

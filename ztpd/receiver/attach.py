@@ -9,8 +9,8 @@ from pathlib import Path
 from ztpd import events
 from ztpd.errors import PortAbsent
 from ztpd.receiver import baudrate
-from ztpd.receiver.client import Line
-from ztpd.receiver.discovery import AUTO, DEFAULT_SPEED, Finder, named, speeds
+from ztpd.receiver.client import UbxClient
+from ztpd.receiver.discovery import AUTO, DEFAULT_SPEED, PortFinder, known_port, speeds
 from ztpd.receiver.identify import SPEEDS, identify
 from ztpd.receiver.settings import ReceiverSettings
 from ztpd.serialport import holders
@@ -20,7 +20,7 @@ from ztpd.wire.ubx import MonVer
 _TRIES = 2  # to set the line to the configured speed, if they do not succeed
 
 
-class Access:
+class Attachment:
     """Remembers from one opening to the next what worked."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Access:
         self.version = MonVer("", "")
         self._settings = settings
         self._root = root
-        self._finder = Finder(root=root, others=settings.others, rng=rng)
+        self._finder = PortFinder(root=root, others=settings.others, rng=rng)
         self._baudrate = settings.baudrate or DEFAULT_SPEED  # to try first
         self._others: Sequence[int] = SPEEDS  # to try then
         self._had_speed = False  # the line was at the configured one
@@ -55,7 +55,7 @@ class Access:
             self._others = speeds(found.tty)
             return found.port
         self._see_port()
-        self._others = speeds(await named(settings.port, self._root))
+        self._others = speeds(await known_port(settings.port, self._root))
         return await SerialPort.open(
             settings.port,
             first,
@@ -67,15 +67,15 @@ class Access:
         """A port that is away is looked for often: without the thread that opening one takes."""
         port = self._settings.port
         if not Path(port).exists():
-            raise PortAbsent(f"{port}; {holders.neighbours(port)}")
+            raise PortAbsent(f"{port}; {holders.similar_ports(port)}")
 
-    async def identify(self, line: Line, *, again: bool = False) -> None:
+    async def identify(self, client: UbxClient, *, again: bool = False) -> None:
         """Learn who is there, unless it has just been proven. Raises as :func:`identify` does."""
         if again or self._settings.port != AUTO:
-            self.version = await identify(line, self._baudrate, others=self._others)
-        self._baudrate = line.port.baudrate
+            self.version = await identify(client, self._baudrate, others=self._others)
+        self._baudrate = client.port.baudrate
 
-    async def set_speed(self, line: Line) -> events.Event | None:
+    async def set_speed(self, client: UbxClient) -> events.JournalEvent | None:
         """Bring the line to the configured speed; what is to be told of it.
 
         Raises as :func:`ztpd.receiver.baudrate.change` does.
@@ -83,15 +83,15 @@ class Access:
         wanted = self.wanted_baudrate
         if wanted is None or not self._settings.configure:
             return None
-        if line.port.baudrate == wanted:
+        if client.port.baudrate == wanted:
             self._had_speed = True
             return None
         event = events.BAUD_KEPT
         if self._failures < _TRIES:
             self._failures += 1  # also where trying loses the port
-            if await baudrate.change(line, wanted):
+            if await baudrate.change(client, wanted):
                 self._failures = 0
                 event = events.BAUD_RESTORED if self._had_speed else events.BAUD_SET
                 self._had_speed = True
-        self._baudrate = line.port.baudrate
+        self._baudrate = client.port.baudrate
         return event

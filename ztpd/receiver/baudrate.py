@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from ztpd.errors import ReceiverSilent
-from ztpd.receiver.client import Line
+from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import version
 from ztpd.wire import ubx, ubxcfg, ubxcomms
 from ztpd.wire.ubx import CfgValset, Message, Other, Parsed
@@ -22,46 +22,46 @@ _SWITCH_S = 0.15  # u-blox: wait 100 ms after a change
 _LOOKS = 3
 
 
-async def change(line: Line, baudrate: int) -> bool:
+async def change(client: UbxClient, baudrate: int) -> bool:
     """Bring both ends of the line to ``baudrate``; False if they stay as they were.
 
     Raises :class:`ReceiverSilent` where the receiver answers at neither speed, and
     :class:`ztpd.errors.PortLost`, also where the host's port cannot be set to it.
     """
-    uart = await port_in_use(line)
+    uart = await port_in_use(client)
     if uart not in _UARTS:
         return False
-    before = line.port.baudrate
+    before = client.port.baudrate
     # The answer comes at one speed or the other: it is not waited for.
-    line.port.write(CfgValset({ubxcfg.KEYS[_UARTS[uart]]: baudrate}).encode())
-    if await _answers_at(line, baudrate):
+    client.port.write(CfgValset({ubxcfg.KEYS[_UARTS[uart]]: baudrate}).encode())
+    if await _answers_at(client, baudrate):
         return True
-    if not await _answers_at(line, before):
-        raise ReceiverSilent(f"{line.port.path}, after a change from {before} to {baudrate} baud")
+    if not await _answers_at(client, before):
+        raise ReceiverSilent(f"{client.port.path}, after a change from {before} to {baudrate} baud")
     return False
 
 
-async def _answers_at(line: Line, baudrate: int) -> bool:
-    await line.port.drained()
+async def _answers_at(client: UbxClient, baudrate: int) -> bool:
+    await client.port.drained()
     await asyncio.sleep(_SWITCH_S)
-    await line.port.set_baudrate(baudrate)
-    line.forget()
+    await client.port.set_baudrate(baudrate)
+    client.reset_scanner()
     try:
-        await version(line, tries=2)
+        await version(client, tries=2)
     except ReceiverSilent:
         return False
     return True
 
 
-async def port_in_use(line: Line) -> str:
+async def port_in_use(client: UbxClient) -> str:
     """The receiver's name of the port at the other end of ``line``, "" where that is not plain.
 
     Raises :class:`ztpd.errors.PortLost`.
     """
     for _ in range(_LOOKS):
-        before = await _received(line)
-        line.port.write(_PADDING)
-        after = await _received(line)
+        before = await _received(client)
+        client.port.write(_PADDING)
+        after = await _received(client)
         sent = len(_PADDING) + len(_POLL)
         grown = [
             name for name in after if name in before and _grown(before[name], after[name]) >= sent
@@ -77,7 +77,7 @@ def _grown(before: int, after: int) -> int:
     return (after - before) % 2**32
 
 
-async def _received(line: Line) -> dict[str, int]:
+async def _received(client: UbxClient) -> dict[str, int]:
     """What each of the receiver's ports has received; nothing where it does not say."""
 
     def answer(message: Parsed) -> dict[str, int] | None:
@@ -89,6 +89,6 @@ async def _received(line: Line) -> dict[str, int]:
         return None
 
     try:
-        return await line.ask(_POLL, answer, "MON-COMMS", tries=2)
+        return await client.ask(_POLL, answer, "MON-COMMS", tries=2)
     except ReceiverSilent:
         return {}

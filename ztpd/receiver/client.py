@@ -21,16 +21,18 @@ ANSWER_S = 1.0  # receivers answer within 0.1 s; their output queue may add the 
 _QUIET_S = 0.05  # bytes of one frame follow each other: after such a pause the rest is lost
 
 
-class Line:
+class UbxClient:
     """Pulls frames out of the port and asks questions; for one task."""
 
-    def __init__(self, port: SerialPort, heard: Callable[[Frame, Parsed | None], None]) -> None:
+    def __init__(
+        self, port: SerialPort, on_message: Callable[[Frame, Parsed | None], None]
+    ) -> None:
         """``heard`` is called with every frame, and with its message where it is UBX."""
         self.port = port
-        self._heard = heard
-        self.forget()
+        self._on_message = on_message
+        self.reset_scanner()
 
-    def forget(self) -> None:
+    def reset_scanner(self) -> None:
         """Start counting anew, as after a change of speed."""
         self.scanner = Scanner(FrameKind.UBX, FrameKind.NMEA, FrameKind.RTCM3)
 
@@ -52,7 +54,7 @@ class Line:
             frames = self.scanner.flush() if begun else []
         return [message for frame in frames if (message := self._take(frame)) is not None]
 
-    async def listen(self, seconds: float) -> None:
+    async def sniff(self, seconds: float) -> None:
         """Take what comes for so long, or until the first valid frame.
 
         Raises :class:`ztpd.errors.PortLost`.
@@ -69,7 +71,7 @@ class Line:
                 message = ubx.parse(frame.data)
             except ValueError:  # sound on the line, but not as documented: of no use here
                 message = None
-        self._heard(frame, message)
+        self._on_message(frame, message)
         return message
 
     async def ask(

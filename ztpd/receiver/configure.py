@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ztpd.errors import ConfigError
-from ztpd.receiver.client import Line
+from ztpd.receiver.client import UbxClient
 from ztpd.receiver.settings import SettingView
 from ztpd.wire import ubxcfg
 from ztpd.wire.ubx import Ack, CfgValget, CfgValgetPoll, CfgValset, Message, Parsed
@@ -40,7 +40,7 @@ class Group:
 
     settings: tuple[Setting, ...]
     ports: bool = False
-    needless: bool = False
+    optional: bool = False
 
 
 SPARTN_IN = "CFG-{}INPROT-SPARTN"
@@ -73,14 +73,14 @@ def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
         Group(_on_ports(SPARTN_IN), ports=True),
         Group(_on_ports(POSITION_OUT, at_least=True), ports=True),
         Group(_on_ports(REPORTS_OUT, at_least=True), ports=True),
-        Group((_one("CFG-SPARTN-USE_SOURCE", 0),), needless=True),
-        Group((_one("CFG-TMODE-MODE", 0),), needless=True),
+        Group((_one("CFG-SPARTN-USE_SOURCE", 0),), optional=True),
+        Group((_one("CFG-TMODE-MODE", 0),), optional=True),
         # 2 never goes beyond float; above 3 are more cautious ways to a fixed solution
-        Group((_one("CFG-NAVHPG-DGNSSMODE", 3, at_least=True),), needless=True),
+        Group((_one("CFG-NAVHPG-DGNSSMODE", 3, at_least=True),), optional=True),
         # any rate serves; they are read to know how often NAV-PVT is due
         Group(
             (Setting(MEASURE_MS, 1, at_least=True), Setting(MEASURES_PER_FIX, 1, at_least=True)),
-            needless=True,
+            optional=True,
         ),
     )
     taken = {setting.key for setting in own}
@@ -110,7 +110,7 @@ class Outcome:
     def lacking(self, group: Group) -> list[int]:
         """The keys that the receiver should have taken and did not."""
         refused = [setting.key for setting in group.settings if setting.key in self.refused]
-        excused = group.needless or (group.ports and len(refused) < len(group.settings))
+        excused = group.optional or (group.ports and len(refused) < len(group.settings))
         return [] if excused else refused
 
     def knows(self, pattern: str) -> bool:
@@ -118,22 +118,22 @@ class Outcome:
         return any(key in self.values for key in port_keys(pattern))
 
 
-async def apply(line: Line, groups: Iterable[Group], *, write: bool) -> Outcome:
+async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> Outcome:
     """Make the receiver's settings those of ``groups``; with ``write`` false only read them.
 
     Raises :class:`ztpd.errors.ReceiverSilent` and :class:`ztpd.errors.PortLost`.
     """
     outcome = Outcome()
     for group in groups:
-        values = await _read(line, [setting.key for setting in group.settings])
+        values = await _read(client, [setting.key for setting in group.settings])
         wrong = {
             setting.key: setting.value
             for setting in group.settings
             if setting.key in values and not setting.holds(values[setting.key])
         }
         if wrong and write:
-            await _write(line, wrong)
-            values |= await _read(line, wrong)
+            await _write(client, wrong)
+            values |= await _read(client, wrong)
         outcome.values |= values
         outcome.written += [key for key in wrong if values.get(key) == wrong[key]]
         outcome.refused += [
@@ -157,7 +157,7 @@ def compare(groups: Iterable[Group], outcome: Outcome) -> tuple[SettingView, ...
     return tuple(view(setting) for group in groups for setting in group.settings)
 
 
-async def _read(line: Line, keys: Iterable[int]) -> dict[int, int]:
+async def _read(client: UbxClient, keys: Iterable[int]) -> dict[int, int]:
     """The values of those ``keys`` the receiver knows."""
     keys = tuple(keys)
 
@@ -166,24 +166,24 @@ async def _read(line: Line, keys: Iterable[int]) -> dict[int, int]:
             return dict(message.values)
         return {} if message == Ack(Message.CFG_VALGET, ok=False) else None
 
-    values = await line.ask(CfgValgetPoll(keys).encode(), answer, f"CFG-VALGET {names(keys)}")
+    values = await client.ask(CfgValgetPoll(keys).encode(), answer, f"CFG-VALGET {names(keys)}")
     if not values and len(keys) > 1:
         for key in keys:
-            values |= await _read(line, (key,))
+            values |= await _read(client, (key,))
     return values
 
 
-async def _write(line: Line, values: Mapping[int, int]) -> None:
+async def _write(client: UbxClient, values: Mapping[int, int]) -> None:
     """Set what the receiver lets be set."""
 
     def answer(message: Parsed) -> bool | None:
         acked = isinstance(message, Ack) and message.number == Message.CFG_VALSET
         return message.ok if acked and isinstance(message, Ack) else None
 
-    taken = await line.ask(CfgValset(values).encode(), answer, f"CFG-VALSET {names(values)}")
+    taken = await client.ask(CfgValset(values).encode(), answer, f"CFG-VALSET {names(values)}")
     if not taken and len(values) > 1:
         for key, value in values.items():
-            await _write(line, {key: value})
+            await _write(client, {key: value})
 
 
 def names(keys: Iterable[int]) -> str:

@@ -23,9 +23,9 @@ from ztpd.errors import (
     ReceiverUnknown,
     SerialError,
 )
-from ztpd.receiver.client import Line
+from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import SPEEDS, identify
-from ztpd.retry import Wait
+from ztpd.retry import Delay
 from ztpd.serialport import discovery, usbids
 from ztpd.serialport.discovery import Tty
 from ztpd.serialport.port import SerialPort
@@ -35,7 +35,7 @@ from ztpd.wire.ubx import MonVer
 AUTO = "auto"
 DEFAULT_SPEED = 38400
 
-_AGAIN = Wait(2, 120, equal=True)  # before a port that was no receiver's is tried again
+_AGAIN = Delay(2, 120, equal=True)  # before a port that was no receiver's is tried again
 _SETTLE_S = 1.0  # two looks that far apart agree: a second receiver may just be starting
 _UNSETTLED = "its ports come and go"
 _LOOK_S = 60.0  # between two looks at the same ports: who held one may have let it go
@@ -60,7 +60,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class _Left:
+class _FailedPort:
     """A port that was tried in vain."""
 
     error: ReceiverError | SerialError
@@ -69,7 +69,7 @@ class _Left:
 
 
 @dataclass(frozen=True, slots=True)
-class _Vain:
+class _EmptyScan:
     """A look that found no receiver, and until when the same ports would give the same."""
 
     names: frozenset[str]
@@ -77,7 +77,7 @@ class _Vain:
     until_s: float
 
 
-class Finder:
+class PortFinder:
     """Remembers what is there, what was tried, and which receiver it was the last time."""
 
     def __init__(
@@ -92,9 +92,9 @@ class Finder:
         self._root = root
         self._others = others
         self._rng = rng or random.SystemRandom()
-        self._left: dict[_Key, _Left] = {}
+        self._left: dict[_Key, _FailedPort] = {}
         self._known: Tty | None = None
-        self._vain: _Vain | None = None
+        self._vain: _EmptyScan | None = None
 
     async def find(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
         """One look at everything that is due; ``speed`` is tried first. Costs next to nothing
@@ -113,7 +113,7 @@ class Finder:
         except (ReceiverError, SerialError) as error:
             if error.detail != _UNSETTLED:
                 due_s = [left.due_s for left in self._left.values()]
-                self._vain = _Vain(names, error, min([now() + _LOOK_S, *due_s]))
+                self._vain = _EmptyScan(names, error, min([now() + _LOOK_S, *due_s]))
             raise
 
     async def _look(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
@@ -160,7 +160,7 @@ class Finder:
             )
             try:
                 version = await identify(
-                    Line(port, lambda *_: None),
+                    UbxClient(port, lambda *_: None),
                     speed,
                     others=speeds(tty),
                     only_if_heard=not tty.is_gnss,
@@ -172,7 +172,7 @@ class Finder:
             return None  # it comes back as new
         except (ReceiverError, SerialError) as error:
             step = left.step + 1 if left else 0
-            self._left[_key(tty)] = _Left(error, now() + _AGAIN.draw(step, self._rng), step)
+            self._left[_key(tty)] = _FailedPort(error, now() + _AGAIN.sample(step, self._rng), step)
             return None
         self._left.pop(_key(tty), None)
         return Found(tty, port, version)
@@ -195,7 +195,7 @@ class Finder:
     def _candidates(self) -> list[list[Tty]]:
         """The ports that may be the receiver's, the likeliest first, by how likely it is."""
         here = discovery.gnss_candidates(self._root)
-        uart = discovery.behind(str(self._root / _UART), self._root)
+        uart = discovery.resolve(str(self._root / _UART), self._root)
         taken = {os.path.realpath(path) for path in self._others}
         tiers: Iterable[Iterable[Tty]] = (
             (tty for tty in here if _on_usb(tty)),
@@ -230,13 +230,13 @@ def speeds(tty: Tty | None) -> Sequence[int]:
     return () if tty is not None and _on_usb(tty) else SPEEDS
 
 
-async def named(path: str, root: Path = discovery.ROOT) -> Tty | None:
+async def known_port(path: str, root: Path = discovery.ROOT) -> Tty | None:
     """What is known of a configured port.
 
     Raises :class:`ReceiverUnknown` for what is a modem's: its configuration must have been meant
     for another port, and a modem in recovery mode takes any byte for firmware.
     """
-    tty = await offload(discovery.behind, path, root)
+    tty = await offload(discovery.resolve, path, root)
     if tty is not None and (tty.at_rank is not None or tty.usb in usbids.NEVER):
         raise ReceiverUnknown(f"{path} is a port of a modem, {tty}")
     return tty

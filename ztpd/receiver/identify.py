@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ztpd.errors import ReceiverSilent, ReceiverUnknown
-from ztpd.receiver.client import TRIES, Line
+from ztpd.receiver.client import TRIES, UbxClient
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message, MonVer, Parsed
 
@@ -23,7 +23,7 @@ _NOISE = 40  # bytes without a valid frame: more than one cut in two can leave
 
 
 async def identify(
-    line: Line, first: int, *, others: Sequence[int] = SPEEDS, only_if_heard: bool = False
+    client: UbxClient, first: int, *, others: Sequence[int] = SPEEDS, only_if_heard: bool = False
 ) -> MonVer:
     """What the receiver says it is; the port is left at the speed that works, ``first`` if it can.
 
@@ -34,37 +34,37 @@ async def identify(
     """
     heard_bytes = 0
     for baudrate in dict.fromkeys((first, *others)):
-        if baudrate != line.port.baudrate:
-            await line.port.set_baudrate(baudrate)
-        line.forget()
+        if baudrate != client.port.baudrate:
+            await client.port.set_baudrate(baudrate)
+        client.reset_scanner()
         if only_if_heard:
-            await line.listen(_LISTEN_S)
-        for _ in range(TRIES if line.valid_frames or not only_if_heard else 0):
+            await client.sniff(_LISTEN_S)
+        for _ in range(TRIES if client.valid_frames or not only_if_heard else 0):
             try:
-                return await version(line, tries=1)
+                return await version(client, tries=1)
             except ReceiverSilent:
-                if not line.valid_frames and (baudrate != first or _noise(line) > _NOISE):
+                if not client.valid_frames and (baudrate != first or _noise(client) > _NOISE):
                     break  # not this speed
-        if line.valid_frames:
-            names = ", ".join(list(line.scanner.counts.frames)[:3])
+        if client.valid_frames:
+            names = ", ".join(list(client.scanner.counts.frames)[:3])
             raise ReceiverUnknown(
-                f"{line.port.path} sends {names} at {baudrate} baud, but does not answer MON-VER"
+                f"{client.port.path} sends {names} at {baudrate} baud, but does not answer MON-VER"
             )
-        heard_bytes += _noise(line)
+        heard_bytes += _noise(client)
     what = "what it sends makes no sense" if heard_bytes else "it sends nothing"
     where = f"at any speed tried, {first} baud first" if others else "on USB"
-    raise ReceiverSilent(f"{line.port.path}, {what} {where}")
+    raise ReceiverSilent(f"{client.port.path}, {what} {where}")
 
 
-def _noise(line: Line) -> int:
+def _noise(client: UbxClient) -> int:
     """How many bytes came that were part of no valid frame."""
-    return line.scanner.counts.skipped_bytes + line.scanner.pending
+    return client.scanner.counts.skipped_bytes + client.scanner.pending
 
 
-async def version(line: Line, tries: int = TRIES) -> MonVer:
+async def version(client: UbxClient, tries: int = TRIES) -> MonVer:
     """The answer to MON-VER. Raises :class:`ReceiverSilent`."""
 
     def answer(message: Parsed) -> MonVer | None:
         return message if isinstance(message, MonVer) else None
 
-    return await line.ask(ubx.poll(Message.MON_VER), answer, "MON-VER", tries)
+    return await client.ask(ubx.poll(Message.MON_VER), answer, "MON-VER", tries)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from ztpd.errors import ReceiverSilent
 from ztpd.model import GPS_EPOCH_UNIX_S, GPS_LEAP_SECONDS, WEEK_S, DynamicKey
-from ztpd.receiver.client import Line
+from ztpd.receiver.client import UbxClient
 from ztpd.wire import ubx
 from ztpd.wire.ubx import KeySlot, Message, Parsed, SpartnKey
 
@@ -50,16 +50,16 @@ class KeyRing:
         """There are new keys, or the receiver may have lost those it had."""
         self._due_s, self._wait_s = 0.0, _LOOK_S
 
-    def decrypted(self) -> None:
+    def on_decrypted(self) -> None:
         self._wait_s = _LOOK_S
 
-    def locked(self) -> None:
+    def on_undecryptable(self) -> None:
         """The receiver cannot decrypt what it gets: look, less and less often."""
         if self._due_s is None:
             self._due_s = self._looked_s + self._wait_s
             self._wait_s = min(_LOOK_CAP_S, 2 * self._wait_s)
 
-    def not_taken(self) -> None:
+    def on_rejected(self) -> None:
         """The receiver does not take all keys; trying again at once would not help."""
         if self._due_s is None:
             self._due_s = self._looked_s + _LOOK_CAP_S
@@ -118,7 +118,7 @@ def received(payload: bytes, clocks: Sequence[datetime]) -> tuple[KeySlot, ...]:
     return keys
 
 
-async def missing(line: Line, wanted: Sequence[KeySlot]) -> int | None:
+async def missing(client: UbxClient, wanted: Sequence[KeySlot]) -> int | None:
     """How many of ``wanted`` the receiver does not hold; None where it does not say.
 
     It acknowledges no key message, so it is asked. Raises :class:`ztpd.errors.PortLost`.
@@ -131,6 +131,6 @@ async def missing(line: Line, wanted: Sequence[KeySlot]) -> int | None:
         return sum(key.value not in held for key in wanted)
 
     try:
-        return await line.ask(ubx.poll(Message.RXM_SPARTNKEY), answer, "its keys", tries=1)
+        return await client.ask(ubx.poll(Message.RXM_SPARTNKEY), answer, "its keys", tries=1)
     except ReceiverSilent:
         return None

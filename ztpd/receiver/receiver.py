@@ -25,23 +25,23 @@ from ztpd.errors import (
 )
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
 from ztpd.receiver import configure, filter, keys
-from ztpd.receiver.attach import Access
-from ztpd.receiver.client import Line
+from ztpd.receiver.attach import Attachment
+from ztpd.receiver.client import UbxClient
 from ztpd.receiver.settings import Inspection, ReceiverSettings, ReceiverView
-from ztpd.receiver.usage import Outcome, Progress, Use, Verdict
-from ztpd.retry import Wait
+from ztpd.receiver.usage import CorrectionUsage, Outcome, Progress, UsageVerdict
+from ztpd.retry import Delay
 from ztpd.serialport.discovery import ROOT
 from ztpd.serialport.pty import SharedPort
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message, NavPvt, Parsed, RxmCor, SpartnKey
 
-_LOST = Wait(1, 1, floor_s=0.5)
-_ABSENT = Wait(3, 3, floor_s=2.8)  # with what follows, corrections flow 5 s after the port is back
-_FOREIGN = Wait(6, 6, floor_s=5.0)  # for a port to come, where none of those there is a receiver's
-_SILENT = Wait(2, 120, equal=True)  # on an open port: the first byte ends it
-_FAILED = Wait(2, 60)
+_LOST = Delay(1, 1, floor_s=0.5)
+_ABSENT = Delay(3, 3, floor_s=2.8)  # with what follows, corrections flow 5 s after the port is back
+_FOREIGN = Delay(6, 6, floor_s=5.0)  # for a port to come, where none of those there is a receiver's
+_SILENT = Delay(2, 120, equal=True)  # on an open port: the first byte ends it
+_FAILED = Delay(2, 60)
 _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble is news
-_TOLD_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer told
+_LOGGED_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer told
 _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
@@ -71,30 +71,30 @@ class Receiver:
         """
         self.fix: Fix | None = None
         self.error: ZtpdError | None = None  # why not ready
-        self.takes: frozenset[FrameKind] = frozenset()  # what the firmware can take
+        self.accepts: frozenset[FrameKind] = frozenset()  # what the firmware can take
         self._settings = settings
         self._groups = configure.plan(settings.keys)
         self._on_change = on_change
         self._on_keys_wanted = on_keys_wanted
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
-        self._access = Access(settings, root, rng)
+        self._attachment = Attachment(settings, root, rng)
         self._share = SharedPort(settings.share) if settings.share else None
         self._ready = asyncio.Event()
-        self._failures = log.Failures(_now)
-        self._steps: dict[Wait, int] = {}
-        self._line: Line | None = None
+        self._failures = log.FailureLog(_now)
+        self._steps: dict[Delay, int] = {}
+        self._client: UbxClient | None = None
         self._questions: list[asyncio.Future[Inspection]] = []
         self._ring = keys.KeyRing()
-        self._use = Use()
+        self._use = CorrectionUsage()
         self._progress = Progress()
         self._fix_s = 0.0
         self._restart_sign = ""
-        self._set_ups = 0  # since the receiver was last stable
+        self._configured_count = 0  # since the receiver was last stable
         self._ready_s = 0.0
         self._interval_s: float | None = None  # of NAV-PVT; None: it is not switched on
         self._position_s: float | None = None  # last NAV-PVT since the set-up
-        self._judge_s = self._check_s = 0.0  # when to do so next
+        self._evaluate_s = self._check_s = 0.0  # when to do so next
         self._keys_asked_s = 0.0  # not before
         self._keys_refused_s = -_CHECK_S  # when that was last told
         self._delivered = [0, 0]
@@ -116,7 +116,7 @@ class Receiver:
     @property
     def dropped(self) -> int:
         """Frames that came faster than the line to the receiver takes them."""
-        return self._dropped + (self._line.port.dropped_frames if self._line else 0)
+        return self._dropped + (self._client.port.dropped_frames if self._client else 0)
 
     def deliver(self, frame: Frame) -> None:
         """Send a correction to the receiver; never waits.
@@ -127,12 +127,12 @@ class Receiver:
         payload = filter.ubx_payload(frame, Message.RXM_SPARTNKEY)
         if payload is not None:
             self._take_keys(lambda: keys.received(payload, self._clocks()))
-        elif self._line is None or not self.ready:
+        elif self._client is None or not self.ready:
             self._undelivered += 1
         elif filter.is_assistance(frame):
-            self._send(self._line, frame)
-        elif frame.kind in self.takes and filter.is_correction(frame):
-            self._send(self._line, frame)
+            self._send(self._client, frame)
+        elif frame.kind in self.accepts and filter.is_correction(frame):
+            self._send(self._client, frame)
             self._use.delivered(_now())
         else:
             self._refused += 1
@@ -145,14 +145,14 @@ class Receiver:
     @property
     def view(self) -> ReceiverView:
         """The state as it is published; call it on the event loop."""
-        port = self._line.port if self._line else None
+        port = self._client.port if self._client else None
         fresh = self.fix is not None and _now() - self._fix_s <= _FRESH_S and self.ready
         fix = self.fix if fresh else None
         return ReceiverView(
-            model=self._access.version.model,
-            firmware=self._access.version.firmware,
-            protocol=self._access.version.protocol,
-            port=self._access.path,
+            model=self._attachment.version.model,
+            firmware=self._attachment.version.firmware,
+            protocol=self._attachment.version.protocol,
+            port=self._attachment.path,
             baudrate=port.baudrate if port else 0,
             ready=self.ready,
             problem=str(self.error) if self.error else "",
@@ -173,7 +173,7 @@ class Receiver:
             first_float_s=self._progress.first_at_least("RTK float"),
             first_fixed_s=self._progress.first_at_least("RTK fixed"),
             skipped_bytes=self._skipped
-            + (self._line.scanner.counts.skipped_bytes if self._line else 0),
+            + (self._client.scanner.counts.skipped_bytes if self._client else 0),
         )
 
     async def inspect(self) -> Inspection:
@@ -183,7 +183,7 @@ class Receiver:
         """
         if not self.ready:
             raise self.error or ReceiverSilent(
-                f"{self._access.path or 'its port'} has just been opened"
+                f"{self._attachment.path or 'its port'} has just been opened"
             )
         question: asyncio.Future[Inspection] = asyncio.get_running_loop().create_future()
         self._questions.append(question)
@@ -195,7 +195,7 @@ class Receiver:
         try:
             while True:
                 try:
-                    await self._live()
+                    await self._run_once()
                 except ZtpdError as error:
                     wait_s = self._failed(error)
                 await asyncio.sleep(wait_s)
@@ -203,75 +203,77 @@ class Receiver:
             if self._share:
                 self._share.close()
 
-    def _failed(self, error: ZtpdError, wait: Wait | None = None) -> float:
+    def _failed(self, error: ZtpdError, wait: Delay | None = None) -> float:
         """Note and tell why the receiver cannot be used; seconds until the next try."""
         wait = wait or self._wait_after(error)
         step = self._steps.get(wait, 0)
         self._steps[wait] = step + 1
-        wait_s = wait.draw(step, self._rng)
+        wait_s = wait.sample(step, self._rng)
         news, self.error = str(error) != str(self.error), error
-        self._failures.tell(error, retry_in_s=wait_s)
+        self._failures.record(error, retry_in_s=wait_s)
         if news:
             self._on_change()
         return wait_s
 
-    def _wait_after(self, error: ZtpdError) -> Wait:
+    def _wait_after(self, error: ZtpdError) -> Delay:
         if isinstance(error, (PortAbsent, PortLost, ReceiverAbsent)):
             self._steps.clear()  # what comes back may be well, or another one
             return _LOST if isinstance(error, PortLost) else _ABSENT
-        return _FAILED if self._access.path else _FOREIGN
+        return _FAILED if self._attachment.path else _FOREIGN
 
-    async def _live(self) -> None:
+    async def _run_once(self) -> None:
         """From opening the port to whatever ends it."""
-        self._share_it()
-        port = await self._access.open()
-        line = Line(port, self._heard)
+        self._open_shared_pty()
+        port = await self._attachment.open()
+        client = UbxClient(port, self._on_message)
         try:
-            await self._meet(line)
-            self._line = line
-            await self._set_up(line)
-            await self._follow(line)
+            await self._identify(client)
+            self._client = client
+            await self._configure(client)
+            await self._run_ready(client)
         finally:
             self._ready.clear()
-            self._line = None
+            self._client = None
             for question in self._asked():
                 question.set_exception(PortLost(f"{port.path}, while it was asked"))
             self._dropped += port.dropped_frames
-            self._skipped += line.scanner.counts.skipped_bytes
+            self._skipped += client.scanner.counts.skipped_bytes
             port.close()
 
-    def _share_it(self) -> None:
+    def _open_shared_pty(self) -> None:
         """Have the terminal ready for others; corrections do not wait for that."""
         if self._share:
             try:
                 self._share.open()
             except OutputError as error:
-                self._failures.tell(error)
+                self._failures.record(error)
 
-    async def _meet(self, line: Line, *, again: bool = False) -> None:
-        """Learn who is there. A port on which nothing is said at all is kept open meanwhile, so
-        that the first byte is heard; raises as :meth:`Access.identify` does for every other one.
+    async def _identify(self, client: UbxClient, *, again: bool = False) -> None:
+        """Identify the receiver (MON-VER).
+
+        A silent port stays open, so that its first byte is noticed; otherwise raises as
+        :meth:`Attachment.identify`.
         """
         while True:
-            heard_bytes = line.port.read_bytes
+            heard_bytes = client.port.read_bytes
             try:
-                return await self._access.identify(line, again=again)
+                return await self._attachment.identify(client, again=again)
             except ReceiverSilent as error:
-                if line.port.read_bytes > heard_bytes:
+                if client.port.read_bytes > heard_bytes:
                     raise
                 wait_s = self._failed(error, _SILENT)
-            await line.receive(wait_s)
+            await client.receive(wait_s)
 
-    async def _set_up(self, line: Line) -> None:
+    async def _configure(self, client: UbxClient) -> None:
         """Make a receiver that has just been identified ready for corrections."""
         self._restart_sign = ""
-        self._set_ups += 1
-        before = line.port.baudrate
-        if (event := await self._access.set_speed(line)) is not None:
-            self._tell(event, before=before, baudrate=self._settings.baudrate)
-        self._tell_found(line)
-        outcome = await configure.apply(line, self._groups, write=self._settings.configure)
-        self._see_what_it_takes(outcome)
+        self._configured_count += 1
+        before = client.port.baudrate
+        if (event := await self._attachment.set_speed(client)) is not None:
+            self._log(event, before=before, baudrate=self._settings.baudrate)
+        self._log_found(client)
+        outcome = await configure.apply(client, self._groups, write=self._settings.configure)
+        self._set_accepted(outcome)
         now = _now()
         self._use.restarted(reports=any(self._values(outcome, configure.REPORTS_OUT)))
         self._progress = Progress(now)
@@ -281,23 +283,23 @@ class Receiver:
         self.error = None
         self._ready.set()
         if self._settings.configure:
-            self._tell(
+            self._log(
                 events.RECEIVER_CONFIGURED,
                 changed=len(outcome.written),
                 total=len(outcome.values),
             )
         self._on_change()
 
-    def _see_what_it_takes(self, outcome: configure.Outcome) -> None:
+    def _set_accepted(self, outcome: configure.Outcome) -> None:
         """Raises :class:`ReceiverRefused` where corrections cannot get in, or nothing out."""
         spartn, rtcm = outcome.knows(configure.SPARTN_IN), outcome.knows(configure.RTCM_IN)
         lacking = [key for group in self._groups for key in outcome.lacking(group)]
         if not (spartn or rtcm) or not outcome.knows(configure.POSITION_OUT):
             raise ReceiverRefused(configure.names(lacking))
         if lacking and self._settings.configure:
-            self._tell(events.RECEIVER_OPTION_REFUSED, keys=configure.names(lacking))
-        takes = {FrameKind.SPARTN: spartn, FrameKind.RTCM3: rtcm, FrameKind.UBX: True}
-        self.takes = frozenset(kind for kind, able in takes.items() if able)
+            self._log(events.RECEIVER_OPTION_REFUSED, keys=configure.names(lacking))
+        accepts = {FrameKind.SPARTN: spartn, FrameKind.RTCM3: rtcm, FrameKind.UBX: True}
+        self.accepts = frozenset(kind for kind, able in accepts.items() if able)
 
     @staticmethod
     def _values(outcome: configure.Outcome, pattern: str) -> list[int]:
@@ -310,38 +312,41 @@ class Receiver:
         measure_s = outcome.values.get(configure.MEASURE_MS, 1000) / 1000
         return measure_s * outcome.values.get(configure.MEASURES_PER_FIX, 1) * max(rates)
 
-    async def _follow(self, line: Line) -> None:
+    async def _run_ready(self, client: UbxClient) -> None:
         """Live with a receiver that is ready. Ends by an error only."""
         while True:
-            await line.receive(_TICK_S)
+            await client.receive(_TICK_S)
             if self._questions:
-                await self._inspect(line)
+                await self._inspect(client)
             now = _now()
-            if now < self._judge_s and not self._restart_sign:
+            if now < self._evaluate_s and not self._restart_sign:
                 continue
-            self._judge_s = now + _TICK_S / 2
-            self._judge(line, now)
+            self._evaluate_s = now + _TICK_S / 2
+            self._evaluate(client, now)
             if sign := self._restart_sign or self._silence(now):
-                await self._start_over(line, sign)
+                await self._start_over(client, sign)
             elif self._ring.due(now):
-                await self._give_keys(line)
+                await self._give_keys(client)
             elif self._in_doubt(now) and now >= self._check_s:
-                await self._check_settings(line)
+                await self._check_settings(client)
 
-    def _judge(self, line: Line, now: float) -> None:
+    def _evaluate(self, client: UbxClient, now: float) -> None:
         """Whether the receiver is well, and whether it uses what it gets."""
-        if self._set_ups and now - self._ready_s >= _STABLE_S:
-            kept_back, self._set_ups = self._set_ups > _TOLD_SET_UPS, 0
+        if self._configured_count and now - self._ready_s >= _STABLE_S:
+            kept_back, self._configured_count = self._configured_count > _LOGGED_SET_UPS, 0
             if kept_back:
-                self._tell_found(line)
-            self._failures.over()
+                self._log_found(client)
+            self._failures.clear()
             self._steps.clear()
         if self._use.judge(now, self.fix, has_keys=bool(self._ring)):
             self._on_change()
         verdict = self._use.to_tell(now)
         if verdict is not None and verdict.value is not None:
             log.emit(verdict.value)
-        if self._use.verdict in (Verdict.NO_KEY, Verdict.WRONG_KEY) and now >= self._keys_asked_s:
+        if (
+            self._use.verdict in (UsageVerdict.NO_KEY, UsageVerdict.WRONG_KEY)
+            and now >= self._keys_asked_s
+        ):
             self._keys_asked_s = now + _ASK_KEYS_S
             self._on_keys_wanted()
 
@@ -355,23 +360,26 @@ class Receiver:
 
     def _in_doubt(self, now: float) -> bool:
         """Whether it looks as if somebody else had changed settings that are ours."""
-        unseen = self._use.verdict in (Verdict.UNSEEN, Verdict.OTHERS) or self._use.unreported(now)
+        unseen = self._use.verdict in (
+            UsageVerdict.NOT_REPORTED,
+            UsageVerdict.OTHER_SOURCE,
+        ) or self._use.unreported(now)
         return unseen and self._settings.configure
 
-    async def _start_over(self, line: Line, sign: str) -> None:
+    async def _start_over(self, client: UbxClient, sign: str) -> None:
         """The receiver has restarted, by the look of it: set it up again without closing."""
         if not self._restart_sign and self._position_s is None:
-            raise ReceiverSilent(f"{line.port.path}, NAV-PVT is switched on and does not come")
-        self._tell(events.RECEIVER_RESTARTED, sign=sign)
+            raise ReceiverSilent(f"{client.port.path}, NAV-PVT is switched on and does not come")
+        self._log(events.RECEIVER_RESTARTED, sign=sign)
         self._ready.clear()
         self._on_change()
-        await self._meet(line, again=True)
-        await self._set_up(line)
+        await self._identify(client, again=True)
+        await self._configure(client)
 
-    async def _check_settings(self, line: Line) -> None:
+    async def _check_settings(self, client: UbxClient) -> None:
         """Corrections go unused for no reason of their own: are the settings still ours?"""
         self._check_s = _now() + _CHECK_S
-        outcome = await configure.apply(line, self._groups, write=True)
+        outcome = await configure.apply(client, self._groups, write=True)
         if outcome.written:
             log.emit(events.RECEIVER_CHANGED, keys=configure.names(outcome.written))
             self._use.restarted()
@@ -382,39 +390,39 @@ class Receiver:
         self._questions.clear()
         return waiting
 
-    async def _inspect(self, line: Line) -> None:
-        outcome = await configure.apply(line, self._groups, write=False)
+    async def _inspect(self, client: UbxClient) -> None:
+        outcome = await configure.apply(client, self._groups, write=False)
         found = Inspection(
-            model=self._access.version.model,
-            firmware=self._access.version.firmware,
-            protocol=self._access.version.protocol,
-            port=self._access.path,
-            baudrate=line.port.baudrate,
-            wanted_baudrate=self._access.wanted_baudrate,
-            takes=tuple(sorted(each.value for each in self.takes - {FrameKind.UBX})),
+            model=self._attachment.version.model,
+            firmware=self._attachment.version.firmware,
+            protocol=self._attachment.version.protocol,
+            port=self._attachment.path,
+            baudrate=client.port.baudrate,
+            wanted_baudrate=self._attachment.wanted_baudrate,
+            takes=tuple(sorted(each.value for each in self.accepts - {FrameKind.UBX})),
             configure=self._settings.configure,
             settings=configure.compare(self._groups, outcome),
         )
         for question in self._asked():
             question.set_result(found)
 
-    async def _give_keys(self, line: Line) -> None:
+    async def _give_keys(self, client: UbxClient) -> None:
         """Make the receiver hold the current and the next key, if it does not."""
         wanted = self._ring.chosen(self._clocks())
-        if not wanted or FrameKind.SPARTN not in self.takes:
+        if not wanted or FrameKind.SPARTN not in self.accepts:
             return
-        if await keys.missing(line, wanted) == 0:
+        if await keys.missing(client, wanted) == 0:
             return
-        line.port.write(SpartnKey(wanted).encode())
-        self._tell(events.KEYS_SENT, count=len(wanted))
-        if missing := await keys.missing(line, wanted):
-            self._ring.not_taken()
-            self._tell(events.KEYS_MISSING, held=len(wanted) - missing, count=len(wanted))
+        client.port.write(SpartnKey(wanted).encode())
+        self._log(events.KEYS_SENT, count=len(wanted))
+        if missing := await keys.missing(client, wanted):
+            self._ring.on_rejected()
+            self._log(events.KEYS_MISSING, held=len(wanted) - missing, count=len(wanted))
 
-    def _heard(self, frame: Frame, message: Parsed | None) -> None:
+    def _on_message(self, frame: Frame, message: Parsed | None) -> None:
         """Everything the receiver says passes here. Its decryption keys are for nobody else."""
         if self._share and frame.name != _KEYS:
-            self._share.give(frame.data)
+            self._share.write_frame(frame.data)
         if isinstance(message, NavPvt):
             self._follow_fix(message.to_fix())
         elif isinstance(message, RxmCor):
@@ -430,19 +438,19 @@ class Receiver:
             detail = f", {fix.satellites} satellites"
             if fix.ok:
                 detail += f", {fix.accuracy_m:.3g} m, after {log.duration(now - self._ready_s)}"
-            self._tell(events.FIX, fix=fix.label, detail=detail)
+            self._log(events.FIX, fix=fix.label, detail=detail)
             self._on_change()
 
     def _follow_report(self, report: RxmCor) -> None:
         match self._use.reported(report, _now()):
             case Outcome.USED:
-                self._ring.decrypted()
-            case Outcome.LOCKED:
-                self._ring.locked()
+                self._ring.on_decrypted()
+            case Outcome.UNDECRYPTABLE:
+                self._ring.on_undecryptable()
 
-    def _send(self, line: Line, frame: Frame) -> None:
+    def _send(self, client: UbxClient, frame: Frame) -> None:
         try:
-            line.port.write(frame.data)
+            client.port.write(frame.data)
         except PortLost:  # whoever reads the port is about to find out
             self._undelivered += 1
             return
@@ -464,18 +472,18 @@ class Receiver:
         own = [self.fix.utc] if self.fix and self.fix.utc else []
         return [*own, self._wall_clock()]
 
-    def _tell_found(self, line: Line) -> None:
-        self._tell(
+    def _log_found(self, client: UbxClient) -> None:
+        self._log(
             events.RECEIVER_FOUND,
-            model=self._access.version.model or "of unknown model",
-            firmware=self._access.version.firmware,
-            port=self._access.path,
-            baudrate=line.port.baudrate,
+            model=self._attachment.version.model or "of unknown model",
+            firmware=self._attachment.version.firmware,
+            port=self._attachment.path,
+            baudrate=client.port.baudrate,
         )
 
-    def _tell(self, event: events.Event, **fields: object) -> None:
+    def _log(self, event: events.JournalEvent, **fields: object) -> None:
         """Log, unless the receiver comes and goes so often that nobody wants to read it."""
-        if self._set_ups <= _TOLD_SET_UPS:
+        if self._configured_count <= _LOGGED_SET_UPS:
             log.emit(event, **fields)
 
 

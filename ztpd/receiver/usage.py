@@ -19,7 +19,7 @@ class Outcome(Enum):
     """What became of one correction message. The order is that of their weight as a reason."""
 
     USED = "used"
-    LOCKED = "locked"  # encrypted, and no key of the receiver fits
+    UNDECRYPTABLE = "locked"  # encrypted, and no key of the receiver fits
     IGNORED = "ignored"  # in order, yet not used
     DAMAGED = "damaged"
     UNSUPPORTED = "unsupported"
@@ -34,7 +34,7 @@ def outcome(report: RxmCor) -> Outcome | None:
     if not report.input_handled:
         return Outcome.UNSUPPORTED
     if report.encrypted and not report.decrypted:
-        return Outcome.LOCKED
+        return Outcome.UNDECRYPTABLE
     return Outcome.IGNORED if report.used is False else None
 
 
@@ -45,7 +45,7 @@ def report_name(report: RxmCor) -> str:
     return spartn_name(report.message_type, report.subtype)
 
 
-class Verdict(Enum):
+class UsageVerdict(Enum):
     """Are corrections used, and if not, why: the event that tells it, where it is trouble."""
 
     UNKNOWN = None
@@ -54,10 +54,10 @@ class Verdict(Enum):
     WRONG_KEY = events.WRONG_KEY
     NO_TIME = events.NO_TIME
     NO_POSITION = events.NO_POSITION
-    OTHERS = events.OTHERS
+    OTHER_SOURCE = events.OTHER_SOURCE
     DAMAGED = events.DAMAGED_ON_LINE
     UNSUPPORTED = events.UNSUPPORTED
-    UNSEEN = events.UNSEEN
+    NOT_REPORTED = events.NOT_REPORTED
 
     @property
     def reason(self) -> str:
@@ -66,15 +66,15 @@ class Verdict(Enum):
 
     @property
     def is_trouble(self) -> bool:
-        return self not in (Verdict.UNKNOWN, Verdict.USED)
+        return self not in (UsageVerdict.UNKNOWN, UsageVerdict.USED)
 
 
-class Use:
+class CorrectionUsage:
     """Are the corrections used, and if not, why? Judged by what the receiver reports (RXM-COR),
     and where it says nothing, by its fix: with a carrier solution corrections must be in use."""
 
     def __init__(self) -> None:
-        self.verdict = Verdict.UNKNOWN
+        self.verdict = UsageVerdict.UNKNOWN
         self.used: dict[str, int] = {}  # messages by name
         self.rejected: dict[str, int] = {}
         self._reports = True  # whether this receiver can report at all
@@ -82,7 +82,7 @@ class Use:
         self._delivered_s: float | None = None
         self._unused_since_s = 0.0  # or delivered since, where that is later
         self._unreported_since_s = 0.0
-        self._told = Verdict.UNKNOWN
+        self._told = UsageVerdict.UNKNOWN
         self._told_s = 0.0
 
     @property
@@ -124,35 +124,35 @@ class Use:
         """Think again about :attr:`verdict`; True if it changed."""
         before = self.verdict
         if not self._delivering(now_s):
-            self.verdict = Verdict.UNKNOWN
+            self.verdict = UsageVerdict.UNKNOWN
         elif self._recent(Outcome.USED, now_s):
             self._unused_since_s = now_s
-            self.verdict = Verdict.USED
+            self.verdict = UsageVerdict.USED
         elif self._reports and now_s - self._unused_since_s >= PATIENCE_S:
             self.verdict = self._trouble(now_s, fix, has_keys)
         else:
-            self.verdict = Verdict.UNKNOWN
+            self.verdict = UsageVerdict.UNKNOWN
         return self.verdict is not before
 
-    def _trouble(self, now_s: float, fix: Fix | None, has_keys: bool) -> Verdict:
+    def _trouble(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
         seen = next((each for each in Outcome if self._recent(each, now_s)), None)
         match seen:
-            case Outcome.LOCKED:
-                return Verdict.WRONG_KEY if has_keys else Verdict.NO_KEY
+            case Outcome.UNDECRYPTABLE:
+                return UsageVerdict.WRONG_KEY if has_keys else UsageVerdict.NO_KEY
             case Outcome.DAMAGED:
-                return Verdict.DAMAGED
+                return UsageVerdict.DAMAGED
             case Outcome.UNSUPPORTED:
-                return Verdict.UNSUPPORTED
+                return UsageVerdict.UNSUPPORTED
         if fix is None or fix.utc is None:
-            return Verdict.NO_TIME
+            return UsageVerdict.NO_TIME
         if not fix.ok:
-            return Verdict.NO_POSITION
-        return Verdict.OTHERS if seen else Verdict.UNSEEN
+            return UsageVerdict.NO_POSITION
+        return UsageVerdict.OTHER_SOURCE if seen else UsageVerdict.NOT_REPORTED
 
-    def to_tell(self, now_s: float) -> Verdict | None:
+    def to_tell(self, now_s: float) -> UsageVerdict | None:
         """The verdict if it is news: at once where use turns into trouble or back, else at most
         once a minute, for reasons may alternate."""
-        if self.verdict in (Verdict.UNKNOWN, self._told):
+        if self.verdict in (UsageVerdict.UNKNOWN, self._told):
             return None
         if self.verdict.is_trouble and self._told.is_trouble and now_s - self._told_s < CALM_S:
             return None

@@ -16,64 +16,64 @@ from ztpd.errors import (
     ConnectionLost,
     ConnectRefused,
     ConnectTimeout,
-    DnsFailed,
+    GgaRequired,
     MqttWithdrawn,
-    NoGga,
+    ResolveFailed,
     Retry,
     SessionClosed,
     SessionError,
-    SessionKicked,
+    SessionEvicted,
     ZtpdError,
 )
-from ztpd.model import Delivery, fingerprint
+from ztpd.model import SourceEndpoint, fingerprint
 from ztpd.provisioning.schedule import boot_instant
 from ztpd.system.files import read_json, write_atomic
 
-PROVEN_S = 60.0
-SHORT_LIVES = 3
-QUICK_S = 1.5
+STABLE_S = 60.0
+MAX_SHORT_SESSIONS = 3
+FAST_S = 1.5
 
 _WITHDRAWING = re.compile(r"pp[a-z0-9-]*\.services\.u-blox\.com\.?", re.IGNORECASE)
 _WORKED_WITHIN_S = 6 * 3600.0  # what worked so recently is troubled, not withdrawn
 _DEAD_AFTER_S = 900.0  # where there is no other way to compare with
-_WITHOUT_FIX = retry.Wait(300, 300, equal=True)
+_WITHOUT_FIX = retry.Delay(300, 300, equal=True)
 
 _DENIED = (ConnectRefused, ConnectionLost, SessionClosed)
-_SILENT = (ConnectTimeout, DnsFailed)
+_SILENT = (ConnectTimeout, ResolveFailed)
 
 
 @dataclass
-class Way:
+class Channel:
     """One transport of one service."""
 
-    delivery: Delivery
+    endpoint: SourceEndpoint
     backoff: retry.Backoff
     rng: random.Random
     due_s: float = 0.0
     error: ZtpdError | None = None
-    short_lives: int = 0
-    worked_s: float = float("-inf")  # when it last carried corrections
-    unopened_since_s: float | None = None  # since then no session could be opened
-    fix_until_s: float = 0.0  # so long it waits for the receiver to have a fix
+    short_sessions: int = 0
+    last_corrections_s: float = float("-inf")  # when it last carried corrections
+    failing_since_s: float | None = None  # since then no session could be opened
+    hold_without_fix_until_s: float = 0.0  # so long it waits for the receiver to have a fix
 
     @property
     def name(self) -> str:
-        return f"{self.delivery.kind} {self.delivery.host}:{self.delivery.port}"
+        return f"{self.endpoint.kind} {self.endpoint.host}:{self.endpoint.port}"
 
     @property
     def mark(self) -> str:
         """Tells whether it is still the same after a restart: another password is another way."""
-        delivery = self.delivery
-        return fingerprint(*(getattr(delivery, each.name) for each in fields(delivery)))
+        endpoint = self.endpoint
+        return fingerprint(*(getattr(endpoint, each.name) for each in fields(endpoint)))
 
     def ready_s(self, *, has_fix: bool) -> float:
         """When it is to be tried. A caster that wants a position is left alone without one."""
-        return self.due_s if has_fix else max(self.due_s, self.fix_until_s)
+        return self.due_s if has_fix else max(self.due_s, self.hold_without_fix_until_s)
 
     @property
-    def quick(self) -> bool:
+    def fast_retries_left(self) -> bool:
         """It had worked well until a moment ago: the next try is not worth another way."""
-        return self.backoff.quick and self.error is not None
+        return self.backoff.fast_retries_left and self.error is not None
 
     def ended(
         self,
@@ -89,23 +89,25 @@ class Way:
         ``carried_s``: for how long it carried corrections; ``others``: when the other ways last
         did.
         """
-        if carried_s >= PROVEN_S:
-            self.backoff.expect_quick()
-            self.short_lives = 0
+        if carried_s >= STABLE_S:
+            self.backoff.reset_fast()
+            self.short_sessions = 0
         elif isinstance(error, (SessionClosed, ConnectionLost)) and opened:
-            self.short_lives += 1
-            if self.short_lives >= SHORT_LIVES:
-                error = SessionKicked(f"{error.detail}, {self.short_lives} times in a row")
+            self.short_sessions += 1
+            if self.short_sessions >= MAX_SHORT_SESSIONS:
+                error = SessionEvicted(f"{error.detail}, {self.short_sessions} times in a row")
         if opened:
-            self.unopened_since_s = None
-        elif self.unopened_since_s is None:
-            self.unopened_since_s = now
+            self.failing_since_s = None
+        elif self.failing_since_s is None:
+            self.failing_since_s = now
         if not opened and self._withdrawn(error, now, others):
             error = MqttWithdrawn(str(error))
         wait_s = self.backoff.wait_s(error)
         self.error, self.due_s = error, now + wait_s
-        blind = isinstance(error, NoGga)
-        self.fix_until_s = now + _WITHOUT_FIX.draw(0, self.rng) if blind else 0.0
+        waiting_for_fix = isinstance(error, GgaRequired)
+        self.hold_without_fix_until_s = (
+            now + _WITHOUT_FIX.sample(0, self.rng) if waiting_for_fix else 0.0
+        )
         return error, wait_s
 
     @property
@@ -116,8 +118,8 @@ class Way:
     @property
     def may_have_ended(self) -> bool:
         """It is silent, and of the kind that u-blox withdraws."""
-        delivery = self.delivery
-        withdrawn = delivery.kind == "mqtt" and _WITHDRAWING.fullmatch(delivery.host)
+        endpoint = self.endpoint
+        withdrawn = endpoint.kind == "mqtt" and _WITHDRAWING.fullmatch(endpoint.host)
         return bool(withdrawn) and isinstance(self.error, _DENIED + _SILENT)
 
     def _withdrawn(self, error: ZtpdError, now: float, others: Sequence[float]) -> bool:
@@ -125,35 +127,37 @@ class Way:
 
         Silence proves nothing where everything else is silent too.
         """
-        delivery, since_s = self.delivery, self.unopened_since_s
-        if delivery.kind != "mqtt" or not _WITHDRAWING.fullmatch(delivery.host):
+        endpoint, since_s = self.endpoint, self.failing_since_s
+        if endpoint.kind != "mqtt" or not _WITHDRAWING.fullmatch(endpoint.host):
             return False
-        if since_s is None or now - self.worked_s < _WORKED_WITHIN_S:
+        if since_s is None or now - self.last_corrections_s < _WORKED_WITHIN_S:
             return False
-        if any(worked_s >= since_s for worked_s in others):
+        if any(last_corrections_s >= since_s for last_corrections_s in others):
             return isinstance(error, _DENIED + _SILENT)
         return isinstance(error, _DENIED) and now - since_s >= _DEAD_AFTER_S
 
-    def hurry(self) -> None:
-        self.due_s = self.fix_until_s = 0.0
+    def retry_now(self) -> None:
+        self.due_s = self.hold_without_fix_until_s = 0.0
 
 
-class Doubt:
+class RefusalRecord:
     """Since when the present credentials are refused, and nothing was carried: in the state
     directory, because a vehicle's trips may all be shorter than the hour that counts.
 
     Written at the first refusal and removed at the first corrections.
     """
 
-    def __init__(self, path: Path | None, ways: Sequence[Way], now: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path | None, channels: Sequence[Channel], now: Callable[[], float]
+    ) -> None:
         """``now`` is the wall clock: a boot's own clocks tell nothing of the boot before."""
         self._path, self._now = path, now
-        self._marks = [way.mark for way in ways]
+        self._marks = [channel.mark for channel in channels]
         kept = read_json(path) if path else {}
         since = kept.get("since_unix_s") if kept.get("marks") == self._marks else None
         self._since_unix_s = float(since) if isinstance(since, (int, float)) else None
 
-    def rises(self) -> float:
+    def note(self) -> float:
         """They are refused now; seconds since they were first."""
         if self._since_unix_s is None or self._since_unix_s > self._now():
             self._since_unix_s = self._now()
@@ -161,7 +165,7 @@ class Doubt:
             self._write(lambda path: write_atomic(path, _bytes(data), mode=0o600, durable=True))
         return self._now() - self._since_unix_s
 
-    def is_over(self) -> None:
+    def clear(self) -> None:
         if self._since_unix_s is not None:
             self._since_unix_s = None
             self._write(lambda path: path.unlink(missing_ok=True))
@@ -176,25 +180,25 @@ def _bytes(data: object) -> bytes:
     return json.dumps(data).encode()
 
 
-class Memory:
+class ChannelState:
     """Steps and waits in the runtime directory: a crash must not hammer the service."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def keep(self, ways: Sequence[Way]) -> None:
+    def save(self, channels: Sequence[Channel]) -> None:
         if self._path is None:
             return
         boot, boot_s = boot_instant()
         now = asyncio.get_running_loop().time()
         kept = {
-            way.name: {
-                "mark": way.mark,
-                "steps": way.backoff.dump(),
-                "due_boot_s": boot_s + max(0.0, way.due_s - now),
-                "short_lives": way.short_lives,
+            channel.name: {
+                "mark": channel.mark,
+                "steps": channel.backoff.dump(),
+                "due_boot_s": boot_s + max(0.0, channel.due_s - now),
+                "short_lives": channel.short_sessions,
             }
-            for way in ways
+            for channel in channels
         }
         data = _bytes({"boot": boot, "channels": kept})
         try:
@@ -202,20 +206,20 @@ class Memory:
         except OSError:
             self._path = None  # a runtime directory that fails costs the memory, nothing else
 
-    def recall(self, ways: Sequence[Way]) -> None:
+    def load(self, channels: Sequence[Channel]) -> None:
         kept = read_json(self._path) if self._path else {}
         boot, boot_s = boot_instant()
         known = kept.get("channels")
         if kept.get("boot") != boot or not isinstance(known, Mapping):
             return
         now = asyncio.get_running_loop().time()
-        for way in ways:
-            mine = known.get(way.name)
-            if not isinstance(mine, Mapping) or mine.get("mark") != way.mark:
+        for channel in channels:
+            mine = known.get(channel.name)
+            if not isinstance(mine, Mapping) or mine.get("mark") != channel.mark:
                 continue  # a person or the service has changed it: its failures may be over
-            way.backoff.restore(mine.get("steps"))
+            channel.backoff.restore(mine.get("steps"))
             lives, due = mine.get("short_lives"), mine.get("due_boot_s")
-            way.short_lives = lives if isinstance(lives, int) else 0
+            channel.short_sessions = lives if isinstance(lives, int) else 0
             if isinstance(due, (int, float)):
-                left_s = min(due - boot_s, way.backoff.longest_s())
-                way.due_s = now + left_s if left_s > 0 else 0.0
+                left_s = min(due - boot_s, channel.backoff.longest_s())
+                channel.due_s = now + left_s if left_s > 0 else 0.0

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ztpd import events, log, retry
-from ztpd.errors import ReceiverFormat, SessionClosed, SessionRefused, SessionStale, ZtpdError
-from ztpd.lifecycle import Event, Report
-from ztpd.model import Delivery, Fix, Frame, FrameKind
-from ztpd.relay.channels import PROVEN_S, QUICK_S, Doubt, Memory, Way
+from ztpd.errors import FormatUnsupported, SessionClosed, SessionRefused, SessionStale, ZtpdError
+from ztpd.lifecycle import Dispatch, Event
+from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
+from ztpd.relay.channels import FAST_S, STABLE_S, Channel, ChannelState, RefusalRecord
 from ztpd.relay.losses import Losses
 from ztpd.sources import Session
 
@@ -39,7 +39,7 @@ class Sink(Protocol):
     @property
     def error(self) -> ZtpdError | None: ...
     @property
-    def takes(self) -> frozenset[FrameKind]: ...
+    def accepts(self) -> frozenset[FrameKind]: ...
     @property
     def fix(self) -> Fix | None: ...
     @property
@@ -48,7 +48,7 @@ class Sink(Protocol):
     def deliver(self, frame: Frame) -> None: ...
 
 
-OpenSession = Callable[[Delivery], AbstractAsyncContextManager[Session]]
+OpenSession = Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
 
 
 @dataclass
@@ -66,17 +66,17 @@ class Progress:
 
 
 @dataclass
-class _Live:
+class _OpenSession:
     """An open session. ``carries_since_s``: its first corrections, delivered or not."""
 
-    way: Way
+    channel: Channel
     session: Session
     closing: AsyncExitStack
     progress: Progress
     carries_since_s: float | None = None
 
-    def carries(self, now: float) -> None:
-        self.way.worked_s = now
+    def mark_frame(self, now: float) -> None:
+        self.channel.last_corrections_s = now
         if self.carries_since_s is None:
             self.carries_since_s = now
 
@@ -89,11 +89,11 @@ class Relay:
 
     def __init__(
         self,
-        deliveries: Sequence[Delivery],
+        endpoints: Sequence[SourceEndpoint],
         receiver: Sink,
         *,
         open_session: OpenSession,
-        report: Report,
+        dispatch: Dispatch,
         format: str = "auto",
         stale_after_s: float = 15.0,
         may_refresh: Callable[[], bool] = lambda: False,
@@ -106,64 +106,66 @@ class Relay:
         reboot, ``doubt`` one that may not."""
         self._receiver = receiver
         self._open_session = open_session
-        self._report = report
+        self._dispatch = dispatch
         self._format = _CORRECTIONS.get(format)
         self._stale_after_s = stale_after_s
         self._may_refresh = may_refresh
-        self._memory = Memory(memory)
-        self._failures = log.Failures()
+        self._channel_state = ChannelState(memory)
+        self._failures = log.FailureLog()
         rng = rng or random.SystemRandom()
-        self.ways = [Way(each, retry.Backoff(retry.SESSION, rng), rng) for each in deliveries]
-        self._doubt = Doubt(doubt, self.ways, wall_clock)
+        self.channels = [
+            Channel(each, retry.Backoff(retry.SESSION, rng), rng) for each in endpoints
+        ]
+        self._refusal_record = RefusalRecord(doubt, self.channels, wall_clock)
         self._silence_s = rng.uniform(*_SILENT_S)
-        self._barren_since_s = 0.0  # nothing was carried since
-        self._beside: _Live | None = None  # a better way that has to prove itself
+        self._no_corrections_since_s = 0.0  # nothing was carried since
+        self._candidate: _OpenSession | None = None  # a better way that has to prove itself
         self.progress = Progress()
 
     async def run(self) -> None:
-        self._memory.recall(self.ways)
-        self._barren_since_s = _now()
-        live: _Live | None = None
+        self._channel_state.load(self.channels)
+        self._no_corrections_since_s = _now()
+        live: _OpenSession | None = None
         try:
             while True:
                 live = live or await self._next()
                 if live:
-                    live = await self._carry(live)
+                    live = await self._stream(live)
         finally:
-            if self._beside:
-                await self._beside.closing.aclose()
+            if self._candidate:
+                await self._candidate.closing.aclose()
 
-    async def _next(self) -> _Live | None:
+    async def _next(self) -> _OpenSession | None:
         """A session over the first way that is due, None where it could not be opened."""
-        way = await self._due()
+        channel = await self._due()
         await self._receiver_ready()
-        if way.delivery.kind == "mqtt" and way.delivery.topics_offered:
+        if channel.endpoint.kind == "mqtt" and channel.endpoint.topics_offered:
             await self._position()
-        self._report(Event.CONNECT, way.name)
-        return await self._open(way)
+        self._dispatch(Event.CONNECT, channel.name)
+        return await self._open(channel)
 
-    async def _due(self) -> Way:
+    async def _due(self) -> Channel:
         """Wait for a way to be due: the first in the order of preference."""
-        told: tuple[Way, float] | None = None
+        told: tuple[Channel, float] | None = None
         while True:
             now, has_fix = _now(), self._has_fix
-            for way in self.ways:
-                wait_s = way.ready_s(has_fix=has_fix) - now
+            for channel in self.channels:
+                wait_s = channel.ready_s(has_fix=has_fix) - now
                 if wait_s <= 0:
-                    return way
-                if way.quick and wait_s <= QUICK_S:
+                    return channel
+                if channel.fast_retries_left and wait_s <= FAST_S:
                     break
             else:
-                way = min(self.ways, key=lambda each: each.ready_s(has_fix=has_fix))
-                wait_s = way.ready_s(has_fix=has_fix) - now
-            due_s = way.ready_s(has_fix=has_fix)
-            if (way, due_s) != told:
-                told = way, due_s
-                person = way.error is not None and way.error.needs_person
-                event = Event.HALTED if person else Event.POSTPONED
-                self._report(event, error=way.error, wait_s=wait_s)
-            blind = any(each.fix_until_s > now for each in self.ways)
-            await asyncio.sleep(min(wait_s, _LOOK_S) if blind else wait_s)
+                channel = min(self.channels, key=lambda each: each.ready_s(has_fix=has_fix))
+                wait_s = channel.ready_s(has_fix=has_fix) - now
+            due_s = channel.ready_s(has_fix=has_fix)
+            if (channel, due_s) != told:
+                told = channel, due_s
+                person = channel.error is not None and channel.error.needs_person
+                event = Event.BLOCKED if person else Event.BACKOFF
+                self._dispatch(event, error=channel.error, wait_s=wait_s)
+            waiting_for_fix = any(each.hold_without_fix_until_s > now for each in self.channels)
+            await asyncio.sleep(min(wait_s, _LOOK_S) if waiting_for_fix else wait_s)
 
     @property
     def _has_fix(self) -> bool:
@@ -172,8 +174,8 @@ class Relay:
     async def _receiver_ready(self) -> None:
         if not self._receiver.ready:
             error = self._receiver.error
-            event = Event.HALTED if error and error.needs_person else Event.POSTPONED
-            self._report(event, "waiting for the receiver", error=error)
+            event = Event.BLOCKED if error and error.needs_person else Event.BACKOFF
+            self._dispatch(event, "waiting for the receiver", error=error)
             await self._receiver.wait_ready()
 
     async def _position(self) -> None:
@@ -183,72 +185,76 @@ class Relay:
         """
         deadline_s = _now() + _POSITION_WITHIN_S
         while not self._has_fix and _now() < deadline_s:
-            self._report(Event.POSTPONED, "waiting for the receiver's first position")
+            self._dispatch(Event.BACKOFF, "waiting for the receiver's first position")
             await asyncio.sleep(_LOOK_S)
 
-    async def _open(self, way: Way) -> _Live | None:
-        way.due_s = 0.0
+    async def _open(self, channel: Channel) -> _OpenSession | None:
+        channel.due_s = 0.0
         closing = AsyncExitStack()
         try:
-            session = await closing.enter_async_context(self._open_session(way.delivery))
+            session = await closing.enter_async_context(self._open_session(channel.endpoint))
         except ZtpdError as error:
-            self._failed(way, error)
+            self._failed(channel, error)
             return None
         log.emit(events.CONNECTED, where=session.where)
-        return _Live(way, session, closing, Progress(where=session.where, opened_s=_now()))
+        return _OpenSession(
+            channel, session, closing, Progress(where=session.where, opened_s=_now())
+        )
 
-    async def _carry(self, live: _Live) -> _Live | None:
+    async def _stream(self, live: _OpenSession) -> _OpenSession | None:
         """Corrections from ``live`` to the receiver until it ends, or a better way is proved.
 
         What takes over, if anything does.
         """
         self.progress = live.progress
-        streaming = asyncio.create_task(self._pump(live))
-        proving = asyncio.create_task(self._prove(self.ways[: self.ways.index(live.way)]))
+        streaming = asyncio.create_task(self._forward(live))
+        probing = asyncio.create_task(
+            self._probe_preferred(self.channels[: self.channels.index(live.channel)])
+        )
         try:
-            await asyncio.wait((streaming, proving), return_when=asyncio.FIRST_COMPLETED)
-            better = proving.done() and not streaming.done()
+            await asyncio.wait((streaming, probing), return_when=asyncio.FIRST_COMPLETED)
+            better = probing.done() and not streaming.done()
         finally:
             try:
-                await _end(streaming, proving)
+                await _end(streaming, probing)
             finally:  # also when a second cancellation ends the waiting
                 await live.closing.aclose()
         if better:
-            proving.result()
+            probing.result()
             error: ZtpdError = SessionClosed(f"{live.progress.where}, by this side")
         else:
             error = _error(streaming)
-        following, self._beside = self._beside, None
+        following, self._candidate = self._candidate, None
         self._ended(live, error, better=better)
         return following
 
-    async def _prove(self, better: Sequence[Way]) -> None:
+    async def _probe_preferred(self, better: Sequence[Channel]) -> None:
         """Open the ways of ``better`` beside the present one until one has proved stable.
 
-        It is then in ``_beside``, as it is while it proves itself.
+        It is then in ``_candidate``, as it is while it proves itself.
         """
         if not better:
             await asyncio.get_running_loop().create_future()
         while True:
-            due_s, way = min(
-                ((way.ready_s(has_fix=self._has_fix), way) for way in better),
+            due_s, channel = min(
+                ((channel.ready_s(has_fix=self._has_fix), channel) for channel in better),
                 key=lambda each: each[0],
             )
             if due_s > _now():
-                await asyncio.sleep(min(due_s - _now(), PROVEN_S))
+                await asyncio.sleep(min(due_s - _now(), STABLE_S))
                 continue
-            self._beside = live = await self._open(way)
+            self._candidate = live = await self._open(channel)
             if live is None:
                 continue
             try:
-                await self._pump(live, proving=True)
+                await self._forward(live, probing=True)
                 return
             except ZtpdError as error:
-                self._beside = None
+                self._candidate = None
                 await live.closing.aclose()
-                self._failed(way, error, live=live)
+                self._failed(channel, error, live=live)
 
-    async def _pump(self, live: _Live, *, proving: bool = False) -> None:
+    async def _forward(self, live: _OpenSession, *, probing: bool = False) -> None:
         """Frames of ``live`` to the receiver, as long as corrections keep coming.
 
         While it is proving itself its corrections go nowhere, and a minute of them ends this.
@@ -263,12 +269,12 @@ class Relay:
                         if not self._of_this_format(frame, live.progress):
                             continue
                         idle.reschedule(now + self._stale_after_s)
-                        live.carries(now)
-                        self._barren_since_s = now
-                        self._doubt.is_over()
-                        if proving and live.carried_s(now) >= PROVEN_S:
+                        live.mark_frame(now)
+                        self._no_corrections_since_s = now
+                        self._refusal_record.clear()
+                        if probing and live.carried_s(now) >= STABLE_S:
                             return
-                        if proving:
+                        if probing:
                             continue
                         self._count(frame, live.progress, now)
                     self._receiver.deliver(frame)
@@ -280,8 +286,8 @@ class Relay:
     def _of_this_format(self, frame: Frame, progress: Progress) -> bool:
         """Two formats are never mixed into one receiver: the first that fits decides."""
         if progress.format is None and self._format in (None, frame.kind):
-            if frame.kind not in self._receiver.takes:
-                raise ReceiverFormat(frame.kind.value)
+            if frame.kind not in self._receiver.accepts:
+                raise FormatUnsupported(frame.kind.value)
             progress.format = frame.kind
         if frame.kind is progress.format:
             return True
@@ -296,9 +302,9 @@ class Relay:
             progress.first_frame_s = now
             after_s = now - progress.opened_s
             log.emit(events.STREAMING, format=frame.kind.value, after_s=after_s)
-            self._report(Event.FLOWING, f"{frame.kind.value} from {progress.where}")
+            self._dispatch(Event.FIRST_FRAME, f"{frame.kind.value} from {progress.where}")
 
-    def _ended(self, live: _Live, error: ZtpdError, *, better: bool) -> None:
+    def _ended(self, live: _OpenSession, error: ZtpdError, *, better: bool) -> None:
         """The present session is over: because of ``error``, or because there is a better one."""
         progress = live.progress
         if progress.first_frame_s is not None:
@@ -309,43 +315,47 @@ class Relay:
                 frames=sum(progress.frames.values()),
                 reason="a better way works again" if better else error,
             )
-            self._report(Event.ENDED, "back to the preferred way" if better else str(error))
+            self._dispatch(Event.ENDED, "back to the preferred way" if better else str(error))
         if better:
-            live.way.error = None
-            self._failures.over()
+            live.channel.error = None
+            self._failures.clear()
         else:
-            self._failed(live.way, error, live=live)
+            self._failed(live.channel, error, live=live)
 
-    def _failed(self, way: Way, error: ZtpdError, *, live: _Live | None = None) -> None:
+    def _failed(
+        self, channel: Channel, error: ZtpdError, *, live: _OpenSession | None = None
+    ) -> None:
         """Decide when ``way`` is tried again. Raises what provisioning anew may cure."""
         now = _now()
         carried_s = live.carried_s(now) if live else 0.0
-        if carried_s >= PROVEN_S:
-            self._failures.over()
-        others_worked_s = [each.worked_s for each in self.ways if each is not way]
-        error, wait_s = way.ended(
+        if carried_s >= STABLE_S:
+            self._failures.clear()
+        others_worked_s = [each.last_corrections_s for each in self.channels if each is not channel]
+        error, wait_s = channel.ended(
             error, now, carried_s=carried_s, opened=live is not None, others=others_worked_s
         )
-        self._failures.tell(error, retry_in_s=wait_s)
-        self._memory.keep(self.ways)
-        if self._doubtful(now) and self._may_refresh():
+        self._failures.record(error, retry_in_s=wait_s)
+        self._channel_state.save(self.channels)
+        if self._should_reprovision(now) and self._may_refresh():
             raise error if isinstance(error, SessionRefused) else SessionRefused(str(error))
 
-    def _doubtful(self, now: float) -> bool:
+    def _should_reprovision(self, now: float) -> bool:
         """Whether other credentials may help: nothing was carried for long, and somebody said no,
         or everybody is silent who may have ended."""
-        barren_s = now - self._barren_since_s
-        if barren_s < PROVEN_S:
+        barren_s = now - self._no_corrections_since_s
+        if barren_s < STABLE_S:
             return False  # another way carries: no doubt, and nothing to be written down
-        if any(way.refuses for way in self.ways):
-            return max(barren_s, self._doubt.rises()) >= REFRESH_AFTER_S
-        return barren_s >= self._silence_s and all(way.may_have_ended for way in self.ways)
+        if any(channel.refuses for channel in self.channels):
+            return max(barren_s, self._refusal_record.note()) >= REFRESH_AFTER_S
+        return barren_s >= self._silence_s and all(
+            channel.may_have_ended for channel in self.channels
+        )
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """A person wants a try now."""
-        for way in self.ways:
-            way.hurry()
-        self._memory.keep(self.ways)
+        for channel in self.channels:
+            channel.retry_now()
+        self._channel_state.save(self.channels)
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ztpd.errors import ModemAbsent, ModemAmbiguous, ModemNotAt
+from ztpd.errors import ModemAbsent, ModemAmbiguous, NotAnAtPort
 from ztpd.serialport import holders, usbids
 
 ROOT = Path("/")
@@ -102,7 +102,7 @@ def names(root: Path = ROOT) -> frozenset[str]:
         return frozenset()
 
 
-def behind(path: str, root: Path = ROOT) -> Tty | None:
+def resolve(path: str, root: Path = ROOT) -> Tty | None:
     """The serial port that ``path`` leads to, itself or over links; None if sysfs has none."""
     known = {tty.name: tty for tty in ttys(root)}
     place = Path(path)
@@ -115,12 +115,12 @@ def behind(path: str, root: Path = ROOT) -> Tty | None:
     return None
 
 
-def refuse_others(tty: Tty) -> None:
-    """Raises :class:`ModemNotAt` for what must never be sent AT text, whoever configured it."""
+def reject_non_modem(tty: Tty) -> None:
+    """Raises :class:`NotAnAtPort` for what must never be sent AT text, whoever configured it."""
     if tty.is_gnss:
-        raise ModemNotAt(f"{tty.path} is a u-blox GNSS receiver, {tty}")
+        raise NotAnAtPort(f"{tty.path} is a u-blox GNSS receiver, {tty}")
     if tty.usb in usbids.NEVER:
-        raise ModemNotAt(f"{tty.path} is a modem in recovery mode, {tty}")
+        raise NotAnAtPort(f"{tty.path} is a modem in recovery mode, {tty}")
 
 
 def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _: True) -> list[Tty]:
@@ -157,11 +157,11 @@ def holder(tty: Tty, root: Path = ROOT) -> str:
     lock = root / "var/lock" / f"LCK..{tty.name}"
     pid = holders.locked_by(lock)
     if pid is not None and holders.alive(pid):
-        return f"{holders.named([pid])} according to {lock}"
+        return f"{holders.describe([pid])} according to {lock}"
     if tty.name in _read(root / "sys/class/tty/console/active").split():
         return "the console of the kernel"
-    others = [pid for pid in holders.of(os.path.realpath(tty.path)) if pid != os.getpid()]
-    return holders.named(others) if others else ""
+    others = [pid for pid in holders.pids_of(os.path.realpath(tty.path)) if pid != os.getpid()]
+    return holders.describe(others) if others else ""
 
 
 def _tty(place: Path, sys: Path, root: Path) -> Tty | None:

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 
-def of(device: str) -> list[int]:
+def pids_of(device: str) -> list[int]:
     """The processes that have ``device`` open, as far as /proc shows them to this user."""
     found = []
     with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ def _is(descriptor: Path, wanted: os.stat_result) -> bool:
     return facts.st_rdev == wanted.st_rdev and (facts.st_dev == wanted.st_dev or not is_terminal)
 
 
-def named(pids: list[int]) -> str:
+def describe(pids: list[int]) -> str:
     """ "ModemManager (process 812)"; also for a list of none."""
 
     def name(pid: int) -> str:
@@ -74,7 +74,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def access(device: str) -> str:
+def describe_permissions(device: str) -> str:
     """Who may open it, as " (root:dialout, mode 0660)"; "" where not even that can be seen."""
     try:
         facts = Path(device).stat()
@@ -84,7 +84,7 @@ def access(device: str) -> str:
     return f" ({owner}:{group}, mode {stat.S_IMODE(facts.st_mode):04o})"
 
 
-def neighbours(path: str) -> str:
+def similar_ports(path: str) -> str:
     """What there is in place of ``path``: ports of that sort, or in that folder."""
     directory, name = Path(path).parent, Path(path).name
     pattern = name.rstrip("0123456789") + "*" if directory == Path("/dev") else "*"

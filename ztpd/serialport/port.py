@@ -36,9 +36,11 @@ from ztpd.system.offload import offload
 _TIOCGEXCL = 0x80045440  # linux/ioctls.h; not in the termios module
 _READ_BYTES = 4096
 _BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
-_AHEAD_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
+KERNEL_QUEUE_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
 _DRAIN_S = 2.0  # for what the kernel holds to leave before a change of speed
-_SENT_BY_S = _AHEAD_S + 0.2  # after the last write; what is held still, the device does not take
+DRAIN_GRACE_S = (
+    KERNEL_QUEUE_S + 0.2
+)  # after the last write; what is held still, the device does not take
 
 
 class SerialPort:
@@ -110,9 +112,9 @@ class SerialPort:
                 await self._readable()
                 continue
             except OSError as error:
-                raise self._lose(error.strerror) from error
+                raise self._fail(error.strerror) from error
             if not data:  # with VMIN 1 a tty says so only when it has hung up
-                raise self._lose("hung up")
+                raise self._fail("hung up")
             self.read_bytes += len(data)
             return data
 
@@ -149,7 +151,7 @@ class SerialPort:
         What the device does not take, although it had the time, is discarded.
         """
         await self.drained()
-        if self._loop.time() - self._sent_s < _SENT_BY_S:
+        if self._loop.time() - self._sent_s < DRAIN_GRACE_S:
             await self._drain()
         else:
             self._discard_output()
@@ -157,7 +159,7 @@ class SerialPort:
             self._port.baudrate = baudrate
             termios.tcflush(self._fd, termios.TCIFLUSH)  # what came before says nothing of it
         except (OSError, termios.error, ValueError) as error:
-            raise self._lose(f"{baudrate} baud cannot be set") from error
+            raise self._fail(f"{baudrate} baud cannot be set") from error
         self.baudrate = baudrate
         self._set_pace()
 
@@ -168,14 +170,14 @@ class SerialPort:
         except TimeoutError:
             self._discard_output()
         except termios.error as error:
-            raise self._lose(str(error.args[-1])) from error
+            raise self._fail(str(error.args[-1])) from error
         if self._lost:
             raise self._gone()
 
     def close(self) -> None:
         """Give the port back. What was not sent is discarded: a close that waits for a device
         that takes nothing would stop the whole daemon for half a minute."""
-        self._lose("closed")
+        self._fail("closed")
         if self._port.is_open:
             self._discard_output()
             _release(self._port)
@@ -183,7 +185,7 @@ class SerialPort:
     def _gone(self) -> PortLost:
         return PortLost(f"{self.path}, {self._lost}")
 
-    def _lose(self, why: str | None) -> PortLost:
+    def _fail(self, why: str | None) -> PortLost:
         """The port is of no more use; whoever waits is told."""
         if not self._lost:
             self._lost = why or "for an unknown reason"
@@ -215,7 +217,7 @@ class SerialPort:
             allowed = self._allowance()
             if allowed < 1:
                 self._loop.remove_writer(self._fd)
-                self._resume = self._loop.call_later(_AHEAD_S / 2, self._pump)
+                self._resume = self._loop.call_later(KERNEL_QUEUE_S / 2, self._pump)
                 return
             try:
                 count = os.write(self._fd, self._rest[:allowed])
@@ -223,7 +225,7 @@ class SerialPort:
                 self._loop.add_writer(self._fd, self._pump)
                 return
             except OSError as error:
-                self._lose(error.strerror)
+                self._fail(error.strerror)
                 return
             self._rest = self._rest[count:]
             self._allowed -= count
@@ -252,15 +254,15 @@ class SerialPort:
 
     def _set_pace(self) -> None:
         self._bytes_per_s = self.baudrate / _BITS_PER_BYTE
-        self._allowed = self._bytes_per_s * _AHEAD_S
+        self._allowed = self._bytes_per_s * KERNEL_QUEUE_S
         self._allowed_at = self._loop.time()
 
     def _allowance(self) -> int:
         """How many bytes may go to the kernel now: what the line has sent since, and no more
-        than it sends in ``_AHEAD_S``."""
+        than it sends in ``KERNEL_QUEUE_S``."""
         if not self._paced:
             return len(self._rest)
-        now, most = self._loop.time(), self._bytes_per_s * _AHEAD_S
+        now, most = self._loop.time(), self._bytes_per_s * KERNEL_QUEUE_S
         self._allowed = min(most, self._allowed + (now - self._allowed_at) * self._bytes_per_s)
         self._allowed_at = now
         return int(self._allowed)
@@ -319,7 +321,7 @@ class _Opening:
             if pid is not None and not holders.alive(pid):
                 return lock
             if pid is not None:
-                raise PortBusy(f"{self._path}, by {holders.named([pid])} according to {lock}")
+                raise PortBusy(f"{self._path}, by {holders.describe([pid])} according to {lock}")
         return None
 
     def _open(self) -> serial.Serial:
@@ -343,9 +345,9 @@ class _Opening:
         pty whose user died, so without a living holder it counts for nothing."""
         flag = fcntl.ioctl(fd, _TIOCGEXCL, struct.pack("i", 0))
         if struct.unpack("i", flag)[0]:
-            others = [pid for pid in holders.of(self._device) if pid != os.getpid()]
+            others = [pid for pid in holders.pids_of(self._device) if pid != os.getpid()]
             if others:
-                raise PortBusy(f"{self._path}, by {holders.named(others)}")
+                raise PortBusy(f"{self._path}, by {holders.describe(others)}")
         fcntl.ioctl(fd, termios.TIOCEXCL)
 
     def _named(self, error: Exception, number: int | None) -> SerialError:
@@ -356,11 +358,11 @@ class _Opening:
         path, words = self._path, os.strerror(number) if number else str(error)
         match number:
             case errno.ENOENT | errno.ENODEV | errno.ENXIO | errno.ELOOP | errno.ENOTDIR:
-                return PortAbsent(f"{path}; {holders.neighbours(path)}")
+                return PortAbsent(f"{path}; {holders.similar_ports(path)}")
             case errno.EBUSY | errno.EAGAIN:
-                return PortBusy(f"{path}, by {holders.named(holders.of(self._device))}")
+                return PortBusy(f"{path}, by {holders.describe(holders.pids_of(self._device))}")
             case errno.EACCES | errno.EPERM:
-                return PortPermission(f"{path}{holders.access(self._device)}")
+                return PortPermission(f"{path}{holders.describe_permissions(self._device)}")
             case errno.ENOTTY | errno.EINVAL | errno.EISDIR:
                 return NotASerialPort(path)
             case errno.EIO if Path(self._device).exists():

@@ -47,7 +47,7 @@ class SharedPort:
         except OSError as error:
             raise OutputError(f"{self.path}: {error.strerror}") from error
 
-    def give(self, frame: bytes) -> None:
+    def write_frame(self, frame: bytes) -> None:
         """Hand a whole frame to the reader, if there is one; what it has no room for is dropped
         whole."""
         if self._ours is None:

@@ -126,7 +126,7 @@ class FaultProxy:
         self.to_server = replace(self.to_server, silent_at=0)
         self._say("the line went silent")
 
-    def strand(self) -> None:
+    def half_open(self) -> None:
         """Leave every connection there is half-open for ever; new ones are well."""
         self._say("the line lost its connections, and tells nobody")
         for connection in self._alive:

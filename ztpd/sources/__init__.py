@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
-from ztpd.model import Delivery, Fix, Frame
+from ztpd.model import Fix, Frame, SourceEndpoint
 from ztpd.sources import topics
 from ztpd.sources.ntrip import GgaPolicy, NtripSession
 from ztpd.wire.frames import Counts
@@ -28,7 +28,7 @@ class Session(Protocol):
 
 @asynccontextmanager
 async def open_session(
-    delivery: Delivery,
+    endpoint: SourceEndpoint,
     *,
     region: str,
     position: Callable[[], Fix | None],
@@ -41,16 +41,16 @@ async def open_session(
     it from one session to the next. With ``fresh_credentials`` a refusal may only mean that the
     service has not activated them yet. paho-mqtt is imported when it is used first.
     """
-    if delivery.kind == "mqtt":
+    if endpoint.kind == "mqtt":
         from ztpd.sources.mqtt import MqttSession
 
-        if delivery.topics_offered:
-            chosen = topics.choose(delivery.topics, region=region, position=position())
-            delivery = replace(delivery, topics=chosen)
-        async with MqttSession(delivery) as mqtt:
+        if endpoint.topics_offered:
+            chosen = topics.choose(endpoint.topics, region=region, position=position())
+            endpoint = replace(endpoint, topics=chosen)
+        async with MqttSession(endpoint) as mqtt:
             yield mqtt
     else:
         async with NtripSession(
-            delivery, position=position, gga=gga, fresh_credentials=fresh_credentials
+            endpoint, position=position, gga=gga, fresh_credentials=fresh_credentials
         ) as ntrip:
             yield ntrip

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from ztpd.config import Config
 from ztpd.errors import ConfigError, NoTransport
-from ztpd.model import Credentials, Delivery, MqttDelivery, NtripDelivery, Secret, Topic
+from ztpd.model import Credentials, MqttEndpoint, NtripEndpoint, Secret, SourceEndpoint, Topic
 from ztpd.sources.ntrip import ntrip_port
 
 
-def private(config: Config) -> bool:
+def configured_without_ztp(config: Config) -> bool:
     """Whether the configuration alone opens a session, so that ZTP is not needed."""
     return bool(
         (config.mqtt.host and config.mqtt.topics) or (config.ntrip.host and config.ntrip.mountpoint)
     )
 
 
-def deliveries(config: Config, credentials: Credentials | None) -> Sequence[Delivery]:
+def endpoints(config: Config, credentials: Credentials | None) -> Sequence[SourceEndpoint]:
     """What may be opened, in the order of ``[corrections] prefer``.
 
     Raises :class:`NoTransport` where there is nothing, :class:`ConfigError` where a file that
@@ -37,13 +37,13 @@ def deliveries(config: Config, credentials: Credentials | None) -> Sequence[Deli
     return usable
 
 
-def _mqtt(config: Config, credentials: Credentials | None) -> MqttDelivery | None:
+def _mqtt(config: Config, credentials: Credentials | None) -> MqttEndpoint | None:
     own = config.mqtt
     if own.host and own.topics:
-        delivery = MqttDelivery(host=own.host, port=8883 if own.tls else 1883, tls=own.tls)
+        endpoint = MqttEndpoint(host=own.host, port=8883 if own.tls else 1883, tls=own.tls)
     elif credentials and credentials.mqtt:
         access = credentials.mqtt
-        delivery = MqttDelivery(
+        endpoint = MqttEndpoint(
             host=own.host or access.host,
             port=access.port,
             client_id=access.client_id,
@@ -56,18 +56,18 @@ def _mqtt(config: Config, credentials: Credentials | None) -> MqttDelivery | Non
     else:
         return None
     if own.cert_file and own.key_file:
-        delivery = replace(
-            delivery,
+        endpoint = replace(
+            endpoint,
             certificate=_read(own.cert_file, "[mqtt] cert_file"),
             private_key=Secret(_read(own.key_file, "[mqtt] key_file")),
         )
     if own.topics:
         wanted = tuple(Topic(path) for path in own.topics)
-        delivery = replace(delivery, topics=wanted, topics_offered=False)
+        endpoint = replace(endpoint, topics=wanted, topics_offered=False)
     return replace(
-        delivery,
-        port=own.port or delivery.port,
-        client_id=own.client_id or delivery.client_id,
+        endpoint,
+        port=own.port or endpoint.port,
+        client_id=own.client_id or endpoint.client_id,
         username=own.username,
         password=_password(own.password_file, "[mqtt] password_file"),
         ca_file=own.ca_file,
@@ -75,7 +75,7 @@ def _mqtt(config: Config, credentials: Credentials | None) -> MqttDelivery | Non
     )
 
 
-def _ntrip(config: Config, credentials: Credentials | None) -> NtripDelivery | None:
+def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | None:
     own = config.ntrip
     access = credentials.ntrip if credentials else None
     host = own.host or (access.host if access else "")
@@ -85,7 +85,7 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripDelivery | N
     username, password = own.username, _password(own.password_file, "[ntrip] password_file")
     if not username and access and host == access.host:
         username, password = access.username, access.password
-    return NtripDelivery(
+    return NtripEndpoint(
         host=host,
         port=ntrip_port(own.port, access, own.tls),
         mountpoint=mountpoint,

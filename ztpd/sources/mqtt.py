@@ -31,7 +31,7 @@ from ztpd.errors import (
     SubscriptionRefused,
     ZtpdError,
 )
-from ztpd.model import Frame, FrameKind, MqttDelivery
+from ztpd.model import Frame, FrameKind, MqttEndpoint
 from ztpd.net.dial import dial
 from ztpd.net.errormap import network_error
 from ztpd.net.tls import client_context, handshake
@@ -103,15 +103,15 @@ class MqttSession:
     reader is too slow for are dropped, oldest first; keys and assistance last.
     """
 
-    def __init__(self, delivery: MqttDelivery, *, timeout_s: float = 15.0) -> None:
-        host = f"[{delivery.host}]" if ":" in delivery.host else delivery.host
-        self.where = f"mqtt://{host}:{delivery.port}"
+    def __init__(self, endpoint: MqttEndpoint, *, timeout_s: float = 15.0) -> None:
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        self.where = f"mqtt://{host}:{endpoint.port}"
         self.counts = Counts()  # over all topics
         self.dropped = 0  # frames
         self.strays = 0  # messages or frames that have no business under their topic
         self.refused: tuple[str, ...] = ()  # topics that the broker refused
-        self._delivery = delivery
-        self._paths = [topic.path for topic in delivery.topics]
+        self._delivery = endpoint
+        self._paths = [topic.path for topic in endpoint.topics]
         self._timeout_s = timeout_s
         self._stage = "connecting"  # when it failed, for a person
         self._client: _Client | None = None
@@ -163,18 +163,18 @@ class MqttSession:
 
     async def _open(self) -> None:
         """Connect, log in, subscribe."""
-        delivery = self._delivery
-        if delivery.tls:
-            pair = delivery.certificate, delivery.private_key
-            context = await offload(client_context, delivery.ca_file, *pair, delivery.authority)
+        endpoint = self._delivery
+        if endpoint.tls:
+            pair = endpoint.certificate, endpoint.private_key
+            context = await offload(client_context, endpoint.ca_file, *pair, endpoint.authority)
             context.sslsocket_class = WatchedTlsSocket
-            connected = await dial(delivery.host, delivery.port)
+            connected = await dial(endpoint.host, endpoint.port)
             self._stage = "in the TLS handshake"
-            sock: Any = await handshake(context, connected, delivery.host)  # a WatchedTlsSocket
+            sock: Any = await handshake(context, connected, endpoint.host)  # a WatchedTlsSocket
         else:
-            if not is_loopback(delivery.host):
+            if not is_loopback(endpoint.host):
                 raise NoTransport(f"{self.where} is not this machine, and would be without TLS")
-            connected = await dial(delivery.host, delivery.port)
+            connected = await dial(endpoint.host, endpoint.port)
             sock = WatchedSocket(fileno=connected.detach())
         self._stage = "waiting for CONNACK"
         client = self._start(sock)
@@ -190,11 +190,11 @@ class MqttSession:
 
     def _start(self, sock: WatchedSocket) -> _Client:
         """Hand ``sock`` to paho, and paho to the event loop."""
-        delivery = self._delivery
+        endpoint = self._delivery
         loop = asyncio.get_running_loop()
-        self._client = client = _Client(sock, delivery.client_id)
-        if delivery.username:
-            client.username_pw_set(delivery.username, delivery.password.reveal() or None)
+        self._client = client = _Client(sock, endpoint.client_id)
+        if endpoint.username:
+            client.username_pw_set(endpoint.username, endpoint.password.reveal() or None)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -202,7 +202,7 @@ class MqttSession:
         client.on_socket_close = _unwatch
         client.on_socket_register_write = self._on_wants_write
         client.on_socket_unregister_write = self._on_wants_no_write
-        client.connect(delivery.host, delivery.port, keepalive=delivery.keepalive_s)
+        client.connect(endpoint.host, endpoint.port, keepalive=endpoint.keepalive_s)
         if client.socket() is not sock:
             raise SessionError("paho-mqtt connects by itself: this version is not supported")
         loop.add_reader(sock.fileno(), self._read)

@@ -14,15 +14,15 @@ from ztpd import log
 from ztpd.errors import (
     ConnectionLost,
     ConnectTimeout,
+    GgaRequired,
     NetworkError,
-    NoGga,
     SessionClosed,
     SessionNotActive,
     SessionRefused,
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripDelivery
+from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripEndpoint
 from ztpd.net.dial import dial
 from ztpd.net.errormap import network_error
 from ztpd.net.tls import client_context
@@ -83,7 +83,7 @@ class GgaPolicy:
         self._since_s: float | None = None
         self._good: Fix | None = None
 
-    def look(self, fix: Fix | None, now_s: float) -> None:
+    def update(self, fix: Fix | None, now_s: float) -> None:
         """Take the receiver's present word; a pause between two looks is a fix not seen."""
         if now_s - self._looked_s > STABLE_S:
             self._since_s = None
@@ -99,7 +99,7 @@ class GgaPolicy:
     def has_position(self, now_s: float) -> bool:
         return self._good is not None and now_s - self._good_s <= HOLD_S
 
-    def take(self, now_s: float, *, first: bool = False) -> bytes:
+    def next_sentence(self, now_s: float, *, first: bool = False) -> bytes:
         """The sentence to send now, b"" for none. ``first`` need not keep to the interval.
 
         A position that is held is told as a plain GNSS one with its age, and keeps its time.
@@ -138,7 +138,7 @@ class NtripSession:
 
     def __init__(
         self,
-        delivery: NtripDelivery,
+        endpoint: NtripEndpoint,
         *,
         position: Callable[[], Fix | None],
         timeout_s: float = 15.0,
@@ -149,18 +149,18 @@ class NtripSession:
 
         ``gga``: the policy to go on with; without one the session begins with a new one.
         """
-        host = f"[{delivery.host}]" if ":" in delivery.host else delivery.host
-        mountpoint = log.quoted(delivery.mountpoint.removeprefix("/"), 64)
-        self.where = f"ntrip://{host}:{delivery.port}/{mountpoint}"
-        self._delivery = delivery
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        mountpoint = log.quoted(endpoint.mountpoint.removeprefix("/"), 64)
+        self.where = f"ntrip://{host}:{endpoint.port}/{mountpoint}"
+        self._delivery = endpoint
         self._position = position
         self._timeout_s = timeout_s
         self._fresh = fresh_credentials
         self._gga = gga or GgaPolicy()
-        self._gga.interval_s = delivery.gga_interval_s
+        self._gga.interval_s = endpoint.gga_interval_s
         self._told = 0  # sentences sent, that in the request included
         self._told_on_stream = False
-        self._response = Response(delivery.mountpoint)
+        self._response = Response(endpoint.mountpoint)
         self._scanner = Scanner(FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX)
         self._frames: deque[Frame] = deque()
         self._failure: ZtpdError | None = None
@@ -208,19 +208,19 @@ class NtripSession:
 
     async def _settle(self) -> None:
         """Let a fix become a stable one: some casters want the position in the request."""
-        self._gga.look(fix := self._position(), _now())
+        self._gga.update(fix := self._position(), _now())
         while fix and _is_a_place(fix) and not self._gga.has_position(_now()):
             await asyncio.sleep(_LOOK_S)
-            self._gga.look(fix := self._position(), _now())
+            self._gga.update(fix := self._position(), _now())
 
     async def _connect(self) -> None:
-        delivery = self._delivery
-        sentence = self._gga.take(_now(), first=True)
-        asked = request(delivery, gga=sentence)
-        context = await offload(client_context, delivery.ca_file) if delivery.tls else None
-        connected = await dial(delivery.host, delivery.port)
+        endpoint = self._delivery
+        sentence = self._gga.next_sentence(_now(), first=True)
+        asked = request(endpoint, gga=sentence)
+        context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
+        connected = await dial(endpoint.host, endpoint.port)
         self._stage = "in the TLS handshake" if context else "waiting for the answer"
-        name = delivery.host if context else None
+        name = endpoint.host if context else None
         try:
             self._reader, self._writer = await asyncio.open_connection(
                 sock=connected, ssl=context, server_hostname=name
@@ -277,7 +277,7 @@ class NtripSession:
         if self._scanner.pending and now - self._heard_s >= _QUIET_S:
             self._frames += self._scanner.flush()
         if self._waits_for_gga and now - self._opened_s >= _GGA_WAIT_S:
-            self._failure = NoGga(f"{self.where}: nothing came in {_GGA_WAIT_S:g} s")
+            self._failure = GgaRequired(f"{self.where}: nothing came in {_GGA_WAIT_S:g} s")
 
     def _receive(self, data: bytes) -> None:
         if data:
@@ -286,10 +286,10 @@ class NtripSession:
             self._response.eof()
 
     def _tell_position(self, now: float) -> None:
-        self._gga.look(self._position(), now)
+        self._gga.update(self._position(), now)
         if self._writer is None or self._writer.transport.get_write_buffer_size():
             return  # the caster takes nothing at the moment; a later position is a better one
-        sentence = self._gga.take(now, first=not self._told_on_stream)
+        sentence = self._gga.next_sentence(now, first=not self._told_on_stream)
         if sentence:
             self._writer.write(sentence)
             self._told += 1
@@ -307,10 +307,10 @@ class NtripSession:
             if self._fresh:
                 return SessionNotActive(detail)
             if not self._told:  # casters answer 401 to a missing position, too
-                return NoGga(f"{detail}, before a position could be sent")
+                return GgaRequired(f"{detail}, before a position could be sent")
         position_lost = self._told > 0 and not self._gga.has_position(_now())
         if isinstance(failure, SessionClosed) and (self._waits_for_gga or position_lost):
-            return NoGga(detail)
+            return GgaRequired(detail)
         return type(failure)(detail, retry_after_s=failure.retry_after_s)
 
     def _lost(self, error: OSError) -> NetworkError:

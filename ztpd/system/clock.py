@@ -57,23 +57,23 @@ class Clock:
         self._synchronised = synchronised
 
     @property
-    def behind(self) -> bool:
+    def is_past(self) -> bool:
         """The clock shows a date that is surely past."""
         return self.now() < self.floor_unix_s
 
     def check(self) -> None:
         """Raises :class:`ClockError` while the clock is behind."""
-        if self.behind:
+        if self.is_past:
             raise ClockError(f"it shows {_date(self.now())}, before {_date(self.floor_unix_s)}")
 
-    async def settle(self) -> None:
+    async def wait_usable(self) -> None:
         """Return when the clock may be used for TLS.
 
         Raises :class:`ClockError` while it is behind. A clock that is not synchronised may be
         right all the same: it is given ``SYNC_WAIT_S`` and then left to TLS to judge. One that is
         synchronised knows better than a date that was noted while it was ahead.
         """
-        if self.behind and await offload(self._synchronised) is True:
+        if self.is_past and await offload(self._synchronised) is True:
             self.floor_unix_s = RELEASED_UNIX_S
         self.check()
         deadline = asyncio.get_running_loop().time() + SYNC_WAIT_S
@@ -85,7 +85,7 @@ class Clock:
 
     def describe(self) -> str:
         """For the status: "synchronised", "not synchronised", "behind", "unknown"."""
-        if self.behind:
+        if self.is_past:
             return "behind"
         known = self._synchronised()
         return "unknown" if known is None else "synchronised" if known else "not synchronised"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ztpd.errors import ImeiInvalid
 from ztpd.model import Imei
 
-LADDER = ("AT+CGSN=1", "AT+CGSN", "AT+GSN", "AT#CGSN", "ATI")
+IMEI_COMMANDS = ("AT+CGSN=1", "AT+CGSN", "AT+GSN", "AT#CGSN", "ATI")
 """What to ask for the IMEI, in this order: the first is defined to be the IMEI, the next two are
 "the serial number", mostly the IMEI; then Telit's form; ATI has a line for it on some sticks."""
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from ztpd import __version__
 from ztpd.errors import (
-    CasterRefused,
+    CasterForbidden,
     ConfigError,
     MountpointUnknown,
     SessionClosed,
@@ -25,7 +25,7 @@ from ztpd.errors import (
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.model import NtripDelivery
+from ztpd.model import NtripEndpoint
 
 PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
 TLS_PORT = 2102  # PointPerfect's; no standard names one
@@ -44,28 +44,28 @@ _TABLE_END = b"ENDSOURCETABLE"
 _BUSY = (408, 425, 429)
 
 
-def request(delivery: NtripDelivery, *, gga: bytes = b"") -> bytes:
+def request(endpoint: NtripEndpoint, *, gga: bytes = b"") -> bytes:
     """The bytes that ask for the delivery's mountpoint.
 
     ``gga`` is a whole sentence, b"" for none: the Ntrip-GGA header of 10410.1; an NTRIP 1 caster
     ignores it. Raises :class:`ConfigError` for what cannot be asked.
     """
-    if ":" in delivery.username:
+    if ":" in endpoint.username:
         raise ConfigError('[ntrip] username: a ":" cannot be sent in a user name (RFC 7617)')
-    if not _PRINTABLE.fullmatch(delivery.host):
+    if not _PRINTABLE.fullmatch(endpoint.host):
         raise ConfigError("[ntrip] host: only printable ASCII without spaces is a host name")
-    host = f"[{delivery.host}]" if ":" in delivery.host else delivery.host
-    path = quote(delivery.mountpoint.removeprefix("/"), safe="/~!$&'()*+,;=:@")
-    first = delivery.version == "1"
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    path = quote(endpoint.mountpoint.removeprefix("/"), safe="/~!$&'()*+,;=:@")
+    first = endpoint.version == "1"
     lines = [
         f"GET /{path} HTTP/1.{0 if first else 1}",
-        f"Host: {host}:{delivery.port}",
+        f"Host: {host}:{endpoint.port}",
         f"User-Agent: NTRIP ztpd/{__version__}",
     ]
     if not first:
         lines.append("Ntrip-Version: Ntrip/2.0")
-    if delivery.username:
-        pair = f"{delivery.username}:{delivery.password.reveal()}".encode()
+    if endpoint.username:
+        pair = f"{endpoint.username}:{endpoint.password.reveal()}".encode()
         lines.append(f"Authorization: Basic {base64.b64encode(pair).decode()}")
     if gga:
         lines.append(f"Ntrip-GGA: {gga.decode('ascii').strip()}")
@@ -174,7 +174,7 @@ class Response:
             return self._fail(SessionRefused(said))
         if "mount" in said.lower():
             return self._fail(MountpointUnknown(f"{self._mountpoint} ({said})"))
-        return self._fail(CasterRefused(said))
+        return self._fail(CasterForbidden(said))
 
     def _behind_icy(self) -> bool:
         """An empty line, the header lines some casters send, or data at once.
@@ -355,7 +355,7 @@ class Response:
         if "https port" in low:
             self._fail(TlsMismatch("the caster speaks TLS on that port; [ntrip] tls is off"))
         elif not table and ("banned" in low or "sandbox" in low):
-            self._fail(CasterRefused(said))
+            self._fail(CasterForbidden(said))
         elif is_table:
             self._fail(self._not_in(table))
         elif status in (401, 403):  # some casters say the one, some the other
@@ -365,7 +365,7 @@ class Response:
         elif status in _BUSY or 500 <= status < 600:
             self._fail(SessionError(said, retry_after_s=self._retry_after_s()))
         elif 300 <= status < 500:
-            self._fail(CasterRefused(said, retry_after_s=self._retry_after_s()))
+            self._fail(CasterForbidden(said, retry_after_s=self._retry_after_s()))
         else:
             self._fail(SessionProtocol(f"no caster's answer: {said}"))
 

@@ -25,7 +25,7 @@ def drop_in(machine: Container, text: str) -> None:
     )
 
 
-def said(event: events.Event) -> str:
+def said(event: events.JournalEvent) -> str:
     """A script that ends with 0 when the unit has said ``event`` since boot."""
     return f"journalctl --boot --unit=ztpd --output=cat ZTPD_EVENT={event.name} | grep -q ."
 

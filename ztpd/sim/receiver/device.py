@@ -61,8 +61,8 @@ class _Stage(NamedTuple):
 class Faults:
     """What may be broken; each can be changed while the receiver runs."""
 
-    mute: bool = False  # sends nothing, as behind a cut wire
-    deaf: bool = False  # takes nothing from the line, as with a stuck flow control
+    sends_nothing: bool = False  # sends nothing, as behind a cut wire
+    ignores_input: bool = False  # takes nothing from the line, as with a stuck flow control
     lost_answers: int = 0  # so many of its next answers are lost
     refused: set[int] = field(default_factory=set)  # keys it does not know
     keys_held: int = 2  # so many decryption keys it takes
@@ -187,7 +187,7 @@ class SimReceiver:
     async def _listen(self) -> None:
         carried_s = 0.0  # when the line has carried what was read
         while True:
-            if self.faults.deaf:
+            if self.faults.ignores_input:
                 await asyncio.sleep(0.1)
                 continue
             data = await self._pty.read(256)
@@ -367,7 +367,7 @@ class SimReceiver:
 
     def send(self, data: bytes) -> None:
         """Put bytes on the line to the host, whatever they are; nothing while it boots."""
-        if self._booting is None and not self.faults.mute:
+        if self._booting is None and not self.faults.sends_nothing:
             self._pty.send(self._over_the_line(data))
 
     @property

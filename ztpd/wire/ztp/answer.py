@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from ztpd.errors import ZtpCaptivePortal, ZtpNotActive, ZtpSchema, ZtpTooBig
+from ztpd.errors import ZtpBadAnswer, ZtpCaptivePortal, ZtpNotActive, ZtpTooBig
 from ztpd.model import Credentials, DynamicKey, MqttAccess, NtripAccess, Secret, Topic
 from ztpd.sanitize import quoted
 from ztpd.wire.ztp.hosts import is_address, is_name
@@ -26,7 +26,7 @@ def parse_answer(service: Service, body: bytes | Mapping[str, Any]) -> Credentia
 
     MQTT and NTRIP are looked at separately: one that is incomplete or malformed is left out as
     long as the other is usable. Raises :class:`ZtpNotActive` if the answer is one, but without
-    usable credentials (activation has not finished), :class:`ZtpSchema` if it is none or the
+    usable credentials (activation has not finished), :class:`ZtpBadAnswer` if it is none or the
     fields that would be needed are malformed, :class:`ZtpTooBig`, and :class:`ZtpCaptivePortal`
     for a web page.
     """
@@ -38,15 +38,15 @@ def parse_answer(service: Service, body: bytes | Mapping[str, Any]) -> Credentia
     mqtt: MqttAccess | None = None
     ntrip: NtripAccess | None = None
     keys: tuple[DynamicKey, ...] = ()
-    malformed: ZtpSchema | None = None
+    malformed: ZtpBadAnswer | None = None
     try:
         keys = tuple(_keys(fields))
         mqtt = _mqtt(fields, portal)
-    except ZtpSchema as error:
+    except ZtpBadAnswer as error:
         malformed, keys = error, ()
     try:
         ntrip = _ntrip(answer)
-    except ZtpSchema as error:
+    except ZtpBadAnswer as error:
         malformed = malformed or error
     if mqtt or ntrip:
         client_id = mqtt.client_id if mqtt else _client_id_if_sound(fields)
@@ -55,7 +55,7 @@ def parse_answer(service: Service, body: bytes | Mapping[str, Any]) -> Credentia
         raise malformed
     if any(fields.get(name) is not None for name in _FIELDS):
         raise ZtpNotActive("the answer has neither an MQTT certificate nor an NTRIP account")
-    raise ZtpSchema("no field that ztpd knows")
+    raise ZtpBadAnswer("no field that ztpd knows")
 
 
 _FIELDS = (
@@ -85,7 +85,7 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
             parse_float=_finite,
         )
     if not isinstance(found, dict):
-        raise ZtpSchema(f"{len(body)} bytes that are no sound JSON object")
+        raise ZtpBadAnswer(f"{len(body)} bytes that are no sound JSON object")
     return found
 
 
@@ -109,7 +109,7 @@ def _check_depth(answer: Mapping[str, Any]) -> None:
         level = [inner for value in level for inner in _inner(value)]
         if not level:
             return
-    raise ZtpSchema(f"nested more than {_DEPTH_LIMIT} deep")
+    raise ZtpBadAnswer(f"nested more than {_DEPTH_LIMIT} deep")
 
 
 def _inner(value: Any) -> Iterable[Any]:
@@ -146,7 +146,7 @@ def _portal_fields(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], _Porta
         r"(?:ssl|mqtts)://(?P<host>[^/:]+):(?P<port>[0-9]{1,5})/?", _text(connectivity, "ServerURI")
     )
     if not address:
-        raise ZtpSchema("ServerURI is not ssl://HOST:PORT")
+        raise ZtpBadAnswer("ServerURI is not ssl://HOST:PORT")
     fields = {
         "clientId": connectivity.get("ClientID"),
         "brokerHost": address["host"],
@@ -164,7 +164,7 @@ def _portal_topics(root: Mapping[str, Any]) -> Iterator[str]:
         for topics in _inner(group):
             for joined in topics if isinstance(topics, list) else ():
                 if not isinstance(joined, str):
-                    raise ZtpSchema("Subscriptions holds a topic that is not a text")
+                    raise ZtpBadAnswer("Subscriptions holds a topic that is not a text")
                 yield from joined.split(";")
 
 
@@ -174,7 +174,7 @@ def _member(parent: Any, name: str) -> Mapping[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, Mapping):
-        raise ZtpSchema(f"{name} is not an object")
+        raise ZtpBadAnswer(f"{name} is not an object")
     return found
 
 
@@ -184,7 +184,7 @@ def _text(parent: Mapping[str, Any], name: str) -> str:
     if found is None:
         return ""
     if not isinstance(found, str) or "\x00" in found:
-        raise ZtpSchema(f"{name} is not a text")
+        raise ZtpBadAnswer(f"{name} is not a text")
     return found
 
 
@@ -199,13 +199,13 @@ def _number(parent: Mapping[str, Any], name: str) -> int | None:
         return found
     if isinstance(found, float) and found.is_integer():
         return int(found)
-    raise ZtpSchema(f"{name} is not a whole number")
+    raise ZtpBadAnswer(f"{name} is not a whole number")
 
 
 def _port(parent: Mapping[str, Any], name: str) -> int | None:
     found = _number(parent, name)
     if found is not None and not 0 < found < 65_536:
-        raise ZtpSchema(f"{name} is not a port")
+        raise ZtpBadAnswer(f"{name} is not a port")
     return found
 
 
@@ -223,14 +223,14 @@ def _mqtt(fields: Mapping[str, Any], portal: _Portal) -> MqttAccess | None:
 def _client_id(fields: Mapping[str, Any]) -> str:
     client_id = _text(fields, "clientId")
     if not re.fullmatch(r"[\x21-\x7e]{0,128}", client_id):
-        raise ZtpSchema("clientId has a character that no client id has, or is too long")
+        raise ZtpBadAnswer("clientId has a character that no client id has, or is too long")
     return client_id
 
 
 def _client_id_if_sound(fields: Mapping[str, Any]) -> str:
     try:
         return _client_id(fields)
-    except ZtpSchema:
+    except ZtpBadAnswer:
         return ""
 
 
@@ -247,7 +247,7 @@ def _pem(fields: Mapping[str, Any], name: str, label: str) -> str:
     first = text.partition("\n")[0].rstrip()
     kind = label.removeprefix("RSA ")
     if text and not (text.isascii() and re.fullmatch(f"-----BEGIN [A-Z ]*{kind}-----", first)):
-        raise ZtpSchema(f"{name} is not PEM")
+        raise ZtpBadAnswer(f"{name} is not PEM")
     return text and f"{text}\n"
 
 
@@ -256,13 +256,13 @@ def _topics(fields: Mapping[str, Any]) -> Iterator[Topic]:
     if offered is None:
         return
     if not isinstance(offered, list) or len(offered) > _TOPICS_LIMIT:
-        raise ZtpSchema(f"subscriptions is not a list of at most {_TOPICS_LIMIT}")
+        raise ZtpBadAnswer(f"subscriptions is not a list of at most {_TOPICS_LIMIT}")
     for entry in offered:
         if not isinstance(entry, Mapping):
-            raise ZtpSchema("subscriptions holds what is not an object")
+            raise ZtpBadAnswer("subscriptions holds what is not an object")
         path = _text(entry, "path")
         if not re.fullmatch(r"[\x21-\x7e]{1,256}", path):
-            raise ZtpSchema("subscriptions holds a path that is no topic")
+            raise ZtpBadAnswer("subscriptions holds a path that is no topic")
         yield Topic(path, quoted(_text(entry, "description")))
 
 
@@ -281,11 +281,11 @@ def _keys(fields: Mapping[str, Any]) -> Iterator[DynamicKey]:
         if not value and start_ms is None:
             continue
         if not re.fullmatch(r"[0-9a-f]{32}", value):
-            raise ZtpSchema(f"dynamickeys.{name}.value is not 32 hexadecimal digits")
+            raise ZtpBadAnswer(f"dynamickeys.{name}.value is not 32 hexadecimal digits")
         if start_ms is None or not _KEY_EARLIEST_MS <= start_ms <= _KEY_LATEST_MS:
-            raise ZtpSchema(f"dynamickeys.{name}.start is not a date in milliseconds")
+            raise ZtpBadAnswer(f"dynamickeys.{name}.start is not a date in milliseconds")
         if duration_ms is None or not 0 < duration_ms <= _KEY_LONGEST_MS:
-            raise ZtpSchema(f"dynamickeys.{name}.duration is not a time of up to a year")
+            raise ZtpBadAnswer(f"dynamickeys.{name}.duration is not a time of up to a year")
         yield DynamicKey(Secret(value), start_ms, duration_ms)
 
 
@@ -295,14 +295,14 @@ def _ntrip(answer: Mapping[str, Any]) -> NtripAccess | None:
     Which object an account for SPARTN or for Live is in, no public client shows.
     """
     preferred = answer.get("rtcmCredentials")
-    malformed: ZtpSchema | None = None
+    malformed: ZtpBadAnswer | None = None
     for candidate in (preferred, *_objects(answer)):
         if not isinstance(candidate, Mapping):
             continue
         try:
             if found := _account(candidate):
                 return found
-        except ZtpSchema as error:
+        except ZtpBadAnswer as error:
             malformed = malformed or error
     if malformed:
         raise malformed
@@ -322,12 +322,12 @@ def _account(held: Mapping[str, Any]) -> NtripAccess | None:
         return None
     username, password = _text(held, "userName"), _text(held, "password")
     if not username.isprintable() or ":" in username:  # RFC 7617 section 2
-        raise ZtpSchema("userName has a character that no user name has")
+        raise ZtpBadAnswer("userName has a character that no user name has")
     if not password.isprintable():
-        raise ZtpSchema("password has a character that no password has")
+        raise ZtpBadAnswer("password has a character that no password has")
     mountpoint = _text(held, "mountPoint").lstrip("/")
     if not re.fullmatch(r"[\x21-\x7e]{0,100}", mountpoint):
-        raise ZtpSchema("mountPoint is no mountpoint")
+        raise ZtpBadAnswer("mountPoint is no mountpoint")
     return NtripAccess(
         host=_host(held, "endpoint"),
         username=username,
@@ -341,5 +341,5 @@ def _account(held: Mapping[str, Any]) -> NtripAccess | None:
 def _host(parent: Mapping[str, Any], name: str) -> str:
     host = _text(parent, name).lower().removesuffix(".")
     if host and not is_name(host) and not is_address(host):
-        raise ZtpSchema(f"{name} is not a host name")
+        raise ZtpBadAnswer(f"{name} is not a host name")
     return host

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ztpd.errors import (
     ZtpAlreadyRegistered,
+    ZtpBadAnswer,
     ZtpCaptivePortal,
     ZtpdError,
     ZtpHardwareCode,
@@ -18,7 +19,6 @@ from ztpd.errors import (
     ZtpNotListed,
     ZtpRedirect,
     ZtpRefused,
-    ZtpSchema,
     ZtpServerError,
     ZtpThrottled,
     ZtpTokenRefused,
@@ -65,14 +65,14 @@ def _kind(status: int, text: str, *, is_web_page: bool) -> type[ZtpdError]:
         case 408 | 425:
             return ZtpServerError
         case _ if 200 <= status < 300:
-            return ZtpCaptivePortal if is_web_page else ZtpSchema
+            return ZtpCaptivePortal if is_web_page else ZtpBadAnswer
         case _ if 300 <= status < 400:
             return ZtpRedirect
         case _ if 400 <= status < 500:
             return next((kind for words, kind in _WORDS if words in text), ZtpRefused)
         case _ if 500 <= status < 600:
             return ZtpServerError
-    return ZtpSchema
+    return ZtpBadAnswer
 
 
 # The first three as public clients search for them, the others as they are likely to be worded.
