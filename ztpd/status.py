@@ -128,6 +128,7 @@ FIELDS: Mapping[str, str] = {
     "receiver.accuracy_m": "horizontal, 1 sigma, as the receiver estimates it",
     "receiver.satellites": "used in the position",
     "receiver.use": "`used`, `not used: ` and why, or `unknown`",
+    "receiver.use_event": "the [event](events.md) that says why they are not used, else empty",
     "receiver.used": "messages that the receiver used, by kind",
     "receiver.rejected": "messages that it did not use, by kind",
     "receiver.delivered_frames": "messages written to it",

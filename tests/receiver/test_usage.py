@@ -204,11 +204,13 @@ async def test_G07_a_wrong_key_is_told_in_a_minute_and_the_right_one_heals(tmp_p
             "they are encrypted, and the receiver's keys do not fit"
         )
         assert b.receiver.view.use.startswith("not used: they are encrypted")
+        assert b.receiver.view.use_event == "gnss.not_used.wrong_key"
         assert b.receiver.view.rejected["OCB-GPS"] > 50
         b.receiver.set_keys(a_key(b"\x11" * 16))
         await b.stream(20, lambda: b.spartn(encrypted=True))
         assert b.told("gnss.used")
         assert b.receiver.view.use == "used"
+        assert b.receiver.view.use_event == ""
 
 
 @in_virtual_time

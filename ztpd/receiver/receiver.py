@@ -162,6 +162,7 @@ class Receiver:
             accuracy_m=fix.accuracy_m if fix and fix.ok else None,
             satellites=fix.satellites if fix else 0,
             use=self._use.label,
+            use_event=self._use.event_name,
             used=dict(self._use.used),
             rejected=dict(self._use.rejected),
             delivered_frames=self._delivered[0],

@@ -52,6 +52,7 @@ class ReceiverView:
     accuracy_m: float | None = None
     satellites: int = 0
     use: str = "unknown"  # "used", "not used: " and why, or "unknown"
+    use_event: str = ""  # name of the event that says why they are not used; "": no such reason
     used: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     delivered_frames: int = 0

@@ -91,6 +91,12 @@ class CorrectionUsage:
         verdict = self.verdict
         return f"not used: {verdict.reason}" if verdict.is_trouble else verdict.name.lower()
 
+    @property
+    def event_name(self) -> str:
+        """The event that explains :attr:`label`; "" where they are used or it is unknown."""
+        event = self.verdict.value if self.verdict.is_trouble else None
+        return event.name if event else ""
+
     def restarted(self, *, reports: bool | None = None) -> None:
         """The receiver begins anew; nothing of what it said before counts. ``reports``: whether
         it can report what it does with corrections, None if that is as before."""
