@@ -13,7 +13,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
 PAGES = ("faults.md", "modem-scenarios.md")
-_NUMBER = re.compile(r"(?<![A-Z0-9])[A-GNRSUZ]\d{2,3}(?!\d)")
+_FORM = r"(?:[A-GNRSUZ]|FR)\d{2,3}"
+_NUMBER = re.compile(rf"(?<![A-Z0-9]){_FORM}(?!\d)")
 
 
 def rows() -> dict[str, str]:
@@ -28,7 +29,7 @@ def untested() -> set[str]:
 
 def _table() -> list[tuple[str, str, str]]:
     text = "".join((TESTS.parent / "docs" / page).read_text() for page in PAGES)
-    row = r"^\| ([A-GNRSUZ]\d{2,3}) \| (.+?) \| (.*)"
+    row = rf"^\| ({_FORM}) \| (.+?) \| (.*)"
     return re.findall(row, text, re.MULTILINE)
 
 
@@ -42,7 +43,7 @@ def names() -> Iterator[str]:
     for file in TESTS.rglob("test_*.py"):
         text = file.read_text()
         yield from re.findall(r"def (test_\w+)", text)
-        yield from re.findall(r'"([A-GNRSUZ]\d{2,3})["-]', text)
+        yield from re.findall(rf'"({_FORM})["-]', text)
 
 
 def main() -> int:
