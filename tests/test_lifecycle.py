@@ -1,7 +1,8 @@
 import pytest
 
 from ztpd import lifecycle
-from ztpd.lifecycle import TABLE, Activity, Event, ImpossibleEvent, State, step
+from ztpd.errors import ResolveFailed, ZtpTokenMissing
+from ztpd.lifecycle import TABLE, Activity, Event, ImpossibleEvent, State, step, waiting_event
 
 
 @pytest.mark.parametrize("state", State)
@@ -60,3 +61,9 @@ def test_every_state_says_what_it_means() -> None:
 
 def test_the_diagram_has_every_state() -> None:
     assert all(state.name in lifecycle.diagram() for state in State)
+
+
+def test_a_wait_is_blocked_if_a_person_is_needed_and_only_then() -> None:
+    assert waiting_event(None) is Event.BACKOFF
+    assert waiting_event(ResolveFailed()) is Event.BACKOFF
+    assert waiting_event(ZtpTokenMissing()) is Event.BLOCKED

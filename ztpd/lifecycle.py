@@ -69,6 +69,11 @@ class Event(Enum):
     STOP = "stop"  # signals
 
 
+def waiting_event(error: ZtpdError | None) -> Event:
+    """How a wait because of ``error`` is reported: by whether it needs a person."""
+    return Event.BLOCKED if error is not None and error.needs_person else Event.BACKOFF
+
+
 class Activity(Enum):
     """What runs in a state; entering a state with another activity ends the one before."""
 

@@ -18,7 +18,7 @@ from tests.support import TOP
 from ztpd import config
 from ztpd.config import Config, Loaded
 from ztpd.config.options import TABLES
-from ztpd.config.rules import is_loopback, toml
+from ztpd.config.rules import toml
 from ztpd.errors import ConfigError, ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
 
 TOKEN = "0fa4e7c2-5b8d-4c1e-9a1b-93d2c4e5f607"
@@ -447,23 +447,6 @@ def test_values_that_contradict_each_other_are_refused(
 )
 def test_what_belongs_together_is_taken(main: Path, text: str) -> None:
     _load(main, text)
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.8.9.10", True),
-        ("::1", True),
-        ("localhost.example.net", False),
-        ("127.0.0.1.example.net", False),
-        ("10.0.0.1", False),
-        ("", False),
-    ],
-)
-def test_this_machine_itself_is_known_by_its_name(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
 
 
 # --- texts for people

@@ -1,7 +1,5 @@
 from pathlib import Path
 
-import pytest
-
 from ztpd.net import routes
 
 IPV4 = """\
@@ -38,17 +36,3 @@ def test_N01_without_any_interface_there_is_no_route(tmp_path: Path) -> None:
 
     assert routes.read(tmp_path) == []
     assert routes.read(tmp_path / "none") == []
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("::1", True),
-        ("192.0.2.1", False),
-        ("caster.example.net", False),
-    ],
-)
-def test_this_machine_needs_no_route(host: str, expected: bool) -> None:
-    assert routes.is_local(host) is expected

@@ -22,6 +22,7 @@ from ztpd.model import DynamicKey, Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.modem import identity
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.sources import Session, open_session
+from ztpd.system.tasks import end
 
 _IDENTITY_S = 15.0  # a modem that is starting takes longer; the daemon waits for it
 _RECEIVER_S = 20.0  # to be found at any speed, and set up
@@ -67,11 +68,7 @@ class DirectProbe:
         device.set_keys(keys)
         running = asyncio.create_task(device.run())
 
-        async def stop() -> None:
-            running.cancel()
-            await asyncio.wait([running])
-
-        self._held.push_async_callback(stop)
+        self._held.push_async_callback(end, running)
         return device
 
     async def data(self) -> str:

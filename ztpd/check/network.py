@@ -16,6 +16,7 @@ from ztpd.net.dial import dial
 from ztpd.net.errormap import network_error
 from ztpd.net.tls import client_context, handshake
 from ztpd.system.offload import offload
+from ztpd.wire.hostnames import is_loopback
 
 _LOOKUP_S = 5.0
 _CONNECT_S = 10.0
@@ -53,7 +54,7 @@ class Endpoint:
         return f"{self.host}:{self.port}"
 
     async def route(self) -> str:
-        if routes.is_local(self.host):
+        if is_loopback(self.host):
             return "not needed: the service is on this machine"
         known = await offload(routes.read)
         if not known:

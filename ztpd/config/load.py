@@ -14,6 +14,7 @@ from ztpd.config import rules
 from ztpd.config.options import TABLES, Config
 from ztpd.config.rules import Rule
 from ztpd.errors import ConfigError
+from ztpd.wire.hostnames import is_loopback
 
 DEFAULT_PATH = Path("/etc/ztpd/ztpd.toml")
 
@@ -183,7 +184,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         yield "identity.hardware_id", 'is used only where source is "fixed"'
     if identity.port == receiver.port != "auto":
         yield "receiver.port", "modem and receiver cannot have the same port"
-    if not mqtt.tls and not rules.is_loopback(mqtt.host):
+    if not mqtt.tls and not is_loopback(mqtt.host):
         yield "mqtt.tls", "without TLS, host must be this machine itself, such as localhost"
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         given, lacking = ("cert", "key") if mqtt.cert_file else ("key", "cert")

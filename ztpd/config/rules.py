@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -11,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ztpd.wire import ubxcfg
+from ztpd.wire.hostnames import is_address, is_loopback, is_name
 from ztpd.wire.ztp import GIVEN_NAME_LIMIT
-from ztpd.wire.ztp.hosts import is_address, is_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +182,6 @@ def auto_or(rule: Rule) -> Rule:
 
 def empty_or(rule: Rule) -> Rule:
     return Rule(f"{rule.allowed}; or empty", lambda value: "" if value == "" else rule.read(value))
-
-
-def is_loopback(host: str) -> bool:
-    """True if ``host`` is this machine itself by its very name: nothing is resolved."""
-    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def toml(value: object) -> str:

@@ -19,7 +19,7 @@ from ztpd.daemon import requests
 from ztpd.daemon.snapshot import Reason, document
 from ztpd.daemon.systemd import notify
 from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdError
-from ztpd.lifecycle import Activity, Event, State, step
+from ztpd.lifecycle import Activity, Event, State, step, waiting_event
 from ztpd.model import Fix, Identity, SourceEndpoint, StoredCredentials
 from ztpd.modem import identity
 from ztpd.provisioning.provisioner import Provisioner, describe_transports
@@ -30,6 +30,7 @@ from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.sources.ntrip import GgaPolicy
 from ztpd.system import control
 from ztpd.system.clock import Clock
+from ztpd.system.tasks import end
 
 _HEARTBEAT_S = 10.0
 _GRACE_S = 60.0
@@ -124,7 +125,7 @@ class Daemon:
                 self._start(Activity.LOAD)
                 await self._stopped.wait()
                 notify("STOPPING=1")
-                await _end([heartbeat, self._receiving, *self._running])
+                await end(heartbeat, self._receiving, *self._running, within_s=_STOP_WITHIN_S)
                 self._provisioner.stopping()
                 self._publish()
         finally:
@@ -240,8 +241,7 @@ class Daemon:
 
     def _wait(self, error: ZtpdError, wait_s: float) -> None:
         self._failures.record(error, retry_in_s=wait_s)
-        event = Event.BLOCKED if error.needs_person else Event.BACKOFF
-        self.dispatch(event, error=error, wait_s=wait_s)
+        self.dispatch(waiting_event(error), error=error, wait_s=wait_s)
 
     async def _blocked(self, error: ZtpdError) -> None:
         """Wait for a person, and look again in an hour."""
@@ -423,7 +423,7 @@ class Daemon:
 
         async def follow() -> None:
             if before:
-                await _end([before])
+                await end(before, within_s=_STOP_WITHIN_S)
             await self._keep(receiver.run, "receiver")
 
         self._receiving = asyncio.create_task(follow())
@@ -506,10 +506,3 @@ class Daemon:
         for unknown in self._loaded.unknown:
             hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
             log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel ``tasks`` and wait for them, but not for ever."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=_STOP_WITHIN_S)

@@ -32,16 +32,6 @@ def read(proc: Path = Path("/proc/net")) -> list[Route]:
     return _of_ipv4(_lines(proc / "route")[1:]) + _of_ipv6(_lines(proc / "ipv6_route"))
 
 
-def is_local(host: str) -> bool:
-    """Whether ``host`` is this machine by its name or address, without asking DNS."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _of_ipv4(lines: list[list[str]]) -> list[Route]:
     found = []
     for interface, destination, gateway, flags, _, _, _, mask, *_ in lines:

@@ -6,7 +6,6 @@ aiohttp is imported inside the call: a gateway that is provisioned never pays fo
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import ssl
@@ -30,6 +29,7 @@ from ztpd.errors import (
 )
 from ztpd.net.errormap import network_error
 from ztpd.system.offload import offload
+from ztpd.wire.hostnames import is_address, is_loopback
 from ztpd.wire.ztp import BODY_LIMIT
 
 _LOOKUP_TIMEOUT_S = 5.0
@@ -93,21 +93,9 @@ def _target(url: str) -> SplitResult:
         wrong = True
     if wrong or target.scheme not in ("https", "http"):
         raise ConfigError("[ztp] url is not https://HOST/ with nothing but a port beside it")
-    if target.scheme == "http" and not _is_loopback(target.hostname or ""):
+    if target.scheme == "http" and not is_loopback(target.hostname or ""):
         raise ConfigError(f"[ztp] url: plain http to {target.hostname}; use https")
     return target
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _context(ca_file: str) -> ssl.SSLContext:
@@ -142,7 +130,7 @@ async def _lookup(host: str, port: int) -> list[dict[str, Any]]:
     announced and leads nowhere, which is common on mobile networks, would cost it a whole
     time-out, whereas IPv4 that is not there fails at once.
     """
-    if _is_address(host):
+    if is_address(host):
         return []
     if host == "localhost":  # RFC 6761 section 6.3: not a matter of the network
         found = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]

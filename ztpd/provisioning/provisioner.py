@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ztpd import events, log, retry
 from ztpd.config import Config
 from ztpd.errors import Retry, StoreCorrupt, StoreError, StoreUnsafe, ZtpdError
-from ztpd.lifecycle import Dispatch, Event
+from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Credentials, Identity, Imei, Secret, StoredCredentials, fingerprint
 from ztpd.provisioning import board, http
 from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
@@ -22,6 +22,7 @@ from ztpd.provisioning.store import CredentialStore, check_pair
 from ztpd.system.clock import Clock
 from ztpd.system.offload import offload
 from ztpd.wire import x509, ztp
+from ztpd.wire.hostnames import is_loopback
 
 SCHEDULE_FILE = "ztp-schedule.json"
 ASKED_AT_MOST_EVERY_S = 60.0
@@ -264,8 +265,7 @@ class Provisioner:
 
     def _wait_for_identity(self, error: ZtpdError, wait_s: float) -> None:
         self._failures.record(error, retry_in_s=wait_s)
-        event = Event.BLOCKED if error.needs_person else Event.BACKOFF
-        self._dispatch(event, error=error, wait_s=wait_s)
+        self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
 
     async def _call_until_done(self, identity: Identity) -> StoredCredentials:
         error: ZtpdError | None = None
@@ -283,8 +283,7 @@ class Provisioner:
         if wait_s > 0:
             if error:
                 self._failures.record(error, retry_in_s=wait_s)
-            event = Event.BLOCKED if error and error.needs_person else Event.BACKOFF
-            self._dispatch(event, why, error=error, wait_s=wait_s)
+            self._dispatch(waiting_event(error), why, error=error, wait_s=wait_s)
             await asyncio.sleep(wait_s)
 
         async def attempt() -> StoredCredentials:
@@ -302,8 +301,7 @@ class Provisioner:
     def _wait_for_service(self, error: ZtpdError, wait_s: float) -> None:
         self._failures.record(error, retry_in_s=wait_s)
         self._keep_wait(error, wait_s)
-        event = Event.BLOCKED if error.needs_person else Event.BACKOFF
-        self._dispatch(event, error=error, wait_s=wait_s)
+        self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
 
     def _keep_wait(self, error: ZtpdError, wait_s: float) -> None:
         if error.retry in _COUNTED:
@@ -338,7 +336,7 @@ class Provisioner:
         settings = self._config.ztp
         url, body, token = self.request(identity)
         host = urlsplit(url).hostname or ""
-        if _is_loopback(host):
+        if is_loopback(host):
             self.clock.check()  # a service on this machine has this machine's clock
         else:
             await self.clock.wait_usable()
@@ -438,10 +436,6 @@ def _given_name(template: str, identity: Identity) -> str:
     return template.replace("{hostname}", socket.gethostname()).replace(
         "{imei}", identity.hardware_id
     )[: ztp.GIVEN_NAME_LIMIT]
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _share_of_day_s(stored: StoredCredentials) -> float:

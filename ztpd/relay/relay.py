@@ -18,11 +18,12 @@ from typing import Protocol
 
 from ztpd import events, log, retry
 from ztpd.errors import FormatUnsupported, SessionClosed, SessionRefused, SessionStale, ZtpdError
-from ztpd.lifecycle import Dispatch, Event
+from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.relay.channels import FAST_S, STABLE_S, Channel, ChannelState, RefusalRecord
 from ztpd.relay.losses import Losses
 from ztpd.sources import Session
+from ztpd.system.tasks import end
 
 REFRESH_AFTER_S = 3600.0
 _SILENT_S = (6 * 3600.0, 24 * 3600.0)  # the whole fleet hears that silence: it must not ask at once
@@ -161,8 +162,7 @@ class Relay:
             due_s = channel.ready_s(has_fix=has_fix)
             if (channel, due_s) != told:
                 told = channel, due_s
-                person = channel.error is not None and channel.error.needs_person
-                event = Event.BLOCKED if person else Event.BACKOFF
+                event = waiting_event(channel.error)
                 self._dispatch(event, error=channel.error, wait_s=wait_s)
             waiting_for_fix = any(each.hold_without_fix_until_s > now for each in self.channels)
             await asyncio.sleep(min(wait_s, _LOOK_S) if waiting_for_fix else wait_s)
@@ -174,8 +174,7 @@ class Relay:
     async def _receiver_ready(self) -> None:
         if not self._receiver.ready:
             error = self._receiver.error
-            event = Event.BLOCKED if error and error.needs_person else Event.BACKOFF
-            self._dispatch(event, "waiting for the receiver", error=error)
+            self._dispatch(waiting_event(error), "waiting for the receiver", error=error)
             await self._receiver.wait_ready()
 
     async def _position(self) -> None:
@@ -216,7 +215,7 @@ class Relay:
             better = probing.done() and not streaming.done()
         finally:
             try:
-                await _end(streaming, probing)
+                await end(streaming, probing)
             finally:  # also when a second cancellation ends the waiting
                 await live.closing.aclose()
         if better:
@@ -356,15 +355,6 @@ class Relay:
         for channel in self.channels:
             channel.retry_now()
         self._channel_state.save(self.channels)
-
-
-async def _end(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # looked at here, so that asyncio does not ask for it
 
 
 def _error(task: asyncio.Task[None]) -> ZtpdError:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, Self
 import paho.mqtt.client as paho
 
 from ztpd import events, log
-from ztpd.config.rules import is_loopback
 from ztpd.errors import (
     ConnectionLost,
     ConnectTimeout,
@@ -39,6 +38,7 @@ from ztpd.sources.mqtt_socket import TooBig, WatchedSocket, WatchedTlsSocket
 from ztpd.sources.topics import Role, frame_kinds, qos, role
 from ztpd.system.offload import offload
 from ztpd.wire.frames import Counts, Scanner
+from ztpd.wire.hostnames import is_loopback
 
 QUEUE_BYTES = 1 << 16
 

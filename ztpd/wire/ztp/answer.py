@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from ztpd.errors import ZtpBadAnswer, ZtpCaptivePortal, ZtpNotActive, ZtpTooBig
 from ztpd.model import Credentials, DynamicKey, MqttAccess, NtripAccess, Secret, Topic
 from ztpd.sanitize import quoted
-from ztpd.wire.ztp.hosts import is_address, is_name
+from ztpd.wire.hostnames import is_address, is_name
 
 Service = Literal["flex", "live"]
 

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Sequence
 
 from ztpd.errors import ZtpHostNotAllowed
 from ztpd.model import Credentials
 from ztpd.sanitize import quoted
-
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
-# getaddrinfo takes 127.1, 0x7f.1 and 2130706433 for addresses: no name ends in a number.
-_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+from ztpd.wire.hostnames import address, is_name
 
 # Names that mean this machine or this network: RFC 6761, 6762, 8375, and ICANN for "internal".
 _LOCAL_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
-
-
-def is_name(host: str) -> bool:
-    """Whether ``host`` (lower case) can be a DNS name. An address is none."""
-    return bool(_NAME.fullmatch(host)) and not _ENDS_IN_NUMBER.fullmatch(host)
-
-
-def is_address(host: str) -> bool:
-    """Whether ``host`` is an IPv4 or IPv6 address in the usual notation."""
-    return _address(host) is not None
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 def check_hosts(
@@ -64,6 +41,6 @@ def _listed(host: str, entry: str) -> bool:
 
 
 def _is_private(host: str) -> bool:
-    if address := _address(host):
-        return not address.is_global
+    if found := address(host):
+        return not found.is_global
     return is_name(host) and ("." not in host or host.endswith(_LOCAL_DOMAINS))

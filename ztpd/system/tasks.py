@@ -1,0 +1,20 @@
+"""Ending background tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+async def end(*tasks: asyncio.Task[Any], within_s: float | None = None) -> None:
+    """Cancel ``tasks`` and wait until they have ended, at most ``within_s``.
+
+    What a task raised is dropped: its result is no longer wanted.
+    """
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        done, _ = await asyncio.wait(tasks, timeout=within_s)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # retrieved, or asyncio reports it as forgotten

@@ -1,0 +1,40 @@
+"""Host names and addresses, judged by their form alone: nothing is looked up."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+# getaddrinfo takes 127.1, 0x7f.1 and 2130706433 for addresses: no name ends in a number.
+_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+
+
+def is_name(host: str) -> bool:
+    """Whether ``host`` (lower case) can be a DNS name. An address is none."""
+    return bool(_NAME.fullmatch(host)) and not _ENDS_IN_NUMBER.fullmatch(host)
+
+
+def is_address(host: str) -> bool:
+    """Whether ``host`` is an IPv4 or IPv6 address in the usual notation."""
+    return address(host) is not None
+
+
+def address(host: str) -> Address | None:
+    """The address that ``host`` is. An IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2) is
+    that IPv4 address: Python releases differ in how they class the form."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine by its very name or address."""
+    found = address(host)
+    return found.is_loopback if found else host == "localhost"
