@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.sources import Source, Via, made_at, source
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from ztpd.model import FrameKind
 from ztpd.relay.channels import STABLE_S
 from ztpd.sim.proxy import FaultProxy

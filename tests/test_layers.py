@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -142,6 +143,31 @@ def test_each_library_is_imported_where_it_is_permitted_and_nowhere_else() -> No
         for library in _foreign(module) - sys.stdlib_module_names:
             imported.setdefault(library, set()).add(module)
     assert imported == LIBRARIES
+
+
+ENTRIES = {"ztpd.__main__", "ztpd.cli.settime"}
+"""Started by name: `python3 -m ztpd`, and a unit."""
+
+
+def test_the_package_holds_only_modules_that_the_program_uses() -> None:
+    """Helpers of the tests are in tests/support, outside wheel and .deb."""
+    assert set(MODULES) - set().union(*map(_own_and_parents, MODULES)) == ENTRIES
+
+
+def _own_and_parents(module: str) -> set[str]:
+    imported = {name for name in _own(module) if name != module}
+    return imported | {name.rpartition(".")[0] for name in imported}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*TOP.glob("tests/**/test_*.py"), *TOP.glob("bench/*.py")],
+    ids=lambda file: str(file.relative_to(TOP)),
+)
+def test_no_test_imports_from_another_test(file: Path) -> None:
+    """Shared code is in tests/support."""
+    imported = _imported(file.read_text())
+    assert not [name for name in imported if re.match(r"tests\..*\btest_", name)]
 
 
 def test_the_daemon_starts_without_the_http_client() -> None:

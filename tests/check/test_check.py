@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from ztpd import check, config
 from ztpd.check import Result, State
 from ztpd.sim import corrections

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support import ANSWERS
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from ztpd.cli import main
 from ztpd.config import Config
 from ztpd.model import MqttEndpoint

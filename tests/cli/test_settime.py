@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd import RELEASED_UNIX_S
 from ztpd.cli import settime

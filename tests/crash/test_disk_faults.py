@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.crashes import ENVIRON, WRITER
-from tests.support.provisioning_bench import IMEI, Gateway, run
+from tests.support.provisioning_bench import IMEI, ProvisioningBench, run
 from tests.support.writer import generation, number_of
 from ztpd.provisioning.store import CredentialStore
 
@@ -111,7 +111,7 @@ asyncio.run(main())
 def test_S01_what_could_not_be_stored_is_used_and_stored_when_the_disk_works_again(
     place: Path,
 ) -> None:
-    gateway = Gateway(place)
+    gateway = ProvisioningBench(place)
 
     async def scenario() -> None:
         provisioner = gateway.start()
@@ -144,15 +144,15 @@ def test_S04_on_a_read_only_disk_a_provisioned_gateway_starts_and_calls_nobody(
 ) -> None:
     if subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode:
         pytest.skip("namespaces are not to be had here")
-    gateway = Gateway(place)
+    gateway = ProvisioningBench(place)
     run(gateway.start().once())
     script = f"""
 mount --bind {place} {place} && mount -o remount,bind,ro {place} || exit 9
 exec {sys.executable} -c "
 import asyncio, sys
 from pathlib import Path
-from tests.support.provisioning_bench import Gateway, run
-gateway = Gateway(Path('{place}'))
+from tests.support.provisioning_bench import ProvisioningBench, run
+gateway = ProvisioningBench(Path('{place}'))
 stored = run(gateway.start().stored())
 print(stored.credentials.client_id, len(gateway.calls))
 "
@@ -171,7 +171,7 @@ print(stored.credentials.client_id, len(gateway.calls))
 def test_S16_an_older_ztpd_refuses_what_a_newer_one_wrote_and_asks_a_person(place: Path) -> None:
     from ztpd.errors import StoreVersion
 
-    gateway = Gateway(place)
+    gateway = ProvisioningBench(place)
     run(gateway.start().once())
     path = place / "credentials.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2, "sha256": "other"}))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from ztpd.errors import ConfigError
 from ztpd.lifecycle import Event
 from ztpd.system import control

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_provisioning import services, state
 from tests.support import TOP
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.services import services, state
+from tests.support.until import until
 
 SYSTEMD = TOP / "systemd"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from ztpd.sim.caster import Caster
 from ztpd.sim.proxy import FaultProxy
 from ztpd.wire.frames import rtcm_frame

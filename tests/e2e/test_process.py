@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import process
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 
 
 async def test_P3_a_provisioned_daemon_streams_without_an_http_client(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pyrtcm
 import pyspartn
 import pytest
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from ztpd.model import FrameKind
 from ztpd.sim import corrections
 from ztpd.sim.broker import Broker, find_mosquitto

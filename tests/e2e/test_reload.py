@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.until import until
 from ztpd.sim.caster import Caster
 from ztpd.wire.frames import rtcm_frame
 
@@ -23,7 +24,7 @@ async def corrections() -> AsyncIterator[bytes]:
         await asyncio.sleep(0.1)
 
 
-class Bench:
+class ReloadBench:
     """A gateway that streams from a caster of its own; no provisioning is needed."""
 
     def __init__(self, gateway: Gateway, caster: Caster) -> None:
@@ -52,10 +53,10 @@ class Bench:
 
 
 @asynccontextmanager
-async def streaming(top: Path) -> AsyncIterator[Bench]:
+async def streaming(top: Path) -> AsyncIterator[ReloadBench]:
     gateway = Gateway(top)
     async with Caster({"NEAR-RTCM": corrections}) as caster, gateway.receiver(speed=5.0):
-        bench = Bench(gateway, caster)
+        bench = ReloadBench(gateway, caster)
         bench.write()
         async with gateway.running():
             await until(lambda: gateway.status.get("state") == "streaming")

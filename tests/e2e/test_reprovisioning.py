@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_provisioning import IMEI, services, state
 from tests.support import virtualtime
-from tests.support.gateway import until
+from tests.support.services import IMEI, services, state
+from tests.support.until import until
 from ztpd.lifecycle import Event
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.portal import Profile

@@ -163,7 +163,7 @@ def test_each_modem_gives_its_number(ask: Ask, scenario: str, model: Model, comm
 
 
 def test_A01_echo_is_switched_off(ask: Ask) -> None:
-    assert "ATE0" in ask(sim.SARA_R5).modem.heard
+    assert "ATE0" in ask(sim.SARA_R5).modem.commands
 
 
 def test_A06_a_modem_without_a_number_is_named_so(ask: Ask) -> None:
@@ -283,7 +283,7 @@ def test_C38_half_a_command_of_somebody_else_is_ended_first(tmp_path: Path) -> N
             with another_user(modem.path) as other:
                 os.write(other, b"AT+CF")
             assert isinstance(await attempt(modem.path), Identity)
-            assert modem.heard[:2] == ["AT+CF", "AT"]
+            assert modem.commands[:2] == ["AT+CF", "AT"]
 
     ptybench.run(scenario())
 
@@ -313,7 +313,7 @@ def test_C42_digits_that_come_unasked_are_asked_about_again(ask: Ask, caller: st
     model = replace(sim.SIM7080, answers={"AT+CGSN": [disturbed, only_caller, sim.BARE]})
     result = ask(model)
     assert result.imei == IMEI
-    assert result.modem.heard.count("AT+CGSN") == 4
+    assert result.modem.commands.count("AT+CGSN") == 4
 
 
 def test_C43_a_storm_of_unsolicited_lines(ask: Ask) -> None:
@@ -336,7 +336,7 @@ def test_C45_noise_between_the_lines_is_asked_about_again(ask: Ask, noise: bytes
     noisy = (noise, NAMED)
     result = ask(usb({"AT+CGSN=1": [noisy, NAMED, noisy, NAMED]}))
     assert result.imei == IMEI
-    assert result.modem.heard.count("AT+CGSN=1") == 5
+    assert result.modem.commands.count("AT+CGSN=1") == 5
 
 
 def test_C45_noise_that_stays_is_named(ask: Ask) -> None:
@@ -393,7 +393,7 @@ def test_C51_a_late_answer_is_not_taken_for_the_next(ask: Ask) -> None:
 def test_C51_a_late_refusal_is_not_taken_for_the_next(ask: Ask) -> None:
     result = ask(usb({"AT+CGSN=1": [(Wait(3.2), sim.ERROR), NAMED]}))
     assert result.command == "AT+CGSN=1"
-    assert result.modem.heard.count("AT+CGSN=1") == 3
+    assert result.modem.commands.count("AT+CGSN=1") == 3
 
 
 def test_C51_what_follows_a_final_code_belongs_to_no_command(ask: Ask) -> None:
@@ -405,7 +405,7 @@ def test_C51_what_follows_a_final_code_belongs_to_no_command(ask: Ask) -> None:
 def test_C52_an_answer_is_waited_for_3_s(ask: Ask, delay_s: float, asked: int) -> None:
     result = ask(usb({"AT+CGSN=1": [(Wait(delay_s), NAMED), NAMED]}))
     assert result.imei == IMEI
-    assert result.modem.heard.count("AT+CGSN=1") == asked
+    assert result.modem.commands.count("AT+CGSN=1") == asked
 
 
 # D: line trouble
@@ -470,8 +470,8 @@ def test_D58_a_modem_in_data_mode_is_silent(ask: Ask) -> None:
 def test_a_modem_that_stops_answering_is_started_over_with(ask: Ask) -> None:
     result = ask(usb({"AT+CGSN=1": Hang()}), timeout_s=20)
     assert isinstance(result.outcome, ModemSilent)
-    assert result.modem.heard.count("AT+CGSN=1") == 3
-    assert result.modem.heard[-1] == "AT"
+    assert result.modem.commands.count("AT+CGSN=1") == 3
+    assert result.modem.commands[-1] == "AT"
 
 
 def test_M11_D59_unplugged_and_back_under_another_name(ask: Ask) -> None:
@@ -585,7 +585,7 @@ def test_M10_E66_the_holder_of_a_port_is_named(tmp_path: Path) -> None:
                 outcome = await attempt(modem.path, timeout_s=5)
             assert isinstance(outcome, ModemBusy)
             assert f"(process {os.getpid()})" in str(outcome)
-            assert modem.heard == []
+            assert modem.commands == []
 
     ptybench.run(scenario())
 

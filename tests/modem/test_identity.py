@@ -218,7 +218,7 @@ def test_G102_a_second_modem_that_starts_a_moment_later_counts(gateway: UsbTree)
         asyncio.get_running_loop().call_later(0.5, plug)
         async with wired(gateway, ttyUSB2=sim.EC25) as modems:
             result = await read(gateway)
-            assert modems["ttyUSB2"].heard == []
+            assert modems["ttyUSB2"].commands == []
             return result
 
     assert isinstance(run(scenario()).outcome, ModemAmbiguous)

@@ -183,9 +183,9 @@ async def test_F88_F89_nothing_is_sent_to_the_modem_and_it_stays_where_it_is(
     with RealModemManager(bus, *options) as daemon:
         engine = daemon.add("m", MODEM)
         await read()
-        before, number = list(engine.heard), (await modemmanager.modems())[0].number
+        before, number = list(engine.commands), (await modemmanager.modems())[0].number
         await read()
-        assert engine.heard == before
+        assert engine.commands == before
         assert (await modemmanager.modems())[0].number == number
 
 

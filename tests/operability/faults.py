@@ -23,7 +23,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway import Gateway
+from tests.support.scripted_broker import Peer, ScriptedBroker
+from tests.support.until import until
 from ztpd import check, config, events, status
 from ztpd.daemon import Daemon
 from ztpd.sim import corrections
@@ -33,7 +35,6 @@ from ztpd.sim.modem import SARA_R5, Model, SimModem
 from ztpd.sim.mqtt_packets import CONNECT, connack
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import F9P, F9P_OLD
-from ztpd.sim.scripted_broker import FakeBroker, Peer
 from ztpd.sim.ztp_service import Answer, ZtpService
 from ztpd.system import control
 from ztpd.system.clock import Clock
@@ -111,7 +112,7 @@ class Site:
 
     async def broker(self, script: Callable[[Peer], Awaitable[None]]) -> None:
         tls = self.gateway.authority.server_context()
-        broker = await self.stack.enter_async_context(FakeBroker(script, tls=tls))
+        broker = await self.stack.enter_async_context(ScriptedBroker(script, tls=tls))
         self.tables["mqtt"] = {
             "host": "localhost",
             "port": broker.port,

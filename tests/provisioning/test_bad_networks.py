@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.provisioning_bench import Gateway, ended_after, run
+from tests.support.provisioning_bench import ProvisioningBench, ended_after, run
 from ztpd.config import Config
 from ztpd.errors import ConnectionLost, ConnectTimeout, NoRoute, Retry, ZtpdError
 from ztpd.model import Identity, Imei
@@ -92,7 +92,7 @@ async def test_N12_where_long_packets_vanish_the_call_times_out_and_says_where(
 
 def test_N29_a_link_that_flaps_makes_few_attempts_and_leaves_no_task() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-        gateway = Gateway(Path(name))
+        gateway = ProvisioningBench(Path(name))
 
         def answer() -> Reply:
             up = int(gateway.now_unix_s / 5) % 2

@@ -17,7 +17,7 @@ from tests.support.provisioning_bench import (
     HOUR_S,
     IMEI,
     START_UNIX_S,
-    Gateway,
+    ProvisioningBench,
     ended_after,
     raises,
     run,
@@ -50,11 +50,11 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Gateway:
-    return Gateway(tmp_path)
+def gateway(tmp_path: Path) -> ProvisioningBench:
+    return ProvisioningBench(tmp_path)
 
 
-def test_a_new_gateway_asks_once_and_stores_what_it_gets(gateway: Gateway) -> None:
+def test_a_new_gateway_asks_once_and_stores_what_it_gets(gateway: ProvisioningBench) -> None:
     stored = run(gateway.start().obtain())
 
     assert len(gateway.calls) == 1
@@ -62,7 +62,9 @@ def test_a_new_gateway_asks_once_and_stores_what_it_gets(gateway: Gateway) -> No
     assert (stored.hardware_id, stored.board) == (IMEI.digits, "board-1")
 
 
-def test_P3_B33_a_provisioned_gateway_neither_calls_nor_asks_its_modem(gateway: Gateway) -> None:
+def test_P3_B33_a_provisioned_gateway_neither_calls_nor_asks_its_modem(
+    gateway: ProvisioningBench,
+) -> None:
     run(gateway.start().obtain())
     gateway.reads = 0
     for _ in range(100):
@@ -73,7 +75,7 @@ def test_P3_B33_a_provisioned_gateway_neither_calls_nor_asks_its_modem(gateway: 
 
 
 def test_G96_a_clock_at_1970_is_waited_for_and_no_timer_goes_by_it(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, splay_s=0)
+    gateway = ProvisioningBench(tmp_path, splay_s=0)
     gateway.clock_off_s = -START_UNIX_S
 
     async def scenario() -> float:
@@ -90,7 +92,7 @@ def test_G96_a_clock_at_1970_is_waited_for_and_no_timer_goes_by_it(tmp_path: Pat
 def test_the_first_call_is_spread_over_the_splay(tmp_path: Path) -> None:
     firsts = []
     for seed in range(40):
-        gateway = Gateway(tmp_path / str(seed), seed=seed, splay_s=600)
+        gateway = ProvisioningBench(tmp_path / str(seed), seed=seed, splay_s=600)
         gateway.state_dir.mkdir(mode=0o700)
         run(gateway.start().obtain())
         firsts.append(gateway.calls[0])
@@ -101,7 +103,7 @@ def test_the_first_call_is_spread_over_the_splay(tmp_path: Path) -> None:
 
 
 def test_without_splay_the_first_call_comes_at_once(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, splay_s=0)
+    gateway = ProvisioningBench(tmp_path, splay_s=0)
     run(gateway.start().obtain())
 
     assert gateway.calls == [0]
@@ -121,7 +123,7 @@ def test_P5_a_service_that_does_not_help_is_asked_seldom(
     tmp_path: Path, answer: Callable[[], Reply], most_in_an_hour: int, most_in_a_day: int
 ) -> None:
     for seed in range(5):
-        gateway = Gateway(tmp_path / str(seed), seed=seed)
+        gateway = ProvisioningBench(tmp_path / str(seed), seed=seed)
         gateway.state_dir.mkdir(mode=0o700)
         gateway.answer = answer
         run(ended_after(gateway.start().obtain(), DAY_S))
@@ -130,7 +132,7 @@ def test_P5_a_service_that_does_not_help_is_asked_seldom(
         assert 1 <= len(gateway.calls) <= most_in_a_day
 
 
-def test_N24_what_the_service_asks_for_is_a_floor_with_jitter(gateway: Gateway) -> None:
+def test_N24_what_the_service_asks_for_is_a_floor_with_jitter(gateway: ProvisioningBench) -> None:
     gateway.answer = THROTTLING
     run(ended_after(gateway.start().obtain(), DAY_S))
 
@@ -149,8 +151,8 @@ def test_N24_what_the_service_asks_for_is_a_floor_with_jitter(gateway: Gateway) 
 def test_D08_D15_a_loop_of_restarts_makes_no_more_calls(
     tmp_path: Path, answer: Callable[[], Reply], reboot: bool, every_s: float
 ) -> None:
-    steady = Gateway(tmp_path / "steady")
-    looping = Gateway(tmp_path / "looping")
+    steady = ProvisioningBench(tmp_path / "steady")
+    looping = ProvisioningBench(tmp_path / "looping")
     for each in (steady, looping):
         each.state_dir.mkdir(mode=0o700)
         each.answer = answer
@@ -167,7 +169,7 @@ def test_D08_D15_a_loop_of_restarts_makes_no_more_calls(
     assert 1 <= len(looping.calls) <= max(len(steady.calls) * 1.3, 5)
 
 
-def test_D08_a_crash_in_every_call_makes_no_more_calls(gateway: Gateway) -> None:
+def test_D08_a_crash_in_every_call_makes_no_more_calls(gateway: ProvisioningBench) -> None:
     def crash() -> Reply:
         raise RuntimeError
 
@@ -186,7 +188,9 @@ def test_D08_a_crash_in_every_call_makes_no_more_calls(gateway: Gateway) -> None
     assert len(gateway.calls) <= 65
 
 
-def test_N01_N02_without_network_ztpd_tries_often_and_no_try_counts(gateway: Gateway) -> None:
+def test_N01_N02_without_network_ztpd_tries_often_and_no_try_counts(
+    gateway: ProvisioningBench,
+) -> None:
     gateway.answer = raises(ResolveFailed)
 
     async def scenario() -> None:
@@ -201,17 +205,17 @@ def test_N01_N02_without_network_ztpd_tries_often_and_no_try_counts(gateway: Gat
     run(scenario())
 
 
-def test_a_gateway_without_modem_waits_for_it_and_says_so(gateway: Gateway) -> None:
+def test_a_gateway_without_modem_waits_for_it_and_says_so(gateway: ProvisioningBench) -> None:
     gateway.modem = [*[ModemAbsent()] * 20, Identity(IMEI, "the modem")]
     run(gateway.start().obtain())
 
-    waits = [told for told in gateway.told if isinstance(told.error, ModemAbsent)]
+    waits = [each for each in gateway.dispatched if isinstance(each.error, ModemAbsent)]
     assert len(waits) == 20
-    assert max(told.wait_s or 0 for told in waits) <= 60
+    assert max(each.wait_s or 0 for each in waits) <= 60
     assert len(gateway.calls) == 1
 
 
-def test_Z04_a_person_who_helped_need_not_wait(gateway: Gateway) -> None:
+def test_Z04_a_person_who_helped_need_not_wait(gateway: ProvisioningBench) -> None:
     gateway.portal.profile = Profile(allowlist=frozenset())
 
     async def scenario() -> None:
@@ -227,15 +231,15 @@ def test_Z04_a_person_who_helped_need_not_wait(gateway: Gateway) -> None:
     run(scenario())
 
 
-def configured_anew(gateway: Gateway) -> None:
+def configured_anew(gateway: ProvisioningBench) -> None:
     gateway.config = replace(gateway.config, ztp=replace(gateway.config.ztp, tags=("north",)))
 
 
-def given_the_right_token(gateway: Gateway) -> None:
+def given_the_right_token(gateway: ProvisioningBench) -> None:
     gateway.token = TOKEN
 
 
-def allowed_the_host(gateway: Gateway) -> None:
+def allowed_the_host(gateway: ProvisioningBench) -> None:
     gateway.config = replace(
         gateway.config, ztp=replace(gateway.config.ztp, allowed_hosts=("localhost",))
     )
@@ -243,7 +247,7 @@ def allowed_the_host(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("cure", [given_the_right_token, configured_anew, allowed_the_host])
 def test_Z02_a_new_token_or_setting_does_not_wait_for_what_the_old_one_had_coming(
-    gateway: Gateway, cure: Callable[[Gateway], None]
+    gateway: ProvisioningBench, cure: Callable[[ProvisioningBench], None]
 ) -> None:
     async def scenario() -> None:
         gateway.token = Secret("11111111-2222-4333-8444-555555555555")
@@ -262,7 +266,7 @@ def test_Z02_a_new_token_or_setting_does_not_wait_for_what_the_old_one_had_comin
 
 @pytest.mark.parametrize("on_h", [0.5, 4, 8, 11])
 def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
-    gateway: Gateway, on_h: float
+    gateway: ProvisioningBench, on_h: float
 ) -> None:
     async def scenario() -> int:
         gateway.portal.profile = Profile(allowlist=frozenset())
@@ -278,21 +282,21 @@ def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
     assert run(scenario()) <= 4
 
 
-def test_after_a_power_cut_the_reason_of_the_wait_is_told_again(gateway: Gateway) -> None:
+def test_after_a_power_cut_the_reason_of_the_wait_is_told_again(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         gateway.portal.profile = Profile(allowlist=frozenset())
         await ended_after(gateway.start().obtain(), HOUR_S / 2)
         gateway.reboot()
-        gateway.told.clear()
+        gateway.dispatched.clear()
         await ended_after(gateway.start().obtain(), 60)
 
     run(scenario())
-    waiting = [told for told in gateway.told if told.wait_s]
-    assert [told.event for told in waiting] == [Event.BLOCKED]
+    waiting = [each for each in gateway.dispatched if each.wait_s]
+    assert [each.event for each in waiting] == [Event.BLOCKED]
     assert isinstance(waiting[0].error, ZtpNotListed)
 
 
-def test_S09_a_store_that_others_can_read_costs_no_more_calls(gateway: Gateway) -> None:
+def test_S09_a_store_that_others_can_read_costs_no_more_calls(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         provisioner = gateway.start()
         gateway.state_dir.chmod(0o755)
@@ -307,7 +311,7 @@ def test_S09_a_store_that_others_can_read_costs_no_more_calls(gateway: Gateway) 
 
 
 def test_N01_boots_without_network_do_not_count_as_failures_of_the_service(tmp_path: Path) -> None:
-    async def scenario(gateway: Gateway) -> float:
+    async def scenario(gateway: ProvisioningBench) -> float:
         gateway.answer = raises(ResolveFailed)
         for _ in range(12):
             await ended_after(gateway.start().obtain(), 200)
@@ -321,10 +325,10 @@ def test_N01_boots_without_network_do_not_count_as_failures_of_the_service(tmp_p
     for seed in range(8):
         directory = tmp_path / str(seed)
         directory.mkdir(mode=0o700)
-        assert run(scenario(Gateway(directory, seed=seed))) <= 60
+        assert run(scenario(ProvisioningBench(directory, seed=seed))) <= 60
 
 
-def test_a_reload_reaches_the_calls_that_are_planned(gateway: Gateway) -> None:
+def test_a_reload_reaches_the_calls_that_are_planned(gateway: ProvisioningBench) -> None:
     provisioner, ztp = gateway.start(), gateway.config.ztp
     other = replace(ztp, url="https://other.example")
     provisioner.reconfigured(replace(gateway.config, ztp=other))
@@ -333,14 +337,16 @@ def test_a_reload_reaches_the_calls_that_are_planned(gateway: Gateway) -> None:
     assert url.startswith("https://other.example/")
 
 
-def test_several_modems_need_a_person(gateway: Gateway) -> None:
+def test_several_modems_need_a_person(gateway: ProvisioningBench) -> None:
     gateway.modem = [ModemAmbiguous("two of them")]
     run(ended_after(gateway.start().obtain(), 600))
 
-    assert {told.event for told in gateway.told if told.error} == {Event.BLOCKED}
+    assert {each.event for each in gateway.dispatched if each.error} == {Event.BLOCKED}
 
 
-def test_tokens_tried_one_after_the_other_make_one_call_a_minute(gateway: Gateway) -> None:
+def test_tokens_tried_one_after_the_other_make_one_call_a_minute(
+    gateway: ProvisioningBench,
+) -> None:
     async def scenario() -> None:
         for digit in "123456789a":
             gateway.token = Secret(f"{digit * 8}-2222-4333-8444-555555555555")
@@ -351,7 +357,7 @@ def test_tokens_tried_one_after_the_other_make_one_call_a_minute(gateway: Gatewa
     assert min(later - earlier for earlier, later in pairwise(gateway.calls)) >= 60
 
 
-def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: Gateway) -> None:
+def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         provisioner = gateway.start()
         assert not provisioner.rate_limit_reason()
@@ -366,7 +372,7 @@ def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: Gateway
 
 
 def test_what_a_person_tried_in_vain_is_not_tried_again_by_the_daemon_at_once(
-    gateway: Gateway,
+    gateway: ProvisioningBench,
 ) -> None:
     gateway.portal.profile = Profile(allowlist=frozenset())
 
@@ -380,10 +386,10 @@ def test_what_a_person_tried_in_vain_is_not_tried_again_by_the_daemon_at_once(
     assert len(gateway.calls) == 1
 
 
-def test_the_states_of_a_first_provisioning(gateway: Gateway) -> None:
+def test_the_states_of_a_first_provisioning(gateway: ProvisioningBench) -> None:
     run(gateway.start().obtain())
 
-    assert [told.event for told in gateway.told] == [
+    assert [each.event for each in gateway.dispatched] == [
         Event.IDENTIFY,
         Event.BACKOFF,
         Event.PROVISION,
@@ -391,13 +397,15 @@ def test_the_states_of_a_first_provisioning(gateway: Gateway) -> None:
 
 
 def test_Z10_an_answer_that_cannot_be_used_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
+    gateway = ProvisioningBench(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
 
     async def scenario() -> None:
         await gateway.start().once()
         await asyncio.sleep(DAY_S)
         other = gateway.portal.things[IMEI.digits].credentials
-        other["privateKey"] = Gateway(tmp_path).portal._authority.client("x").private_key.reveal()
+        other["privateKey"] = (
+            ProvisioningBench(tmp_path).portal._authority.client("x").private_key.reveal()
+        )
         before = {path.name: path.read_bytes() for path in tmp_path.glob("credentials*")}
         with pytest.raises(ZtpKeyMismatch):
             await gateway.start().once()
@@ -411,7 +419,7 @@ def test_users_12_many_gateways_get_a_thing_each_and_the_same_one_again(tmp_path
     from ztpd.model import Imei, luhn_digit
 
     rng = random.Random(1)
-    gateway = Gateway(tmp_path)
+    gateway = ProvisioningBench(tmp_path)
     bodies = {f"35{rng.randrange(10**12):012d}" for _ in range(30)}
     for body in bodies:
         gateway.modem = [Identity(Imei(body + luhn_digit(body)), "the modem")]

@@ -23,7 +23,7 @@ from tests.support.provisioning_bench import (
     IMEI,
     OTHER_IMEI,
     START_UNIX_S,
-    Gateway,
+    ProvisioningBench,
     ended_after,
     raises,
     run,
@@ -46,21 +46,21 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Gateway:
-    return Gateway(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
+def gateway(tmp_path: Path) -> ProvisioningBench:
+    return ProvisioningBench(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
 
 
 def in_days(days: float) -> datetime:
     return datetime.fromtimestamp(START_UNIX_S + days * DAY_S, UTC).replace(tzinfo=None)
 
 
-def current(gateway: Gateway) -> StoredCredentials:
+def current(gateway: ProvisioningBench) -> StoredCredentials:
     loaded = CredentialStore(gateway.state_dir).load()
     assert loaded is not None
     return loaded.stored
 
 
-async def provisioned(gateway: Gateway, *, days: float = 1000) -> StoredCredentials:
+async def provisioned(gateway: ProvisioningBench, *, days: float = 1000) -> StoredCredentials:
     """A gateway that got credentials some days ago; they end in ``days``."""
     await gateway.start().once()
     gateway.issue(IMEI.digits, ends=in_days(days))
@@ -72,7 +72,7 @@ async def provisioned(gateway: Gateway, *, days: float = 1000) -> StoredCredenti
 # Refused
 
 
-def test_Z17_refused_credentials_are_replaced(gateway: Gateway) -> None:
+def test_Z17_refused_credentials_are_replaced(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         old = await provisioned(gateway)
         gateway.issue(IMEI.digits, ends=in_days(2000))
@@ -82,12 +82,14 @@ def test_Z17_refused_credentials_are_replaced(gateway: Gateway) -> None:
         assert new is not None
         assert new.expires_unix_s != old.expires_unix_s
         assert current(gateway) == new
-        assert Event.PROVISION not in [told.event for told in gateway.told], "it is refreshing"
+        assert Event.PROVISION not in [each.event for each in gateway.dispatched], (
+            "it is refreshing"
+        )
 
     run(scenario())
 
 
-def test_Z17_the_modem_is_not_needed_for_that(gateway: Gateway) -> None:
+def test_Z17_the_modem_is_not_needed_for_that(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         old = await provisioned(gateway)
         gateway.modem = [ModemAbsent()]
@@ -98,7 +100,9 @@ def test_Z17_the_modem_is_not_needed_for_that(gateway: Gateway) -> None:
     run(scenario())
 
 
-def test_Z17_never_more_than_one_call_in_a_day_whatever_restarts(gateway: Gateway) -> None:
+def test_Z17_never_more_than_one_call_in_a_day_whatever_restarts(
+    gateway: ProvisioningBench,
+) -> None:
     async def scenario() -> None:
         old = await provisioned(gateway)
         for hour in range(10 * 24):
@@ -115,7 +119,7 @@ def test_Z17_never_more_than_one_call_in_a_day_whatever_restarts(gateway: Gatewa
     run(scenario())
 
 
-def test_Z17_a_call_in_vain_changes_nothing(gateway: Gateway) -> None:
+def test_Z17_a_call_in_vain_changes_nothing(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         old = await provisioned(gateway)
         await asyncio.sleep(2 * DAY_S)
@@ -129,7 +133,7 @@ def test_Z17_a_call_in_vain_changes_nothing(gateway: Gateway) -> None:
 
 
 def test_the_ones_before_come_back_when_the_new_ones_are_refused(
-    gateway: Gateway, caplog: pytest.LogCaptureFixture
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         old = await provisioned(gateway)
@@ -151,7 +155,7 @@ def test_the_ones_before_come_back_when_the_new_ones_are_refused(
         run(scenario())
 
 
-def test_the_new_ones_are_kept_when_the_ones_before_come_back(gateway: Gateway) -> None:
+def test_the_new_ones_are_kept_when_the_ones_before_come_back(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         await provisioned(gateway)
         gateway.issue(IMEI.digits, ends=in_days(2000))
@@ -164,7 +168,9 @@ def test_the_new_ones_are_kept_when_the_ones_before_come_back(gateway: Gateway) 
     run(scenario())
 
 
-def test_S19_what_another_gateway_left_on_a_copied_card_never_comes_back(gateway: Gateway) -> None:
+def test_S19_what_another_gateway_left_on_a_copied_card_never_comes_back(
+    gateway: ProvisioningBench,
+) -> None:
     async def scenario() -> None:
         await provisioned(gateway)
         gateway.board, gateway.modem = "board-2", [OTHER_MODEM]
@@ -182,7 +188,7 @@ def test_imported_credentials_that_are_refused_stay_where_there_is_no_token(
 ) -> None:
     from ztpd.provisioning.provisioner import Provisioner, bind_to_gateway
 
-    gateway = Gateway(tmp_path)
+    gateway = ProvisioningBench(tmp_path)
 
     def no_token() -> None:
         raise ZtpTokenMissing
@@ -193,7 +199,7 @@ def test_imported_credentials_that_are_refused_stay_where_there_is_no_token(
         provisioner = Provisioner(
             gateway.config,
             tmp_path / "other",
-            dispatch=gateway._hear,
+            dispatch=gateway._dispatch,
             read_identity=gateway._read_identity,
             token=no_token,  # type: ignore[arg-type]
             post=gateway._post,
@@ -210,7 +216,7 @@ def test_imported_credentials_that_are_refused_stay_where_there_is_no_token(
 
 
 def test_C07_the_end_is_noted_thirty_seven_and_one_days_before(
-    gateway: Gateway, caplog: pytest.LogCaptureFixture
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway, days=50)
@@ -224,7 +230,7 @@ def test_C07_the_end_is_noted_thirty_seven_and_one_days_before(
     assert told == [f"{days} days" for days in (29, 6, 0)]
 
 
-def test_C07_new_ones_are_asked_for_once_a_day_in_the_last_week(gateway: Gateway) -> None:
+def test_C07_new_ones_are_asked_for_once_a_day_in_the_last_week(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway, days=50)
         gateway.answer = raises(ConnectTimeout)
@@ -240,7 +246,7 @@ def test_C07_new_ones_are_asked_for_once_a_day_in_the_last_week(gateway: Gateway
 
 
 def test_C07_a_fleet_is_spread_over_a_day(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
+    gateway = ProvisioningBench(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
     from dataclasses import replace as changed
 
     from ztpd.provisioning.provisioner import _share_of_day_s
@@ -258,7 +264,7 @@ def test_C07_a_fleet_is_spread_over_a_day(tmp_path: Path) -> None:
     assert 0.4 < sum(share < DAY_S / 2 for share in shares) / 1000 < 0.6
 
 
-def test_C07_the_old_ones_are_used_until_there_are_other_ones(gateway: Gateway) -> None:
+def test_C07_the_old_ones_are_used_until_there_are_other_ones(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway, days=20)
         renewing = asyncio.create_task(gateway.start().renew(stored))
@@ -276,7 +282,7 @@ def test_C07_the_old_ones_are_used_until_there_are_other_ones(gateway: Gateway) 
 
 @pytest.mark.parametrize("years", [20, -60])
 def test_C03_C04_a_clock_that_jumps_deletes_nothing_and_calls_once_a_day_at_most(
-    gateway: Gateway, years: int
+    gateway: ProvisioningBench, years: int
 ) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway, days=900)
@@ -296,7 +302,7 @@ def test_C03_C04_a_clock_that_jumps_deletes_nothing_and_calls_once_a_day_at_most
 
 
 def test_credentials_without_an_end_are_left_alone(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path)
+    gateway = ProvisioningBench(tmp_path)
 
     async def scenario() -> None:
         stored = await gateway.start().once()
@@ -311,7 +317,7 @@ def test_credentials_without_an_end_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_S07_the_generation_before_is_used_when_the_current_one_is_damaged(
-    gateway: Gateway, caplog: pytest.LogCaptureFixture
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         old = await provisioned(gateway)
@@ -330,7 +336,7 @@ def test_S07_the_generation_before_is_used_when_the_current_one_is_damaged(
 
 
 def test_S08_with_both_damaged_there_is_one_call_and_not_before_a_day_has_passed(
-    gateway: Gateway,
+    gateway: ProvisioningBench,
 ) -> None:
     async def scenario() -> None:
         await provisioned(gateway)
@@ -350,7 +356,7 @@ def test_S08_with_both_damaged_there_is_one_call_and_not_before_a_day_has_passed
 # To whom they belong
 
 
-def test_invariant_10_on_its_own_board_nobody_asks_the_modem(gateway: Gateway) -> None:
+def test_invariant_10_on_its_own_board_nobody_asks_the_modem(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         await provisioned(gateway)
         gateway.modem, gateway.reads = [ModemAbsent()], 0
@@ -362,7 +368,7 @@ def test_invariant_10_on_its_own_board_nobody_asks_the_modem(gateway: Gateway) -
 
 
 def test_S19_a_card_moved_with_its_modem_is_adopted_after_two_readings(
-    gateway: Gateway, caplog: pytest.LogCaptureFixture
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway)
@@ -382,7 +388,7 @@ def test_S19_a_card_moved_with_its_modem_is_adopted_after_two_readings(
 
 
 def test_S19_a_copied_card_is_not_used_and_makes_one_call_for_the_new_identity(
-    gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
+    gateway: ProvisioningBench, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     async def scenario() -> None:
         original = await provisioned(gateway)
@@ -404,7 +410,7 @@ def test_S19_a_copied_card_is_not_used_and_makes_one_call_for_the_new_identity(
     run(scenario())
 
 
-def test_S19_a_single_wrong_reading_decides_nothing(gateway: Gateway) -> None:
+def test_S19_a_single_wrong_reading_decides_nothing(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway)
         gateway.board = "board-2"
@@ -417,14 +423,14 @@ def test_S19_a_single_wrong_reading_decides_nothing(gateway: Gateway) -> None:
     run(scenario())
 
 
-def test_S19_a_copied_card_waits_for_a_modem_that_comes_late(gateway: Gateway) -> None:
+def test_S19_a_copied_card_waits_for_a_modem_that_comes_late(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         await provisioned(gateway)
         gateway.board = "board-2"
         gateway.modem = [*[ModemAbsent()] * 10, MODEM]
 
         assert await gateway.start().stored()
-        assert Event.BACKOFF in [told.event for told in gateway.told]
+        assert Event.BACKOFF in [each.event for each in gateway.dispatched]
 
     run(scenario())
 
@@ -433,7 +439,7 @@ def test_S19_a_copied_card_waits_for_a_modem_that_comes_late(gateway: Gateway) -
     ("stored_on", "now_on", "asked"), [("", "", 0), ("", "board-1", 0), ("board-1", "", 2)]
 )
 def test_invariant_10_where_a_board_has_no_serial_number(
-    gateway: Gateway, stored_on: str, now_on: str, asked: int
+    gateway: ProvisioningBench, stored_on: str, now_on: str, asked: int
 ) -> None:
     """What is known of neither board proves nothing; a serial that is gone is looked into."""
 
@@ -449,7 +455,7 @@ def test_invariant_10_where_a_board_has_no_serial_number(
 
 
 def test_invariant_10_B32_a_swapped_modem_is_told_and_nothing_else(
-    gateway: Gateway, caplog: pytest.LogCaptureFixture
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway)
@@ -472,7 +478,7 @@ def test_invariant_10_B32_a_swapped_modem_is_told_and_nothing_else(
 
 @pytest.mark.parametrize("modem", [MODEM, ModemAbsent()], ids=["the same", "absent"])
 def test_invariant_10_the_same_modem_or_none_is_no_news(
-    gateway: Gateway, modem: Identity | ModemAbsent, caplog: pytest.LogCaptureFixture
+    gateway: ProvisioningBench, modem: Identity | ModemAbsent, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway)
@@ -487,7 +493,7 @@ def test_invariant_10_the_same_modem_or_none_is_no_news(
 
 
 def test_users_15_a_forced_call_for_another_modem_keeps_the_old_ones_until_it_succeeds(
-    gateway: Gateway,
+    gateway: ProvisioningBench,
 ) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.receiver_bench import (
-    Bench,
+    ReceiverBench,
     bench,
-    heard,
     in_virtual_time,
+    log_lines,
     only_frame,
     rtcm,
-    until,
 )
+from tests.support.until import until
 from ztpd.errors import (
     NotASerialPort,
     PortAbsent,
@@ -36,7 +36,7 @@ from ztpd.wire.frames import rtcm_frame
 from ztpd.wire.ubx import Message, MonVer
 
 
-async def flowing(b: Bench, within_s: float) -> float:
+async def flowing(b: ReceiverBench, within_s: float) -> float:
     """Seconds until a correction delivered now arrives at the receiver."""
     before = len(b.sim.corrections())
 
@@ -183,7 +183,7 @@ async def test_U10_a_break_on_the_line_costs_no_more_than_the_frame_it_hits(tmp_
             await asyncio.sleep(0.7)
         assert b.receiver.ready
         assert b.receiver.view.fix == "RTK fixed"
-        assert len(b.told("gnss.found")) == 1
+        assert len(b.logged("gnss.found")) == 1
 
 
 @pytest.mark.parametrize("baudrate", [9600, 57600, 115200, 230400, 460800, 921600])
@@ -221,7 +221,7 @@ async def test_G02_a_receiver_that_was_silent_for_long_is_noticed_by_its_first_b
             b.sim.faults.sends_nothing = False
             await flowing(b, 5)
             assert b.receiver.error is None
-        assert len(b.told("gnss.silent")) <= 4
+        assert len(b.logged("gnss.silent")) <= 4
 
 
 @in_virtual_time
@@ -265,7 +265,7 @@ async def test_U08_a_port_somebody_else_holds_is_told_and_taken_when_free(tmp_pa
     async with Pty(tmp_path / "gnss") as pty:
         other = await SerialPort.open(pty.path, 38400)
         receiver = Receiver(ReceiverSettings(pty.path), rng=random.Random(1))
-        with heard() as log:
+        with log_lines() as log:
             running = asyncio.create_task(receiver.run())
             await until(lambda: receiver.error, 5)
             assert isinstance(receiver.error, PortBusy)
@@ -303,7 +303,7 @@ async def test_U11_ten_plugs_a_minute_leave_nothing_behind_and_few_lines(tmp_pat
         assert len(asyncio.all_tasks()) <= tasks
         b.log.clear()
         await asyncio.sleep(70)
-        assert b.told("gnss.found"), "calm again, and that is said"
+        assert b.logged("gnss.found"), "calm again, and that is said"
 
 
 @in_virtual_time

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyubx2 import UBXReader
 
-from tests.support.receiver_bench import Bench, bench, in_virtual_time, until
+from tests.support.receiver_bench import ReceiverBench, bench, in_virtual_time
+from tests.support.until import until
 from ztpd.sim.receiver import F9P, X20P, Model
 from ztpd.wire import ubx, ubxcfg, ubxcomms
 from ztpd.wire.ubx import CfgValset, Message
@@ -19,7 +20,7 @@ FAST = {"baudrate": 115200}
 OLD = Model("NEO-M8P", "HPG 1.40", "20.30", systems=(), comms=False)
 
 
-def speeds(b: Bench) -> list[int]:
+def speeds(b: ReceiverBench) -> list[int]:
     return [b.sim.setting(f"CFG-UART{number}-BAUDRATE") for number in (1, 2)]
 
 
@@ -34,7 +35,7 @@ async def test_the_speed_is_raised_on_the_uart_in_use_and_on_no_other(
         await asyncio.wait_for(b.receiver.wait_ready(), 15)
         assert speeds(b) == set_to
         assert b.pty.baudrate == b.receiver.view.baudrate == 115200
-        assert b.told("gnss.baud") == ["the line to the receiver set from 38400 to 115200 baud"]
+        assert b.logged("gnss.baud") == ["the line to the receiver set from 38400 to 115200 baud"]
         assert b.sim.saved[ubxcfg.KEYS[f"CFG-{wired}-BAUDRATE"]] == 38400, "not in flash"
 
 
@@ -71,7 +72,7 @@ async def test_a_speed_the_line_is_too_bad_for_is_given_up_and_told(tmp_path: Pa
             b.sim.power_cycle()
         await asyncio.wait_for(b.receiver.wait_ready(), 100)
         assert b.receiver.view.baudrate == 38400
-        assert "stays at 38400 baud: 460800 does not work" in b.told("gnss.baud_kept")[0]
+        assert "stays at 38400 baud: 460800 does not work" in b.logged("gnss.baud_kept")[0]
 
 
 @in_virtual_time
@@ -79,7 +80,7 @@ async def test_a_receiver_that_does_not_tell_its_port_keeps_its_speed(tmp_path: 
     async with bench(tmp_path, OLD, wired="UART1", settings=FAST) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 15)
         assert speeds(b) == [38400, 38400]
-        assert b.told("gnss.baud_kept")
+        assert b.logged("gnss.baud_kept")
 
 
 @in_virtual_time
@@ -98,7 +99,7 @@ async def test_G10_a_speed_changed_by_somebody_else_is_restored(tmp_path: Path) 
         await until(lambda: not b.receiver.ready, 10)
         await asyncio.wait_for(b.receiver.wait_ready(), 20)
         assert speeds(b)[0] == b.receiver.view.baudrate == 115200
-        (line,) = b.told("gnss.baud_restored")
+        (line,) = b.logged("gnss.baud_restored")
         assert line.startswith("the line to the receiver was at 9600 baud; set back to 115200")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.receiver_bench import KEY, Bench, bench, in_virtual_time, rtcm, until
+from tests.support.receiver_bench import KEY, ReceiverBench, bench, in_virtual_time, rtcm
+from tests.support.until import until
 from ztpd.errors import ConfigError, ReceiverRefused, ReceiverSilent, ReceiverUnknown
 from ztpd.model import FrameKind
 from ztpd.receiver import Receiver, ReceiverSettings
@@ -25,7 +26,7 @@ WHAT_WE_SET = (
 )
 
 
-def written(b: Bench) -> dict[str, int]:
+def written(b: ReceiverBench) -> dict[str, int]:
     """All settings the receiver was sent, by name."""
     values: dict[int, int] = {}
     for frame in b.sim.received:
@@ -47,7 +48,7 @@ async def test_each_model_on_each_of_its_ports_is_set_up(
         assert [b.sim.setting(name) for name in WHAT_WE_SET] == [1, 1, 1, 1]
         assert b.receiver.accepts == {FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX}
         assert b.receiver.error is None
-        assert not b.told("gnss.option_refused")
+        assert not b.logged("gnss.option_refused")
         view = b.receiver.view
         assert (view.model, view.firmware) == (model.module, model.firmware)
 
@@ -62,7 +63,7 @@ async def test_what_is_right_already_is_not_written_again(tmp_path: Path) -> Non
         b.sim.set("CFG-NAVHPG-DGNSSMODE", 4)  # and so does a more cautious RTK mode
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
         assert written(b) == {}
-        assert b.told("gnss.configured") == ["receiver configured: 0 of 17 settings written"]
+        assert b.logged("gnss.configured") == ["receiver configured: 0 of 17 settings written"]
 
 
 @in_virtual_time
@@ -99,7 +100,7 @@ async def test_settings_of_the_user_are_written_and_win_over_ours(tmp_path: Path
 async def test_a_setting_of_the_user_that_is_refused_stops_nothing_else(tmp_path: Path) -> None:
     async with bench(tmp_path, settings={"keys": {"0x20930031": 1}}) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
-        (line,) = b.told("gnss.option_refused")
+        (line,) = b.logged("gnss.option_refused")
         assert "0x20930031" in line
 
 
@@ -133,7 +134,7 @@ async def test_G01_a_key_refused_does_not_cost_the_others_of_its_group(tmp_path:
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
         assert b.sim.setting("CFG-USBINPROT-SPARTN") == 1
         assert FrameKind.SPARTN in b.receiver.accepts
-        assert not b.told("gnss.option_refused"), "a port this model lacks is no trouble"
+        assert not b.logged("gnss.option_refused"), "a port this model lacks is no trouble"
 
 
 @in_virtual_time
@@ -146,7 +147,7 @@ async def test_G01_a_receiver_that_refuses_what_it_needs_is_told_with_the_key(
         await until(lambda: b.receiver.error, 5)
         assert isinstance(b.receiver.error, ReceiverRefused)
         assert b.receiver.error.needs_person
-        assert "CFG-UART1INPROT-RTCM3X" in b.told("gnss.nak")[0]
+        assert "CFG-UART1INPROT-RTCM3X" in b.logged("gnss.nak")[0]
         b.sim.faults.refused = set()
         await asyncio.wait_for(b.receiver.wait_ready(), 60)
 
@@ -167,7 +168,7 @@ async def test_G02_a_mute_receiver_is_told_once_and_asked_for_ever(tmp_path: Pat
         await until(lambda: b.receiver.error, 30)
         assert isinstance(b.receiver.error, ReceiverSilent)
         await asyncio.sleep(600)
-        assert len(b.told("gnss.silent")) == 1
+        assert len(b.logged("gnss.silent")) == 1
         assert len(b.log) <= 1 + 10, "one summary a minute at most"
         b.sim.faults.sends_nothing = False
         await asyncio.wait_for(b.receiver.wait_ready(), 70)
@@ -176,7 +177,7 @@ async def test_G02_a_mute_receiver_is_told_once_and_asked_for_ever(tmp_path: Pat
 @in_virtual_time
 async def test_G02_a_receiver_that_goes_mute_while_set_up_is_opened_again(tmp_path: Path) -> None:
     def go_mute(_: str) -> None:
-        b.sim.faults.sends_nothing = not b.told("gnss.silent")
+        b.sim.faults.sends_nothing = not b.logged("gnss.silent")
 
     async with bench(tmp_path, say=go_mute) as b:
         await until(lambda: b.receiver.error, 5)
@@ -190,7 +191,7 @@ async def test_G05_firmware_without_spartn_takes_rtcm_only(tmp_path: Path) -> No
     async with bench(tmp_path, F9P_OLD) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
         assert b.receiver.accepts == {FrameKind.RTCM3, FrameKind.UBX}
-        (line,) = b.told("gnss.option_refused")
+        (line,) = b.logged("gnss.option_refused")
         assert "CFG-USBINPROT-SPARTN" in line
         b.receiver.deliver(b.spartn())
         b.receiver.deliver(rtcm())
@@ -252,7 +253,7 @@ async def test_any_ublox_name_may_be_set_and_a_firmware_without_it_costs_nothing
         b.sim.settings[0x20110021] = 0
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
         assert b.sim.settings[0x20110021] == 4
-        assert not b.told("gnss.option_refused")
+        assert not b.logged("gnss.option_refused")
     async with bench(tmp_path, settings={"keys": {"CFG-NAVSPG-DYNMODEL": 4}}) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 5)
-        assert "refuses CFG-NAVSPG-DYNMODEL" in b.told("gnss.option_refused")[0]
+        assert "refuses CFG-NAVSPG-DYNMODEL" in b.logged("gnss.option_refused")[0]

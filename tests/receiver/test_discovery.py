@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.receiver_bench import heard, in_virtual_time, rtcm, until
+from tests.support.receiver_bench import in_virtual_time, log_lines, rtcm
+from tests.support.until import until
 from tests.support.usbtree import UsbTree
 from ztpd.errors import (
     PortBusy,
@@ -39,7 +40,7 @@ M9N = Model("NEO-M9N", "SPG 4.04", "32.01", systems=(), base=False)
 ASKED = ubx.poll(Message.MON_VER)
 
 
-class Gateway:
+class UsbGateway:
     """A machine with USB sockets and one UART; ``receiver`` looks for its port."""
 
     def __init__(self, root: Path, stack: AsyncExitStack) -> None:
@@ -80,14 +81,14 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+async def gateway(tmp_path: Path) -> AsyncIterator[UsbGateway]:
     async with AsyncExitStack() as stack:
-        yield Gateway(tmp_path / "root", stack)
+        yield UsbGateway(tmp_path / "root", stack)
 
 
 @contextlib.asynccontextmanager
-async def running(here: Gateway) -> AsyncIterator[list[str]]:
-    with heard() as log:
+async def running(here: UsbGateway) -> AsyncIterator[list[str]]:
+    with log_lines() as log:
         task = asyncio.create_task(here.receiver.run())
         try:
             yield log
@@ -97,7 +98,7 @@ async def running(here: Gateway) -> AsyncIterator[list[str]]:
                 await task
 
 
-async def flows_to(here: Gateway, sim: SimReceiver, within_s: float = 5) -> float:
+async def flows_to(here: UsbGateway, sim: SimReceiver, within_s: float = 5) -> float:
     def arrived() -> bool:
         here.receiver.deliver(rtcm())
         return bool(sim.corrections())

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.receiver_bench import (
-    Bench,
+    ReceiverBench,
     bench,
     in_virtual_time,
     only_frame,
     rtcm,
     ubx_frame,
-    until,
 )
+from tests.support.until import until
 from ztpd.model import Frame, FrameKind
 from ztpd.receiver.filter import is_assistance, is_correction
 from ztpd.wire import ubx
@@ -93,7 +93,7 @@ def test_a_frame_that_is_not_what_it_says_is_none() -> None:
     assert not is_assistance(Frame(FrameKind.UBX, ubx.message(0x1300) + FACTORY_RESET, "MGA-GPS"))
 
 
-async def sent(b: Bench, frame: Frame) -> list[Frame]:
+async def sent(b: ReceiverBench, frame: Frame) -> list[Frame]:
     await b.receiver.wait_ready()
     await asyncio.sleep(1)
     before = len(b.sim.received)

@@ -15,32 +15,24 @@ from hypothesis import strategies as st
 from tests.support.receiver_bench import (
     KEY,
     NEXT_KEY,
+    PERIOD,
     WRONG_KEY,
-    Bench,
+    ReceiverBench,
     bench,
+    current_and_next,
+    dynamic_key,
     in_virtual_time,
     ubx_frame,
-    until,
 )
+from tests.support.until import until
 from ztpd.model import DynamicKey, Secret
 from ztpd.receiver.keys import KeyRing, received, slots, starts
 from ztpd.sim.receiver import F9P_OLD
 from ztpd.wire.ubx import KeySlot, Message, SpartnKey
 
 START = datetime(2026, 11, 15, tzinfo=UTC)  # a Sunday: GPS weeks begin 18 s before midnight UTC
-PERIOD = timedelta(weeks=4)
 NOW = START + timedelta(days=8)
 FOUR = tuple(KeySlot(bytes([number]) * 16, 2445 + 4 * number, 0) for number in range(4))
-
-
-def dynamic_key(value: bytes, start: datetime) -> DynamicKey:
-    start_ms = round(start.timestamp() * 1000)
-    return DynamicKey(Secret(value.hex()), start_ms, 28 * 86_400_000 - 1)
-
-
-def current_and_next(value: bytes = KEY) -> list[DynamicKey]:
-    today = datetime.now(UTC) - timedelta(days=1)
-    return [dynamic_key(value, today), dynamic_key(NEXT_KEY, today + PERIOD)]
 
 
 def message(*keys: KeySlot) -> bytes:
@@ -166,7 +158,7 @@ def test_any_bytes_for_a_key_message_raise_nothing_unexpected(payload: bytes) ->
     assert all(len(key.value) == 16 for key in keys)
 
 
-def values_held(b: Bench) -> list[bytes]:
+def values_held(b: ReceiverBench) -> list[bytes]:
     return [slot.value for slot in b.sim.keys]
 
 
@@ -176,7 +168,7 @@ async def test_keys_known_before_the_start_are_given_at_the_start(tmp_path: Path
         b.receiver.set_keys(current_and_next())
         await b.receiver.wait_ready()
         await until(lambda: values_held(b) == [KEY, NEXT_KEY], 2)
-        assert b.told("key.sent") == ["2 decryption keys given to the receiver"]
+        assert b.logged("key.sent") == ["2 decryption keys given to the receiver"]
 
 
 @in_virtual_time
@@ -197,7 +189,7 @@ async def test_keys_the_receiver_holds_already_are_not_given_again(tmp_path: Pat
         b.receiver.set_keys(current_and_next())
         await b.receiver.wait_ready()
         await asyncio.sleep(5)
-        assert not b.told("key.sent")
+        assert not b.logged("key.sent")
 
 
 @in_virtual_time
@@ -218,7 +210,7 @@ async def test_unusable_keys_are_told_once_a_minute_and_the_old_ones_kept(tmp_pa
             b.receiver.deliver(ubx_frame(Message.RXM_SPARTNKEY, b"\1\1\0\0\0\2"))
         b.receiver.set_keys([DynamicKey(Secret("no key"), 0, 0)])
         await until(lambda: values_held(b) == [KEY, NEXT_KEY], 2)
-        assert len(b.told("key.invalid")) == 1
+        assert len(b.logged("key.invalid")) == 1
         assert b.receiver.view.refused == 51
 
 
@@ -243,7 +235,7 @@ async def test_G04_lost_keys_are_noticed_by_what_can_no_longer_be_decrypted(
         b.sim.keys = ()
         await b.stream(10, lambda: b.spartn(encrypted=True))
         assert values_held(b) == [KEY, NEXT_KEY]
-        assert len(b.told("key.sent")) == 2
+        assert len(b.logged("key.sent")) == 2
 
 
 @in_virtual_time
@@ -252,9 +244,9 @@ async def test_G11_a_key_that_is_not_taken_is_told_and_given_again_later(tmp_pat
     async with bench(tmp_path, settings={"keys": seldom}) as b:
         b.sim.faults.keys_held = 1
         b.receiver.set_keys(current_and_next())
-        await until(lambda: b.told("key.missing"), 5)
+        await until(lambda: b.logged("key.missing"), 5)
         assert values_held(b) == [KEY], "the current one serves meanwhile"
-        assert b.told("key.missing")[0].startswith("the receiver holds 1 of 2 decryption keys")
+        assert b.logged("key.missing")[0].startswith("the receiver holds 1 of 2 decryption keys")
         b.sim.faults.keys_held = 2
         await until(lambda: values_held(b) == [KEY, NEXT_KEY], 650)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.receiver_bench import (
-    Bench,
+    ReceiverBench,
     bench,
     in_virtual_time,
     only_frame,
     rtcm,
-    until,
 )
+from tests.support.until import until
 from ztpd.errors import ReceiverSilent
 from ztpd.model import Frame
 from ztpd.sim.receiver import F9P_OLD
@@ -23,7 +23,7 @@ from ztpd.wire.frames import rtcm_frame
 from ztpd.wire.ubx import Message
 
 
-def is_set_up(b: Bench) -> bool:
+def is_set_up(b: ReceiverBench) -> bool:
     return b.receiver.ready and b.sim.setting("CFG-{}INPROT-SPARTN") == 1
 
 
@@ -37,7 +37,7 @@ async def test_G03_a_restart_is_heard_and_the_receiver_set_up_in_ten_seconds(
         b.sim.power_cycle()
         assert not is_set_up(b)
         await until(lambda: is_set_up(b), 10)
-        (line,) = b.told("gnss.reset")
+        (line,) = b.logged("gnss.reset")
         assert "(it says so)" in line
 
 
@@ -49,7 +49,7 @@ async def test_G03_a_restart_without_a_word_is_seen_by_the_silence(tmp_path: Pat
         await b.stream(10, b.spartn)
         b.sim.reset()
         await until(lambda: is_set_up(b), 10)
-        (line,) = b.told("gnss.reset")
+        (line,) = b.logged("gnss.reset")
         assert "no NAV-PVT for " in line
 
 
@@ -58,10 +58,10 @@ async def test_slow_navigation_is_not_taken_for_silence(tmp_path: Path) -> None:
     async with bench(tmp_path, settings={"keys": {"CFG-RATE-MEAS": 10_000}}) as b:
         await b.receiver.wait_ready()
         await asyncio.sleep(60)
-        assert not b.told("gnss.reset")
+        assert not b.logged("gnss.reset")
         b.sim.set("CFG-{}OUTPROT-NMEA", 0, saved=True)
         b.sim.reset()
-        await until(lambda: b.told("gnss.reset"), 45)
+        await until(lambda: b.logged("gnss.reset"), 45)
 
 
 @in_virtual_time
@@ -101,7 +101,7 @@ async def test_settings_changed_by_somebody_else_are_noticed_and_set_again(
         b.sim.set(item, value)
         await b.stream(120, b.spartn)
         assert b.sim.setting(item) == right
-        (line,) = b.told("gnss.changed")
+        (line,) = b.logged("gnss.changed")
         assert item.format("USB") in line
         assert b.receiver.view.use == "used"
         assert b.receiver.view.fix == "RTK fixed"
@@ -127,7 +127,7 @@ async def test_with_configure_off_somebody_else_may_change_what_he_likes(tmp_pat
         b.sim.set("CFG-SPARTN-USE_SOURCE", 1)
         await b.stream(100, b.spartn)
         assert b.sim.setting("CFG-SPARTN-USE_SOURCE") == 1
-        assert not b.told("gnss.changed")
+        assert not b.logged("gnss.changed")
 
 
 @in_virtual_time
@@ -137,7 +137,7 @@ async def test_G02_positions_that_do_not_come_although_switched_on_are_told(
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         b.sim.faults.stuck = True
-        await until(lambda: b.told("gnss.silent"), 20)
+        await until(lambda: b.logged("gnss.silent"), 20)
         assert isinstance(b.receiver.error, ReceiverSilent)
 
 
@@ -160,7 +160,7 @@ async def test_the_time_to_first_fix_begins_anew_with_a_restart(tmp_path: Path) 
         await b.stream(30, b.spartn)
         assert b.receiver.view.first_fixed_s is not None
         b.sim.power_cycle()
-        await until(lambda: b.told("gnss.reset"), 5)
+        await until(lambda: b.logged("gnss.reset"), 5)
         await b.receiver.wait_ready()
         assert b.receiver.view.first_fixed_s is None
         await b.stream(30, b.spartn)

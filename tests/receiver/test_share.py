@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.receiver.test_keys import current_and_next
-from tests.support.receiver_bench import KEY, bench, in_virtual_time, until
+from tests.support.receiver_bench import KEY, bench, current_and_next, in_virtual_time
+from tests.support.until import until
 from ztpd.model import FrameKind
 from ztpd.wire.frames import Scanner
 
@@ -117,4 +117,4 @@ async def test_a_place_that_cannot_be_used_is_told_and_corrections_flow(tmp_path
         await b.receiver.wait_ready()
         await b.stream(5, b.spartn)
         assert len(b.sim.corrections()) == 5
-        assert len(b.told("output.failed")) == 1
+        assert len(b.logged("output.failed")) == 1

@@ -17,8 +17,8 @@ from tests.support.receiver_bench import (
     bench,
     in_virtual_time,
     rtcm,
-    until,
 )
+from tests.support.until import until
 from ztpd import events
 from ztpd.model import Carrier, DynamicKey, Fix, Secret
 from ztpd.receiver.usage import (
@@ -199,7 +199,7 @@ async def test_G07_a_wrong_key_is_told_in_a_minute_and_the_right_one_heals(tmp_p
         b.receiver.set_keys(a_key(WRONG_KEY))
         await b.receiver.wait_ready()
         await b.stream(60, lambda: b.spartn(encrypted=True))
-        assert b.told("gnss.not_used")[0].startswith(
+        assert b.logged("gnss.not_used")[0].startswith(
             "corrections arrive, but the receiver does not use them: "
             "they are encrypted, and the receiver's keys do not fit"
         )
@@ -208,7 +208,7 @@ async def test_G07_a_wrong_key_is_told_in_a_minute_and_the_right_one_heals(tmp_p
         assert b.receiver.view.rejected["OCB-GPS"] > 50
         b.receiver.set_keys(a_key(b"\x11" * 16))
         await b.stream(20, lambda: b.spartn(encrypted=True))
-        assert b.told("gnss.used")
+        assert b.logged("gnss.used")
         assert b.receiver.view.use == "used"
         assert b.receiver.view.use_event == ""
 
@@ -219,7 +219,7 @@ async def test_G07_no_key_at_all(tmp_path: Path) -> None:
         await b.receiver.wait_ready()
         await b.stream(40, lambda: b.spartn(encrypted=True))
         assert "there is no key for them" in b.receiver.view.use
-        assert len(b.told("gnss.not_used")) == 1
+        assert len(b.logged("gnss.not_used")) == 1
 
 
 @in_virtual_time
@@ -276,8 +276,8 @@ async def test_G08_without_a_sky_it_is_told_and_nothing_is_restarted(tmp_path: P
         await b.receiver.wait_ready()
         await b.stream(120, b.spartn)
         assert b.receiver.view.use == "not used: it has no time from the satellites yet"
-        assert len(b.told("gnss.not_used")) == 1
-        assert len(b.told("gnss.found")) == 1
+        assert len(b.logged("gnss.not_used")) == 1
+        assert len(b.logged("gnss.found")) == 1
         b.sim.faults.no_sky = False
         await b.stream(20, b.spartn)
         assert b.receiver.view.use == "used"
@@ -292,7 +292,7 @@ async def test_types_the_firmware_does_not_know_are_counted_and_no_trouble(tmp_p
         await b.stream(40, lambda: b.spartn(name=names.pop()))
         assert b.receiver.view.use == "used"
         assert b.receiver.view.rejected == {"OCB-GLO": 20}
-        assert not b.told("gnss.not_used")
+        assert not b.logged("gnss.not_used")
 
 
 @in_virtual_time

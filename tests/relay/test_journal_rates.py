@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.test_relay import MQTT, NTRIP, SPARTN, Bench, Script, steady
+from tests.support.relay_bench import MQTT, NTRIP, SPARTN, RelayBench, Script, steady
 from tests.support.virtualtime import run
 from ztpd import log
 from ztpd.config import Config, Ztp
@@ -72,22 +72,22 @@ def flapping(lasts_s: float) -> Script:
 
 ENDLESS = Script([(1.0, SPARTN)] * int(2 * DAY_S), None)
 
-TROUBLE: dict[str, Callable[[], Bench]] = {
-    "the broker is down": lambda: Bench(mqtt=[Script(refuses=ConnectRefused("broker"))]),
-    "there is no DNS": lambda: Bench(mqtt=[Script(refuses=ResolveFailed("broker"))]),
-    "the credentials are refused": lambda: Bench(mqtt=[Script(refuses=SessionRefused("5"))]),
-    "another gateway takes the session": lambda: Bench(mqtt=[flapping(3)]),
-    "sessions end after 30 s": lambda: Bench(mqtt=[flapping(30)]),
-    "sessions end after 70 s": lambda: Bench(mqtt=[flapping(70)]),
-    "nothing comes after the log-in": lambda: Bench(mqtt=[Script()]),
-    "two causes take turns": lambda: Bench(
+TROUBLE: dict[str, Callable[[], RelayBench]] = {
+    "the broker is down": lambda: RelayBench(mqtt=[Script(refuses=ConnectRefused("broker"))]),
+    "there is no DNS": lambda: RelayBench(mqtt=[Script(refuses=ResolveFailed("broker"))]),
+    "the credentials are refused": lambda: RelayBench(mqtt=[Script(refuses=SessionRefused("5"))]),
+    "another gateway takes the session": lambda: RelayBench(mqtt=[flapping(3)]),
+    "sessions end after 30 s": lambda: RelayBench(mqtt=[flapping(30)]),
+    "sessions end after 70 s": lambda: RelayBench(mqtt=[flapping(70)]),
+    "nothing comes after the log-in": lambda: RelayBench(mqtt=[Script()]),
+    "two causes take turns": lambda: RelayBench(
         mqtt=[
             Script(refuses=error)
             for _ in range(2000)
             for error in (ResolveFailed("broker"), ConnectionLost("broker"))
         ]
     ),
-    "good minutes and cuts take turns": lambda: Bench(
+    "good minutes and cuts take turns": lambda: RelayBench(
         mqtt=[
             each for _ in range(800) for each in (flapping(65), Script(refuses=ResolveFailed("b")))
         ]
@@ -114,7 +114,7 @@ def test_D20_days_of_one_fault_stay_below_20_lines_a_minute(fault: str) -> None:
 @pytest.mark.slow
 def test_D20_two_ways_that_both_fail_stay_below_20_lines_a_minute() -> None:
     with journal() as lines:
-        bench = Bench(
+        bench = RelayBench(
             mqtt=[Script(refuses=ConnectRefused("broker"))],
             ntrip=[Script(refuses=ResolveFailed("caster"))],
         )
@@ -126,7 +126,7 @@ def test_D20_two_ways_that_both_fail_stay_below_20_lines_a_minute() -> None:
 @pytest.mark.slow
 def test_P15_a_healthy_day_is_a_line_an_hour() -> None:
     with journal() as lines:
-        Bench(mqtt=[steady(3 * DAY_S)]).runs(2 * DAY_S, MQTT)
+        RelayBench(mqtt=[steady(3 * DAY_S)]).runs(2 * DAY_S, MQTT)
 
     assert lines.most_in_a_minute() <= STEADY_A_MINUTE
     assert lines.between(DAY_S, 2 * DAY_S) == 24
@@ -136,7 +136,7 @@ def test_P15_a_healthy_day_is_a_line_an_hour() -> None:
 @pytest.mark.slow
 def test_P15_a_stream_with_losses_is_two_lines_a_minute() -> None:
     with journal() as lines:
-        bench = Bench(mqtt=[ENDLESS])
+        bench = RelayBench(mqtt=[ENDLESS])
 
         async def lose() -> None:
             while True:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.relay_bench import (
+    FIX,
+    FLEX,
+    HOUR_S,
+    KEY,
+    MQTT,
+    NTRIP,
+    RTCM,
+    SPARTN,
+    RelayBench,
+    Script,
+    steady,
+)
 from tests.support.virtualtime import run
 from ztpd.errors import (
     CasterForbidden,
@@ -30,168 +38,16 @@ from ztpd.errors import (
 )
 from ztpd.lifecycle import Event
 from ztpd.model import (
-    Carrier,
-    Fix,
     Frame,
     FrameKind,
-    MqttEndpoint,
-    NtripEndpoint,
     Secret,
     SourceEndpoint,
 )
-from ztpd.relay import Relay
-from ztpd.wire.frames import Counts
-
-NTRIP = NtripEndpoint(host="caster.example", port=2102, mountpoint="NEAR")
-MQTT = MqttEndpoint(host="broker.example")
-FLEX = MqttEndpoint(host="pp.services.u-blox.com")
-HOUR_S = 3600
-SPARTN = Frame(FrameKind.SPARTN, b"s" * 100, "OCB-GPS")
-RTCM = Frame(FrameKind.RTCM3, b"r" * 100, "1077")
-KEY = Frame(FrameKind.UBX, b"k" * 60, "RXM-SPARTNKEY")
-FIX = Fix(
-    ok=True,
-    lat_deg=47.3,
-    lon_deg=8.6,
-    height_m=500,
-    geoid_m=48,
-    accuracy_m=1.2,
-    satellites=20,
-    carrier=Carrier.NONE,
-    differential=False,
-    correction_age_s=None,
-    utc=datetime(2026, 11, 23, tzinfo=UTC),
-)
-
-
-@dataclass
-class Script:
-    """What one session does: how long until it opens, its frames, how it ends."""
-
-    frames: Sequence[tuple[float, Frame]] = ()
-    ends: ZtpdError | None = None  # None: silent for ever
-    refuses: ZtpdError | None = None
-
-
-def steady(lasts_s: float, frame: Frame = SPARTN, ends: ZtpdError | None = None) -> Script:
-    return Script([(1.0, frame)] * int(lasts_s), ends or SessionClosed("the peer"))
-
-
-class Session:
-    def __init__(self, where: str, script: Script) -> None:
-        self.where, self._script = where, script
-        self.counts = Counts()
-        self._frames = iter(script.frames)
-
-    def __aiter__(self) -> Session:
-        return self
-
-    async def __anext__(self) -> Frame:
-        for delay_s, frame in self._frames:
-            await asyncio.sleep(delay_s)
-            return frame
-        if self._script.ends:
-            raise self._script.ends
-        await asyncio.sleep(1e9)
-        raise AssertionError
-
-
-@dataclass
-class Receiver:
-    ready: bool = True
-    error: ZtpdError | None = None
-    accepts: frozenset[FrameKind] = frozenset(FrameKind)
-    fix: Fix | None = None
-    dropped: int = 0
-    got: list[Frame] = field(default_factory=list)
-
-    async def wait_ready(self) -> None:
-        while not self.ready:
-            await asyncio.sleep(1)
-
-    def deliver(self, frame: Frame) -> None:
-        self.got.append(frame)
-
-
-@dataclass
-class Service:
-    """Plays one script per session and host; the last one repeats."""
-
-    scripts: dict[str, list[Script]]
-    opened: list[tuple[float, str]] = field(default_factory=list)
-    open_now: Counter[str] = field(default_factory=Counter)
-    most_at_once: Counter[str] = field(default_factory=Counter)
-
-    @asynccontextmanager
-    async def open(self, endpoint: SourceEndpoint) -> AsyncIterator[Session]:
-        queue = self.scripts[endpoint.kind]
-        script = queue.pop(0) if len(queue) > 1 else queue[0]
-        self.opened.append((asyncio.get_running_loop().time(), endpoint.kind))
-        if script.refuses:
-            raise script.refuses
-        for name in (endpoint.kind, "all"):
-            self.open_now[name] += 1
-            self.most_at_once[name] = max(self.most_at_once[name], self.open_now[name])
-        try:
-            yield Session(f"{endpoint.kind}://{endpoint.host}", script)
-        finally:
-            self.open_now[endpoint.kind] -= 1
-            self.open_now["all"] -= 1
-
-    def opened_as(self, kind: str) -> list[float]:
-        return [at_s for at_s, opened in self.opened if opened == kind]
-
-
-@dataclass
-class Reports:
-    told: list[tuple[Event, str]] = field(default_factory=list)
-
-    def __call__(
-        self,
-        event: Event,
-        why: str = "",
-        *,
-        error: ZtpdError | None = None,
-        wait_s: float | None = None,
-    ) -> None:
-        self.told.append((event, error.code if error else why))
-
-    @property
-    def events(self) -> list[Event]:
-        return [event for event, _ in self.told]
-
-
-class Bench:
-    def __init__(self, **scripts: Sequence[Script]) -> None:
-        self.service = Service({name: list(each) for name, each in scripts.items()})
-        self.receiver, self.reports = Receiver(), Reports()
-
-    def relay(self, *endpoints: SourceEndpoint, may_refresh: bool = False, **given: Any) -> Relay:
-        return Relay(
-            endpoints,
-            self.receiver,
-            open_session=self.service.open,
-            dispatch=self.reports,
-            may_refresh=lambda: may_refresh,
-            rng=random.Random(1),
-            **given,
-        )
-
-    def runs(self, for_s: float, *endpoints: SourceEndpoint, **given: Any) -> Relay:
-        relay = self.relay(*endpoints, **given)
-
-        async def scenario() -> None:
-            async with asyncio.timeout(for_s):
-                await relay.run()
-
-        with pytest.raises(TimeoutError):
-            run(scenario(), grace_s=0)
-        return relay
 
 
 def test_frames_reach_the_receiver_whole_and_in_order() -> None:
     frames = [Frame(FrameKind.SPARTN, bytes([n]), "GAD") for n in range(20)]
-    bench = Bench(mqtt=[Script([(0.1, frame) for frame in frames])])
+    bench = RelayBench(mqtt=[Script([(0.1, frame) for frame in frames])])
 
     bench.runs(10, MQTT)
 
@@ -200,7 +56,7 @@ def test_frames_reach_the_receiver_whole_and_in_order() -> None:
 
 
 def test_a_session_waits_for_the_receiver() -> None:
-    bench = Bench(mqtt=[steady(100)])
+    bench = RelayBench(mqtt=[steady(100)])
     bench.receiver.ready = False
     bench.runs(10, MQTT)
 
@@ -209,7 +65,7 @@ def test_a_session_waits_for_the_receiver() -> None:
 
 
 def test_after_a_proven_session_frames_flow_again_within_two_seconds() -> None:
-    bench = Bench(mqtt=[steady(120)])
+    bench = RelayBench(mqtt=[steady(120)])
     bench.runs(600, MQTT)
 
     gaps_s = [
@@ -222,22 +78,22 @@ def test_after_a_proven_session_frames_flow_again_within_two_seconds() -> None:
 
 
 def test_R10_sessions_that_all_end_early_are_kicked_and_wait_for_minutes() -> None:
-    bench = Bench(ntrip=[steady(10)])
+    bench = RelayBench(ntrip=[steady(10)])
     bench.runs(3600, NTRIP)
 
-    assert (Event.BACKOFF, "session.kicked") in bench.reports.told
+    assert (Event.BACKOFF, "session.kicked") in bench.reports.entries
     assert len(bench.service.opened) < 12
 
 
 def test_being_connected_resets_nothing() -> None:
-    bench = Bench(mqtt=[Script(ends=SessionClosed("at once"))])
+    bench = RelayBench(mqtt=[Script(ends=SessionClosed("at once"))])
     bench.runs(3600, MQTT)
 
     assert len(bench.service.opened) < 12
 
 
 def test_Q10_a_silent_session_is_given_up_and_another_opened() -> None:
-    bench = Bench(mqtt=[Script([(1, SPARTN)]), steady(1000)])
+    bench = RelayBench(mqtt=[Script([(1, SPARTN)]), steady(1000)])
     bench.runs(60, MQTT)
 
     assert [event for event in bench.reports.events if event is Event.FIRST_FRAME] == [
@@ -247,16 +103,16 @@ def test_Q10_a_silent_session_is_given_up_and_another_opened() -> None:
 
 
 def test_keys_alone_are_no_corrections() -> None:
-    bench = Bench(mqtt=[Script([(1, KEY)] * 100)])
+    bench = RelayBench(mqtt=[Script([(1, KEY)] * 100)])
     bench.runs(30, MQTT)
 
     assert Event.FIRST_FRAME not in bench.reports.events
     assert bench.receiver.got[:3] == [KEY] * 3
-    assert (Event.BACKOFF, "session.stale") in bench.reports.told
+    assert (Event.BACKOFF, "session.stale") in bench.reports.entries
 
 
 def test_two_formats_are_never_mixed() -> None:
-    bench = Bench(mqtt=[Script([(1, RTCM), (1, SPARTN)] * 5)])
+    bench = RelayBench(mqtt=[Script([(1, RTCM), (1, SPARTN)] * 5)])
     relay = bench.runs(12, MQTT)
 
     assert bench.receiver.got == [RTCM] * 5
@@ -264,16 +120,16 @@ def test_two_formats_are_never_mixed() -> None:
 
 
 def test_G05_a_format_the_receiver_cannot_take_is_named() -> None:
-    bench = Bench(mqtt=[steady(10)])
+    bench = RelayBench(mqtt=[steady(10)])
     bench.receiver.accepts = frozenset({FrameKind.RTCM3, FrameKind.UBX})
     bench.runs(100, MQTT)
 
     assert bench.receiver.got == []
-    assert (Event.BLOCKED, FormatUnsupported.code) in bench.reports.told
+    assert (Event.BLOCKED, FormatUnsupported.code) in bench.reports.entries
 
 
 def test_the_other_way_is_used_while_the_first_one_fails() -> None:
-    bench = Bench(ntrip=[Script(refuses=ConnectRefused("down"))], mqtt=[steady(1000)])
+    bench = RelayBench(ntrip=[Script(refuses=ConnectRefused("down"))], mqtt=[steady(1000)])
     bench.runs(30, NTRIP, MQTT)
 
     assert [kind for _, kind in bench.service.opened][:2] == ["ntrip", "mqtt"]
@@ -283,7 +139,7 @@ def test_the_other_way_is_used_while_the_first_one_fails() -> None:
 
 
 def test_a_way_that_had_worked_well_is_tried_again_before_another() -> None:
-    bench = Bench(ntrip=[steady(120)], mqtt=[steady(1000)])
+    bench = RelayBench(ntrip=[steady(120)], mqtt=[steady(1000)])
     bench.runs(600, NTRIP, MQTT)
 
     assert {kind for _, kind in bench.service.opened} == {"ntrip"}
@@ -291,30 +147,30 @@ def test_a_way_that_had_worked_well_is_tried_again_before_another() -> None:
 
 def test_an_outage_of_the_preferred_way_is_bridged_after_its_quick_tries() -> None:
     down = Script(refuses=ConnectRefused("down"))
-    bench = Bench(ntrip=[steady(120), *[down] * 8, steady(10_000)], mqtt=[steady(10_000)])
+    bench = RelayBench(ntrip=[steady(120), *[down] * 8, steady(10_000)], mqtt=[steady(10_000)])
     bench.runs(600, NTRIP, MQTT)
 
     assert 121 < bench.service.opened_as("mqtt")[0] < 127
 
 
 def test_there_are_never_two_sessions_of_one_transport() -> None:
-    bench = Bench(ntrip=[steady(5), steady(90)], mqtt=[steady(7), steady(70)])
+    bench = RelayBench(ntrip=[steady(5), steady(90)], mqtt=[steady(7), steady(70)])
     bench.runs(3600, NTRIP, MQTT)
 
     assert bench.service.most_at_once["ntrip"] == bench.service.most_at_once["mqtt"] == 1
 
 
 def test_one_way_alone_has_one_session() -> None:
-    bench = Bench(ntrip=[steady(5), steady(90)])
+    bench = RelayBench(ntrip=[steady(5), steady(90)])
     bench.runs(3600, NTRIP)
 
     assert bench.service.most_at_once["all"] == 1
 
 
-def back_again(*later: Script) -> Bench:
+def back_again(*later: Script) -> RelayBench:
     """The preferred way fails at first, and the other one streams meanwhile."""
     down = Script(refuses=ConnectRefused("down"))
-    return Bench(ntrip=[down, *later], mqtt=[steady(10_000, SPARTN)])
+    return RelayBench(ntrip=[down, *later], mqtt=[steady(10_000, SPARTN)])
 
 
 def test_the_preferred_way_comes_back_when_it_has_carried_corrections_for_a_minute() -> None:
@@ -364,7 +220,7 @@ def test_a_preferred_way_that_is_silent_is_not_taken() -> None:
 def test_keys_that_come_while_it_proves_itself_are_not_lost() -> None:
     frames = [(0.0, KEY), *[(1.0, SPARTN)] * 1000]
     down = Script(refuses=ConnectRefused("down"))
-    bench = Bench(mqtt=[down, Script(frames)], ntrip=[steady(1000, RTCM)])
+    bench = RelayBench(mqtt=[down, Script(frames)], ntrip=[steady(1000, RTCM)])
     bench.runs(200, MQTT, NTRIP)
 
     assert bench.receiver.got.count(KEY) == 1
@@ -392,7 +248,7 @@ def test_a_format_the_receiver_cannot_take_does_not_come_back() -> None:
 
 @pytest.mark.parametrize("cause", [ConnectRefused, ConnectTimeout, ResolveFailed])
 def test_withdrawn_mqtt_is_named_while_ntrip_works(cause: type[ZtpdError]) -> None:
-    bench = Bench(mqtt=[Script(refuses=cause("pp"))], ntrip=[steady(1e5, RTCM)])
+    bench = RelayBench(mqtt=[Script(refuses=cause("pp"))], ntrip=[steady(1e5, RTCM)])
     relay = bench.runs(8 * HOUR_S, FLEX, NTRIP)
 
     assert isinstance(relay.channels[0].error, MqttWithdrawn)
@@ -408,7 +264,7 @@ def test_withdrawn_mqtt_is_named_while_ntrip_works(cause: type[ZtpdError]) -> No
 def test_only_mqtt_at_u_blox_is_called_withdrawn(
     endpoint: SourceEndpoint, cause: type[ZtpdError]
 ) -> None:
-    bench = Bench(mqtt=[Script(refuses=cause("down"))], ntrip=[steady(1e5, RTCM)])
+    bench = RelayBench(mqtt=[Script(refuses=cause("down"))], ntrip=[steady(1e5, RTCM)])
     relay = bench.runs(HOUR_S, endpoint, NTRIP)
 
     assert type(relay.channels[0].error) is cause
@@ -419,7 +275,7 @@ def test_mqtt_that_worked_a_while_ago_is_troubled_not_withdrawn(
     hours: int, named: type[ZtpdError]
 ) -> None:
     down = Script(refuses=ConnectRefused("down"))
-    bench = Bench(mqtt=[steady(300), down], ntrip=[steady(1e5, RTCM)])
+    bench = RelayBench(mqtt=[steady(300), down], ntrip=[steady(1e5, RTCM)])
     relay = bench.runs(hours * HOUR_S, FLEX, NTRIP)
 
     assert type(relay.channels[0].error) is named
@@ -429,7 +285,7 @@ def test_mqtt_that_worked_a_while_ago_is_troubled_not_withdrawn(
 def test_silence_is_an_outage_where_there_is_nothing_to_compare_with(
     cause: type[ZtpdError],
 ) -> None:
-    bench = Bench(mqtt=[Script(refuses=cause("pp"))])
+    bench = RelayBench(mqtt=[Script(refuses=cause("pp"))])
     relay = bench.runs(24 * HOUR_S, FLEX)
 
     assert type(relay.channels[0].error) is cause
@@ -439,16 +295,16 @@ def test_silence_is_an_outage_where_there_is_nothing_to_compare_with(
 def test_mqtt_alone_that_is_closed_for_a_quarter_of_an_hour_is_withdrawn(
     minutes: int, named: type[ZtpdError]
 ) -> None:
-    bench = Bench(mqtt=[Script(refuses=ConnectRefused("pp"))])
+    bench = RelayBench(mqtt=[Script(refuses=ConnectRefused("pp"))])
     relay = bench.runs(minutes * 60, FLEX)
 
     assert type(relay.channels[0].error) is named
-    assert ((Event.BLOCKED, "mqtt.withdrawn") in bench.reports.told) is (named is MqttWithdrawn)
+    assert ((Event.BLOCKED, "mqtt.withdrawn") in bench.reports.entries) is (named is MqttWithdrawn)
 
 
 def test_new_credentials_are_asked_for_when_the_only_way_is_withdrawn() -> None:
     """The profile may have been changed to NTRIP meanwhile."""
-    bench = Bench(mqtt=[Script(refuses=ConnectRefused("pp"))])
+    bench = RelayBench(mqtt=[Script(refuses=ConnectRefused("pp"))])
 
     async def scenario() -> None:
         with pytest.raises(MqttWithdrawn):
@@ -458,15 +314,15 @@ def test_new_credentials_are_asked_for_when_the_only_way_is_withdrawn() -> None:
 
 
 def test_R12_without_sky_a_caster_that_wants_a_position_is_left_alone() -> None:
-    bench = Bench(ntrip=[Script(refuses=GgaRequired("401"))])
+    bench = RelayBench(ntrip=[Script(refuses=GgaRequired("401"))])
     bench.runs(HOUR_S, NTRIP)
 
     assert 12 <= len(bench.service.opened) <= 25
-    assert (Event.BACKOFF, "ntrip.gga_missing") in bench.reports.told
+    assert (Event.BACKOFF, "ntrip.gga_missing") in bench.reports.entries
 
 
 def test_R12_with_a_fix_the_caster_is_asked_at_once() -> None:
-    bench = Bench(ntrip=[Script(refuses=GgaRequired("401")), steady(1000)])
+    bench = RelayBench(ntrip=[Script(refuses=GgaRequired("401")), steady(1000)])
     relay = bench.relay(NTRIP)
 
     async def scenario() -> None:
@@ -481,7 +337,7 @@ def test_R12_with_a_fix_the_caster_is_asked_at_once() -> None:
 
 
 def test_R12_while_the_caster_is_left_alone_the_other_way_streams() -> None:
-    bench = Bench(ntrip=[Script(refuses=GgaRequired("401"))], mqtt=[steady(1000)])
+    bench = RelayBench(ntrip=[Script(refuses=GgaRequired("401"))], mqtt=[steady(1000)])
     bench.runs(100, NTRIP, MQTT)
 
     assert len(bench.service.opened_as("ntrip")) == 1
@@ -489,7 +345,7 @@ def test_R12_while_the_caster_is_left_alone_the_other_way_streams() -> None:
 
 
 def test_Z17_credentials_refused_for_an_hour_are_given_back() -> None:
-    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
+    bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
 
     async def scenario() -> float:
         with pytest.raises(SessionRefused):
@@ -500,14 +356,14 @@ def test_Z17_credentials_refused_for_an_hour_are_given_back() -> None:
 
 
 def test_Z11_refused_credentials_are_tried_slowly_while_no_new_ones_are_due() -> None:
-    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
+    bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
     bench.runs(86_400, MQTT)
 
     assert len(bench.service.opened) < 60
 
 
 def test_credentials_that_one_way_accepts_are_not_refused() -> None:
-    bench = Bench(mqtt=[steady(300)], ntrip=[Script(refuses=SessionRefused("401"))])
+    bench = RelayBench(mqtt=[steady(300)], ntrip=[Script(refuses=SessionRefused("401"))])
 
     async def scenario() -> None:
         async with asyncio.timeout(20_000):
@@ -518,7 +374,7 @@ def test_credentials_that_one_way_accepts_are_not_refused() -> None:
 
 
 def asks_after_h(
-    bench: Bench, *channels: SourceEndpoint, days: float = 30, **given: Any
+    bench: RelayBench, *channels: SourceEndpoint, days: float = 30, **given: Any
 ) -> float | None:
     """After how many hours new credentials are asked for; None if never."""
 
@@ -539,7 +395,9 @@ def asks_after_h(
 
 @pytest.mark.parametrize("dead", [ResolveFailed, ConnectTimeout])
 def test_Z17_one_way_refused_and_the_other_one_dead_ask_anew(dead: type[ZtpdError]) -> None:
-    bench = Bench(ntrip=[Script(refuses=SessionRefused("401"))], mqtt=[Script(refuses=dead("pp"))])
+    bench = RelayBench(
+        ntrip=[Script(refuses=SessionRefused("401"))], mqtt=[Script(refuses=dead("pp"))]
+    )
 
     asked_h = asks_after_h(bench, NTRIP, FLEX)
     assert asked_h is not None
@@ -549,20 +407,20 @@ def test_Z17_one_way_refused_and_the_other_one_dead_ask_anew(dead: type[ZtpdErro
 @pytest.mark.parametrize("dead", [ResolveFailed, ConnectTimeout])
 def test_mqtt_alone_that_is_silent_for_a_day_asks_anew(dead: type[ZtpdError]) -> None:
     """It may have been switched off, and the portal changed; the fleet must not ask at once."""
-    asked_h = asks_after_h(Bench(mqtt=[Script(refuses=dead("pp"))]), FLEX)
+    asked_h = asks_after_h(RelayBench(mqtt=[Script(refuses=dead("pp"))]), FLEX)
     assert asked_h is not None
     assert 6 <= asked_h <= 25
 
-    assert asks_after_h(Bench(mqtt=[Script(refuses=dead("b"))]), MQTT, days=1.5) is None
+    assert asks_after_h(RelayBench(mqtt=[Script(refuses=dead("b"))]), MQTT, days=1.5) is None
 
 
 @pytest.mark.parametrize("no", [MountpointUnknown, CasterForbidden])
 def test_Z17_every_refusal_of_a_caster_asks_anew(no: type[ZtpdError]) -> None:
-    assert asks_after_h(Bench(ntrip=[Script(refuses=no("404"))]), NTRIP) is not None
+    assert asks_after_h(RelayBench(ntrip=[Script(refuses=no("404"))]), NTRIP) is not None
 
 
 def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:
-    bench = Bench(ntrip=[Script(refuses=SessionRefused("401"))])
+    bench = RelayBench(ntrip=[Script(refuses=SessionRefused("401"))])
     doubt, passed_s = tmp_path / "refused.json", [1e9]
     trips = 0
     while (
@@ -573,26 +431,26 @@ def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:
         assert trips < 5
 
     assert trips == 1
-    bench = Bench(ntrip=[steady(10)])
+    bench = RelayBench(ntrip=[steady(10)])
     bench.runs(5, NTRIP, doubt=doubt)
     assert not doubt.exists()
 
 
 def test_a_session_that_streams_is_not_ended_for_what_another_way_says(tmp_path: Path) -> None:
     no, doubt = Script(refuses=SessionRefused("401")), tmp_path / "refused.json"
-    bench = Bench(ntrip=[no], mqtt=[steady(1e5)])
+    bench = RelayBench(ntrip=[no], mqtt=[steady(1e5)])
 
     assert asks_after_h(bench, NTRIP, MQTT, days=0.5, doubt=doubt) is None
     assert not doubt.exists()
 
-    bench = Bench(ntrip=[no], mqtt=[no, no, steady(1e5)])
+    bench = RelayBench(ntrip=[no], mqtt=[no, no, steady(1e5)])
     assert asks_after_h(bench, NTRIP, MQTT, days=0.9, doubt=doubt) is None
     assert not doubt.exists()
 
 
 def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:
     memory = tmp_path / "sessions.json"
-    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
+    bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
     for _ in range(50):
         bench.runs(1, MQTT, memory=memory)
 
@@ -601,7 +459,7 @@ def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:
 
 def test_other_credentials_do_not_wait_for_what_the_old_ones_had_coming(tmp_path: Path) -> None:
     memory = tmp_path / "sessions.json"
-    bench = Bench(mqtt=[Script(refuses=SessionRefused("CONNACK 4")), steady(10)])
+    bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 4")), steady(10)])
     corrected = replace(MQTT, username="user", password=Secret("right"))
     for endpoint in (replace(corrected, password=Secret("wrong")), corrected):
         bench.runs(5, endpoint, memory=memory)
@@ -615,7 +473,7 @@ def test_other_credentials_do_not_wait_for_what_the_old_ones_had_coming(tmp_path
 def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
     memory = tmp_path / "sessions.json"
     memory.write_text(text)
-    bench = Bench(mqtt=[steady(10)])
+    bench = RelayBench(mqtt=[steady(10)])
     bench.runs(5, MQTT, memory=memory)
 
     assert bench.receiver.got

@@ -145,7 +145,7 @@ def test_what_changes_a_modem_for_others_is_noted(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with SimModem(tmp_path / "modem", PLAIN) as modem, host(modem.path) as person:
             await person.ask("AT\rATZ\rAT+IPR=9600\r+++")
-            assert modem.heard == ["AT", "ATZ", "AT+IPR=9600", "+++"]
+            assert modem.commands == ["AT", "ATZ", "AT+IPR=9600", "+++"]
             assert modem.engine.forbidden == ["ATZ", "AT+IPR=9600", "+++"]
 
     ptybench.run(scenario())

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from tests.support import scripted_broker
+from tests.support.scripted_broker import Peer, ScriptedBroker
 from ztpd.errors import (
     ConnectionLost,
     ConnectRefused,
@@ -38,10 +40,9 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Frame, FrameKind, MqttEndpoint, Secret, Topic
-from ztpd.sim import mqtt_packets, scripted_broker
+from ztpd.sim import mqtt_packets
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.mqtt_packets import connack, publish, suback
-from ztpd.sim.scripted_broker import FakeBroker, Peer
 from ztpd.sources.mqtt import QUEUE_BYTES, MqttSession
 from ztpd.wire import ubx
 from ztpd.wire.frames import rtcm_frame, spartn_frame
@@ -59,7 +60,7 @@ def corrections(count: int, size: int = 90) -> list[bytes]:
     ]
 
 
-def endpoint(broker: FakeBroker, *topics: str, **given: Any) -> MqttEndpoint:
+def endpoint(broker: ScriptedBroker, *topics: str, **given: Any) -> MqttEndpoint:
     settings: dict[str, Any] = {"tls": False} | given
     paths = topics or (DATA, KEYS)
     return MqttEndpoint(
@@ -112,7 +113,7 @@ async def test_a_session_yields_the_frames_of_all_its_topics() -> None:
         publish(DATA, b"".join(frames)),
         publish(DATA, RTCM_1005),
     )
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         got = await take(session, 5)
     assert [frame.data for frame in got] == [KEY, *frames, RTCM_1005]
     assert [frame.kind for frame in got] == [
@@ -127,7 +128,7 @@ async def test_a_session_yields_the_frames_of_all_its_topics() -> None:
 async def test_a_frame_cut_over_two_messages_comes_whole() -> None:
     whole = corrections(1)[0]
     script = sends(publish(DATA, whole[:40]), publish(DATA, whole[40:]))
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert (await take(session, 1))[0].data == whole
 
 
@@ -139,7 +140,7 @@ async def test_topics_do_not_mix() -> None:
         publish("/pp/ip/eu/ocb", first[40:]),
     )
     async with (
-        FakeBroker(script) as broker,
+        ScriptedBroker(script) as broker,
         MqttSession(endpoint(broker, "/pp/ip/eu/ocb", "/pp/ip/eu/gad")) as session,
     ):
         assert [frame.data for frame in await take(session, 2)] == [second, first]
@@ -155,7 +156,7 @@ async def test_the_client_says_who_it_is_and_asks_for_a_clean_session() -> None:
         client.send(suback(mqtt_packets.subscribed(seen[1])[0], (0, 1)))
         await forever()
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         wanted = endpoint(broker, username="user", password=Secret("word"), keepalive_s=20)
         async with MqttSession(wanted):
             pass
@@ -179,7 +180,7 @@ async def test_more_topics_than_a_broker_takes_at_once_are_asked_for_in_turn() -
         await forever()
 
     topics = [f"base/{number}" for number in range(18)]
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker, *topics)):
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker, *topics)):
         assert asked == [8, 8, 2]
 
 
@@ -205,7 +206,7 @@ async def test_Q01_to_Q04_a_refused_connection_says_why(
         client.send(connack(code))
         await client.packet()
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         with pytest.raises(SessionError) as caught:
             async with MqttSession(endpoint(broker)):
                 pass
@@ -223,7 +224,7 @@ async def test_Q05_no_connack_is_a_timeout_that_names_the_stage(
         await client.packet()
 
     context = authority.server_context() if tls else None
-    async with FakeBroker(script, tls=context) as broker:
+    async with ScriptedBroker(script, tls=context) as broker:
         wanted = endpoint(broker, tls=tls, ca_file=ca_file)
         with pytest.raises(ConnectTimeout, match="waiting for CONNACK"):
             async with MqttSession(wanted, timeout_s=0.3):
@@ -237,14 +238,14 @@ async def test_Q05_no_suback_is_a_timeout_too() -> None:
         await client.expect(mqtt_packets.SUBSCRIBE)
         await client.packet()
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         with pytest.raises(ConnectTimeout, match="waiting for SUBACK"):
             async with MqttSession(endpoint(broker), timeout_s=0.2):
                 pass
 
 
 async def test_a_server_that_does_not_speak_is_a_timeout_in_the_handshake() -> None:
-    async with FakeBroker(lambda _: forever()) as broker:
+    async with ScriptedBroker(lambda _: forever()) as broker:
         with pytest.raises(ConnectTimeout, match="TLS handshake"):
             async with MqttSession(endpoint(broker, tls=True), timeout_s=0.2):
                 pass
@@ -257,7 +258,7 @@ async def test_Q06_one_refused_topic_of_three_is_reported_and_the_others_stream(
         await forever()
 
     async with (
-        FakeBroker(script) as broker,
+        ScriptedBroker(script) as broker,
         MqttSession(endpoint(broker, DATA, "/pp/ip/us", KEYS)) as session,
     ):
         assert session.refused == ("/pp/ip/us",)
@@ -269,7 +270,7 @@ async def test_Q06_all_topics_refused_is_no_session() -> None:
         await client.accept(DATA, KEYS)
         await client.packet()
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         with pytest.raises(SubscriptionRefused, match=DATA):
             async with MqttSession(endpoint(broker)):
                 pass
@@ -277,7 +278,7 @@ async def test_Q06_all_topics_refused_is_no_session() -> None:
 
 @pytest.mark.parametrize("topics", [(), ("wrong/#/wildcard",)])
 async def test_topics_that_are_none_are_refused(topics: tuple[str, ...]) -> None:
-    async with FakeBroker(sends()) as broker:
+    async with ScriptedBroker(sends()) as broker:
         wanted = MqttEndpoint(broker.host, broker.port, topics=tuple(map(Topic, topics)), tls=False)
         with pytest.raises(SubscriptionRefused):
             async with MqttSession(wanted):
@@ -285,7 +286,7 @@ async def test_topics_that_are_none_are_refused(topics: tuple[str, ...]) -> None
 
 
 async def test_nobody_listening_is_a_refused_connection() -> None:
-    async with FakeBroker(sends()) as broker:
+    async with ScriptedBroker(sends()) as broker:
         gone = endpoint(broker)
     with pytest.raises(ConnectRefused):
         async with MqttSession(gone):
@@ -309,7 +310,7 @@ async def test_Q08_a_closed_connection_ends_the_session_after_its_last_frame() -
         await client.accept()
         client.send(publish(DATA, b"".join(frames)))
 
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert len(await take(session, 2)) == 2
         assert type(await end(session)) is SessionClosed
         assert type(await end(session)) is SessionClosed  # and stays ended
@@ -319,7 +320,7 @@ async def test_a_connection_closed_in_answer_to_connect_says_so() -> None:
     async def script(client: Peer) -> None:
         await client.expect(mqtt_packets.CONNECT)
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         with pytest.raises(SessionClosed, match="waiting for CONNACK"):
             async with MqttSession(endpoint(broker)):
                 pass
@@ -330,13 +331,13 @@ async def test_a_reset_connection_is_lost() -> None:
         await client.accept()
         client.reset()
 
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert type(await end(session)) is ConnectionLost
 
 
 async def test_Q09_a_broker_that_answers_no_ping_is_lost_within_twice_the_keepalive() -> None:
     async with (
-        FakeBroker(sends()) as broker,
+        ScriptedBroker(sends()) as broker,
         MqttSession(endpoint(broker, keepalive_s=1)) as session,
     ):
         began_s = asyncio.get_running_loop().time()
@@ -358,7 +359,7 @@ async def test_Q10_silence_with_answered_pings_is_no_end_of_the_session() -> Non
             client.send(mqtt_packets.packet(mqtt_packets.PINGRESP))
 
     async with (
-        FakeBroker(script) as broker,
+        ScriptedBroker(script) as broker,
         MqttSession(endpoint(broker, keepalive_s=1)) as session,
     ):
         with pytest.raises(TimeoutError):
@@ -385,7 +386,7 @@ async def test_Q10_silence_with_answered_pings_is_no_end_of_the_session() -> Non
     ids=lambda data: data[:8].hex(),
 )
 async def test_what_is_no_mqtt_ends_the_session(nonsense: bytes) -> None:
-    async with FakeBroker(sends(nonsense)) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(sends(nonsense)) as broker, MqttSession(endpoint(broker)) as session:
         assert type(await end(session)) is SessionProtocol
 
 
@@ -406,7 +407,7 @@ async def test_any_bytes_end_a_session_with_a_typed_error() -> None:
 
     unforeseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: unforeseen.append(what))
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         for _ in range(FUZZED_SESSIONS):
             async with MqttSession(endpoint(broker)) as session:
                 assert type(await end(session)) in (SessionProtocol, SessionClosed, ConnectionLost)
@@ -421,7 +422,7 @@ async def test_Q16_a_packet_of_256_MiB_ends_the_session_at_its_header(
     script = sends(huge + b"\0\x09/pp/ip/eu" + bytes(4096))
     context = authority.server_context() if tls else None
     async with (
-        FakeBroker(script, tls=context) as broker,
+        ScriptedBroker(script, tls=context) as broker,
         MqttSession(endpoint(broker, tls=tls, ca_file=ca_file)) as session,
     ):
         tracemalloc.start()
@@ -438,7 +439,7 @@ async def test_Q16_a_packet_of_256_MiB_ends_the_session_at_its_header(
 async def test_a_packet_below_the_limit_passes() -> None:
     frames = corrections(600, size=900)
     script = sends(publish(DATA, b"".join(frames)))
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         await take(session, 1)
         assert session.counts.frames["OCB-GPS"] == 150
 
@@ -470,7 +471,7 @@ async def test_Q15_what_is_no_key_message_does_not_pass_and_the_next_one_does(
     payload: bytes,
 ) -> None:
     script = sends(publish(KEYS, payload, identifier=1), publish(KEYS, KEY, identifier=2))
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert [frame.data for frame in await take(session, 1)] == [KEY]
 
 
@@ -479,7 +480,7 @@ async def test_assistance_passes_and_nothing_else_of_ubx() -> None:
     reset = ubx.message(ubx.Message.CFG_RST, b"\xff\xff\0\0")
     script = sends(publish(ASSIST, mga + reset + mga, identifier=1), publish(DATA, reset + KEY))
     async with (
-        FakeBroker(script) as broker,
+        ScriptedBroker(script) as broker,
         MqttSession(endpoint(broker, DATA, ASSIST)) as session,
     ):
         assert [frame.data for frame in await take(session, 2)] == [mga, mga]
@@ -493,7 +494,7 @@ async def test_assistance_passes_and_nothing_else_of_ubx() -> None:
 async def test_Q17_a_flood_drops_the_oldest_and_keeps_the_newest_and_the_keys() -> None:
     frames = corrections(3000)
     script = sends(publish(KEYS, KEY, identifier=1), *(publish(DATA, each) for each in frames))
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         async with asyncio.timeout(5):
             while sum(session.counts.frames.values()) < 3001:
                 await asyncio.sleep(0.01)
@@ -514,7 +515,7 @@ async def test_Q17_a_thousand_messages_a_second_are_read_as_they_come() -> None:
                 await asyncio.sleep(0.01)
         await forever()
 
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert [frame.data for frame in await take(session, 500)] == frames
         assert session.dropped == 0
 
@@ -530,7 +531,7 @@ async def test_Q19_a_message_delivered_twice_is_acknowledged_twice_and_harmless(
             acknowledged.append((await client.expect(mqtt_packets.PUBACK)).body)
         await forever()
 
-    async with FakeBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
         assert [frame.data for frame in await take(session, 2)] == [KEY, KEY]
         async with asyncio.timeout(2):
             while len(acknowledged) < 2:
@@ -551,7 +552,7 @@ async def test_Q19_a_message_delivered_twice_is_acknowledged_twice_and_harmless(
 async def test_Q20_what_nobody_asked_for_is_dropped(stray: bytes) -> None:
     wanted = corrections(2)[1]
     async with (
-        FakeBroker(sends(stray, publish(DATA, wanted))) as broker,
+        ScriptedBroker(sends(stray, publish(DATA, wanted))) as broker,
         MqttSession(endpoint(broker)) as session,
     ):
         assert [frame.data for frame in await take(session, 1)] == [wanted]
@@ -569,7 +570,7 @@ async def test_Q20_a_wildcard_sorts_what_comes_by_its_topic() -> None:
         publish(DATA, frame),
     )
     async with (
-        FakeBroker(script) as broker,
+        ScriptedBroker(script) as broker,
         MqttSession(endpoint(broker, "/pp/#")) as session,
     ):
         assert [frame.data for frame in await take(session, 3)] == [frame, KEY, frame]
@@ -598,7 +599,7 @@ async def test_messages_in_one_tls_record_are_delivered_at_once(
     record = b"".join(publish(DATA, frame) for frame in frames)
     assert len(record) < 16384
     async with (
-        FakeBroker(sends(record), tls=authority.server_context()) as broker,
+        ScriptedBroker(sends(record), tls=authority.server_context()) as broker,
         MqttSession(endpoint(broker, tls=True, ca_file=ca_file)) as session,
         asyncio.timeout(1),
     ):
@@ -607,14 +608,14 @@ async def test_messages_in_one_tls_record_are_delivered_at_once(
 
 
 async def test_a_server_of_an_unknown_issuer_is_not_trusted(ca_file: str) -> None:
-    async with FakeBroker(sends(), tls=Authority().server_context()) as broker:
+    async with ScriptedBroker(sends(), tls=Authority().server_context()) as broker:
         with pytest.raises(TlsUntrusted):
             async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
 
 
 async def test_the_system_store_does_not_trust_a_private_issuer(authority: Authority) -> None:
-    async with FakeBroker(sends(), tls=authority.server_context()) as broker:
+    async with ScriptedBroker(sends(), tls=authority.server_context()) as broker:
         with pytest.raises(TlsUntrusted):
             async with MqttSession(endpoint(broker, tls=True)):
                 pass
@@ -624,7 +625,7 @@ async def test_a_certificate_for_another_name_is_refused(
     authority: Authority, ca_file: str
 ) -> None:
     context = authority.server_context("other.invalid")
-    async with FakeBroker(sends(), tls=context) as broker:
+    async with ScriptedBroker(sends(), tls=context) as broker:
         for host in ("127.0.0.1", "localhost"):
             with pytest.raises(TlsHostname):
                 async with MqttSession(endpoint(broker, host=host, tls=True, ca_file=ca_file)):
@@ -633,7 +634,7 @@ async def test_a_certificate_for_another_name_is_refused(
 
 async def test_an_expired_certificate_blames_the_clock(authority: Authority, ca_file: str) -> None:
     expired = server_context(authority.server(not_after=datetime(2020, 1, 1)))
-    async with FakeBroker(sends(), tls=expired) as broker:
+    async with ScriptedBroker(sends(), tls=expired) as broker:
         with pytest.raises(TlsClock):
             async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
@@ -644,7 +645,7 @@ async def test_a_server_without_tls_12_is_refused(ca_file: str) -> None:
         client.send(bytes.fromhex("15 0301 0002 02 46"))  # alert: fatal, protocol version
         await forever()
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         with pytest.raises(TlsVersion):
             async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
@@ -655,7 +656,7 @@ async def test_a_server_that_speaks_no_tls_is_told_apart(ca_file: str) -> None:
         client.send(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 4)
         await forever()
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         with pytest.raises(TlsVersion):
             async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
@@ -666,7 +667,7 @@ async def test_a_connection_cut_in_the_handshake_is_lost(ca_file: str) -> None:
         await asyncio.sleep(0.05)
         client.close()
 
-    async with FakeBroker(script) as broker:
+    async with ScriptedBroker(script) as broker:
         with pytest.raises(ConnectionLost):
             async with MqttSession(endpoint(broker, tls=True, ca_file=ca_file)):
                 pass
@@ -698,7 +699,7 @@ async def test_leaving_sends_disconnect_and_leaves_nothing_behind(
             await client.packet()
 
     context = authority.server_context() if tls else None
-    async with FakeBroker(script, tls=context) as broker:
+    async with ScriptedBroker(script, tls=context) as broker:
         tasks, threads = asyncio.all_tasks(), threading.active_count()
         before = len(timers(loop)), watched(loop)
         async with MqttSession(endpoint(broker, tls=tls, ca_file=ca_file)) as session:
@@ -738,7 +739,7 @@ async def _drop(client: Peer) -> None:
 @pytest.mark.parametrize("play", [_mute, _refuse, _drop])
 async def test_a_session_that_fails_leaves_nothing_behind(play: Play) -> None:
     loop = asyncio.get_running_loop()
-    async with FakeBroker(play) as broker:
+    async with ScriptedBroker(play) as broker:
         before = len(timers(loop)), watched(loop)
         with suppress(ZtpdError):
             async with MqttSession(endpoint(broker), timeout_s=0.2) as session:
@@ -751,7 +752,7 @@ async def test_a_session_that_fails_leaves_nothing_behind(play: Play) -> None:
 
 async def test_a_session_cancelled_while_it_opens_leaves_nothing_behind() -> None:
     loop = asyncio.get_running_loop()
-    async with FakeBroker(_mute) as broker:
+    async with ScriptedBroker(_mute) as broker:
         before = len(timers(loop)), watched(loop)
         opening = asyncio.create_task(MqttSession(endpoint(broker)).__aenter__())
         await asyncio.sleep(0.1)
@@ -773,7 +774,7 @@ def test_an_idle_session_hardly_wakes_up() -> None:
 
     async def idle() -> int:
         loop: Any = asyncio.get_running_loop()
-        async with FakeBroker(sends()) as broker, MqttSession(endpoint(broker)):
+        async with ScriptedBroker(sends()) as broker, MqttSession(endpoint(broker)):
             await asyncio.sleep(0.1)
             before: int = loop.turns
             await asyncio.sleep(1.5)
@@ -788,7 +789,7 @@ async def test_a_client_pair_that_is_none_is_refused_before_connecting(
     ca_file: str, authority: Authority
 ) -> None:
     own, other = authority.client("gateway"), authority.client("gateway")
-    async with FakeBroker(sends()) as broker:
+    async with ScriptedBroker(sends()) as broker:
         for certificate, key in (("-----BEGIN", Secret("")), (own.certificate, other.private_key)):
             pair = {"certificate": certificate, "private_key": key}
             with pytest.raises(SessionRefused):
@@ -805,7 +806,7 @@ async def test_an_encrypted_key_is_refused_and_asks_nobody(
     locked = key.private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word")
     ).decode()
-    async with FakeBroker(sends()) as broker:
+    async with ScriptedBroker(sends()) as broker:
         wanted = endpoint(
             broker,
             tls=True,
@@ -822,7 +823,7 @@ async def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "ca.pem"
     empty = tmp_path / "empty.pem"
     empty.touch()
-    async with FakeBroker(sends()) as broker:
+    async with ScriptedBroker(sends()) as broker:
         for path in (missing, empty):
             with pytest.raises(TlsUntrusted, match=path.name):
                 async with MqttSession(endpoint(broker, tls=True, ca_file=str(path))):

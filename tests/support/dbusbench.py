@@ -21,8 +21,8 @@ from types import TracebackType
 
 import pytest
 
+from tests.support.unix_socket import UnixSocketLine
 from ztpd.sim.modem import Engine, Model, Reply, Say
-from ztpd.sim.unix_socket import UnixLine
 
 NAME = "org.freedesktop.ModemManager1"
 OBJECT = "/org/freedesktop/ModemManager1"
@@ -144,7 +144,7 @@ class RealModemManager:
         self._options = options
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._lines: dict[str, UnixLine] = {}
+        self._lines: dict[str, UnixSocketLine] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def __enter__(self) -> RealModemManager:
@@ -177,7 +177,7 @@ class RealModemManager:
         """Plug in a modem; its Device is ``/virtual/NAME``. ModemManager takes a second or so."""
 
         async def plug() -> Engine:
-            line = self._lines[name] = UnixLine(self.bus.directory / name)
+            line = self._lines[name] = UnixSocketLine(self.bus.directory / name)
             line.plug()
             answers = {**_BASICS, **model.answers}
             engine = self.engines[name] = Engine(replace(model, answers=answers), line)

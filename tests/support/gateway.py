@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,13 +83,6 @@ class Gateway:
         return {
             path.name: os.stat(path).st_mode & 0o777 for path in sorted(self.state_dir.iterdir())
         }
-
-
-async def until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
-    """Return as soon as ``condition`` holds."""
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def _toml(value: object) -> str:

@@ -32,7 +32,7 @@ Answer = Callable[[], Reply]
 
 
 @dataclass
-class Told:
+class Dispatched:
     """What the provisioner reported, and when."""
 
     at_s: float
@@ -41,7 +41,7 @@ class Told:
     wait_s: float | None
 
 
-class Gateway:
+class ProvisioningBench:
     """One gateway over its starts and reboots. ``answer`` stands in for the portal if set; it may
     raise. Times are those of the virtual loop."""
 
@@ -68,7 +68,7 @@ class Gateway:
         )
         self.answer: Answer | None = None
         self.calls: list[float] = []
-        self.told: list[Told] = []
+        self.dispatched: list[Dispatched] = []
         self.board = board
         self.token = TOKEN
         self.modem: list[Identity | ZtpdError] = [Identity(IMEI, "the modem")]
@@ -89,7 +89,7 @@ class Gateway:
         return Provisioner(
             self.config,
             self.state_dir,
-            dispatch=self._hear,
+            dispatch=self._dispatch,
             read_identity=self._read_identity,
             token=lambda: self.token,
             clock=Clock(now=lambda: self.now_unix_s, synchronised=lambda: True),
@@ -126,7 +126,7 @@ class Gateway:
         status, answer = self.portal.answer("POST", urlsplit(url).path, headers, body)
         return Reply(status, {}, answer)
 
-    def _hear(
+    def _dispatch(
         self,
         event: Event,
         why: str = "",
@@ -134,7 +134,7 @@ class Gateway:
         error: ZtpdError | None = None,
         wait_s: float | None = None,
     ) -> None:
-        self.told.append(Told(_now(), event, error, wait_s))
+        self.dispatched.append(Dispatched(_now(), event, error, wait_s))
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -12,11 +12,12 @@ import selectors
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.support import virtualtime
-from ztpd.model import Frame, FrameKind
+from ztpd.model import DynamicKey, Frame, FrameKind, Secret
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import F9P, Model, SimReceiver
@@ -24,6 +25,7 @@ from ztpd.wire import ubx
 from ztpd.wire.frames import Scanner, rtcm_frame, spartn_frame
 
 KEY, NEXT_KEY, WRONG_KEY = (bytes([fill]) * 16 for fill in (0x11, 0x22, 0x33))
+PERIOD = timedelta(weeks=4)
 
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -58,14 +60,14 @@ class _Loop(virtualtime.VirtualLoop):
         super()._run_once()  # type: ignore[misc]
 
 
-class Bench:
+class ReceiverBench:
     """``sim`` and ``receiver`` joined by ``pty``; ``log`` holds what a person would read."""
 
     def __init__(self, pty: Pty, sim: SimReceiver, receiver: Receiver, log: list[str]) -> None:
         self.pty, self.sim, self.receiver, self.log = pty, sim, receiver, log
         self._tags = 0
 
-    def told(self, event: str) -> list[str]:
+    def logged(self, event: str) -> list[str]:
         return [
             line.partition(" ")[2]
             for line in self.log
@@ -101,8 +103,18 @@ def ubx_frame(number: int, payload: bytes = b"") -> Frame:
     return Frame(FrameKind.UBX, ubx.message(number, payload), ubx.label(number))
 
 
+def dynamic_key(value: bytes, start: datetime) -> DynamicKey:
+    start_ms = round(start.timestamp() * 1000)
+    return DynamicKey(Secret(value.hex()), start_ms, 28 * 86_400_000 - 1)
+
+
+def current_and_next(value: bytes = KEY) -> list[DynamicKey]:
+    today = datetime.now(UTC) - timedelta(days=1)
+    return [dynamic_key(value, today), dynamic_key(NEXT_KEY, today + PERIOD)]
+
+
 @contextlib.contextmanager
-def heard() -> Iterator[list[str]]:
+def log_lines() -> Iterator[list[str]]:
     """The log lines of this block: event name and text, INFO and above."""
     lines: list[str] = []
 
@@ -131,7 +143,7 @@ async def bench(
     on_change: Callable[[], None] = lambda: None,
     on_keys_wanted: Callable[[], None] = lambda: None,
     **options: Any,
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[ReceiverBench]:
     """A powered receiver, with ztpd's side running."""
     async with (
         Pty(tmp_path / "gnss") as pty,
@@ -143,21 +155,11 @@ async def bench(
             on_change=on_change,
             on_keys_wanted=on_keys_wanted,
         )
-        with heard() as log:
+        with log_lines() as log:
             running = asyncio.create_task(receiver.run())
             try:
-                yield Bench(pty, sim, receiver, log)
+                yield ReceiverBench(pty, sim, receiver, log)
             finally:
                 running.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await running
-
-
-async def until(condition: Callable[[], object], within_s: float) -> float:
-    """Seconds until ``condition`` held. Fails after ``within_s``."""
-    now = asyncio.get_running_loop().time
-    began = now()
-    while not condition():
-        assert now() - began < within_s, f"not within {within_s} s"
-        await asyncio.sleep(max(0.05, within_s / 100))
-    return now() - began

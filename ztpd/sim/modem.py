@@ -113,7 +113,7 @@ class Engine:
     scale: float = 1.0
     say: Callable[[str], None] = lambda _: None
     seed: int = 0
-    heard: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
     """Every command that came, also while the modem was deaf."""
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ class Engine:
     @property
     def forbidden(self) -> list[str]:
         """Commands heard that change a modem's state for others."""
-        return [command for command in self.heard if command.upper().startswith(FORBIDDEN)]
+        return [command for command in self.commands if command.upper().startswith(FORBIDDEN)]
 
     def _reset(self) -> None:
         self._ready = self.model.boot_s == 0
@@ -166,7 +166,7 @@ class Engine:
             if b"+++" in self._input:  # needs no CR
                 lines.append(self._input)
                 self._input = b""
-            self.heard += filter(None, map(_command, lines))
+            self.commands += filter(None, map(_command, lines))
             if not self._ready or self._hung:
                 continue
             if self.model.baudrate not in (0, self.line.baudrate):
@@ -293,9 +293,9 @@ class SimModem:
         return self.pty.path
 
     @property
-    def heard(self) -> list[str]:
+    def commands(self) -> list[str]:
         """Every command the modem was sent."""
-        return self.engine.heard
+        return self.engine.commands
 
     async def __aenter__(self) -> SimModem:
         if not self._appears_s:

@@ -9,8 +9,8 @@ import socket
 from pathlib import Path
 
 
-class UnixLine:
-    """What :class:`ztpd.sim.modem.Engine` plays on, for one host at a time.
+class UnixSocketLine:
+    """The line of a :class:`ztpd.sim.modem.Engine`, for one host at a time.
 
     Unplugging ends the connection and removes the socket.
     """
@@ -39,7 +39,7 @@ class UnixLine:
         Path(self.path).unlink(missing_ok=True)
 
     async def read(self, limit: int = 4096) -> bytes:
-        """What the host wrote: at least one byte. While there is no host, waits for one."""
+        """At least one byte from the host. While there is no host, waits for one."""
         loop = asyncio.get_running_loop()
         while True:
             await self._plugged.wait()
@@ -56,7 +56,7 @@ class UnixLine:
                 self._host = None
 
     async def write(self, data: bytes) -> None:
-        """Give ``data`` to the host; without one it is lost."""
+        """Send ``data`` to the host; without a host it is lost."""
         if self._host is not None:
             with contextlib.suppress(ConnectionError):
                 await asyncio.get_running_loop().sock_sendall(self._host, data)

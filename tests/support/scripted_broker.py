@@ -1,12 +1,12 @@
-"""An MQTT broker of bytes, for what no real broker does: wrong answers, floods, silence.
+"""An MQTT broker that plays a script: wrong answers, floods, silence, which no real broker sends.
 
-It has no logic of its own. A test gives it a script, a coroutine that talks to one client::
+The script is a coroutine of the test that talks to one client::
 
     async def refuses(client: Peer) -> None:
         await client.expect(CONNECT)
         client.send(connack(5))
 
-    async with FakeBroker(refuses) as broker: ...
+    async with ScriptedBroker(refuses) as broker: ...
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Peer:
         return await read_packet(self._reader)
 
     async def expect(self, kind: int) -> Packet:
-        """The client's next packet, which must be of that type."""
+        """The client's next packet. Raises AssertionError if it is of another type."""
         found = await self.packet()
         if found.type != kind:
             raise AssertionError(f"packet type {found.type:#x}, expected {kind:#x}")
         return found
 
     async def accept(self, *refused: str) -> list[str]:
-        """Log the client in, and grant what it subscribes to except ``refused``; its topics."""
+        """Log the client in, refuse the subscriptions ``refused``; returns the topics asked for."""
         await self.expect(CONNECT)
         self.send(connack())
         identifier, topics = subscribed(await self.expect(SUBSCRIBE))
@@ -77,7 +77,7 @@ class Peer:
 Script = Callable[[Peer], Awaitable[None]]
 
 
-class FakeBroker:
+class ScriptedBroker:
     """Listens on loopback and plays ``script`` to every client; closes when the script ends."""
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
@@ -100,7 +100,7 @@ class FakeBroker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Raises what a script raised, unless the block itself failed."""
+        """Raises the error of a script, unless the block itself failed."""
         if self._server is not None:
             self._server.close()
         for task in self._playing:
@@ -122,7 +122,7 @@ class FakeBroker:
             pass  # the client left
         except asyncio.CancelledError:
             writer.transport.abort()
-        except BaseException as error:  # noqa: BLE001 - raised on exit, where the test sees it
+        except BaseException as error:
             self._error = error
         finally:
             with contextlib.suppress(OSError):
