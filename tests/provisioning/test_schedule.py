@@ -5,7 +5,7 @@ import pytest
 from ztpd.provisioning.schedule import Schedule
 
 
-class BootedSchedule:
+class ScheduleBench:
     """The clocks of one gateway: which boot, seconds since it, and the date it shows."""
 
     def __init__(self, directory: Path) -> None:
@@ -26,11 +26,11 @@ class BootedSchedule:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> BootedSchedule:
-    return BootedSchedule(tmp_path)
+def gateway(tmp_path: Path) -> ScheduleBench:
+    return ScheduleBench(tmp_path)
 
 
-def test_a_gateway_that_never_called_has_nothing_to_wait_for(gateway: BootedSchedule) -> None:
+def test_a_gateway_that_never_called_has_nothing_to_wait_for(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
 
     assert not schedule.called_for("gw-1")
@@ -38,7 +38,7 @@ def test_a_gateway_that_never_called_has_nothing_to_wait_for(gateway: BootedSche
     assert schedule.may_refresh()
 
 
-def test_a_restart_waits_for_the_rest_only(gateway: BootedSchedule) -> None:
+def test_a_restart_waits_for_the_rest_only(gateway: ScheduleBench) -> None:
     gateway.schedule().wait(3600, {"server": 4})
     gateway.passes(1000)
 
@@ -46,7 +46,7 @@ def test_a_restart_waits_for_the_rest_only(gateway: BootedSchedule) -> None:
     assert gateway.schedule().steps == {"server": 4}
 
 
-def test_D15_a_reboot_without_a_clock_waits_for_all_that_was_left(gateway: BootedSchedule) -> None:
+def test_D15_a_reboot_without_a_clock_waits_for_all_that_was_left(gateway: ScheduleBench) -> None:
     gateway.schedule().wait(3600, {})
     gateway.passes(1000)
     gateway.reboots()
@@ -54,7 +54,7 @@ def test_D15_a_reboot_without_a_clock_waits_for_all_that_was_left(gateway: Boote
     assert gateway.schedule().left_s(86_400) == 3600
 
 
-def test_a_power_cut_does_not_begin_the_wait_anew(gateway: BootedSchedule) -> None:
+def test_a_power_cut_does_not_begin_the_wait_anew(gateway: ScheduleBench) -> None:
     gateway.schedule().wait(3600, {})
     gateway.passes(1000)
     gateway.reboots(gateway.date_s + 500)
@@ -62,7 +62,7 @@ def test_a_power_cut_does_not_begin_the_wait_anew(gateway: BootedSchedule) -> No
     assert gateway.schedule().left_s(86_400) == 2100
 
 
-def test_the_reason_of_a_wait_is_kept_with_it(gateway: BootedSchedule) -> None:
+def test_the_reason_of_a_wait_is_kept_with_it(gateway: ScheduleBench) -> None:
     gateway.schedule().wait(3600, {}, error="ztp.refused.not_listed", detail="status 403")
     gateway.reboots()
     assert gateway.schedule().reason == ("ztp.refused.not_listed", "status 403")
@@ -71,7 +71,7 @@ def test_the_reason_of_a_wait_is_kept_with_it(gateway: BootedSchedule) -> None:
     assert gateway.schedule().reason == ("", "status 403")
 
 
-def test_a_call_that_was_none_leaves_nothing_on_the_disk(gateway: BootedSchedule) -> None:
+def test_a_call_that_was_none_leaves_nothing_on_the_disk(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {"server": 1}, "gw-1")
     schedule.not_delivered()
@@ -80,7 +80,7 @@ def test_a_call_that_was_none_leaves_nothing_on_the_disk(gateway: BootedSchedule
     assert not gateway.schedule().called_for("gw-1")
 
 
-def test_a_clean_stop_counts_the_time_that_passed(gateway: BootedSchedule) -> None:
+def test_a_clean_stop_counts_the_time_that_passed(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.wait(3600, {})
     gateway.passes(1000)
@@ -90,27 +90,27 @@ def test_a_clean_stop_counts_the_time_that_passed(gateway: BootedSchedule) -> No
     assert gateway.schedule().left_s(86_400) == 2600
 
 
-def test_no_restored_wait_exceeds_its_cap(gateway: BootedSchedule) -> None:
+def test_no_restored_wait_exceeds_its_cap(gateway: ScheduleBench) -> None:
     gateway.path.write_text('{"wait_s": 1e12}')
 
     assert gateway.schedule().left_s(3600) == 3600
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"wait_s": "soon", "called_unix_s": null}'])
-def test_a_damaged_file_is_no_wait(gateway: BootedSchedule, text: str) -> None:
+def test_a_damaged_file_is_no_wait(gateway: ScheduleBench, text: str) -> None:
     gateway.path.write_text(text)
 
     assert gateway.schedule().left_s(3600) == 0
 
 
-def test_a_crash_during_a_call_counts_as_a_failed_call(gateway: BootedSchedule) -> None:
+def test_a_crash_during_a_call_counts_as_a_failed_call(gateway: ScheduleBench) -> None:
     gateway.schedule().calling(45, {"server": 1}, "gw-1")
 
     assert gateway.schedule().called_for("gw-1")
     assert gateway.schedule().left_s(3600) == 45
 
 
-def test_credentials_are_refreshed_once_a_day_at_most(gateway: BootedSchedule) -> None:
+def test_credentials_are_refreshed_once_a_day_at_most(gateway: ScheduleBench) -> None:
     gateway.schedule().calling(30, {}, "gw-1")
     assert not gateway.schedule().may_refresh()
     gateway.passes(86_399)
@@ -119,14 +119,14 @@ def test_credentials_are_refreshed_once_a_day_at_most(gateway: BootedSchedule) -
     assert gateway.schedule().may_refresh()
 
 
-def test_C01_a_clock_at_1970_does_not_allow_a_refresh(gateway: BootedSchedule) -> None:
+def test_C01_a_clock_at_1970_does_not_allow_a_refresh(gateway: ScheduleBench) -> None:
     gateway.schedule().calling(30, {}, "gw-1")
     gateway.reboots(date_s=0)
 
     assert not gateway.schedule().may_refresh()
 
 
-def test_a_person_ends_the_wait_but_not_the_count(gateway: BootedSchedule) -> None:
+def test_a_person_ends_the_wait_but_not_the_count(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.wait(3600, {"refused": 1})
     schedule.no_wait()
@@ -135,7 +135,7 @@ def test_a_person_ends_the_wait_but_not_the_count(gateway: BootedSchedule) -> No
     assert gateway.schedule().steps == {"refused": 1}
 
 
-def test_success_forgets_the_steps(gateway: BootedSchedule) -> None:
+def test_success_forgets_the_steps(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.wait(3600, {"server": 5})
     schedule.succeeded()
@@ -144,14 +144,14 @@ def test_success_forgets_the_steps(gateway: BootedSchedule) -> None:
     assert gateway.schedule().left_s(3600) == 0
 
 
-def test_S19_the_schedule_on_a_copied_card_is_another_gateways(gateway: BootedSchedule) -> None:
+def test_S19_the_schedule_on_a_copied_card_is_another_gateways(gateway: ScheduleBench) -> None:
     gateway.schedule().calling(30, {}, "gw-1")
 
     assert not gateway.schedule().called_for("gw-2")
 
 
 def test_S08_whoever_loses_credentials_within_a_day_waits_for_the_rest_of_it(
-    gateway: BootedSchedule,
+    gateway: ScheduleBench,
 ) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
@@ -163,7 +163,7 @@ def test_S08_whoever_loses_credentials_within_a_day_waits_for_the_rest_of_it(
     assert gateway.schedule().left_s(86_400) == 84_400
 
 
-def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: BootedSchedule) -> None:
+def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
     schedule.succeeded()
@@ -173,7 +173,7 @@ def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: BootedSchedule)
 
 
 def test_C01_a_day_of_running_allows_a_refresh_whatever_the_clock_shows(
-    gateway: BootedSchedule,
+    gateway: ScheduleBench,
 ) -> None:
     gateway.schedule().calling(30, {}, "gw-1")
     gateway.reboots(date_s=0)
@@ -182,7 +182,7 @@ def test_C01_a_day_of_running_allows_a_refresh_whatever_the_clock_shows(
     assert gateway.schedule().may_refresh()
 
 
-def test_N01_a_call_that_nobody_heard_does_not_count(gateway: BootedSchedule) -> None:
+def test_N01_a_call_that_nobody_heard_does_not_count(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
     schedule.not_delivered()
@@ -191,7 +191,7 @@ def test_N01_a_call_that_nobody_heard_does_not_count(gateway: BootedSchedule) ->
     assert not schedule.called_for("gw-1")
 
 
-def test_P15_without_network_the_card_is_written_once_an_hour(gateway: BootedSchedule) -> None:
+def test_P15_without_network_the_card_is_written_once_an_hour(gateway: ScheduleBench) -> None:
     schedule, written = gateway.schedule(), set()
     for _ in range(240):
         schedule.calling(30, {}, "gw-1")
@@ -202,7 +202,7 @@ def test_P15_without_network_the_card_is_written_once_an_hour(gateway: BootedSch
     assert len(written) == 2
 
 
-def test_a_call_that_is_heard_after_some_that_were_not_is_noted(gateway: BootedSchedule) -> None:
+def test_a_call_that_is_heard_after_some_that_were_not_is_noted(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
     schedule.not_delivered()
@@ -215,7 +215,7 @@ def test_a_call_that_is_heard_after_some_that_were_not_is_noted(gateway: BootedS
 
 
 def test_where_boots_cannot_be_told_apart_the_date_tells_when_the_last_call_was(
-    gateway: BootedSchedule,
+    gateway: ScheduleBench,
 ) -> None:
     gateway.boot = ""
     gateway.boot_s = 5000
