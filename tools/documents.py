@@ -12,6 +12,7 @@ from pathlib import Path
 from ztpd import check, config, events, lifecycle, status
 from ztpd.config.options import TABLES, Option
 from ztpd.config.rules import toml
+from ztpd.serialport import usbids
 
 
 def produced() -> Mapping[str, str]:
@@ -23,6 +24,7 @@ def produced() -> Mapping[str, str]:
         "docs/status.md": _status(),
         "docs/events.md": _events(),
         "packaging/ztpd.catalog": _catalog(),
+        "packaging/debian/ztpd.udev": _udev(),
         "packaging/man/ztpd.toml.5": _configuration_manual(),
     }
 
@@ -132,6 +134,31 @@ def _catalog() -> str:
             lines += ["", f"What to do: {event.remedy}"]
         entries.append("\n".join(lines) + "\n")
     return "\n".join(entries)
+
+
+def _udev() -> str:
+    """The udev rules, from the receivers that the code knows."""
+    (vendor,) = {vendor for vendor, _ in usbids.GNSS}
+    products = sorted(product for _, product in usbids.GNSS)
+    any_of = "|".join(f"{product:04x}" for product in products)
+    own = "|".join(f"{each:04x}" for each in products if each < usbids.GNSS_BRIDGES_FROM)
+    return f"""\
+# u-blox GNSS receivers: their own USB interface, the UART bridges of u-blox's boards, the UARTs of
+# the X20. Made from ztpd/serialport/usbids.py by `make docs`.
+ACTION=="remove", GOTO="ztpd_end"
+
+# ModemManager would send AT commands to them; its own list ends at 01a9.
+SUBSYSTEM=="usb", ENV{{DEVTYPE}}=="usb_device", ATTR{{idVendor}}=="{vendor:04x}", \\
+  ATTR{{idProduct}}=="{any_of}", ENV{{ID_MM_DEVICE_IGNORE}}="1"
+SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", \\
+  ATTRS{{idProduct}}=="{any_of}", ENV{{ID_MM_PORT_IGNORE}}="1"
+
+# A name that does not change; several receivers are told apart by /dev/serial/by-id or by-path.
+SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", \\
+  ATTRS{{idProduct}}=="{own}", SYMLINK+="ublox"
+
+LABEL="ztpd_end"
+"""
 
 
 _MANUAL_HEAD = r""".Dd November 23, 2026

@@ -148,7 +148,7 @@ def modem(data: bytes) -> None:
         found = exchange.feed(data[start : start + 7])
         if found:
             try:
-                at.imei_in(command, found)
+                at.imeis_in(command, found)
             except ImeiInvalid as error:
                 fit_for_a_log(error)
             return

@@ -236,10 +236,23 @@ def test_B30_a_number_before_an_error_is_not_taken(ask: Ask) -> None:
     assert result.command == "AT+CGSN"
 
 
-def test_B31_two_numbers_in_one_answer_are_refused(ask: Ask) -> None:
+def test_B31_FR51_of_two_sim_slots_the_first_counts(ask: Ask) -> None:
     result = ask(usb({"AT+CGSN=1": Say(f"{IMEI}\n{OTHER}")}))
-    assert isinstance(result.outcome, ImeiInvalid)
-    assert "ambiguous" in str(result.outcome)
+    assert result.imei == IMEI
+    assert isinstance(result.outcome, Identity)
+    assert result.outcome.note == "the first of 2"
+
+
+def test_FR51_an_invalid_number_is_passed_over_for_a_valid_one(ask: Ask) -> None:
+    result = ask(usb({"AT+CGSN=1": Say("+CGSN: 490154203237519")}, imei=IMEI))
+    assert result.imei == IMEI
+    assert result.command == "AT+CGSN"
+
+
+def test_FR45_a_modem_that_acts_on_cr_lf_only(ask: Ask) -> None:
+    result = ask(sim.NRF9160_SLM)
+    assert result.imei == sim.NRF9160_SLM.imei
+    assert result.took_s < 5
 
 
 # C: start, noise, time

@@ -272,6 +272,22 @@ def test_G104_an_adapter_is_opened(gateway: UsbTree) -> None:
     assert reading(gateway, {"ttyUSB0": model}, port=port).imei == IMEI
 
 
+@pytest.mark.parametrize("driver", ["ftdi_sio", "xr_serial", "cdc_acm", "a_driver_of_tomorrow"])
+def test_FR52_behind_any_adapter_the_speed_is_found(gateway: UsbTree, driver: str) -> None:
+    gateway.plug("04e2:1410", {0: "ttyUSB0"}, name="Exar", driver=driver)
+    model = replace(sim.SARA_R5, baudrate=9600)
+    port = str(gateway.root / "dev/ttyUSB0")
+    assert reading(gateway, {"ttyUSB0": model}, port=port).imei == IMEI
+
+
+def test_FR52_the_port_of_a_known_modem_is_asked_at_one_speed(gateway: UsbTree) -> None:
+    gateway.plug(EC25, EC25_PORTS)
+    model = replace(sim.EC25, hangs=True)
+    result = reading(gateway, {"ttyUSB2": model}, timeout_s=30)
+    assert "115200 baud" in str(result.outcome)
+    assert "9600" not in str(result.outcome)
+
+
 def test_D53_a_uart_is_tried_at_every_speed(gateway: UsbTree) -> None:
     gateway.uart("ttyAMA0")
     model = replace(sim.SARA_R5, baudrate=57600)

@@ -6,7 +6,9 @@ Letters and numbers in the names are those of the modem scenarios.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,58 @@ def test_F86_a_modemmanager_that_goes_away_leaves_the_modem(
                 return await read(gateway, timeout_s=20)
 
         assert run(scenario()).imei == IMEI
+
+
+def test_FR51_a_modem_without_a_valid_number_is_asked_by_at_where_that_is_allowed(
+    gateway: UsbTree, mm: MockModemManager
+) -> None:
+    ignored = {3: {"ID_MM_PORT_IGNORE": "1"}}
+    gateway.plug(EC25, EC25_PORTS, port_hints=ignored)
+    mm.add(0, dbusbench.modem("2623CKLQ0009707"))
+    assert reading(gateway, {"ttyUSB3": sim.EC25}, timeout_s=20).imei == IMEI
+
+
+def test_FR47_a_modemmanager_that_starts_late_gets_the_modem(
+    gateway: UsbTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.plug(EC25, EC25_PORTS)
+    with Bus(tmp_path) as bus:
+        bus.use(monkeypatch)
+
+        def start() -> None:
+            MockModemManager(bus).add(0, dbusbench.modem(OTHER))
+
+        async def scenario() -> Result:
+            asyncio.get_running_loop().call_later(4, start)
+            async with wired(gateway, ttyUSB2=replace(sim.EC25, boot_s=30)) as modems:
+                result = await read(gateway)
+                assert not modems["ttyUSB2"].pty.users()
+                return result
+
+        result = run(scenario())
+    assert result.imei == OTHER
+    assert "ModemManager" in result.source
+
+
+def test_FR47_a_bus_that_does_not_answer_yet_is_asked_again_before_a_port_is_opened(
+    gateway: UsbTree, mm: MockModemManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus hangs for the first two questions, as it may while a small board boots."""
+    (tmp_path / "bin").mkdir()
+    busctl = tmp_path / "bin/busctl"
+    busctl.write_text(
+        f"#!/bin/sh\necho asked >> {tmp_path}/asked\n"
+        f'[ $(wc -l < {tmp_path}/asked) -gt 2 ] && exec /usr/bin/busctl "$@"\n'
+        "echo 'Call failed: Connection timed out' >&2; exit 1\n"
+    )
+    busctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{busctl.parent}:{os.environ['PATH']}")
+    gateway.plug(EC25, EC25_PORTS)
+    mm.add(0, dbusbench.modem(OTHER))
+
+    result = untouched(gateway, "ttyUSB2")
+
+    assert result.imei == OTHER
 
 
 @pytest.mark.parametrize("source", ["at", "modemmanager"])

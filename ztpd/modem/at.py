@@ -39,6 +39,7 @@ _POLL_S = 1.0  # for a port that is absent or busy
 _PERMISSION_S = 5.0  # a node appears a moment before udev gives it to its group
 _FIRST_TRY_S, _LATER_TRY_S = 1.0, 3.0  # for an answer to AT
 _TRAINING_S = 0.2  # between the AT that teach an autobauding modem the speed
+_OPENING = (at.CR, at.CR, at.CR_LF, at.CR_LF)  # how those end; the last was not in vain
 _SILENCE_S = 3.0  # that ends the wait for an answer
 _ANSWER_S = 10.0  # for all of an answer, however slowly it comes
 _QUIET_S = 0.05  # that shows that no more of an earlier answer comes
@@ -84,6 +85,7 @@ class _Reading:
         self._baudrates = BAUDRATES if baudrate is None else (baudrate,)
         self._known_speed = baudrate is not None
         self._first_pass = True
+        self._line_end = at.CR
         self._refused_at: float | None = None
 
     async def patiently(self) -> Identity:
@@ -148,19 +150,22 @@ class _Reading:
         raise ModemSilent(f"{self._port} at {speeds} baud{noise}")
 
     async def _answers(self, port: SerialPort, patience_s: float, heard: _PortTraffic) -> bool:
-        """Whether a clean OK comes to AT. The first CR ends what somebody left half typed."""
+        """Whether a clean OK comes to AT. The first CR ends a command that was left half typed.
+
+        The line end that was answered is used from then on.
+        """
         exchange = at.Exchange("AT")
-        port.write(b"\r" + exchange.request)
-        repeats = 2
+        port.write(at.CR + exchange.request)
+        self._line_end, line_ends = at.CR, list(_OPENING)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 while True:
                     try:
-                        async with asyncio.timeout(_TRAINING_S if repeats else None):
+                        async with asyncio.timeout(_TRAINING_S if line_ends else None):
                             data = await port.read()
                     except TimeoutError:
-                        repeats -= 1
-                        port.write(exchange.request)
+                        self._line_end = line_ends.pop(0)
+                        port.write(b"AT" + self._line_end)
                         continue
                     heard.take(data)
                     answer = exchange.feed(data)
@@ -172,27 +177,31 @@ class _Reading:
 
     async def _try_commands(self, port: SerialPort) -> Identity:
         finals, without_number = [], False
+        invalid: ImeiInvalid | None = None
         for command in at.IMEI_COMMANDS:
-            answer, text = await self._confirmed(port, command)
-            if text is not None:
+            answer, numbers = await self._confirmed(port, command)
+            if numbers:
+                source = f"{command} on {self._port}"
                 try:
-                    imei, note = Imei.normalise(text)
+                    imei, note = Imei.normalise(numbers[0])
                 except ImeiInvalid as error:
-                    raise ImeiInvalid(f"{command} on {self._port}: {error.detail}") from error
-                return Identity(imei, f"{command} on {self._port}", note)
+                    invalid = invalid or ImeiInvalid(f"{source}: {error.detail}")
+                    continue
+                slots = f"the first of {len(numbers)}" if len(numbers) > 1 else ""
+                return Identity(imei, source, ", ".join(filter(None, (note, slots))))
             finals.append(f"{command} {answer.final}")
             without_number |= answer.ok and command != "ATI"
         detail = f"{self._port}: {', '.join(finals)}"
-        if without_number:
-            raise ImeiInvalid(detail)
+        if invalid or without_number:
+            raise invalid or ImeiInvalid(detail)
         raise ModemRefused(detail)
 
-    async def _confirmed(self, port: SerialPort, command: str) -> tuple[at.Answer, str | None]:
-        """The answer to ``command`` on which two tries agree, and the number in it.
+    async def _confirmed(self, port: SerialPort, command: str) -> tuple[at.Answer, tuple[str, ...]]:
+        """The answer to ``command`` on which two tries agree, and the numbers in it.
 
         A refusal stands at once, unless it is one that passes.
         """
-        before: str | None = None  # "" for an answer without a number
+        before: tuple[str, ...] | None = None  # empty for an answer without a number
         misses = 0
         carrier_lost = False
         for _ in range(_TRIES):
@@ -215,18 +224,13 @@ class _Reading:
                 carrier_lost = True
                 continue
             if not answer.ok:
-                return answer, None
-            try:
-                text = at.imei_in(command, answer)
-            except ImeiInvalid as error:
-                self.trouble = ImeiInvalid(f"{command} on {self._port}: {error.detail}")
-                before = None
-                continue
-            if (text or "") == before:
-                return answer, text
+                return answer, ()
+            numbers = at.imeis_in(command, answer)
+            if numbers == before:
+                return answer, numbers
             if before is not None:
                 self.trouble = ImeiInvalid(f"{command} on {self._port}: the answers disagree")
-            before = text or ""
+            before = numbers
         raise self.trouble
 
     async def _ask(self, port: SerialPort, command: str) -> at.Answer | None:
@@ -235,7 +239,7 @@ class _Reading:
         Before, the line is emptied, so that a late answer is not taken for this one.
         """
         await self._drain(port, _QUIET_S)
-        exchange = at.Exchange(command)
+        exchange = at.Exchange(command, end=self._line_end)
         port.write(exchange.request)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_S):

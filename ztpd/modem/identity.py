@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -74,11 +75,19 @@ class _Reading:
         now = asyncio.get_running_loop().time
         until_s = now() + timeout_s
         tty = await self._tty()
-        if (tty and not tty.may_be_modemmanagers) or not await modemmanager.present():
-            return await self.by_at(until_s - now())
+        if tty and not tty.may_be_modemmanagers:
+            return await self.by_at(timeout_s)
+        patience_s = min(_MODEMMANAGER_S, timeout_s / 2)
+        there: bool | None = None  # unknown is not absent
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                there = await modemmanager.known()
+        if not there and (found := await self._by_at_until_it_appears(until_s - now())):
+            return found
         try:
-            return await self.by_modemmanager(min(_MODEMMANAGER_S, timeout_s / 2))
+            return await self.by_modemmanager(min(patience_s, until_s - now()))
         except (
+            ImeiInvalid,
             ModemManagerAbsent,
             ModemManagerSilent,
             ModemManagerNoModem,
@@ -89,6 +98,20 @@ class _Reading:
                 raise
             log.emit(events.BY_AT, error=error)
         return await self.by_at(until_s - now(), allowed)
+
+    async def _by_at_until_it_appears(self, timeout_s: float) -> Identity | None:
+        """The identity by AT; None if ModemManager came meanwhile, and may want the port."""
+        from ztpd.modem import modemmanager
+
+        reading = asyncio.create_task(self.by_at(timeout_s))
+        watching = asyncio.create_task(modemmanager.appears())
+        try:
+            await asyncio.wait((reading, watching), return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else watching.result()
+        finally:
+            reading.cancel()
+            watching.cancel()
+            await asyncio.gather(reading, watching, return_exceptions=True)
 
     async def by_modemmanager(self, timeout_s: float) -> Identity:
         from ztpd.modem import modemmanager

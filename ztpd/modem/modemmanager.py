@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,8 +56,12 @@ _STATES = (  # MMModemState, from -1 on
 )
 
 _POLL_S = 1.0
+_LOOK_S = 3.0  # for a ModemManager that starts while the modem is asked by AT
 _ANSWER_S = 3.0
 _HANG_S = 5.0  # until busctl itself is given up
+
+_NO_BUS = re.compile("Failed to connect to (system )?bus: (No such file|Connection refused)")
+_BETWEEN_NUMBERS = re.compile(r"[\s,;/]+")
 
 T = TypeVar("T")
 
@@ -68,7 +73,7 @@ class Modem:
     number: str  # "0", as in `mmcli -m 0`; another after each plug
     device: str  # in sysfs, or as a udev rule named it
     ports: frozenset[str]  # kernel names: "ttyUSB2", "cdc-wdm0"
-    imei: str  # as it came, not checked
+    numbers: tuple[str, ...]  # that may be its IMEI, as they came, not checked
     state: int
     failure: int
 
@@ -86,16 +91,36 @@ class Modem:
         return f"modem {self.number} ({', '.join(sorted(self.ports))} at {self.device})"
 
 
-async def present() -> bool:
-    """Whether ModemManager is on the system bus; a bus that cannot be asked has none."""
+async def present() -> bool | None:
+    """Whether ModemManager is on the system bus; None while a bus that is there does not say."""
     try:
         if await offload(_busctl, *_IS_THERE):
             return True
         why = "it is not on the bus"
-    except ModemManagerSilent as error:
+    except ModemManagerAbsent as error:
         why = error.detail
+    except ModemManagerSilent as error:
+        log.emit(events.NO_MODEMMANAGER, why=error.detail)
+        return None
     log.emit(events.NO_MODEMMANAGER, why=why)
     return False
+
+
+async def appears() -> None:
+    """Wait until ModemManager is on the bus."""
+    while True:
+        if await present():
+            return
+        await asyncio.sleep(_LOOK_S)
+
+
+async def known() -> bool:
+    """Whether ModemManager is on the bus, once the bus says so."""
+    while True:
+        there = await present()
+        if there is not None:
+            return there
+        await asyncio.sleep(_POLL_S)
 
 
 async def modems() -> list[Modem]:
@@ -106,9 +131,9 @@ async def modems() -> list[Modem]:
     try:
         objects = await offload(_busctl, *_ALL_OBJECTS)
     except ModemManagerSilent as error:
-        if await present():
-            raise
-        raise ModemManagerAbsent from error
+        if await present() is False:
+            raise ModemManagerAbsent from error
+        raise
     return modems_in(objects)
 
 
@@ -160,23 +185,29 @@ def _chosen(found: Sequence[Modem], choice: str) -> Modem:
 
 def _identity(modem: Modem) -> Identity:
     source = f"ModemManager, modem {modem.number}"
-    if not modem.imei:
+    if not modem.numbers:
         why = f", {_FAILURES.get(modem.failure, 'no reason given')}"
         raise ModemManagerNoImei(
             f"{modem}, state {modem.state_name}{why if modem.state == _FAILED else ''}"
         )
-    try:
-        imei, note = Imei.normalise(modem.imei)
-    except ImeiInvalid as error:
-        raise ImeiInvalid(f"{source}: {error.detail}") from error
-    return Identity(imei, source, note)
+    invalid: ImeiInvalid | None = None
+    for number in modem.numbers:
+        try:
+            imei, note = Imei.normalise(number)
+        except ImeiInvalid as error:
+            invalid = invalid or ImeiInvalid(f"{source}: {error.detail}")
+        else:
+            return Identity(imei, source, note)
+    assert invalid is not None  # noqa: S101 - there is one number at least
+    raise invalid
 
 
 def _modem(path: str, interfaces: Any) -> Modem:
     """What can be made of an object's properties, whatever types they have.
 
     Modem3gpp.Imei comes second: ModemManager leaves it empty for answers that it could read well
-    enough for EquipmentIdentifier.
+    enough for EquipmentIdentifier. The latter may be a MEID, a serial number, or the answer of a
+    modem with several SIM slots, which has several numbers.
     """
     modem, threegpp = _dict(interfaces.get(_MODEM)), _dict(interfaces.get(_MODEM_3GPP))
     ports = _value(modem, "Ports", list, [])
@@ -186,7 +217,15 @@ def _modem(path: str, interfaces: Any) -> Modem:
         ports=frozenset(
             port[0] for port in ports if isinstance(port, list) and port and _is_text(port[0])
         ),
-        imei=_value(modem, "EquipmentIdentifier", str, "") or _value(threegpp, "Imei", str, ""),
+        numbers=tuple(
+            number
+            for text in (
+                _value(modem, "EquipmentIdentifier", str, ""),
+                _value(threegpp, "Imei", str, ""),
+            )
+            for number in _BETWEEN_NUMBERS.split(text)
+            if number
+        ),
         state=_value(modem, "State", int, 0),
         failure=_value(modem, "StateFailedReason", int, 0),
     )
@@ -206,7 +245,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _busctl(*call: str) -> Any:
-    """The first value of a method's answer. Raises :class:`ModemManagerSilent` if none comes."""
+    """The first value of a method's answer.
+
+    Raises :class:`ModemManagerAbsent` where there is no bus, or no ``busctl`` to ask it by, and
+    :class:`ModemManagerSilent` where no answer comes.
+    """
     command = ["busctl", "--system", "--json=short", "--auto-start=no", f"--timeout={_ANSWER_S:g}"]
     try:
         done = subprocess.run(
@@ -214,11 +257,12 @@ def _busctl(*call: str) -> Any:
         )
         return json.loads(done.stdout)["data"][0]
     except subprocess.CalledProcessError as error:
-        words = error.stderr.decode("utf-8", "replace").strip()
-        raise ModemManagerSilent(words.splitlines()[-1] if words else "busctl failed") from error
+        words = error.stderr.decode("utf-8", "replace").strip().splitlines() or ["busctl failed"]
+        kind = ModemManagerAbsent if _NO_BUS.search(words[-1]) else ModemManagerSilent
+        raise kind(words[-1]) from error
     except subprocess.TimeoutExpired as error:
         raise ModemManagerSilent("busctl hangs") from error
     except OSError as error:
-        raise ModemManagerSilent(f"busctl: {error.strerror}") from error
+        raise ModemManagerAbsent(f"busctl: {error.strerror}") from error
     except (ValueError, LookupError, TypeError) as error:
         raise ModemManagerSilent("the answer makes no sense") from error

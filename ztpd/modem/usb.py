@@ -86,5 +86,8 @@ async def _leave_to_others(tty: Tty, root: Path) -> None:
 
 
 def speed(tty: Tty | None) -> int | None:
-    """The speed to use where none is configured; None where it must be found out."""
-    return None if tty is None or tty.has_speed else USB_BAUDRATE
+    """The speed to use where none is configured; None where it must be found out.
+
+    Only where the USB id is a modem's own does no UART lie between.
+    """
+    return USB_BAUDRATE if tty and tty.device and tty.at_rank is not None else None

@@ -74,11 +74,19 @@ GNSS: frozenset[Id] = frozenset(
         *(0x0502, 0x0506, 0x0507, 0x0508),  # the bridges on u-blox's boards
     )
 )
-"""u-blox receivers; which model, only UBX-MON-VER tells."""
+"""u-blox receivers; which model, only UBX-MON-VER tells. The udev rules are made from these."""
+
+GNSS_BRIDGES_FROM = 0x0500
+"""Products from here on are UARTs: of a bridge, or of the receiver."""
 
 NEVER: frozenset[Id] = frozenset({(_QUALCOMM, 0x9008)})
 """Modems in recovery mode, where any byte may be taken as part of a new firmware."""
 
-BRIDGE_DRIVERS = frozenset({"ftdi_sio", "cp210x", "ch341", "pl2303"})
+BRIDGE_DRIVERS = frozenset(
+    (
+        *("ftdi_sio", "cp210x", "ch341", "pl2303", "xr_serial", "mos7720", "mos7840", "mxuport"),
+        *("ark3116", "f81232", "f81534", "io_edgeport", "io_ti", "quatech2", "ti_usb_3410_5052"),
+    )
+)
 BRIDGE_VENDORS = frozenset({0x1A86})  # the newer CH34x and CH91x come as CDC-ACM
 """Adapters from USB to a UART: nothing tells what is wired behind them."""

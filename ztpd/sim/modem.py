@@ -84,6 +84,7 @@ class Model:
     banner: tuple[str, ...] = ()
     before: str = "\r\n"  # what stands before a line
     after: str = "\r\n"
+    ends: bytes = b"\r"  # what ends a command line
     chunk_bytes: int = 0  # 0: all at once
     gap_s: float = 0.0  # between chunks
     baudrate: int = 0  # 0: USB, any speed will do
@@ -162,7 +163,7 @@ class Engine:
 
     async def _listen(self) -> None:
         while data := await self.line.read():
-            *lines, self._input = (self._input + data).split(b"\r")
+            *lines, self._input = (self._input + data).split(self.model.ends)
             if b"+++" in self._input:  # needs no CR
                 lines.append(self._input)
                 self._input = b""
@@ -332,6 +333,9 @@ LARA_R6 = Model("u-blox LARA-R6", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, boot_s=
 LENA_R8 = Model("u-blox LENA-R8", {"ATE0": ERROR, "AT+CGSN": BARE, "AT+CGSN=1": NAMED}, echo=True)
 NRF9160 = Model("Nordic nRF9160", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, imei="352656100367872")
 NRF9160_UNPROGRAMMED = Model("Nordic nRF9160 without an IMEI", {})
+NRF9160_SLM = Model(
+    "Nordic nRF9160, Serial LTE Modem", NRF9160.answers, imei=NRF9160.imei, ends=b"\r\n"
+)
 NRF93M1 = Model("Nordic nRF93M1", {"AT+CGSN": Say("2623CKLQ0009707"), "AT+CGSN=1": NAMED})
 EC25 = Model("Quectel EC25", {"AT+CGSN": BARE, "AT+GSN": BARE}, banner=("RDY",))
 BG96 = Model(

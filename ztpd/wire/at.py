@@ -17,6 +17,10 @@ IMEI_COMMANDS = ("AT+CGSN=1", "AT+CGSN", "AT+GSN", "AT#CGSN", "ATI")
 """What to ask for the IMEI, in this order: the first is defined to be the IMEI, the next two are
 "the serial number", mostly the IMEI; then Telit's form; ATI has a line for it on some sticks."""
 
+CR, CR_LF = b"\r", b"\r\n"
+"""Ends of a command line: V.250 section 6.2.1 says CR; Nordic's Serial LTE Modem application acts
+on CR LF only, unless it was built otherwise."""
+
 LINE_LIMIT = 512
 _LINES_LIMIT = 64
 _MOST_NOISE = 32
@@ -44,8 +48,8 @@ class Answer:
 class Exchange:
     """One command and its answer. Never raises; holds one line and the last lines only."""
 
-    def __init__(self, command: str) -> None:
-        self.request = command.encode("ascii") + b"\r"
+    def __init__(self, command: str, *, end: bytes = CR) -> None:
+        self.request = command.encode("ascii") + end
         self._echo = command.replace(" ", "")
         self._line = b""
         self._lines: deque[str] = deque(maxlen=_LINES_LIMIT)
@@ -83,37 +87,38 @@ class Exchange:
         return Answer(ok, final, tuple(self._lines), self._garbage)
 
 
-def imei_in(command: str, answer: Answer) -> str | None:
-    """The number that stands for the IMEI in an answer to ``command``, not checked yet.
+def imeis_in(command: str, answer: Answer) -> tuple[str, ...]:
+    """The numbers that stand for the IMEI in an answer to ``command``, in their order.
 
-    None where there is none: a refusal, something else than digits (serial number, UUID, MEID),
-    or reason to doubt: noise, a bare number of another length, or two, of which one may have
-    come unasked. A number with its name in front wins over bare ones. Only ``AT+CGSN=1`` is
-    defined to speak of the IMEI, so 16 digits (IMEISV) count from it alone.
-
-    Raises :class:`ImeiInvalid` where two different numbers would do.
+    One is not checked yet; two or more, of a modem with several SIM slots, are valid. Empty where
+    there is none: a refusal, something else than digits (serial number, UUID, MEID), or reason to
+    doubt: noise, a bare number of another length, or several of which only one is valid, so that
+    one may have come unasked. A number with its name in front wins over bare ones. Only
+    ``AT+CGSN=1`` is defined to speak of the IMEI, so 16 digits (IMEISV) count from it alone.
     """
     if not answer.ok or answer.garbage:
-        return None
-    named, bare = set(), set()
+        return ()
+    named: dict[str, None] = {}
+    bare: dict[str, None] = {}
     for line in answer.lines:
         match = _VALUE.match(line)
         text = (match[1] if match else line).strip(' "')
         if not (text.isascii() and text.isdigit()):
             continue
         if match:
-            named.add(text)
+            named[text] = None
         elif command != "ATI":
-            bare.add(text)
-    found = named or bare
+            bare[text] = None
+    found = tuple(named or bare)
     if len(found) > 1:
-        if sum(map(_would_do, found)) > 1:
-            raise ImeiInvalid("ambiguous: two different numbers in one answer")
-        return None
-    text = next(iter(found), "")
-    if command == "AT+CGSN=1" and (named or len(text) == 16):
-        return text
-    return text if len(text) in (14, 15, 17) else None
+        valid = tuple(filter(_would_do, found))
+        return valid if len(valid) > 1 else ()
+    imei_command = command == "AT+CGSN=1"
+    return tuple(
+        text
+        for text in found
+        if len(text) in (14, 15, 17) or (imei_command and (named or len(text) == 16))
+    )
 
 
 def _would_do(text: str) -> bool:
