@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from ztpd.provisioning import board
 
 
@@ -44,3 +46,20 @@ def test_an_address_that_software_chose_is_no_identity(tmp_path: Path) -> None:
 
 def test_nothing_known_is_an_empty_text(tmp_path: Path) -> None:
     assert board.serial(tmp_path) == ""
+
+
+SERIAL, MAC = "10000000a1b2c3d4", "b8:27:eb:00:00:01"
+
+
+@pytest.mark.parametrize("number", [SERIAL, MAC])
+@pytest.mark.parametrize("other", ["", SERIAL, MAC])
+def test_FR40_a_number_that_cannot_be_read_is_not_another_board(number: str, other: str) -> None:
+    assert not board.is_another(number, other)
+    assert not board.is_another(other, number)
+
+
+@pytest.mark.parametrize(
+    ("stored", "present"), [(SERIAL, "10000000a1b2c3d5"), (MAC, "b8:27:eb:00:00:02")]
+)
+def test_FR40_two_numbers_of_one_kind_are_two_boards(stored: str, present: str) -> None:
+    assert board.is_another(stored, present)

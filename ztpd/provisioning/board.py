@@ -1,8 +1,11 @@
-"""Which board this is: what tells a card's own gateway from another that got a copy of it."""
+"""The number of this board, which tells a card's own gateway from another with a copy of it."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
 
 
 def serial(sys: Path = Path("/sys")) -> str:
@@ -23,6 +26,16 @@ def serial(sys: Path = Path("/sys")) -> str:
             continue
         return _read(adapter / "address")
     return ""
+
+
+def is_another(stored: str, present: str) -> bool:
+    """Whether credentials of board ``stored`` are on another board now, ``present``.
+
+    Only numbers of one kind are compared: a serial number that cannot be read this time (in a
+    container without /sys/firmware) leaves a MAC address or nothing, and that is the same board.
+    """
+    same_kind = bool(_MAC.fullmatch(stored)) == bool(_MAC.fullmatch(present))
+    return bool(stored and present) and same_kind and stored != present
 
 
 def _read(path: Path) -> str:

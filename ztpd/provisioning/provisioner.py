@@ -92,9 +92,9 @@ class Provisioner:
         stored = loaded.stored
         log.redaction.hide(stored.credentials.secrets())
         self.clock.floor_unix_s = max(self.clock.floor_unix_s, stored.stored_unix_s)
-        if self._board == stored.board or not stored.hardware_id or not stored.board:
-            return stored
-        return await self._rebind_to_board(stored)
+        if stored.hardware_id and board.is_another(stored.board, self._board):
+            return await self._rebind_to_board(stored)
+        return stored
 
     async def has_credentials(self) -> bool:
         """Whether there are credentials in the store, or still to be put there."""
@@ -399,7 +399,10 @@ class Provisioner:
         backoff = retry.Backoff({Retry.LOCAL: retry.Delay(60, 3600, floor_s=60)}, self._rng)
         while self.unsaved:
             await asyncio.sleep(backoff.wait_s(StoreError()))
-            await self._save(self.unsaved)
+            try:
+                await self._save(self.unsaved)
+            except StoreUnsafe as error:  # also a mode that a person has set is set right one day
+                self._failures.record(error)
 
     def _guard(self, write: Callable[[], None]) -> None:
         """The schedule is worth a line when it cannot be written, not a failed provisioning."""
