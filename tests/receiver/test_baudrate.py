@@ -6,15 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pyubx2 import UBXReader
 
 from tests.support.receiver_bench import ReceiverBench, bench, in_virtual_time
 from tests.support.until import until
 from ztpd.sim.receiver import F9P, X20P, Model
-from ztpd.wire import ubx, ubxcfg, ubxcomms
-from ztpd.wire.ubx import CfgValset, Message
+from ztpd.wire import ubx, ubxcfg
+from ztpd.wire.ubx import CfgValset
 
 FAST = {"baudrate": 115200}
 OLD = Model("NEO-M8P", "HPG 1.40", "20.30", systems=(), comms=False)
@@ -124,25 +121,3 @@ async def test_nothing_but_that_one_setting_is_written_for_the_speed(tmp_path: P
         assert isinstance(message, CfgValset)
         assert message.values == {ubxcfg.KEYS["CFG-UART1-BAUDRATE"]: 115200}
         assert message.layers == ubx.LAYER_RAM
-
-
-def test_pyubx2_reads_the_ports_as_we_do() -> None:
-    counts = {"I2C": 0, "UART1": 2**32 - 1, "UART2": 7, "USB": 8, "SPI": 9}
-    payload = ubxcomms.encode(counts)
-    assert ubxcomms.decode(payload) == counts
-    read = UBXReader.parse(ubx.message(Message.MON_COMMS, payload))
-    assert (read.nPorts, read.portId_02, read.rxBytes_02) == (5, 0x0100, 2**32 - 1)
-
-
-def test_the_second_uart_of_the_x20_has_another_number() -> None:
-    payload = bytearray(ubxcomms.encode({"UART2": 5}))
-    payload[8:10] = b"\x00\x02"
-    assert ubxcomms.decode(bytes(payload)) == {"UART2": 5}
-
-
-@given(st.binary(max_size=300))
-def test_any_bytes_for_the_ports_raise_nothing_unexpected(payload: bytes) -> None:
-    try:
-        ubxcomms.decode(payload)
-    except ValueError:
-        return

@@ -12,8 +12,8 @@ import asyncio
 from ztpd.errors import ReceiverSilent
 from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import version
-from ztpd.wire import ubx, ubxcfg, ubxcomms
-from ztpd.wire.ubx import CfgValset, Message, Other, Parsed
+from ztpd.wire import ubx, ubxcfg
+from ztpd.wire.ubx import CfgValset, Message, MonComms, Parsed
 
 _UARTS = {"UART1": "CFG-UART1-BAUDRATE", "UART2": "CFG-UART2-BAUDRATE"}
 _POLL = ubx.poll(Message.MON_COMMS)
@@ -81,11 +81,8 @@ async def _received(client: UbxClient) -> dict[str, int]:
     """What each of the receiver's ports has received; nothing where it does not say."""
 
     def answer(message: Parsed) -> dict[str, int] | None:
-        if isinstance(message, Other) and message.number == Message.MON_COMMS and message.payload:
-            try:
-                return ubxcomms.decode(message.payload)
-            except ValueError:
-                return {}
+        if isinstance(message, MonComms):
+            return {name: port.received_bytes for name, port in message.ports.items()}
         return None
 
     try:

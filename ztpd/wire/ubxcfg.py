@@ -29,6 +29,10 @@ def _per_port() -> dict[str, int]:
             ("UBX_RXM_COR", 0x2091_06B6),
             ("UBX_RXM_RTCM", 0x2091_0268),
             ("UBX_RXM_PMP", 0x2091_031D),
+            ("UBX_NAV_SAT", 0x2091_0015),
+            ("UBX_MON_COMMS", 0x2091_034F),
+            ("UBX_MON_RF", 0x2091_0359),
+            ("UBX_SEC_SIG", 0x2091_0634),
             ("NMEA_ID_GGA", 0x2091_00BA),
         ):
             keys[f"CFG-MSGOUT-{message}_{port}"] = first + place
@@ -43,7 +47,14 @@ KEYS: Mapping[str, int] = {
     "CFG-NAVHPG-DGNSSMODE": 0x2014_0011,  # 2: RTK float, 3: RTK fixed
     "CFG-NAVSPG-CONSTR_DGNSSTO": 0x2011_00C4,  # s, how long corrections are used
     "CFG-RTCM-DF003_IN": 0x3009_0008,
-    "CFG-RTCM-DF003_IN_FILTER": 0x2009_0009,
+    "CFG-RTCM-DF003_IN_FILTER": 0x2009_0009,  # 0: off, 1: relaxed, 2: strict
+    "CFG-NAVCOR-ENABLE_HOST": 0x100D_0001,  # 0: corrections from the host are not used
+    "CFG-NAVCOR-ENABLE_GAL_HAS": 0x100D_0002,  # Galileo HAS, used only without those of the host
+    "CFG-HW-ANT_CFG_VOLTCTRL": 0x10A3_002E,
+    "CFG-HW-ANT_CFG_SHORTDET": 0x10A3_002F,
+    "CFG-HW-ANT_CFG_OPENDET": 0x10A3_0031,
+    "CFG-ITFM-ENABLE": 0x1041_000D,  # jamming monitor, before HPG 1.50
+    "CFG-SEC-CFG_LOCK": 0x10F6_0009,  # 1: every VALSET is refused
     "CFG-NMEA-HIGHPREC": 0x1093_0006,
     "CFG-RATE-MEAS": 0x3021_0001,  # ms
     "CFG-RATE-NAV": 0x3021_0002,  # cycles

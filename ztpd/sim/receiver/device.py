@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ztpd.model import GPS_EPOCH_UNIX_S, GPS_LEAP_SECONDS, WEEK_S, Carrier, Frame, FrameKind
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver.models import F9P, PORTS, Model
-from ztpd.wire import nmea, ubx, ubxcfg, ubxcomms
+from ztpd.wire import nmea, ubx, ubxcfg
 from ztpd.wire.frames import Scanner, spartn_encrypted
 from ztpd.wire.ubx import (
     PROTOCOL_RTCM3,
@@ -31,7 +31,9 @@ from ztpd.wire.ubx import (
     CfgValset,
     KeySlot,
     Message,
+    MonComms,
     NavPvt,
+    PortCounts,
     RxmCor,
     SpartnKey,
 )
@@ -237,11 +239,16 @@ class SimReceiver:
             case _ if number == Message.MON_COMMS and self.model.comms:
                 for port in set(PORTS) - {self._wired}:
                     self._heard_bytes[port] += self.faults.on_other_ports
-                self._answer(ubx.message(Message.MON_COMMS, ubxcomms.encode(self._heard_bytes)))
+                self._answer(self._comms().encode())
             case _ if number == Message.RXM_SPARTNKEY and self.model.spartn:
                 self._answer(SpartnKey(self.keys).encode())
             case _ if number >> 8 == 0x06:
                 self._answer(Ack(number, ok=False).encode())
+
+    def _comms(self) -> MonComms:
+        return MonComms(
+            {name: PortCounts(count % 2**32) for name, count in self._heard_bytes.items()}
+        )
 
     def _knows(self, key: int) -> bool:
         return key in self.settings and key not in self.faults.refused

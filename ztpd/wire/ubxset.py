@@ -1,0 +1,91 @@
+"""UBX-CFG and UBX-ACK: settings written, read, and acknowledged.
+
+Source: u-blox ZED-F9P interface description, "UBX-CFG-VALSET", "UBX-CFG-VALGET" and "UBX-ACK".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ztpd.wire import ubxcfg
+from ztpd.wire.ubxframe import Message, message
+
+LAYER_RAM, LAYER_BBR, LAYER_FLASH = 1, 2, 4  # bits of CfgValset.layers
+
+
+@dataclass(frozen=True, slots=True)
+class CfgValset:
+    """CFG-VALSET: settings for the receiver, all or none; it answers with an :class:`Ack`."""
+
+    values: Mapping[int, int]  # key id -> value, see ubxcfg
+    layers: int = LAYER_RAM
+
+    def encode(self) -> bytes:
+        """Raises ValueError above 64 items and where a value does not fit its key."""
+        header = struct.pack("<BBxx", 0, self.layers)
+        return message(Message.CFG_VALSET, header + ubxcfg.encode_items(self.values))
+
+    @classmethod
+    def decode(cls, payload: bytes) -> CfgValset:
+        """Raises ValueError on a wrong length, on no whole items, and on a transaction."""
+        if len(payload) < 4 or payload[0] != 0:
+            raise ValueError("CFG-VALSET has not version 0")
+        return cls(ubxcfg.decode_items(payload[4:]), payload[1])
+
+
+@dataclass(frozen=True, slots=True)
+class CfgValgetPoll:
+    """CFG-VALGET as a question. The answer is a :class:`CfgValget` and an :class:`Ack`, or, if
+    one key is unknown, only a negative one."""
+
+    keys: tuple[int, ...]
+    layer: int = 0  # 0 what is in force, 1 battery-backed RAM, 2 flash, 7 default
+
+    def encode(self) -> bytes:
+        """Raises ValueError above 64 keys."""
+        if len(self.keys) > ubxcfg.MAX_ITEMS:
+            raise ValueError(f"{len(self.keys)} keys, a message takes {ubxcfg.MAX_ITEMS}")
+        header = struct.pack("<BBxx", 0, self.layer)
+        keys = b"".join(key.to_bytes(4, "little") for key in self.keys)
+        return message(Message.CFG_VALGET, header + keys)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> CfgValgetPoll:
+        """Raises ValueError on a wrong length or version."""
+        if len(payload) < 4 or len(payload) % 4 or payload[0] != 0:
+            raise ValueError("CFG-VALGET is not a poll")
+        return cls(struct.unpack_from(f"<{len(payload) // 4 - 1}I", payload, 4), payload[1])
+
+
+@dataclass(frozen=True, slots=True)
+class CfgValget:
+    """CFG-VALGET as the answer."""
+
+    values: Mapping[int, int]  # unsigned, see ubxcfg.unsigned
+    layer: int = 0
+
+    def encode(self) -> bytes:
+        """Raises ValueError above 64 items and where a value does not fit its key."""
+        header = struct.pack("<BBxx", 1, self.layer)
+        return message(Message.CFG_VALGET, header + ubxcfg.encode_items(self.values))
+
+    @classmethod
+    def decode(cls, payload: bytes) -> CfgValget:
+        """Raises ValueError on a wrong length or version, and on no whole items."""
+        if len(payload) < 4 or payload[0] != 1:
+            raise ValueError("CFG-VALGET is not an answer")
+        return cls(ubxcfg.decode_items(payload[4:]), payload[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """ACK-ACK or ACK-NAK: whether a configuration message was taken."""
+
+    number: int  # of the message it answers
+    ok: bool
+
+    def encode(self) -> bytes:
+        kind = Message.ACK_ACK if self.ok else Message.ACK_NAK
+        return message(kind, struct.pack(">H", self.number))
