@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ztpd.model import GPS_LEAP_SECONDS, Frame, FrameKind
 from ztpd.wire.frames import Scanner, rtcm_frame, spartn_frame
+from ztpd.wire.rtcm import StationPosition
 
 SPARTN_EPOCH_UNIX_S = 1_262_304_000  # 2010-01-01
 
@@ -97,25 +98,27 @@ def spartn(
 
 # GPS, GLONASS, Galileo, BeiDou: satellites, and the number of the second signal (tables 3.5-91 on)
 _MSM7 = {1077: (10, 16), 1087: (7, 8), 1097: (8, 16), 1127: (6, 14)}
-_STATION = 2003
-_ECEF_M = (4_286_000.0, 646_000.0, 4_663_000.0)
+STATION = StationPosition(2003, 3_779_152.6664, 903_806.9938, 5_040_997.7531, 0.0)
+"""5.4 km from where the simulated receiver is, in Berlin."""
 
 
-def rtcm(rng: random.Random, *, station: int = _STATION) -> Iterator[Piece]:
-    """An endless stream, as of one base station: 1006, four times MSM7 and 1230 a second."""
+def rtcm(
+    rng: random.Random, *, station: StationPosition = STATION, without: Container[int] = ()
+) -> Iterator[Piece]:
+    """An endless stream, as of one base station: 1006, four times MSM7 and 1230 a second, but
+    for the message numbers in ``without``."""
+    number_of = station.station_id
     for second in itertools.count():
+        messages = {
+            1006: station.encode(),
+            **{number: _rtcm_msm7(rng, number, number_of, second) for number in _MSM7},
+            1230: _rtcm_1230(rng, number_of),
+        }
         delay_s = 1.0 if second else 0.0
-        yield Piece(delay_s, "", rtcm_frame(_rtcm_1006(station)))
-        for number in _MSM7:
-            yield Piece(0.0, "", rtcm_frame(_rtcm_msm7(rng, number, station, second)))
-        yield Piece(0.0, "", rtcm_frame(_rtcm_1230(rng, station)))
-
-
-def _rtcm_1006(station: int) -> bytes:
-    """RTCM 10403.3, table 3.5-7."""
-    x, y, z = (round(metres * 10_000) for metres in _ECEF_M)
-    fields = [(1006, 12), (station, 12), (0, 6), (0b1111, 4), (x, 38), (0, 2), (y, 38), (0, 2)]
-    return _packed([*fields, (z, 38), (0, 16)])
+        for number, payload in messages.items():
+            if number not in without:
+                yield Piece(delay_s, "", rtcm_frame(payload))
+                delay_s = 0.0
 
 
 def _rtcm_msm7(rng: random.Random, number: int, station: int, second: int) -> bytes:
