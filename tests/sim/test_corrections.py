@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.support.virtualtime import run
 from ztpd.model import Frame, FrameKind
 from ztpd.sim.corrections import (
+    STATION,
     Piece,
     captured,
     coalesce,
@@ -92,7 +93,7 @@ def test_an_rtcm_stream_is_what_an_independent_parser_takes() -> None:
         assert parsed.identity == frame.name
         assert parsed.DF003 == 2003
         if frame.name == "1006":
-            assert pytest.approx(4_286_000) == parsed.DF025
+            assert pytest.approx(STATION.x_m) == parsed.DF025
         elif frame.name != "1230":
             assert parsed.NCell == 2 * parsed.NSat
 

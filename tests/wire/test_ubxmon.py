@@ -251,7 +251,7 @@ def test_generation_8_does_not_say_whether_a_message_was_used() -> None:
 
 
 @pytest.mark.parametrize("sign", ["=", " "])
-def test_FR08_version_texts_have_an_equals_sign_or_a_blank(sign: str) -> None:
+def test_version_texts_have_an_equals_sign_or_a_blank(sign: str) -> None:
     version = MonVer(
         "EXT CORE 3.01 (107900)",
         "00080000",
