@@ -11,7 +11,7 @@ PYTEST_ARGS ?= --numprocesses 3
 SLOW_ARGS ?= --numprocesses 2
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test test-slow test-debian fuzz faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
+.PHONY: help test coverage test-slow test-debian fuzz faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -32,6 +32,11 @@ $(DEBIAN_VENV)/.ready: pyproject.toml
 
 test: $(VENV)/.ready  ## the tests, under three minutes
 	$(VENV)/bin/pytest -q $(PYTEST_ARGS)
+
+# From Python 3.12 on the interpreter itself counts lines, at little cost.
+coverage: $(VENV)/.ready  ## the tests, and the lines of ztpd that they do not reach
+	COVERAGE_CORE=$$($(VENV)/bin/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
+	  $(VENV)/bin/pytest -q $(PYTEST_ARGS) --cov=ztpd --cov-report=term:skip-covered
 
 test-slow: $(VENV)/.ready  ## the tests that take long
 	$(VENV)/bin/pytest -q -m slow --timeout 600 $(SLOW_ARGS)
