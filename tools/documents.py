@@ -126,7 +126,7 @@ def _catalog() -> str:
             f"Subject: {event.meaning.rstrip('.')}",
             "Defined-By: ztpd",
             "Documentation: man:ztpd(8)",
-            f"Documentation: file:///usr/share/doc/ztpd/events.md#{event.name.replace('.', '')}",
+            f"Documentation: file:///usr/share/doc/ztpd/docs/events.md#{_anchor(event.name)}",
             "",
             event.reaction or "This is information; nothing follows from it.",
         ]
@@ -134,6 +134,10 @@ def _catalog() -> str:
             lines += ["", f"What to do: {event.remedy}"]
         entries.append("\n".join(lines) + "\n")
     return "\n".join(entries)
+
+
+def _anchor(heading: str) -> str:
+    return heading.replace(".", "")
 
 
 def _udev() -> str:

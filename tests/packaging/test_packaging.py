@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import email.utils
+import os
 import re
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +104,50 @@ def test_P12_the_sandbox_is_as_tight_as_was_promised() -> None:
 def test_the_package_has_the_version_of_the_program() -> None:
     first_line = (DEBIAN / "changelog").read_text().splitlines()[0]
     assert first_line.startswith(f"ztpd ({ztpd.__version__}) ")
+
+
+def test_the_date_of_the_release_is_the_one_in_the_changelog() -> None:
+    """A clock that shows an earlier time is wrong: no gateway may find the date in its future."""
+    written = re.search(r"^ -- .*>  (.+)$", (DEBIAN / "changelog").read_text(), re.MULTILINE)
+    assert written is not None
+    assert email.utils.parsedate_to_datetime(written[1]).timestamp() == ztpd.RELEASED_UNIX_S
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/install.md"])
+def test_the_pages_name_the_package_of_this_version(page: str) -> None:
+    assert set(re.findall(r"ztpd_([0-9.]+)_all\.deb", (TOP / page).read_text())) == {
+        ztpd.__version__
+    }
+
+
+def test_every_decision_is_in_the_index() -> None:
+    pages = sorted((TOP / "docs/decisions").glob("[0-9]*.md"))
+    index = (TOP / "docs/decisions/README.md").read_text()
+    for page in pages:
+        title = page.read_text().splitlines()[0].removeprefix("# ")
+        number, _, decision = title.partition(". ")
+        assert f"| {number} | [{decision}]({page.name}) |" in index
+
+
+def test_every_room_of_the_package_is_drawn_for_developers() -> None:
+    rooms = {path.name for path in (TOP / "ztpd").iterdir() if (path / "__init__.py").exists()}
+    drawn = re.findall(r"^  (\w+)/ +", (TOP / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert set(drawn) == rooms
+
+
+def test_FR95_links_between_the_pages_of_the_package_work_where_they_are_installed() -> None:
+    """debhelper copies each entry of ztpd.docs to /usr/share/doc/ztpd, folders as they are."""
+    installed: dict[Path, Path] = {}
+    for entry in (DEBIAN / "ztpd.docs").read_text().split():
+        for path in [TOP / entry, *(TOP / entry).rglob("*")]:
+            installed[path.relative_to((TOP / entry).parent)] = path
+    for place, source in installed.items():
+        if source.suffix == ".md":
+            for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", source.read_text()):
+                assert Path(os.path.normpath(place.parent / link)) in installed, (place, link)
+    catalog = (TOP / "packaging/ztpd.catalog").read_text()
+    for file in set(re.findall(r"file:///usr/share/doc/ztpd/([^#\n]+)", catalog)):
+        assert Path(file) in installed
 
 
 def test_every_library_is_one_that_debian_12_has() -> None:
