@@ -122,16 +122,16 @@ def test_S01_what_could_not_be_stored_is_used_and_stored_when_the_disk_works_aga
         os.mkdir(place / "credentials.json.new", 0o700)  # in the way of every new generation
         await asyncio.sleep(2 * 86_400)
         await provisioner.once()
-        assert provisioner.unsaved is not None
-        assert await provisioner.stored() == provisioner.unsaved, "used from memory"
-        saving = asyncio.create_task(provisioner.retry_save())
+        assert provisioner.keeper.unsaved is not None
+        assert await provisioner.stored() == provisioner.keeper.unsaved, "used from memory"
+        saving = asyncio.create_task(provisioner.keeper.retry_save())
         await asyncio.sleep(7200)
-        assert provisioner.unsaved is not None
+        assert provisioner.keeper.unsaved is not None
         os.rmdir(place / "credentials.json.new")
         await asyncio.sleep(3700)
 
         assert saving.done()
-        assert provisioner.unsaved is None
+        assert provisioner.keeper.unsaved is None
         loaded = CredentialStore(place).load()
         assert loaded is not None
         assert loaded.stored.hardware_id == IMEI.digits

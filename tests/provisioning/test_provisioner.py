@@ -333,8 +333,8 @@ def test_a_reload_reaches_the_calls_that_are_planned(gateway: ProvisioningBench)
     other = replace(ztp, url="https://other.example")
     provisioner.reconfigured(replace(gateway.config, ztp=other))
 
-    url, _, _ = provisioner.request(Identity(IMEI, "the modem"))
-    assert url.startswith("https://other.example/")
+    request = provisioner.request(Identity(IMEI, "the modem"))
+    assert request.url.startswith("https://other.example/")
 
 
 def test_several_modems_need_a_person(gateway: ProvisioningBench) -> None:

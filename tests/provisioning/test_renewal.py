@@ -186,7 +186,8 @@ def test_S19_what_another_gateway_left_on_a_copied_card_never_comes_back(
 def test_imported_credentials_that_are_refused_stay_where_there_is_no_token(
     tmp_path: Path,
 ) -> None:
-    from ztpd.provisioning.provisioner import Provisioner, bind_to_gateway
+    from ztpd.provisioning.call import bind_to_gateway
+    from ztpd.provisioning.provisioner import Provisioner
 
     gateway = ProvisioningBench(tmp_path)
 
@@ -249,7 +250,7 @@ def test_C07_a_fleet_is_spread_over_a_day(tmp_path: Path) -> None:
     gateway = ProvisioningBench(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
     from dataclasses import replace as changed
 
-    from ztpd.provisioning.provisioner import _share_of_day_s
+    from ztpd.provisioning.renewal import share_of_day_s
 
     stored = run(gateway.start().once())
     shares = []
@@ -257,7 +258,7 @@ def test_C07_a_fleet_is_spread_over_a_day(tmp_path: Path) -> None:
         credentials = changed(
             stored.credentials, client_id=f"00000000-0000-4000-8000-{number:012d}"
         )
-        shares.append(_share_of_day_s(changed(stored, credentials=credentials)))
+        shares.append(share_of_day_s(changed(stored, credentials=credentials)))
 
     assert 0 <= min(shares) < HOUR_S
     assert DAY_S - HOUR_S < max(shares) < DAY_S

@@ -264,7 +264,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _on_disk() -> str:
     """What is stored, as far as this user may see it."""
-    from ztpd.provisioning.provisioner import describe_transports
+    from ztpd.provisioning.call import describe_transports
     from ztpd.provisioning.store import CredentialStore
 
     directory = configuration.state_dir()
@@ -429,7 +429,7 @@ def _config_example(_: argparse.Namespace) -> int:
 
 
 def _credentials_show(_: argparse.Namespace) -> int:
-    from ztpd.provisioning.provisioner import describe_transports
+    from ztpd.provisioning.call import describe_transports
     from ztpd.provisioning.store import CredentialStore
 
     state_dir = configuration.state_dir()

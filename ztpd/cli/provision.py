@@ -18,7 +18,8 @@ from ztpd.lifecycle import Event
 from ztpd.model import Secret
 from ztpd.modem import identity
 from ztpd.provisioning import board
-from ztpd.provisioning.provisioner import Provisioner, bind_to_gateway, describe_transports
+from ztpd.provisioning.call import bind_to_gateway, describe_transports
+from ztpd.provisioning.provisioner import Provisioner
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system import control
 from ztpd.system.files import become_owner
@@ -48,9 +49,9 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
         token=token,
     )
     if dry_run:
-        url, body, secret = provisioner.request(await identity.read(config))
-        shown = json.loads(body) | {"token": str(secret)}
-        print(f"would POST to {url}:\n{json.dumps(shown, indent=1)}")
+        request = provisioner.request(await identity.read(config))
+        shown = json.loads(request.body) | {"token": str(request.token)}
+        print(f"would POST to {request.url}:\n{json.dumps(shown, indent=1)}")
         return 0
     stored = None if force else await provisioner.stored()
     if stored:
@@ -60,7 +61,7 @@ async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
         print(rate_limit_reason)
         return EXIT_LATER
     stored = await provisioner.once()
-    if provisioner.unsaved:
+    if provisioner.keeper.unsaved:
         return EXIT_LATER
     print(f"provisioned: {describe_transports(stored.credentials)}")
     return 0

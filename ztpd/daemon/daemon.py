@@ -22,7 +22,8 @@ from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdErr
 from ztpd.lifecycle import Activity, Event, State, step, waiting_event
 from ztpd.model import Fix, Identity, SourceEndpoint, StoredCredentials
 from ztpd.modem import identity
-from ztpd.provisioning.provisioner import Provisioner, describe_transports
+from ztpd.provisioning.call import describe_transports
+from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.relay import Relay
 from ztpd.sources import open_session
@@ -296,7 +297,7 @@ class Daemon:
             doubt=self._state_dir / "refused.json",
         )
         self._flowing.clear()
-        beside = [asyncio.create_task(self._provisioner.retry_save())]
+        beside = [asyncio.create_task(self._provisioner.keeper.retry_save())]
         if self._stored:
             beside.append(asyncio.create_task(self._upkeep(self._stored)))
         try:
@@ -310,7 +311,7 @@ class Daemon:
 
     def _forget_token(self) -> None:
         """Ask root's ztpd-forget-token.path to remove the token's file, which ztpd cannot."""
-        stored = self._stored is not None and self._provisioner.unsaved is None
+        stored = self._stored is not None and self._provisioner.keeper.unsaved is None
         if stored and self._loaded.config.ztp.forget_token:
             with suppress(OSError):
                 (self._runtime_dir / "forget-token").touch(mode=0o600)
@@ -435,7 +436,7 @@ class Daemon:
             case "provision":
                 return await self._provision_now(force=bool(request.get("force")))
             case "imported":
-                self._provisioner.unsaved = None
+                self._provisioner.keeper.unsaved = None
                 return self._restart("credentials were imported")
             case "time":
                 return requests.receiver_time(self._receiver)
@@ -454,7 +455,7 @@ class Daemon:
         return self._restart("asked to try again now")
 
     async def _provision_now(self, *, force: bool) -> dict[str, Any]:
-        if self._stored and not force and await self._provisioner.has_credentials():
+        if self._stored and not force and await self._provisioner.keeper.has_credentials():
             had = describe_transports(self._stored.credentials)
             return {"ok": True, "text": f"already provisioned: {had}"}
         if rate_limit_reason := self._provisioner.rate_limit_reason():
@@ -496,7 +497,7 @@ class Daemon:
             reason=self._reason,
             identity=self._identity,
             stored=self._stored,
-            unsaved=self._provisioner.unsaved is not None,
+            unsaved=self._provisioner.keeper.unsaved is not None,
             progress=self._relay.progress if self._relay else None,
             receiver=self._receiver,
             config_error=self._config_error,

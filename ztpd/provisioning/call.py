@@ -1,0 +1,102 @@
+"""One call to the provisioning service: from the settings to credentials bound to the gateway."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from ztpd import log
+from ztpd.config.options import Ztp
+from ztpd.model import Credentials, Identity, Secret, StoredCredentials, fingerprint
+from ztpd.provisioning import http
+from ztpd.provisioning.store import check_pair
+from ztpd.system.offload import offload
+from ztpd.wire import x509, ztp
+
+Post = Callable[..., Awaitable[http.Reply]]
+"""Called as :func:`ztpd.provisioning.http.post` is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one call sends, and where to."""
+
+    url: str
+    body: bytes = field(repr=False)  # the token is in it
+    token: Secret
+    hardware_id: str
+
+    @classmethod
+    def of(cls, settings: Ztp, identity: Identity, token: Secret) -> Request:
+        """Raises :class:`ConfigError` where a setting cannot be sent."""
+        log.redaction.hide([token])
+        body = ztp.request_body(
+            token=token,
+            given_name=_given_name(settings.given_name, identity),
+            tags=settings.tags,
+            hardware_id=identity.hardware_id,
+        )
+        url = settings.url.rstrip("/") + ztp.PATHS[settings.service]
+        return cls(url, body, token, identity.hardware_id)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+
+def request_hash(settings: Ztp, token: Secret, hardware_id: str) -> str:
+    """Fingerprint of the part of a request that a person can change."""
+    names = "url", "service", "given_name", "tags", "allowed_hosts", "ca_file"
+    return fingerprint(token, hardware_id, *(getattr(settings, name) for name in names))
+
+
+async def call(
+    request: Request, settings: Ztp, *, board_serial: str, now: Callable[[], float], post: Post
+) -> StoredCredentials:
+    """The credentials that the service answers ``request`` with, bound to this gateway.
+
+    Nothing is stored. Raises a :class:`NetworkError`, a :class:`ZtpError` for an answer that is
+    not usable credentials, and :class:`ConfigError`.
+    """
+    reply = await post(
+        request.url, request.body, timeout_s=settings.timeout_s, ca_file=settings.ca_file
+    )
+    if reply.status != 200:
+        secrets = [request.token, Secret(request.hardware_id)]
+        raise ztp.refusal(reply.status, reply.headers, reply.body, secrets=secrets)
+    credentials = ztp.parse_answer(settings.service, reply.body)
+    log.redaction.hide(credentials.secrets())
+    ztp.check_hosts(credentials, allowed_hosts=settings.allowed_hosts, service_host=request.host)
+    return await offload(
+        bind_to_gateway, credentials, request.hardware_id, board_serial, int(now())
+    )
+
+
+def bind_to_gateway(
+    credentials: Credentials, hardware_id: str, board_serial: str, now_unix_s: int
+) -> StoredCredentials:
+    """``credentials`` with the gateway they belong to. Raises :class:`ZtpKeyMismatch`."""
+    expires_unix_s = None
+    if credentials.mqtt:
+        check_pair(credentials.mqtt.certificate, credentials.mqtt.private_key)
+        expires_unix_s = x509.not_after(credentials.mqtt.certificate)
+    return StoredCredentials(credentials, hardware_id, board_serial, now_unix_s, expires_unix_s)
+
+
+def describe_transports(credentials: Credentials) -> str:
+    """The services that the credentials open, for a person."""
+    found = []
+    if credentials.ntrip:
+        found.append(f"NTRIP {credentials.ntrip.host}/{credentials.ntrip.mountpoint}")
+    if credentials.mqtt:
+        found.append(f"MQTT {credentials.mqtt.host}")
+    if credentials.keys:
+        found.append(f"{len(credentials.keys)} decryption keys")
+    return ", ".join(found)
+
+
+def _given_name(template: str, identity: Identity) -> str:
+    name = template.replace("{hostname}", socket.gethostname())
+    return name.replace("{imei}", identity.hardware_id)[: ztp.GIVEN_NAME_LIMIT]

@@ -1,0 +1,92 @@
+"""The gateway's credentials: on the disk, and in memory alone while the disk fails."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from ztpd import events, log, retry
+from ztpd.errors import Retry, StoreCorrupt, StoreError, StoreUnsafe
+from ztpd.model import StoredCredentials
+from ztpd.provisioning.board import is_another
+from ztpd.provisioning.store import CredentialStore
+from ztpd.system.offload import offload
+
+_SAVE_AGAIN = {Retry.LOCAL: retry.Delay(60, 3600, floor_s=60)}
+
+
+class Keeper:
+    """``unsaved`` are the credentials that the disk does not have yet; None where it has them."""
+
+    def __init__(
+        self, store: CredentialStore, failures: log.FailureLog, rng: random.Random
+    ) -> None:
+        self._store = store
+        self._failures = failures
+        self._rng = rng
+        self.unsaved: StoredCredentials | None = None
+
+    async def load(self) -> StoredCredentials | None:
+        """The current credentials; None where there are none, or only damaged ones.
+
+        Raises :class:`StoreUnsafe`, :class:`StoreVersion` and :class:`StoreError`.
+        """
+        if self.unsaved:
+            return self.unsaved
+        try:
+            loaded = await offload(self._store.load)
+        except StoreCorrupt as error:
+            self._failures.record(error)
+            return None
+        if loaded is None:
+            return None
+        if loaded.previous:
+            log.emit(events.PREVIOUS_CREDENTIALS, detail=loaded.note)
+        log.redaction.hide(loaded.stored.credentials.secrets())
+        return loaded.stored
+
+    async def has_credentials(self) -> bool:
+        """Whether there are credentials, on the disk or in memory. True where the disk fails:
+        :meth:`load` raises that failure."""
+        try:
+            return self.unsaved is not None or await offload(self._store.load) is not None
+        except StoreError:
+            return True
+
+    async def previous(self, current: StoredCredentials) -> StoredCredentials | None:
+        """The generation before ``current``; None where there is none for the same gateway.
+
+        A copied card brings the generation of another gateway along.
+        """
+        older = await offload(self._store.load_previous)
+        if older is None or older.credentials.answer == current.credentials.answer:
+            return None
+        if older.hardware_id != current.hardware_id or is_another(older.board, current.board):
+            return None
+        log.redaction.hide(older.credentials.secrets())
+        return older
+
+    async def save(self, stored: StoredCredentials) -> None:
+        """Write ``stored`` to the disk; keep it in memory where the disk fails.
+
+        Raises :class:`StoreUnsafe`: a person must change the directory first.
+        """
+        try:
+            await offload(self._store.save, stored)
+            self.unsaved = None
+        except StoreUnsafe:
+            self.unsaved = stored
+            raise
+        except StoreError as error:
+            self._failures.record(error)
+            self.unsaved = stored
+
+    async def retry_save(self) -> None:
+        """Return when nothing is unsaved any more; tries again within an hour at most."""
+        backoff = retry.Backoff(_SAVE_AGAIN, self._rng)
+        while self.unsaved:
+            await asyncio.sleep(backoff.wait_s(StoreError()))
+            try:
+                await self.save(self.unsaved)
+            except StoreUnsafe as error:  # a wrong mode may be corrected later
+                self._failures.record(error)
