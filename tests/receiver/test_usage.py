@@ -21,10 +21,10 @@ from tests.support.receiver_bench import (
 from tests.support.until import until
 from ztpd import events
 from ztpd.model import Carrier, DynamicKey, Fix, Secret
+from ztpd.receiver.fixes import FixHistory
 from ztpd.receiver.usage import (
     CorrectionUsage,
-    Outcome,
-    Progress,
+    MessageOutcome,
     UsageVerdict,
     outcome,
     report_name,
@@ -50,15 +50,15 @@ def fix(*, ok: bool = True, utc: datetime | None = UTC_NOW, carrier: Carrier = C
 @pytest.mark.parametrize(
     ("report", "meaning"),
     [
-        (USED, Outcome.USED),
-        (UNDECRYPTABLE, Outcome.UNDECRYPTABLE),
-        (DAMAGED, Outcome.DAMAGED),
-        (IGNORED, Outcome.IGNORED),
-        (UNSUPPORTED, Outcome.UNSUPPORTED),
+        (USED, MessageOutcome.USED),
+        (UNDECRYPTABLE, MessageOutcome.UNDECRYPTABLE),
+        (DAMAGED, MessageOutcome.DAMAGED),
+        (IGNORED, MessageOutcome.IGNORED),
+        (UNSUPPORTED, MessageOutcome.UNSUPPORTED),
         (RxmCor(used=None), None),
     ],
 )
-def test_what_one_report_means(report: RxmCor, meaning: Outcome | None) -> None:
+def test_what_one_report_means(report: RxmCor, meaning: MessageOutcome | None) -> None:
     assert outcome(report) is meaning
 
 
@@ -167,21 +167,22 @@ def test_any_reports_at_any_time_are_judged_without_a_fault(
 
 
 def test_G08_progress_of_the_fix_is_told_at_once_and_its_flicker_once_a_minute() -> None:
-    progress, told = Progress(), []
+    history, told = FixHistory(), []
     labels = [Carrier.NONE] * 5 + [Carrier.FLOAT] * 5 + [Carrier.FIXED, Carrier.FLOAT] * 300
     for second, carrier in enumerate(labels):
-        if progress.follow(fix(carrier=carrier), second):
+        if history.is_news(fix(carrier=carrier), second):
             told.append((second, carrier))
     assert told[:3] == [(0, Carrier.NONE), (5, Carrier.FLOAT), (10, Carrier.FIXED)]
     assert len(told) <= 3 + 610 // 60
-    assert progress.first_at_least("RTK float") == 5
-    assert progress.first_at_least("RTK fixed") == 10
+    assert history.first_at_least("RTK float") == 5
+    assert history.first_at_least("RTK fixed") == 10
 
 
 def test_a_fix_better_than_float_counts_as_float_too() -> None:
-    progress = Progress(started_s=100)
-    progress.follow(fix(carrier=Carrier.FIXED), 104)
-    assert progress.first_at_least("2D") == progress.first_at_least("RTK float") == 4
+    history = FixHistory()
+    history.restarted(100)
+    history.is_news(fix(carrier=Carrier.FIXED), 104)
+    assert history.first_at_least("2D") == history.first_at_least("RTK float") == 4
 
 
 def a_key(value: bytes) -> list[DynamicKey]:

@@ -50,6 +50,9 @@ REPORTS_OUT = "CFG-MSGOUT-UBX_RXM_COR_{}"
 MEASURE_MS, MEASURES_PER_FIX = ubxcfg.KEYS["CFG-RATE-MEAS"], ubxcfg.KEYS["CFG-RATE-NAV"]
 
 
+DGNSS_MODE = ubxcfg.KEYS["CFG-NAVHPG-DGNSSMODE"]
+
+
 def port_keys(pattern: str) -> list[int]:
     return [ubxcfg.KEYS[pattern.format(port)] for port in PORTS]
 
@@ -100,7 +103,7 @@ def _one(name: str, value: int, *, at_least: bool = False) -> Setting:
 
 
 @dataclass(slots=True)
-class Outcome:
+class AppliedSettings:
     """What the receiver has after :func:`apply`."""
 
     values: dict[int, int] = field(default_factory=dict)  # keys it knows, and what they are now
@@ -117,13 +120,26 @@ class Outcome:
         """Whether the receiver has a key such as "CFG-{}INPROT-SPARTN" for one of its ports."""
         return any(key in self.values for key in port_keys(pattern))
 
+    def port_values(self, pattern: str) -> list[int]:
+        """What the ports have for a key such as "CFG-{}INPROT-SPARTN"; 0 where it is unknown."""
+        return [self.values.get(key, 0) for key in port_keys(pattern)]
 
-async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> Outcome:
+    @property
+    def fix_interval_s(self) -> float | None:
+        """Between two NAV-PVT on the port where they come most seldom; None where all are off."""
+        rates = [rate for rate in self.port_values(POSITION_OUT) if rate]
+        if not rates:
+            return None
+        measure_s = self.values.get(MEASURE_MS, 1000) / 1000
+        return measure_s * self.values.get(MEASURES_PER_FIX, 1) * max(rates)
+
+
+async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> AppliedSettings:
     """Make the receiver's settings those of ``groups``; with ``write`` false only read them.
 
     Raises :class:`ztpd.errors.ReceiverSilent` and :class:`ztpd.errors.PortLost`.
     """
-    outcome = Outcome()
+    applied = AppliedSettings()
     for group in groups:
         values = await _read(client, [setting.key for setting in group.settings])
         wrong = {
@@ -134,21 +150,21 @@ async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> O
         if wrong and write:
             await _write(client, wrong)
             values |= await _read(client, wrong)
-        outcome.values |= values
-        outcome.written += [key for key in wrong if values.get(key) == wrong[key]]
-        outcome.refused += [
+        applied.values |= values
+        applied.written += [key for key in wrong if values.get(key) == wrong[key]]
+        applied.refused += [
             setting.key
             for setting in group.settings
             if setting.key not in values or (write and not setting.holds(values[setting.key]))
         ]
-    return outcome
+    return applied
 
 
-def compare(groups: Iterable[Group], outcome: Outcome) -> tuple[SettingView, ...]:
+def compare(groups: Iterable[Group], applied: AppliedSettings) -> tuple[SettingView, ...]:
     """What was read, beside what is wanted."""
 
     def view(setting: Setting) -> SettingView:
-        value = outcome.values.get(setting.key)
+        value = applied.values.get(setting.key)
         right = value is not None and setting.holds(value)
         state = "right" if right else "unknown" if value is None else "wrong"
         name = ubxcfg.key_name(setting.key)

@@ -25,6 +25,7 @@ from ztpd.errors import (
 )
 from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import SPEEDS, identify
+from ztpd.receiver.products import has_rtk
 from ztpd.retry import Delay
 from ztpd.serialport import discovery, usbids
 from ztpd.serialport.discovery import Tty
@@ -39,7 +40,6 @@ _AGAIN = Delay(2, 120, equal=True)  # before a port that was no receiver's is tr
 _SETTLE_S = 1.0  # two looks that far apart agree: a second receiver may just be starting
 _UNSETTLED = "its ports come and go"
 _LOOK_S = 60.0  # between two looks at the same ports: who held one may have let it go
-_RTK_FIRMWARE = ("HPG", "HPS")  # u-blox's product lines that use correction data
 _OWN_USB = 0x01  # high byte of u-blox's product ids; 0x05 are UARTs behind u-blox's bridges
 _UART = "dev/serial0"
 
@@ -56,7 +56,7 @@ class Found:
 
     @property
     def takes_corrections(self) -> bool:
-        return self.version.firmware.startswith(_RTK_FIRMWARE)
+        return has_rtk(self.version) is True
 
 
 @dataclass(slots=True)

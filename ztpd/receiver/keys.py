@@ -21,6 +21,7 @@ PLAUSIBLE = timedelta(weeks=6)
 
 _LOOK_S = 10.0  # between two looks at the receiver's keys, doubled each time in vain
 _LOOK_CAP_S = 600.0
+_REQUEST_S = 600.0  # between two requests to the service for its keys
 _KEPT = 6  # keys remembered: what a service that goes astray can make us hold
 
 
@@ -33,6 +34,7 @@ class KeyRing:
         self._due_s: float | None = None
         self._looked_s = 0.0
         self._wait_s = _LOOK_S
+        self._request_s = 0.0  # not before
 
     def __bool__(self) -> bool:
         return bool(self._by_start)
@@ -69,6 +71,13 @@ class KeyRing:
         if self._due_s is None or now_s < self._due_s:
             return False
         self._due_s, self._looked_s = None, now_s
+        return True
+
+    def request_due(self, now_s: float) -> bool:
+        """Whether to request keys from the service now; asking counts as requesting."""
+        if now_s < self._request_s:
+            return False
+        self._request_s = now_s + _REQUEST_S
         return True
 
     def chosen(self, clocks: Iterable[datetime]) -> tuple[KeySlot, ...]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 from ztpd import events
 from ztpd.model import Carrier, Fix
+from ztpd.receiver.fixes import CALM_S
 from ztpd.wire.frames import spartn_name
 from ztpd.wire.ubx import PROTOCOL_RTCM3, RxmCor
 
 WINDOW_S = 30.0  # SPARTN sends every kind of message within 30 s; an outcome counts that long
 PATIENCE_S = 20.0  # corrections must go unused for so long before that is said
-CALM_S = 60.0  # between two lines about what comes and goes
 
 
-class Outcome(Enum):
+class MessageOutcome(Enum):
     """What became of one correction message. The order is that of their weight as a reason."""
 
     USED = "used"
@@ -25,17 +24,17 @@ class Outcome(Enum):
     UNSUPPORTED = "unsupported"
 
 
-def outcome(report: RxmCor) -> Outcome | None:
+def outcome(report: RxmCor) -> MessageOutcome | None:
     """The meaning of one RXM-COR; None where the receiver does not know."""
     if report.used:
-        return Outcome.USED
+        return MessageOutcome.USED
     if report.erroneous:
-        return Outcome.DAMAGED
+        return MessageOutcome.DAMAGED
     if not report.input_handled:
-        return Outcome.UNSUPPORTED
+        return MessageOutcome.UNSUPPORTED
     if report.encrypted and not report.decrypted:
-        return Outcome.UNDECRYPTABLE
-    return Outcome.IGNORED if report.used is False else None
+        return MessageOutcome.UNDECRYPTABLE
+    return MessageOutcome.IGNORED if report.used is False else None
 
 
 def report_name(report: RxmCor) -> str:
@@ -78,7 +77,7 @@ class CorrectionUsage:
         self.used: dict[str, int] = {}  # messages by name
         self.rejected: dict[str, int] = {}
         self._reports = True  # whether this receiver can report at all
-        self._seen_s: dict[Outcome, float] = {}
+        self._seen_s: dict[MessageOutcome, float] = {}
         self._delivered_s: float | None = None
         self._unused_since_s = 0.0  # or delivered since, where that is later
         self._unreported_since_s = 0.0
@@ -111,12 +110,12 @@ class CorrectionUsage:
             self._unused_since_s = self._unreported_since_s = now_s
         self._delivered_s = now_s
 
-    def reported(self, report: RxmCor, now_s: float) -> Outcome | None:
+    def reported(self, report: RxmCor, now_s: float) -> MessageOutcome | None:
         self._unreported_since_s = now_s
         result = outcome(report)
         if result is not None:
             self._seen_s[result] = now_s
-            counts = self.used if result is Outcome.USED else self.rejected
+            counts = self.used if result is MessageOutcome.USED else self.rejected
             name = report_name(report)
             counts[name] = counts.get(name, 0) + 1
         return result
@@ -124,14 +123,14 @@ class CorrectionUsage:
     def followed(self, fix: Fix, now_s: float) -> None:
         silent = not self._reports or now_s - self._unreported_since_s > WINDOW_S
         if silent and fix.carrier is not Carrier.NONE:
-            self._seen_s[Outcome.USED] = now_s
+            self._seen_s[MessageOutcome.USED] = now_s
 
     def judge(self, now_s: float, fix: Fix | None, *, has_keys: bool) -> bool:
         """Think again about :attr:`verdict`; True if it changed."""
         before = self.verdict
         if not self._delivering(now_s):
             self.verdict = UsageVerdict.UNKNOWN
-        elif self._recent(Outcome.USED, now_s):
+        elif self._recent(MessageOutcome.USED, now_s):
             self._unused_since_s = now_s
             self.verdict = UsageVerdict.USED
         elif self._reports and now_s - self._unused_since_s >= PATIENCE_S:
@@ -141,13 +140,13 @@ class CorrectionUsage:
         return self.verdict is not before
 
     def _trouble(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
-        seen = next((each for each in Outcome if self._recent(each, now_s)), None)
+        seen = next((each for each in MessageOutcome if self._recent(each, now_s)), None)
         match seen:
-            case Outcome.UNDECRYPTABLE:
+            case MessageOutcome.UNDECRYPTABLE:
                 return UsageVerdict.WRONG_KEY if has_keys else UsageVerdict.NO_KEY
-            case Outcome.DAMAGED:
+            case MessageOutcome.DAMAGED:
                 return UsageVerdict.DAMAGED
-            case Outcome.UNSUPPORTED:
+            case MessageOutcome.UNSUPPORTED:
                 return UsageVerdict.UNSUPPORTED
         if fix is None or fix.utc is None:
             return UsageVerdict.NO_TIME
@@ -173,36 +172,5 @@ class CorrectionUsage:
     def _delivering(self, now_s: float) -> bool:
         return self._delivered_s is not None and now_s - self._delivered_s <= WINDOW_S
 
-    def _recent(self, which: Outcome, now_s: float) -> bool:
+    def _recent(self, which: MessageOutcome, now_s: float) -> bool:
         return now_s - self._seen_s.get(which, -WINDOW_S - 1) <= WINDOW_S
-
-
-_RANKS = ("no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
-
-
-@dataclass(slots=True)
-class Progress:
-    """How the fix came along since the receiver started, and what of it is worth a line."""
-
-    started_s: float = 0.0
-    first_s: dict[str, float] = field(default_factory=dict)  # seconds from start, by label
-    _told: str = "no fix"
-    _told_s: float = 0.0
-
-    def follow(self, fix: Fix, now_s: float) -> bool:
-        """Whether this fix is to be told: at once where it is the best so far, else at most once
-        a minute, for a fix may come and go every second."""
-        label = fix.label
-        best_so_far = all(_RANKS.index(label) > _RANKS.index(each) for each in self.first_s)
-        self.first_s.setdefault(label, now_s - self.started_s)
-        if label == self._told or not (best_so_far or now_s - self._told_s >= CALM_S):
-            return False
-        self._told, self._told_s = label, now_s
-        return True
-
-    def first_at_least(self, label: str) -> float | None:
-        """Seconds from the start until the fix was ``label`` or better."""
-        good = [
-            self.first_s[each] for each in _RANKS[_RANKS.index(label) :] if each in self.first_s
-        ]
-        return min(good, default=None)

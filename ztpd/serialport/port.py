@@ -16,6 +16,7 @@ import struct
 import termios
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import serial
@@ -60,8 +61,9 @@ class SerialPort:
         self._reading: asyncio.Future[None] | None = None
         self._queue_bytes = queue_bytes
         self._max_age_s = max_age_s
-        self._queue: deque[tuple[float, bytes]] = deque()  # not begun: when queued, frame
+        self._queue: deque[tuple[float, bytes, Callable[[bool], None]]] = deque()  # not begun
         self._rest = memoryview(b"")  # of the frame begun
+        self._on_done: Callable[[bool], None] = _ignore  # of that frame
         self._resume: asyncio.TimerHandle | None = None
         self._sent_s = float("-inf")  # when the kernel was last given something
         self._emptied: list[asyncio.Future[None]] = []
@@ -118,18 +120,24 @@ class SerialPort:
             self.read_bytes += len(data)
             return data
 
-    def write(self, data: bytes) -> None:
+    @property
+    def lost(self) -> bool:
+        """Whether the port is closed, or of no more use."""
+        return bool(self._lost)
+
+    def write(self, data: bytes, on_done: Callable[[bool], None] | None = None) -> None:
         """Queue ``data``, one whole frame. Raises :class:`PortLost`.
 
         Frames leave in order and whole. Above the bounds the oldest frames not yet begun are
         dropped and counted; the newest one is always kept. A port lost while writing tells so
-        at the next call.
+        at the next call. ``on_done`` is called once: with True when the kernel has the last byte,
+        with False where the frame was dropped or the port was lost first.
         """
         if self._lost:
             raise self._gone()
         if not data:
             return
-        self._queue.append((self._loop.time(), data))
+        self._queue.append((self._loop.time(), data, on_done or _ignore))
         self.queued_bytes += len(data)
         while self.queued_bytes > self._queue_bytes and len(self._queue) > 1:
             self._drop_oldest()
@@ -196,6 +204,11 @@ class SerialPort:
             for waiter in (*self._emptied, self._reading):
                 if waiter is not None and not waiter.done():
                     waiter.set_exception(self._gone())
+            if self._rest:
+                self._on_done(False)
+            for _, _, on_done in self._queue:
+                on_done(False)
+            self._queue.clear()
         return self._gone()
 
     async def _readable(self) -> None:
@@ -232,6 +245,8 @@ class SerialPort:
             self._sent_s = self._loop.time()
             self.written_bytes += count
             self.queued_bytes -= count
+            if not self._rest:
+                self._on_done(True)
         self._loop.remove_writer(self._fd)
         for waiter in self._emptied:
             _settle(waiter)
@@ -245,12 +260,15 @@ class SerialPort:
             self._drop_oldest()
         if not self._queue:
             return False
-        self._rest = memoryview(self._queue.popleft()[1])
+        _, data, self._on_done = self._queue.popleft()
+        self._rest = memoryview(data)
         return True
 
     def _drop_oldest(self) -> None:
-        self.queued_bytes -= len(self._queue.popleft()[1])
+        _, data, on_done = self._queue.popleft()
+        self.queued_bytes -= len(data)
         self.dropped_frames += 1
+        on_done(False)
 
     def _set_pace(self) -> None:
         self._bytes_per_s = self.baudrate / _BITS_PER_BYTE
@@ -377,6 +395,10 @@ def _release(port: serial.Serial) -> None:
         fcntl.ioctl(port.fileno(), termios.TIOCNXCL)  # a pty would keep the flag
     with contextlib.suppress(OSError):
         port.close()
+
+
+def _ignore(_: bool) -> None:
+    """For a frame whose end nobody waits for."""
 
 
 def _settle(waiter: asyncio.Future[None]) -> None:
