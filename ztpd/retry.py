@@ -1,8 +1,8 @@
 """How long to wait before the next try, for everything ztpd tries again.
 
-The figures are those of a fleet of 100,000 gateways that all lost the same server at the same
-instant: full jitter spreads them, the caps keep what they offer together below what a server
-that just came back can refuse. Nothing else in ztpd repeats a call, and the libraries' own
+The figures come from a simulated fleet of 100,000 gateways that lose one server at the same
+instant: full jitter spreads their calls, and the caps keep the sum of them below the load that a
+server that has just come back can answer. Nothing else in ztpd repeats a call; the libraries' own
 reconnecting is switched off.
 """
 
@@ -67,7 +67,7 @@ _FAST_S = (0.5, 1.5)
 
 
 class Backoff:
-    """The waits of one thing that is tried again; each class counts its own steps."""
+    """Backoff of one operation, counted per retry class."""
 
     def __init__(self, policy: Policy, rng: random.Random | None = None) -> None:
         self._policy = policy
@@ -78,8 +78,8 @@ class Backoff:
     def wait_s(self, error: ZtpdError) -> float:
         """Seconds until the next try after ``error``; counts the step.
 
-        What the other side asked for (Retry-After) is a floor with as much jitter again: obeyed
-        exactly it would bring the whole fleet back in one second.
+        A Retry-After is a floor with as much jitter again: obeyed exactly it would bring the whole
+        fleet back in one second.
         """
         asked_to_wait = error.retry_after_s is not None
         if self._fast_left and not asked_to_wait and error.retry in (Retry.LOCAL, Retry.SERVER):
@@ -99,7 +99,7 @@ class Backoff:
         self._fast_left = 0
 
     def reset_fast(self) -> None:
-        """The thing had worked well: the next few tries come at once."""
+        """The operation has been stable: forget the steps, allow ``FAST_TRIES`` tries at once."""
         self._steps.clear()
         self._fast_left = FAST_TRIES
 
@@ -113,7 +113,7 @@ class Backoff:
         return {kind.value: step for kind, step in self._steps.items()}
 
     def restore(self, steps: object) -> None:
-        """Take up steps that :meth:`dump` gave; anything else is ignored."""
+        """Restore steps that :meth:`dump` gave; anything else is ignored."""
         if isinstance(steps, dict):
             known = {kind.value: kind for kind in self._policy}
             self._steps = {

@@ -424,7 +424,10 @@ def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:
     doubt, passed_s = tmp_path / "refused.json", [1e9]
     trips = 0
     while (
-        asks_after_h(bench, NTRIP, days=1 / 48, doubt=doubt, wall_clock=lambda: passed_s[0]) is None
+        asks_after_h(
+            bench, NTRIP, days=1 / 48, refusal_record=doubt, wall_clock=lambda: passed_s[0]
+        )
+        is None
     ):
         passed_s[0] += 8 * HOUR_S
         trips += 1
@@ -432,7 +435,7 @@ def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:
 
     assert trips == 1
     bench = RelayBench(ntrip=[steady(10)])
-    bench.runs(5, NTRIP, doubt=doubt)
+    bench.runs(5, NTRIP, refusal_record=doubt)
     assert not doubt.exists()
 
 
@@ -440,11 +443,11 @@ def test_a_session_that_streams_is_not_ended_for_what_another_way_says(tmp_path:
     no, doubt = Script(refuses=SessionRefused("401")), tmp_path / "refused.json"
     bench = RelayBench(ntrip=[no], mqtt=[steady(1e5)])
 
-    assert asks_after_h(bench, NTRIP, MQTT, days=0.5, doubt=doubt) is None
+    assert asks_after_h(bench, NTRIP, MQTT, days=0.5, refusal_record=doubt) is None
     assert not doubt.exists()
 
     bench = RelayBench(ntrip=[no], mqtt=[no, no, steady(1e5)])
-    assert asks_after_h(bench, NTRIP, MQTT, days=0.9, doubt=doubt) is None
+    assert asks_after_h(bench, NTRIP, MQTT, days=0.9, refusal_record=doubt) is None
     assert not doubt.exists()
 
 
@@ -452,7 +455,7 @@ def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:
     memory = tmp_path / "sessions.json"
     bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 5"))])
     for _ in range(50):
-        bench.runs(1, MQTT, memory=memory)
+        bench.runs(1, MQTT, channel_state=memory)
 
     assert len(bench.service.opened) == 1
 
@@ -462,7 +465,7 @@ def test_other_credentials_do_not_wait_for_what_the_old_ones_had_coming(tmp_path
     bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 4")), steady(10)])
     corrected = replace(MQTT, username="user", password=Secret("right"))
     for endpoint in (replace(corrected, password=Secret("wrong")), corrected):
-        bench.runs(5, endpoint, memory=memory)
+        bench.runs(5, endpoint, channel_state=memory)
 
     assert len(bench.service.opened) == 2
     assert bench.receiver.got
@@ -474,6 +477,6 @@ def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
     memory = tmp_path / "sessions.json"
     memory.write_text(text)
     bench = RelayBench(mqtt=[steady(10)])
-    bench.runs(5, MQTT, memory=memory)
+    bench.runs(5, MQTT, channel_state=memory)
 
     assert bench.receiver.got

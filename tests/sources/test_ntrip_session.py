@@ -103,10 +103,10 @@ def endpoint(port: int, **changes: Any) -> NtripEndpoint:
     return NtripEndpoint(**(given | changes))
 
 
-def settled(fix: Fix = FIX, interval_s: float = 10.0) -> GgaPolicy:
+def settled(fix: Fix = FIX) -> GgaPolicy:
     """A policy that has seen a stable fix just now."""
     now = asyncio.get_running_loop().time()
-    policy = GgaPolicy(interval_s)
+    policy = GgaPolicy()
     policy.update(fix, now - STABLE_S)
     policy.update(fix, now)
     return policy
@@ -213,12 +213,14 @@ def test_the_port_follows_configuration_then_answer_then_convention(
 # Which position is told, and when
 
 
-def looked(policy: GgaPolicy, fix: Fix | None, start_s: int, end_s: int) -> list[tuple[int, bytes]]:
-    """What is sent while the receiver says ``fix`` from one second to the other."""
+def looked(
+    policy: GgaPolicy, fix: Fix | None, start_s: int, end_s: int, interval_s: float = 10.0
+) -> list[tuple[int, bytes]]:
+    """Times and sentences sent while the receiver has ``fix``."""
     sent = []
     for now_s in range(start_s, end_s):
         policy.update(fix, now_s)
-        if sentence := policy.next_sentence(now_s):
+        if sentence := policy.next_sentence(now_s, interval_s=interval_s):
             sent.append((now_s, sentence))
     return sent
 
@@ -252,20 +254,20 @@ def test_a_position_is_held_for_5_minutes_with_its_age() -> None:
 
 
 def test_a_held_position_gives_way_to_a_stable_new_one_only() -> None:
-    policy = GgaPolicy(1.0)
-    looked(policy, FIX, 0, 5)
-    looked(policy, None, 5, 10)
+    policy = GgaPolicy()
+    looked(policy, FIX, 0, 5, 1.0)
+    looked(policy, None, 5, 10, 1.0)
     elsewhere = replace(FIX, lat_deg=10.0)
-    sent = looked(policy, elsewhere, 10, 20)
+    sent = looked(policy, elsewhere, 10, 20, 1.0)
     assert [sentence[17:19] for _, sentence in sent] == [b"47"] * 3 + [b"10"] * 7
 
 
 def test_R13_never_more_than_one_a_second() -> None:
-    policy = GgaPolicy(0.0)
+    policy = GgaPolicy()
     times = []
     for tick in range(100):
         policy.update(FIX, tick / 10)
-        if policy.next_sentence(tick / 10, first=True):
+        if policy.next_sentence(tick / 10, interval_s=0.0):
             times.append(tick / 10)
     assert times == [3, 4, 5, 6, 7, 8, 9]
 

@@ -293,8 +293,8 @@ class Daemon:
             format=config.corrections.format,
             stale_after_s=config.corrections.stale_after_s,
             may_refresh=self._may_refresh,
-            memory=self._runtime_dir / "sessions.json",
-            doubt=self._state_dir / "refused.json",
+            channel_state=self._runtime_dir / "sessions.json",
+            refusal_record=self._state_dir / "refused.json",
         )
         self._flowing.clear()
         beside = [asyncio.create_task(self._provisioner.keeper.retry_save())]

@@ -1,4 +1,4 @@
-"""What was lost on the way, told seldom."""
+"""Logs dropped frames each minute, a summary each hour."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Receiver(Protocol):
 
 
 class Losses:
-    """Looks at what was lost once a minute, and sums up once an hour; no timer of its own."""
+    """Called with each frame; has no timer of its own."""
 
     def __init__(self, receiver: _Receiver, session: Session, now: float) -> None:
         self._receiver, self._session = receiver, session
@@ -28,14 +28,14 @@ class Losses:
         self._dropped, self._skipped = receiver.dropped, session.counts.skipped_bytes
         self._hour = (sum(session.counts.frames.values()), session.counts.bytes, receiver.dropped)
 
-    def look(self, now: float) -> None:
+    def update(self, now: float) -> None:
         if now - self._minute_s >= _MINUTE_S:
             self._minute_s = now
-            self._tell()
+            self._log()
         if now - self._hour_s >= _SUMMARY_S:
-            self._sum_up(now)
+            self._log_summary(now)
 
-    def _tell(self) -> None:
+    def _log(self) -> None:
         dropped, skipped = self._receiver.dropped, self._session.counts.skipped_bytes
         if dropped > self._dropped:
             log.emit(events.DROPPED, frames=dropped - self._dropped)
@@ -43,7 +43,7 @@ class Losses:
             log.emit(events.DAMAGED, bytes=skipped - self._skipped)
         self._dropped, self._skipped = dropped, skipped
 
-    def _sum_up(self, now: float) -> None:
+    def _log_summary(self, now: float) -> None:
         counts, receiver = self._session.counts, self._receiver
         totals = (sum(counts.frames.values()), counts.bytes, receiver.dropped)
         frames, octets, dropped = (new - old for new, old in zip(totals, self._hour, strict=True))

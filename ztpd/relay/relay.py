@@ -1,8 +1,8 @@
-"""Sessions, one after another, and what of them reaches the receiver.
+"""Sessions, one after another, and their frames to the receiver.
 
-A session never reconnects by itself; it ends with a typed error and this room decides what
-follows. "Connected" proves nothing: only a session that carried corrections for a minute resets
-the waits, and only such a one beside the present one brings a better way back into use.
+A session never reconnects; it ends with a typed error, and the relay decides what follows.
+"Connected" proves nothing: only a session that delivered corrections for a minute resets the waits,
+and only such a session, opened beside the present one, brings a preferred channel back into use.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from ztpd import events, log, retry
 from ztpd.errors import FormatUnsupported, SessionClosed, SessionRefused, SessionStale, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
-from ztpd.relay.channels import FAST_S, STABLE_S, Channel, ChannelState, RefusalRecord
+from ztpd.relay import withdrawal
+from ztpd.relay.channels import FAST_S, STABLE_S, Channel
 from ztpd.relay.losses import Losses
+from ztpd.relay.state_files import ChannelState, RefusalRecord
 from ztpd.sources import Session
 from ztpd.system.tasks import end
 
 REFRESH_AFTER_S = 3600.0
-_SILENT_S = (6 * 3600.0, 24 * 3600.0)  # the whole fleet hears that silence: it must not ask at once
 _POSITION_WITHIN_S = 60.0
 _LOOK_S = 1.0
 _CORRECTIONS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
@@ -54,12 +55,12 @@ OpenSession = Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
 
 @dataclass
 class Progress:
-    """What a session has done so far; the present one's is for the status."""
+    """Counts and times of one session, for the status. Times are the loop's, in seconds."""
 
     where: str = ""
     opened_s: float = 0.0
     format: FrameKind | None = None
-    first_frame_s: float | None = None  # delivered to the receiver
+    first_frame_s: float | None = None  # of the first frame delivered to the receiver
     last_frame_s: float | None = None
     frames: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
@@ -68,25 +69,25 @@ class Progress:
 
 @dataclass
 class _OpenSession:
-    """An open session. ``carries_since_s``: its first corrections, delivered or not."""
+    """A session of ``channel`` that is open until ``closing`` is closed."""
 
     channel: Channel
     session: Session
     closing: AsyncExitStack
     progress: Progress
-    carries_since_s: float | None = None
+    first_corrections_s: float | None = None  # also of those that are not delivered
 
     def mark_frame(self, now: float) -> None:
         self.channel.last_corrections_s = now
-        if self.carries_since_s is None:
-            self.carries_since_s = now
+        if self.first_corrections_s is None:
+            self.first_corrections_s = now
 
     def carried_s(self, now: float) -> float:
-        return 0.0 if self.carries_since_s is None else now - self.carries_since_s
+        return 0.0 if self.first_corrections_s is None else now - self.first_corrections_s
 
 
 class Relay:
-    """Runs sessions for ever; raises only :class:`SessionRefused` when new credentials are due."""
+    """Opens one session after another until new credentials are due."""
 
     def __init__(
         self,
@@ -98,46 +99,47 @@ class Relay:
         format: str = "auto",
         stale_after_s: float = 15.0,
         may_refresh: Callable[[], bool] = lambda: False,
-        memory: Path | None = None,
-        doubt: Path | None = None,
+        channel_state: Path | None = None,
+        refusal_record: Path | None = None,
         wall_clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
-        """``deliveries`` come in the order of preference; ``memory`` is a file that may go at a
-        reboot, ``doubt`` one that may not."""
+        """``endpoints`` are in the order of preference. ``channel_state`` is a file that need not
+        survive a reboot, ``refusal_record`` is one that must."""
         self._receiver = receiver
         self._open_session = open_session
         self._dispatch = dispatch
         self._format = _CORRECTIONS.get(format)
         self._stale_after_s = stale_after_s
         self._may_refresh = may_refresh
-        self._channel_state = ChannelState(memory)
+        self._channel_state = ChannelState(channel_state)
         self._failures = log.FailureLog()
         rng = rng or random.SystemRandom()
         self.channels = [
             Channel(each, retry.Backoff(retry.SESSION, rng), rng) for each in endpoints
         ]
-        self._refusal_record = RefusalRecord(doubt, self.channels, wall_clock)
-        self._silence_s = rng.uniform(*_SILENT_S)
-        self._no_corrections_since_s = 0.0  # nothing was carried since
-        self._candidate: _OpenSession | None = None  # a better way that has to prove itself
+        self._refusal_record = RefusalRecord(refusal_record, self.channels, wall_clock)
+        self._withdrawn_after_s = rng.uniform(*withdrawal.REPROVISION_AFTER_S)
+        self._no_corrections_since_s = 0.0
+        self._candidate: _OpenSession | None = None  # a preferred channel's session, being probed
         self.progress = Progress()
 
     async def run(self) -> None:
+        """Runs until cancelled. Raises :class:`SessionRefused` when new credentials are due."""
         self._channel_state.load(self.channels)
         self._no_corrections_since_s = _now()
-        live: _OpenSession | None = None
+        current: _OpenSession | None = None
         try:
             while True:
-                live = live or await self._next()
-                if live:
-                    live = await self._stream(live)
+                current = current or await self._next()
+                if current:
+                    current = await self._stream(current)
         finally:
             if self._candidate:
                 await self._candidate.closing.aclose()
 
     async def _next(self) -> _OpenSession | None:
-        """A session over the first way that is due, None where it could not be opened."""
+        """A session of the first channel that is due; None where it could not be opened."""
         channel = await self._due()
         await self._receiver_ready()
         if channel.endpoint.kind == "mqtt" and channel.endpoint.topics_offered:
@@ -146,8 +148,8 @@ class Relay:
         return await self._open(channel)
 
     async def _due(self) -> Channel:
-        """Wait for a way to be due: the first in the order of preference."""
-        told: tuple[Channel, float] | None = None
+        """Wait for a channel to be due: the first in the order of preference."""
+        reported: tuple[Channel, float] | None = None
         while True:
             now, has_fix = _now(), self._has_fix
             for channel in self.channels:
@@ -160,8 +162,8 @@ class Relay:
                 channel = min(self.channels, key=lambda each: each.ready_s(has_fix=has_fix))
                 wait_s = channel.ready_s(has_fix=has_fix) - now
             due_s = channel.ready_s(has_fix=has_fix)
-            if (channel, due_s) != told:
-                told = channel, due_s
+            if (channel, due_s) != reported:
+                reported = channel, due_s
                 event = waiting_event(channel.error)
                 self._dispatch(event, error=channel.error, wait_s=wait_s)
             waiting_for_fix = any(each.hold_without_fix_until_s > now for each in self.channels)
@@ -178,7 +180,7 @@ class Relay:
             await self._receiver.wait_ready()
 
     async def _position(self) -> None:
-        """Which region's topics are wanted depends on it; right after power-up it takes a while.
+        """Wait for the receiver's first position, which decides the region's topics.
 
         Without one the session is tried all the same: the region may be configured.
         """
@@ -196,20 +198,18 @@ class Relay:
             self._failed(channel, error)
             return None
         log.emit(events.CONNECTED, where=session.where)
-        return _OpenSession(
-            channel, session, closing, Progress(where=session.where, opened_s=_now())
-        )
+        progress = Progress(where=session.where, opened_s=_now())
+        return _OpenSession(channel, session, closing, progress)
 
-    async def _stream(self, live: _OpenSession) -> _OpenSession | None:
-        """Corrections from ``live`` to the receiver until it ends, or a better way is proved.
+    async def _stream(self, current: _OpenSession) -> _OpenSession | None:
+        """Frames of ``current`` to the receiver until it ends, or a preferred channel is stable.
 
-        What takes over, if anything does.
+        Returns the session that takes over, if any.
         """
-        self.progress = live.progress
-        streaming = asyncio.create_task(self._forward(live))
-        probing = asyncio.create_task(
-            self._probe_preferred(self.channels[: self.channels.index(live.channel)])
-        )
+        self.progress = current.progress
+        preferred = self.channels[: self.channels.index(current.channel)]
+        streaming = asyncio.create_task(self._forward(current))
+        probing = asyncio.create_task(self._probe_preferred(preferred))
         try:
             await asyncio.wait((streaming, probing), return_when=asyncio.FIRST_COMPLETED)
             better = probing.done() and not streaming.done()
@@ -217,70 +217,70 @@ class Relay:
             try:
                 await end(streaming, probing)
             finally:  # also when a second cancellation ends the waiting
-                await live.closing.aclose()
-        if better:
-            probing.result()
-            error: ZtpdError = SessionClosed(f"{live.progress.where}, by this side")
-        else:
-            error = _error(streaming)
+                await current.closing.aclose()
+        if probing_error := _exception(probing):
+            raise probing_error
+        error = _exception(streaming)
+        if error is not None and not isinstance(error, ZtpdError):
+            raise error
         following, self._candidate = self._candidate, None
-        self._ended(live, error, better=better)
+        self._ended(current, error, better=better)
         return following
 
-    async def _probe_preferred(self, better: Sequence[Channel]) -> None:
-        """Open the ways of ``better`` beside the present one until one has proved stable.
+    async def _probe_preferred(self, preferred: Sequence[Channel]) -> None:
+        """Open sessions of ``preferred`` beside the present one until one of them is stable.
 
-        It is then in ``_candidate``, as it is while it proves itself.
+        That session is in ``_candidate``, from its opening on.
         """
-        if not better:
+        if not preferred:
             await asyncio.get_running_loop().create_future()
         while True:
             due_s, channel = min(
-                ((channel.ready_s(has_fix=self._has_fix), channel) for channel in better),
+                ((channel.ready_s(has_fix=self._has_fix), channel) for channel in preferred),
                 key=lambda each: each[0],
             )
             if due_s > _now():
                 await asyncio.sleep(min(due_s - _now(), STABLE_S))
                 continue
-            self._candidate = live = await self._open(channel)
-            if live is None:
+            self._candidate = candidate = await self._open(channel)
+            if candidate is None:
                 continue
             try:
-                await self._forward(live, probing=True)
+                await self._forward(candidate, probing=True)
                 return
             except ZtpdError as error:
                 self._candidate = None
-                await live.closing.aclose()
-                self._failed(channel, error, live=live)
+                await candidate.closing.aclose()
+                self._failed(channel, error, session=candidate)
 
-    async def _forward(self, live: _OpenSession, *, probing: bool = False) -> None:
-        """Frames of ``live`` to the receiver, as long as corrections keep coming.
+    async def _forward(self, current: _OpenSession, *, probing: bool = False) -> None:
+        """Frames of ``current`` to the receiver, as long as corrections keep coming.
 
-        While it is proving itself its corrections go nowhere, and a minute of them ends this.
-        Keys are no corrections, and come once: they are delivered in any case.
+        While it is probed its corrections are not delivered, and this ends when it is stable. Keys
+        are sent once only, so they are delivered in any case.
         """
-        losses = Losses(self._receiver, live.session, _now())
+        losses = Losses(self._receiver, current.session, _now())
         try:
             async with asyncio.timeout(self._stale_after_s) as idle:
-                async for frame in live.session:
+                async for frame in current.session:
                     now = _now()
                     if frame.kind in (FrameKind.SPARTN, FrameKind.RTCM3):
-                        if not self._of_this_format(frame, live.progress):
+                        if not self._of_this_format(frame, current.progress):
                             continue
                         idle.reschedule(now + self._stale_after_s)
-                        live.mark_frame(now)
+                        current.mark_frame(now)
                         self._no_corrections_since_s = now
                         self._refusal_record.clear()
-                        if probing and live.carried_s(now) >= STABLE_S:
+                        if probing and current.carried_s(now) >= STABLE_S:
                             return
                         if probing:
                             continue
-                        self._count(frame, live.progress, now)
+                        self._count(frame, current.progress, now)
                     self._receiver.deliver(frame)
-                    losses.look(now)
+                    losses.update(now)
         except TimeoutError as error:
-            raise SessionStale(f"{live.progress.where}, {self._stale_after_s:g} s") from error
-        raise SessionClosed(live.progress.where)
+            raise SessionStale(f"{current.progress.where}, {self._stale_after_s:g} s") from error
+        raise SessionClosed(current.progress.where)
 
     def _of_this_format(self, frame: Frame, progress: Progress) -> bool:
         """Two formats are never mixed into one receiver: the first that fits decides."""
@@ -303,35 +303,43 @@ class Relay:
             log.emit(events.STREAMING, format=frame.kind.value, after_s=after_s)
             self._dispatch(Event.FIRST_FRAME, f"{frame.kind.value} from {progress.where}")
 
-    def _ended(self, live: _OpenSession, error: ZtpdError, *, better: bool) -> None:
-        """The present session is over: because of ``error``, or because there is a better one."""
-        progress = live.progress
+    def _ended(self, session: _OpenSession, error: ZtpdError | None, *, better: bool) -> None:
+        """The present session is over: because of ``error``, or for a preferred channel."""
+        progress = session.progress
         if progress.first_frame_s is not None:
             log.emit(
                 events.ENDED,
                 where=progress.where,
                 lived_s=_now() - progress.opened_s,
                 frames=sum(progress.frames.values()),
-                reason="a better way works again" if better else error,
+                reason="a preferred channel works again" if better else error,
             )
-            self._dispatch(Event.ENDED, "back to the preferred way" if better else str(error))
-        if better:
-            live.channel.error = None
+            why = "back to the preferred channel" if better else str(error)
+            self._dispatch(Event.ENDED, why)
+        if better or error is None:
+            session.channel.error = None
             self._failures.clear()
         else:
-            self._failed(live.channel, error, live=live)
+            self._failed(session.channel, error, session=session)
 
     def _failed(
-        self, channel: Channel, error: ZtpdError, *, live: _OpenSession | None = None
+        self, channel: Channel, error: ZtpdError, *, session: _OpenSession | None = None
     ) -> None:
-        """Decide when ``way`` is tried again. Raises what provisioning anew may cure."""
+        """Decide when ``channel`` is tried again.
+
+        Raises :class:`SessionRefused` where new credentials may help.
+        """
         now = _now()
-        carried_s = live.carried_s(now) if live else 0.0
+        carried_s = session.carried_s(now) if session else 0.0
         if carried_s >= STABLE_S:
             self._failures.clear()
-        others_worked_s = [each.last_corrections_s for each in self.channels if each is not channel]
+        others_last_s = [each.last_corrections_s for each in self.channels if each is not channel]
         error, wait_s = channel.ended(
-            error, now, carried_s=carried_s, opened=live is not None, others=others_worked_s
+            error,
+            now,
+            carried_s=carried_s,
+            opened=session is not None,
+            others_last_s=others_last_s,
         )
         self._failures.record(error, retry_in_s=wait_s)
         self._channel_state.save(self.channels)
@@ -339,30 +347,27 @@ class Relay:
             raise error if isinstance(error, SessionRefused) else SessionRefused(str(error))
 
     def _should_reprovision(self, now: float) -> bool:
-        """Whether other credentials may help: nothing was carried for long, and somebody said no,
-        or everybody is silent who may have ended."""
-        barren_s = now - self._no_corrections_since_s
-        if barren_s < STABLE_S:
-            return False  # another way carries: no doubt, and nothing to be written down
+        """No corrections for an hour and one channel refuses the credentials, or only withdrawn
+        MQTT is left."""
+        idle_s = now - self._no_corrections_since_s
+        if idle_s < STABLE_S:
+            return False  # another channel delivers, so the credentials are good
         if any(channel.refuses for channel in self.channels):
-            return max(barren_s, self._refusal_record.note()) >= REFRESH_AFTER_S
-        return barren_s >= self._silence_s and all(
-            channel.may_have_ended for channel in self.channels
+            return max(idle_s, self._refusal_record.note()) >= REFRESH_AFTER_S
+        return idle_s >= self._withdrawn_after_s and all(
+            withdrawal.may_have_ended(channel.endpoint, channel.error) for channel in self.channels
         )
 
     def retry_now(self) -> None:
-        """A person wants a try now."""
+        """End all waits: a person asks for a try."""
         for channel in self.channels:
             channel.retry_now()
         self._channel_state.save(self.channels)
 
 
-def _error(task: asyncio.Task[None]) -> ZtpdError:
-    """What ``task`` ended with; raises what is no :class:`ZtpdError`."""
-    error = task.exception()
-    if isinstance(error, ZtpdError):
-        return error
-    raise error or AssertionError("a session ends with an error")
+def _exception(task: asyncio.Task[None]) -> BaseException | None:
+    """The exception of ``task``, which has ended; None also where it was cancelled."""
+    return None if task.cancelled() else task.exception()
 
 
 def _now() -> float:

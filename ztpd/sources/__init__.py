@@ -18,7 +18,7 @@ class Session(Protocol):
 
     @property
     def where(self) -> str:
-        """For a person: what the session is with."""
+        """URL of the service, for messages."""
         ...
 
     @property
@@ -35,11 +35,11 @@ async def open_session(
     gga: GgaPolicy | None = None,
     fresh_credentials: bool,
 ) -> AsyncIterator[Session]:
-    """A session that is ready to deliver, or a typed error.
+    """A session that is ready to deliver. Raises a typed error.
 
-    ``position`` is asked when the service wants to know where the gateway is; ``gga`` remembers
-    it from one session to the next. With ``fresh_credentials`` a refusal may only mean that the
-    service has not activated them yet. paho-mqtt is imported when it is used first.
+    ``position`` gives the receiver's present fix; ``gga`` keeps the position from one session to
+    the next. With ``fresh_credentials`` a refusal may only mean that the service has not activated
+    them yet. paho-mqtt is imported at its first use.
     """
     if endpoint.kind == "mqtt":
         from ztpd.sources.mqtt import MqttSession

@@ -20,10 +20,10 @@ def configured_without_ztp(config: Config) -> bool:
 
 
 def endpoints(config: Config, credentials: Credentials | None) -> Sequence[SourceEndpoint]:
-    """What may be opened, in the order of ``[corrections] prefer``.
+    """The endpoints of credentials and configuration, in the order of ``[corrections] prefer``.
 
-    Raises :class:`NoTransport` where there is nothing, :class:`ConfigError` where a file that
-    the configuration names cannot be read.
+    Raises :class:`NoTransport` where there is none, :class:`ConfigError` where a file named in
+    the configuration cannot be read.
     """
     offered = {
         "ntrip": _ntrip(config, credentials),

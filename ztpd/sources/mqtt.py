@@ -78,8 +78,8 @@ _CERTIFICATE_REFUSED = frozenset(
     }
 )
 
-# What may pass of what was found. Only keys and assistance come as UBX: anything else of UBX
-# could reconfigure the receiver.
+# The first bytes of a frame that may pass. Of UBX only keys and assistance: other messages could
+# reconfigure the receiver.
 _BEGINNING = {
     Role.KEY: b"\xb5\x62\x02\x36",
     Role.ASSIST: b"\xb5\x62\x13",
@@ -89,7 +89,7 @@ _BEGINNING = {
 
 
 class _Stream(NamedTuple):
-    """What comes under one topic."""
+    """The messages of one topic."""
 
     role: Role
     scanner: Scanner
@@ -108,12 +108,12 @@ class MqttSession:
         self.where = f"mqtt://{host}:{endpoint.port}"
         self.counts = Counts()  # over all topics
         self.dropped = 0  # frames
-        self.strays = 0  # messages or frames that have no business under their topic
+        self.strays = 0  # messages or frames that do not belong under their topic
         self.refused: tuple[str, ...] = ()  # topics that the broker refused
-        self._delivery = endpoint
+        self._endpoint = endpoint
         self._paths = [topic.path for topic in endpoint.topics]
         self._timeout_s = timeout_s
-        self._stage = "connecting"  # when it failed, for a person
+        self._stage = "connecting"  # for the message of a failure
         self._client: _Client | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rest: asyncio.Handle | None = None
@@ -163,7 +163,7 @@ class MqttSession:
 
     async def _open(self) -> None:
         """Connect, log in, subscribe."""
-        endpoint = self._delivery
+        endpoint = self._endpoint
         if endpoint.tls:
             pair = endpoint.certificate, endpoint.private_key
             context = await offload(client_context, endpoint.ca_file, *pair, endpoint.authority)
@@ -190,7 +190,7 @@ class MqttSession:
 
     def _start(self, sock: WatchedSocket) -> _Client:
         """Hand ``sock`` to paho, and paho to the event loop."""
-        endpoint = self._delivery
+        endpoint = self._endpoint
         loop = asyncio.get_running_loop()
         self._client = client = _Client(sock, endpoint.client_id)
         if endpoint.username:
@@ -219,7 +219,7 @@ class MqttSession:
             if number is not None:  # else the connection is gone, and this session with it
                 self._unanswered[number] = some
 
-    # What follows runs in the event loop's callbacks.
+    # All below, as far as _network_error, runs in the event loop's callbacks.
 
     def _read(self) -> None:
         self._rest = None
@@ -229,7 +229,7 @@ class MqttSession:
             sock = self._client.given
             if not isinstance(sock, ssl.SSLSocket) or not sock.pending():
                 return
-        # What OpenSSL has decrypted already makes no socket readable.
+        # Bytes that OpenSSL has decrypted already make no socket readable.
         self._rest = asyncio.get_running_loop().call_soon(self._read)
 
     def _write(self) -> None:
@@ -238,7 +238,7 @@ class MqttSession:
 
     def _tick(self) -> None:
         if self._client is not None and self._step(self._client.loop_misc):
-            interval_s = self._delivery.keepalive_s / 4
+            interval_s = self._endpoint.keepalive_s / 4
             self._timer = asyncio.get_running_loop().call_later(interval_s, self._tick)
 
     def _step(self, step: Callable[[], object]) -> bool:
@@ -312,7 +312,7 @@ class MqttSession:
             self._fail(SessionClosed(f"{self.where}{stage}"))
 
     def _stream(self, message: paho.MQTTMessage) -> _Stream | None:
-        """What ``message`` belongs to; None where nobody asked for it."""
+        """The stream of ``message``; None for a topic that was not subscribed to."""
         try:
             path = message.topic
         except UnicodeDecodeError:
@@ -322,9 +322,7 @@ class MqttSession:
             kinds = frame_kinds(path)
             if not asked or not kinds or len(self._streams) >= _MOST_STREAMS:
                 return None
-            scanner = Scanner(*kinds)
-            scanner.counts = self.counts
-            self._streams[path] = _Stream(role(path), scanner)
+            self._streams[path] = _Stream(role(path), Scanner(*kinds, counts=self.counts))
         return self._streams[path]
 
     def _put(self, frame: Frame) -> None:
@@ -352,7 +350,7 @@ class MqttSession:
         self._news.set()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        """Wait for something; raises what ended the session before it came."""
+        """Wait until ``reached``. Raises the session's failure."""
         while not reached():
             if self._failure is not None:
                 raise self._failure
@@ -360,7 +358,7 @@ class MqttSession:
             await self._news.wait()
 
     def _release(self) -> None:
-        """Let go of socket, watchers and timers, whatever state they are in."""
+        """Close the socket and stop its watchers and timers, in any state."""
         for handle in (self._timer, self._rest):
             if handle is not None:
                 handle.cancel()

@@ -1,4 +1,4 @@
-"""The socket under an MQTT session: it bounds a packet, and remembers why it failed."""
+"""The socket under an MQTT session: it bounds a packet, and keeps the cause of its failure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class TooBig(ConnectionError):
-    """A packet's header announces more than is ever sent here."""
+    """A packet's header announces more than the service ever sends."""
 
 
 class WatchedSocket(socket.socket):
-    """What paho reads and writes, without TLS.
+    """The socket that paho reads and writes, without TLS.
 
-    paho asks for the rest of a packet in one piece, as long as the packet's header says (up to
-    256 MiB): the size asked for is the size of the packet. And it tells its user "connection
-    lost", whatever happened; :attr:`failure` is what did.
+    paho reads the rest of a packet in one piece, of the length in the packet's header (up to
+    256 MiB), so the size of a read bounds the packet. paho reports every failure as "connection
+    lost"; :attr:`failure` is the cause.
     """
 
     failure: OSError | None = None

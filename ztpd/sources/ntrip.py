@@ -31,16 +31,16 @@ from ztpd.wire import nmea
 from ztpd.wire.frames import Counts, Scanner
 from ztpd.wire.ntrip import PLAIN_PORT, TLS_PORT, Response, request
 
-STABLE_S = 3.0  # of unbroken fix, before a position is told
+STABLE_S = 3.0  # of unbroken fix, before a position is sent
 HOLD_S = 300.0  # the last position stands in for a lost fix
 CLOSEST_S = 1.0  # two sentences are never closer
-_CURRENT_S = 2.0  # a position younger than this is not held, it is the present one
+_CURRENT_S = 2.0  # a younger position is the present one, not a held one
 
 _ANSWER_S = 10.0  # for the whole head of the answer
 _GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
-_LOOK_S = 1.0  # how often the position is looked at while nothing comes
-_BLIND_LOOK_S = 5.5  # the same, while the receiver tells none; streams say something every 5 s
-_QUIET_S = 3.0  # a stream this quiet will not complete what waits
+_LOOK_S = 1.0  # how often the position is read while nothing comes
+_NO_FIX_LOOK_S = 5.5  # the same without a fix; streams send something every 5 s
+_QUIET_S = 3.0  # a stream this quiet will not complete the frame begun
 _CLOSE_S = 1.0
 _READ_BYTES = 16_384
 
@@ -70,24 +70,23 @@ def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) ->
 
 
 class GgaPolicy:
-    """Which position a caster is told, and when.
+    """Which position is sent to a caster, and when.
 
     Casters for a network of stations send nothing before the first GGA and end a session whose
     GGA stops, which is when corrections are needed most: so the last good position stands in for
-    a lost fix. Given to one session after another, it does so across a reconnection too.
+    a lost fix. One policy serves one session after another, so it does so after a reconnection too.
     """
 
-    def __init__(self, interval_s: float = 10.0) -> None:
-        self.interval_s = interval_s
-        self._looked_s = self._good_s = self._told_s = float("-inf")
+    def __init__(self) -> None:
+        self._updated_s = self._good_s = self._sent_s = float("-inf")
         self._since_s: float | None = None
         self._good: Fix | None = None
 
     def update(self, fix: Fix | None, now_s: float) -> None:
-        """Take the receiver's present word; a pause between two looks is a fix not seen."""
-        if now_s - self._looked_s > STABLE_S:
+        """Take the receiver's present fix; a pause between two updates counts as no fix."""
+        if now_s - self._updated_s > STABLE_S:
             self._since_s = None
-        self._looked_s = now_s
+        self._updated_s = now_s
         if fix is None or not _is_a_place(fix):
             self._since_s = None
             return
@@ -99,17 +98,16 @@ class GgaPolicy:
     def has_position(self, now_s: float) -> bool:
         return self._good is not None and now_s - self._good_s <= HOLD_S
 
-    def next_sentence(self, now_s: float, *, first: bool = False) -> bytes:
-        """The sentence to send now, b"" for none. ``first`` need not keep to the interval.
+    def next_sentence(self, now_s: float, *, interval_s: float) -> bytes:
+        """The sentence to send now, b"" for none: at most one in ``interval_s``.
 
-        A position that is held is told as a plain GNSS one with its age, and keeps its time.
+        A held position is sent as a plain GNSS one with its age, and keeps its time.
         """
-        interval_s = CLOSEST_S if first else max(self.interval_s, CLOSEST_S)
-        if now_s - self._told_s < interval_s:
+        if now_s - self._sent_s < max(interval_s, CLOSEST_S):
             return b""
         if self._good is None or not self.has_position(now_s):
             return b""
-        self._told_s = now_s
+        self._sent_s = now_s
         age_s = now_s - self._good_s
         if age_s < _CURRENT_S:
             return nmea.gga(self._good)
@@ -126,12 +124,12 @@ def _is_a_place(fix: Fix) -> bool:
 class NtripSession:
     """Whole, checked frames of one mountpoint, until the session ends with a typed error.
 
-        async with NtripSession(delivery, position=lambda: receiver.fix) as session:
+        async with NtripSession(endpoint, position=lambda: receiver.fix) as session:
             async for frame in session: ...
 
-    Entered when the caster has said yes; left when the connection is closed. Nothing runs beside
-    whoever iterates: the position goes out and frames come in while the next frame is awaited,
-    and TCP holds the caster back meanwhile. Whether the frames are fresh is for others to judge.
+    Entered when the caster has accepted; left when the connection is closed. There is no task:
+    the position goes out and frames come in while the caller awaits the next frame, and between
+    two such calls TCP holds the caster back. The caller judges whether the frames are fresh.
     """
 
     dropped = 0  # nothing queues here
@@ -152,14 +150,13 @@ class NtripSession:
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         mountpoint = log.quoted(endpoint.mountpoint.removeprefix("/"), 64)
         self.where = f"ntrip://{host}:{endpoint.port}/{mountpoint}"
-        self._delivery = endpoint
+        self._endpoint = endpoint
         self._position = position
         self._timeout_s = timeout_s
         self._fresh = fresh_credentials
         self._gga = gga or GgaPolicy()
-        self._gga.interval_s = endpoint.gga_interval_s
-        self._told = 0  # sentences sent, that in the request included
-        self._told_on_stream = False
+        self._sent = 0  # sentences, the one in the request included
+        self._sent_on_stream = False
         self._response = Response(endpoint.mountpoint)
         self._scanner = Scanner(FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX)
         self._frames: deque[Frame] = deque()
@@ -175,11 +172,11 @@ class NtripSession:
 
     async def __aenter__(self) -> Self:
         """Raises :class:`NetworkError`, :class:`SessionError` or :class:`ConfigError`."""
-        await self._settle()
+        await self._wait_stable_fix()
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._connect()
-                await self._wait_for_yes()
+                await self._wait_for_answer()
         except OSError as error:
             await self._close()
             raise self._lost(error) from error
@@ -206,7 +203,7 @@ class NtripSession:
             await self._more()
         return self._frames.popleft()
 
-    async def _settle(self) -> None:
+    async def _wait_stable_fix(self) -> None:
         """Let a fix become a stable one: some casters want the position in the request."""
         self._gga.update(fix := self._position(), _now())
         while fix and _is_a_place(fix) and not self._gga.has_position(_now()):
@@ -214,8 +211,8 @@ class NtripSession:
             self._gga.update(fix := self._position(), _now())
 
     async def _connect(self) -> None:
-        endpoint = self._delivery
-        sentence = self._gga.next_sentence(_now(), first=True)
+        endpoint = self._endpoint
+        sentence = self._gga.next_sentence(_now(), interval_s=CLOSEST_S)
         asked = request(endpoint, gga=sentence)
         context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
         connected = await dial(endpoint.host, endpoint.port)
@@ -230,9 +227,9 @@ class NtripSession:
             raise
         self._stage = "waiting for the answer"
         self._writer.write(asked)
-        self._told += bool(sentence)
+        self._sent += bool(sentence)
 
-    async def _wait_for_yes(self) -> None:
+    async def _wait_for_answer(self) -> None:
         answered = self._response
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -249,7 +246,7 @@ class NtripSession:
 
     async def _more(self) -> None:
         """Wait for more bytes, for seconds; set what follows from them, or from silence."""
-        self._tell_position(_now())
+        self._send_position(_now())
         try:
             async with asyncio.timeout(self._look_in_s) as limit:
                 data = await self._reader.read(_READ_BYTES)
@@ -268,10 +265,10 @@ class NtripSession:
 
     @property
     def _look_in_s(self) -> float:
-        """Nothing to do meanwhile where the receiver is silent too: no wake-up for nothing."""
+        """Longer while there is neither half a frame nor a position: fewer wake-ups."""
         if self._scanner.pending or self._position() is not None:
             return _LOOK_S
-        return max(CLOSEST_S, min(_BLIND_LOOK_S, self._gga.interval_s))
+        return max(CLOSEST_S, min(_NO_FIX_LOOK_S, self._endpoint.gga_interval_s))
 
     def _silence(self, now: float) -> None:
         if self._scanner.pending and now - self._heard_s >= _QUIET_S:
@@ -285,30 +282,31 @@ class NtripSession:
         else:
             self._response.eof()
 
-    def _tell_position(self, now: float) -> None:
+    def _send_position(self, now: float) -> None:
         self._gga.update(self._position(), now)
         if self._writer is None or self._writer.transport.get_write_buffer_size():
-            return  # the caster takes nothing at the moment; a later position is a better one
-        sentence = self._gga.next_sentence(now, first=not self._told_on_stream)
+            return  # the caster reads nothing at present; a later position is a better one
+        interval_s = self._endpoint.gga_interval_s if self._sent_on_stream else CLOSEST_S
+        sentence = self._gga.next_sentence(now, interval_s=interval_s)
         if sentence:
             self._writer.write(sentence)
-            self._told += 1
-            self._told_on_stream = True
+            self._sent += 1
+            self._sent_on_stream = True
 
     @property
     def _waits_for_gga(self) -> bool:
-        """The caster has sent nothing, and was given no position."""
-        return not self._told and not self.counts.bytes
+        """The caster has sent nothing, and has no position of ours."""
+        return not self._sent and not self.counts.bytes
 
     def _meant_by(self, failure: ZtpdError) -> ZtpdError:
-        """The caster's ``failure``, in the light of what it was given before."""
+        """The meaning of the caster's ``failure``: it depends on the position sent before."""
         detail = f"{self.where}: {failure.detail}"
         if isinstance(failure, SessionRefused):
             if self._fresh:
                 return SessionNotActive(detail)
-            if not self._told:  # casters answer 401 to a missing position, too
+            if not self._sent:  # casters answer 401 to a missing position, too
                 return GgaRequired(f"{detail}, before a position could be sent")
-        position_lost = self._told > 0 and not self._gga.has_position(_now())
+        position_lost = self._sent > 0 and not self._gga.has_position(_now())
         if isinstance(failure, SessionClosed) and (self._waits_for_gga or position_lost):
             return GgaRequired(detail)
         return type(failure)(detail, retry_after_s=failure.retry_after_s)
@@ -337,7 +335,7 @@ class NtripSession:
             if isinstance(reason, asyncio.CancelledError):
                 raise
         except OSError:
-            pass  # it is gone either way, and why was told before
+            pass  # closed either way, and the cause is known
         await asyncio.sleep(0)  # the transport closes its socket on the loop's next turn
 
 

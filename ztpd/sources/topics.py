@@ -1,4 +1,4 @@
-"""Which of the topics a service offers are worth subscribing to, here and now.
+"""Which of the offered topics to subscribe to, by region and position.
 
 The forms of the paths, and the regions' bounding boxes, are those that the public clients of
 PointPerfect agree on; none of them is official. The paths decide, not the descriptions: their
@@ -18,7 +18,7 @@ from ztpd.model import Fix, FrameKind, Topic
 
 
 class Role(Enum):
-    """What a topic carries."""
+    """The content of a topic."""
 
     KEY = "key"  # UBX-RXM-SPARTNKEY, retained
     ASSIST = "assist"  # UBX-MGA, retained
@@ -41,17 +41,17 @@ _FRAMES = {
 
 
 def role(path: str) -> Role:
-    """What ``path`` carries; a path of no known form (a private broker's) carries corrections."""
+    """The role of ``path``: corrections, where it has no known form (a private broker's)."""
     return next((found for form, found in _ROLES if form.search(path)), Role.CORRECTIONS)
 
 
 def frame_kinds(path: str) -> tuple[FrameKind, ...]:
-    """The framings to look for in what comes under ``path``."""
+    """The framings to look for in messages of ``path``."""
     return _FRAMES[role(path)]
 
 
 def qos(path: str) -> int:
-    """The quality of service to ask for: 1 for what is sent once and retained, else 0."""
+    """The quality of service to ask for: 1 for topics that are sent once and retained, else 0."""
     return 1 if role(path) in (Role.KEY, Role.ASSIST) and not path.endswith("/updates") else 0
 
 

@@ -54,12 +54,13 @@ class Scanner:
     The frames found depend on the bytes alone, not on how they were cut into pieces.
     """
 
-    def __init__(self, *kinds: FrameKind) -> None:
-        """``kinds`` are the framings to look for; all four where none is named."""
+    def __init__(self, *kinds: FrameKind, counts: Counts | None = None) -> None:
+        """``kinds`` are the framings to look for; all four where none is named. Scanners of one
+        session may share their ``counts``."""
         wanted = [framing for framing in _FRAMINGS.values() if framing.kind in (kinds or FrameKind)]
         self._start = re.compile(b"|".join(framing.start for framing in wanted))
         self._waiting = b""
-        self.counts = Counts()
+        self.counts = Counts() if counts is None else counts
 
     @property
     def pending(self) -> int:
