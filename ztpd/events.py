@@ -265,6 +265,15 @@ DAMAGED = _event(
     "They are not sent to the receiver.",
     "If it stays: check that the mountpoint or topics carry SPARTN or RTCM 3.",
 )
+STATE_VOLATILE = _event(
+    "store.volatile",
+    _WARNING,
+    "{directory} lies on {filesystem}: the credentials are lost at power off",
+    "What the state directory holds does not survive a reboot, as with a read-only image whose "
+    "changes go to memory.",
+    "ztpd works, and asks the provisioning service for its credentials again at each boot.",
+    "Mount a partition of the disk on the state directory; docs/fleet.md shows how.",
+)
 STALE_LOCK = _event(
     "serial.stale_lock",
     _INFO,

@@ -36,6 +36,7 @@ from ztpd.serialport import holders
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
+from ztpd.system.mounts import lost_at_power_off
 from ztpd.system.offload import offload
 
 
@@ -115,7 +116,11 @@ class Check:
         else:
             self._stored = loaded.stored if loaded else None
         self._choose_way()
-        return f"{directory} is private"
+        volatile = await offload(lost_at_power_off, directory)
+        return joined(
+            f"{directory} is private",
+            f"on {volatile}: lost at power off (docs/fleet.md)" if volatile else "",
+        )
 
     def _look_as_root(self) -> None:
         """What the daemon gets from systemd, and whose ports are whose."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ztpd import __version__, log, status
+from ztpd import __version__, events, log, status
 from ztpd import config as configuration
 from ztpd.config import Loaded
 from ztpd.errors import (
@@ -177,12 +177,15 @@ def _load(options: argparse.Namespace) -> Loaded:
 
 def _run(options: argparse.Namespace) -> int:
     from ztpd.daemon import Daemon
+    from ztpd.system.mounts import lost_at_power_off
 
     loaded = _load(options)
     log.setup(loaded.config.log.level)
     state_dir, runtime_dir = configuration.state_dir(), configuration.runtime_dir()
     configuration.make(state_dir, 0o700)
     configuration.make(runtime_dir, 0o755)
+    if filesystem := lost_at_power_off(state_dir):
+        log.emit(events.STATE_VOLATILE, directory=state_dir, filesystem=filesystem)
 
     async def run() -> None:
         await Daemon(

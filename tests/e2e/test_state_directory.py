@@ -1,0 +1,55 @@
+"""Where the daemon keeps its state, and what it says of the place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.support import TOP
+from ztpd.system.mounts import lost_at_power_off
+
+IN_MEMORY = Path("/dev/shm")
+
+
+def first_lines(state_dir: Path, directory: Path) -> str:
+    """The journal of a daemon that is stopped as soon as it waits for its token."""
+    config = directory / "ztpd.toml"
+    config.write_text(
+        '[identity]\nsource = "fixed"\nhardware_id = "gw-1"\n'
+        f'[ztp]\ntoken_file = "{directory}/none"\nsplay_s = 0\n'
+        f'[receiver]\nport = "{directory}/receiver"\n'
+    )
+    environ = os.environ | {
+        "STATE_DIRECTORY": str(state_dir),
+        "RUNTIME_DIRECTORY": str(directory / "run"),
+        "PYTHONPATH": str(TOP),
+    }
+    command = [sys.executable, "-m", "ztpd", "run", "--config", str(config)]
+    lines = ""
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        for line in daemon.stderr:
+            lines += line
+            if "token" in line:
+                break
+        daemon.terminate()
+    return lines
+
+
+@pytest.mark.skipif(not lost_at_power_off(IN_MEMORY), reason=f"{IN_MEMORY} is not in memory here")
+def test_FR42_state_in_memory_is_named_once(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as state:
+        lines = first_lines(Path(state), tmp_path)
+    assert lines.count("lies on tmpfs: the credentials are lost at power off") == 1
+
+
+@pytest.mark.skipif(bool(lost_at_power_off(Path("/var/tmp"))), reason="there is no disk here")
+def test_FR42_of_state_on_a_disk_nothing_is_said() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        lines = first_lines(Path(directory) / "state", Path(directory))
+    assert "lost at power off" not in lines
