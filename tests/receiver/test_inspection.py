@@ -69,7 +69,7 @@ async def test_it_reads_like_a_list_of_work(tmp_path: Path) -> None:
     squeezed = re.sub(r"(?<=\S)  +", "  ", re.sub(r"port  \S+", "port  P", text))
     assert squeezed.startswith(
         """\
-   receiver  ZED-F9P, firmware HPG 1.12, protocol 27.11
+   receiver  ZED-F9P, firmware HPG 1.13, protocol 27.12
        port  P at 38400 baud
       takes  RTCM3
     setting  CFG-UART1INPROT-RTCM3X  1

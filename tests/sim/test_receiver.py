@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,45 @@ from pyubx2 import UBXReader
 from tests.support import virtualtime
 from ztpd.model import Frame, FrameKind
 from ztpd.sim.pty import Pty
-from ztpd.sim.receiver import F9P, F9P_OLD, F9R, X20P, Model, SimReceiver
+from ztpd.sim.receiver import (
+    D9S,
+    F9P,
+    F9P_NEW,
+    F9P_OLD,
+    F9R,
+    F9T,
+    M8P,
+    M9N,
+    X20P,
+    X20P_HAS,
+    Model,
+    SimReceiver,
+)
 from ztpd.wire import ubx, ubxcfg
 from ztpd.wire.frames import Scanner, rtcm_frame, spartn_frame
 from ztpd.wire.ubx import (
     Ack,
+    Antenna,
     CfgValget,
     CfgValgetPoll,
     CfgValset,
+    Jamming,
     KeySlot,
     Message,
+    MonComms,
+    MonRf,
     MonVer,
     NavPvt,
+    NavSat,
     Parsed,
     RxmCor,
+    RxmRtcm,
+    SecSig,
     SpartnKey,
+    Spoofing,
 )
 
+ALL = (D9S, F9P, F9P_NEW, F9P_OLD, F9R, F9T, M8P, M9N, X20P, X20P_HAS)
 KEY = bytes(range(16))
 OTHER_KEY = bytes(16)
 
@@ -95,7 +117,7 @@ def reports(messages: list[Parsed]) -> list[RxmCor]:
 
 @in_virtual_time
 async def test_it_says_what_it_is(tmp_path: Path) -> None:
-    for model in (F9P_OLD, F9P, F9R, X20P):
+    for model in ALL:
         async with powered(tmp_path / model.firmware, model) as (_, host):
             (version,) = await host.ask(ubx.poll(Message.MON_VER))
             assert isinstance(version, MonVer)
@@ -301,25 +323,275 @@ async def test_faults_can_be_switched_while_it_runs(tmp_path: Path) -> None:
         assert answer == [Ack(Message.CFG_VALGET, ok=False)]
 
 
-@pytest.mark.parametrize("model", [F9P_OLD, F9P, F9R, X20P], ids=lambda model: model.firmware)
+# Models that cannot do what a ZED-F9P can
+
+
+def msm(station: int = 2003, number: int = 1077) -> bytes:
+    """An RTCM observation message of a reference station."""
+    return rtcm_frame((number << 12 | station).to_bytes(3, "big") + bytes(30))
+
+
+async def fixes(host: Host, seconds: float = 2.0) -> list[NavPvt]:
+    await host.listen(0)
+    messages = [ubx.parse(f.data) for f in await host.listen(seconds) if f.name == "NAV-PVT"]
+    return [message for message in messages if isinstance(message, NavPvt)]
+
+
+@in_virtual_time
+async def test_old_firmware_reports_rtcm_in_its_own_message(tmp_path: Path) -> None:
+    async with powered(tmp_path, F9P_OLD) as (_, host):
+        cor = ubxcfg.KEYS["CFG-MSGOUT-UBX_RXM_COR_USB"]
+        assert await host.ask(CfgValgetPoll((cor,)).encode()) == [Ack(Message.CFG_VALGET, ok=False)]
+        await host.switch_on("CFG-MSGOUT-UBX_RXM_RTCM_USB")
+        await asyncio.sleep(3)
+        assert await host.ask(msm()) == [RxmRtcm(1077, 2003, used=True)]
+
+
+@in_virtual_time
+async def test_generation_8_refuses_settings_by_key(tmp_path: Path) -> None:
+    async with powered(tmp_path, M8P) as (_, host):
+        rate = ubxcfg.KEYS["CFG-RATE-MEAS"]
+        answers = await host.ask(CfgValgetPoll((rate,)).encode(), CfgValset({rate: 200}).encode())
+        assert answers == [Ack(Message.CFG_VALGET, ok=False), Ack(Message.CFG_VALSET, ok=False)]
+        assert [frame.name for frame in await host.listen(1.2)] == ["GGA"]
+
+
+@in_virtual_time
+async def test_receivers_without_rtk_stop_at_a_differential_position(tmp_path: Path) -> None:
+    for model in (F9T, M9N):
+        async with powered(tmp_path / model.module, model) as (_, host):
+            await host.switch_on("CFG-MSGOUT-UBX_NAV_PVT_USB")
+            await asyncio.sleep(4)
+            for _ in range(20):
+                os.write(host.fd, msm())
+                await asyncio.sleep(0.2)
+            assert (await fixes(host))[-1].to_fix().label == "DGNSS"
+
+
+@in_virtual_time
+async def test_a_receiver_of_corrections_has_no_position(tmp_path: Path) -> None:
+    async with powered(tmp_path, D9S) as (_, host):
+        pvt = ubxcfg.KEYS["CFG-MSGOUT-UBX_NAV_PVT_USB"]
+        assert await host.ask(CfgValgetPoll((pvt,)).encode()) == [Ack(Message.CFG_VALGET, ok=False)]
+        assert await host.listen(5) == []
+
+
+# Other sources
+
+
+@in_virtual_time
+async def test_with_has_from_the_sky_the_input_of_the_host_is_dead(tmp_path: Path) -> None:
+    async with powered(tmp_path, X20P_HAS) as (sim, host):
+        sim.set("CFG-NAVCOR-ENABLE_HOST", 0, saved=True)
+        sim.set("CFG-NAVCOR-ENABLE_GAL_HAS", 1, saved=True)
+        await host.switch_on("CFG-MSGOUT-UBX_RXM_COR_USB")
+        await asyncio.sleep(4)
+        seen = reports(await host.ask(msm()) + await host.ask(*[msm()] * 3))
+        await asyncio.sleep(2)
+        seen += reports([ubx.parse(f.data) for f in await host.listen() if f.name == "RXM-COR"])
+        assert {(each.protocol, each.used) for each in seen} == {(ubx.PROTOCOL_HAS, True)}
+        sim.set("CFG-NAVCOR-ENABLE_HOST", 1)
+        (report,) = reports(await host.ask(msm()))
+        assert (report.protocol, report.used) == (ubx.PROTOCOL_RTCM3, True)
+
+
+@in_virtual_time
+async def test_a_radio_on_another_port_is_preferred(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        await host.switch_on("CFG-MSGOUT-UBX_RXM_COR_USB", "CFG-USBINPROT-SPARTN")
+        sim.faults.radio_station = 77
+        await asyncio.sleep(3.5)
+        await host.listen(0)
+        os.write(host.fd, spartn())
+        seen = reports([ubx.parse(f.data) for f in await host.listen(1.2) if f.name == "RXM-COR"])
+        assert {(each.protocol, each.correction_id, each.used) for each in seen} == {
+            (ubx.PROTOCOL_RTCM3, 77, True),
+            (ubx.PROTOCOL_SPARTN, ubx.NO_STATION, False),
+        }
+
+
+@in_virtual_time
+async def test_the_filter_lets_one_station_pass(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        await host.switch_on("CFG-MSGOUT-UBX_RXM_COR_USB")
+        await asyncio.sleep(3)
+        sim.set("CFG-RTCM-DF003_IN", 12)
+        used: dict[int, list[bool | None]] = {}
+        for strictness in (0, 1, 2):
+            sim.set("CFG-RTCM-DF003_IN_FILTER", strictness)
+            answers = await host.ask(msm(12), msm(2003), rtcm_frame(bytes([0x3F, 0xB0, 0])))
+            used[strictness] = [report.used for report in reports(answers)]
+        assert used == {
+            0: [True, True, True],
+            1: [True, False, True],
+            2: [True, False, False],
+        }
+
+
+@in_virtual_time
+async def test_a_base_station_has_a_time_and_uses_no_corrections(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        await host.switch_on("CFG-MSGOUT-UBX_NAV_PVT_USB", "CFG-MSGOUT-UBX_RXM_COR_USB")
+        sim.set("CFG-TMODE-MODE", 1)
+        await asyncio.sleep(4)
+        assert (await fixes(host))[-1].fix_type == 5
+        assert [report.used for report in reports(await host.ask(msm()))] == [False]
+
+
+# The line and its answers
+
+
+@in_virtual_time
+async def test_a_lock_refuses_every_change_and_answers_questions(tmp_path: Path) -> None:
+    rate = ubxcfg.KEYS["CFG-RATE-MEAS"]
+    async with powered(tmp_path) as (sim, host):
+        sim.faults.locked = True
+        assert await host.ask(CfgValset({rate: 200}).encode(), CfgValgetPoll((rate,)).encode()) == [
+            Ack(Message.CFG_VALSET, ok=False),
+            CfgValget({rate: 1000}),
+            Ack(Message.CFG_VALGET, ok=True),
+        ]
+
+
+@in_virtual_time
+async def test_with_a_cut_wire_it_hears_nothing_and_goes_on_sending(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        await host.switch_on("CFG-MSGOUT-UBX_NAV_PVT_USB")
+        sim.received.clear()
+        sim.faults.hears_nothing = True
+        assert Message.MON_VER not in [
+            getattr(message, "number", None)
+            for message in await host.ask(ubx.poll(Message.MON_VER))
+        ]
+        assert sim.received == []
+        assert {"NAV-PVT", "GGA"} <= {frame.name for frame in await host.listen(3)}
+
+
+@in_virtual_time
+async def test_with_ubx_output_off_it_sends_nmea_only(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        sim.set("CFG-{}OUTPROT-UBX", 0)
+        assert await host.ask(ubx.poll(Message.MON_VER)) == []
+        sim.reset()
+        frames = await host.listen(4)
+        assert {frame.kind for frame in frames} == {FrameKind.NMEA}
+
+
+@in_virtual_time
+async def test_answers_may_be_late(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        sim.faults.answer_delay_s = 1.2
+        assert await host.ask(ubx.poll(Message.MON_VER)) == []
+        assert "MON-VER" in [frame.name for frame in await host.listen(1.2)]
+
+
+# Antenna and sky
+
+
+async def _monitored(host: Host, sim: SimReceiver) -> Mapping[type[Parsed], Parsed]:
+    """One report of each kind."""
+    for name in ("NAV_SAT", "MON_RF", "MON_COMMS", "SEC_SIG"):
+        sim.set(f"CFG-MSGOUT-UBX_{name}_{{}}", 1)
+    await host.listen(0)
+    frames = [frame for frame in await host.listen(1.3) if frame.kind is FrameKind.UBX]
+    return {type(message): message for message in (ubx.parse(frame.data) for frame in frames)}
+
+
+@in_virtual_time
+async def test_the_antenna_is_known_where_its_detection_is_on(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        seen = {}
+        for detection in (0, 1):
+            sim.set("CFG-HW-ANT_CFG_SHORTDET", detection)
+            sim.set("CFG-HW-ANT_CFG_OPENDET", detection)
+            for antenna in (Antenna.OK, Antenna.SHORT, Antenna.OPEN):
+                sim.faults.antenna = antenna
+                report = (await _monitored(host, sim))[MonRf]
+                assert isinstance(report, MonRf)
+                seen[detection, antenna] = report.antenna
+        assert seen == {
+            **{(0, each): Antenna.UNKNOWN for each in (Antenna.OK, Antenna.SHORT, Antenna.OPEN)},
+            **{(1, each): each for each in (Antenna.OK, Antenna.SHORT, Antenna.OPEN)},
+        }
+
+
+@in_virtual_time
+async def test_newer_firmware_reports_jamming_in_sec_sig_alone(tmp_path: Path) -> None:
+    for model in (F9P, F9P_NEW):
+        async with powered(tmp_path / model.firmware, model) as (sim, host):
+            sim.faults.jamming, sim.faults.spoofing = Jamming.CRITICAL, Spoofing.INDICATED
+            seen = await _monitored(host, sim)
+            security, radio = seen[SecSig], seen[MonRf]
+            assert isinstance(security, SecSig)
+            assert isinstance(radio, MonRf)
+            assert (security.jamming, security.spoofing) == (Jamming.CRITICAL, Spoofing.INDICATED)
+            assert security.version == model.security
+            expected = Jamming.CRITICAL if model is F9P else Jamming.UNKNOWN
+            assert radio.jamming is expected
+
+
+@in_virtual_time
+async def test_satellites_get_weak_and_ports_overrun(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        await asyncio.sleep(4)
+        seen = await _monitored(host, sim)
+        assert isinstance(strong := seen[NavSat], NavSat)
+        sim.faults.cno_dbhz, sim.faults.overruns = 25, 3
+        seen = await _monitored(host, sim)
+        assert isinstance(weak := seen[NavSat], NavSat)
+        assert isinstance(ports := seen[MonComms], MonComms)
+        assert max(each.cno_dbhz for each in strong.satellites) == 44
+        assert max(each.cno_dbhz for each in weak.satellites) == 25
+        assert sum(each.used for each in strong.satellites) >= 18
+        assert ports.ports["USB"].overruns == 3
+
+
+@in_virtual_time
+async def test_in_a_tunnel_sensors_go_on_and_satellites_do_not(tmp_path: Path) -> None:
+    for model in (F9R, F9P):
+        async with powered(tmp_path / model.module, model) as (sim, host):
+            await host.switch_on("CFG-MSGOUT-UBX_NAV_PVT_USB")
+            await asyncio.sleep(4)
+            sim.faults.tunnel = True
+            last = (await fixes(host, 3))[-1]
+            assert last.satellites == 0
+            assert (last.fix_type, last.fix_ok) == ((1, True) if model is F9R else (0, False))
+            assert model is F9P or last.hacc_mm == 38_000
+
+
+@in_virtual_time
+async def test_a_position_may_stay_float(tmp_path: Path) -> None:
+    async with powered(tmp_path) as (sim, host):
+        await host.switch_on("CFG-MSGOUT-UBX_NAV_PVT_USB")
+        sim.faults.never_fixed = True
+        await asyncio.sleep(4)
+        for _ in range(20):
+            os.write(host.fd, msm())
+            await asyncio.sleep(0.2)
+        assert (await fixes(host))[-1].to_fix().label == "RTK float"
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: model.firmware)
 def test_pyubx2_reads_everything_it_says(tmp_path: Path, model: Model) -> None:
     said = bytearray()
 
     async def listen() -> None:
         async with powered(tmp_path, model, key=KEY) as (sim, host):
-            sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1)
-            if model.spartn:
-                sim.set("CFG-MSGOUT-UBX_RXM_COR_{}", 1)
-                sim.set("CFG-{}INPROT-SPARTN", 1)
+            for message in ("NAV_PVT", *model.reports, *model.monitors):
+                sim.set(f"CFG-MSGOUT-UBX_{message}_{{}}", 1)
+            sim.set("CFG-{}INPROT-SPARTN", int(model.spartn))
             sim.keys = (KeySlot(KEY, 2400, 0),)
             for request in (
                 ubx.poll(Message.MON_VER),
                 ubx.poll(Message.RXM_SPARTNKEY),
                 CfgValgetPoll((ubxcfg.KEYS["CFG-RATE-MEAS"],)).encode(),
-                spartn(encrypted=True),
+                spartn(encrypted=True) if model.spartn else msm(),
             ):
                 os.write(host.fd, request)
-                await asyncio.sleep(2)
+                for _ in range(4):  # a terminal holds 4 kB
+                    await asyncio.sleep(0.5)
+                    with contextlib.suppress(BlockingIOError):
+                        said.extend(os.read(host.fd, 65536))
             sim.reset()
             await asyncio.sleep(3)
             said.extend(os.read(host.fd, 65536))
@@ -330,5 +602,11 @@ def test_pyubx2_reads_everything_it_says(tmp_path: Path, model: Model) -> None:
         for _, message in UBXReader(BytesIO(bytes(said)), quitonerror=2, protfilter=3)
         if message is not None
     }
-    assert {"MON-VER", "NAV-PVT", "CFG-VALGET", "ACK-ACK", "GNGGA", "GNTXT"} <= names
-    assert ({"RXM-COR", "RXM-SPARTN-KEY"} <= names) == model.spartn
+    expected = {"MON-VER", "GNTXT", "ACK-ACK" if model.key_value else "ACK-NAK"}
+    if model.navigates:
+        expected |= {"NAV-PVT", "GNGGA"}
+        expected |= {each.replace("_", "-") for each in (*model.reports, *model.monitors)}
+        if model.spartn:
+            expected.discard("RXM-RTCM")  # it was sent SPARTN
+    assert expected <= names
+    assert ("RXM-SPARTN-KEY" in names) == model.spartn

@@ -1,8 +1,7 @@
-"""A simulated u-blox receiver on a pseudo-terminal: what it answers, and what it makes of
-corrections.
+"""A simulated u-blox receiver on a pseudo-terminal: its answers, and how it treats corrections.
 
 It behaves as the sheets and field reports say the real ones do, also where that is a trap:
-settings and keys live in RAM, a protocol that is not switched on is skipped without a word, one
+settings and keys live in RAM, a protocol that is not switched on is skipped silently, one
 unknown key refuses a whole message, keys are never acknowledged, and wrong ones are no error.
 """
 
@@ -12,19 +11,21 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import NamedTuple
 
-from ztpd.model import GPS_EPOCH_UNIX_S, GPS_LEAP_SECONDS, WEEK_S, Carrier, Frame, FrameKind
+from ztpd.model import Frame, FrameKind
 from ztpd.sim.pty import Pty
+from ztpd.sim.receiver import monitors
+from ztpd.sim.receiver.faults import Faults
+from ztpd.sim.receiver.judgement import judge
 from ztpd.sim.receiver.models import F9P, PORTS, Model
+from ztpd.sim.receiver.navigation import Navigation
 from ztpd.wire import nmea, ubx, ubxcfg
-from ztpd.wire.frames import Scanner, spartn_encrypted
+from ztpd.wire.frames import Scanner
 from ztpd.wire.ubx import (
+    PROTOCOL_HAS,
     PROTOCOL_RTCM3,
-    PROTOCOL_SPARTN,
     Ack,
     CfgValget,
     CfgValgetPoll,
@@ -35,44 +36,18 @@ from ztpd.wire.ubx import (
     NavPvt,
     PortCounts,
     RxmCor,
+    RxmRtcm,
     SpartnKey,
 )
 
 _BOOT_S = 1.0
 _LATE_S = 0.1
-_EPOCHS_TO_TIME, _EPOCHS_TO_FIX = 2, 3
-_AGE_BOUNDS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120)  # of lastCorrectionAge, class 1 on
 _PROTOCOLS = {
     "UBX": FrameKind.UBX,
     "NMEA": FrameKind.NMEA,
     "RTCM3X": FrameKind.RTCM3,
     "SPARTN": FrameKind.SPARTN,
 }
-
-
-class _Stage(NamedTuple):
-    """How good the position is, after so many correction messages."""
-
-    name: str
-    after: int
-    accuracy_m: float
-    carrier: Carrier = Carrier.NONE
-
-
-@dataclass(slots=True)
-class Faults:
-    """What may be broken; each can be changed while the receiver runs."""
-
-    sends_nothing: bool = False  # sends nothing, as behind a cut wire
-    ignores_input: bool = False  # takes nothing from the line, as with a stuck flow control
-    lost_answers: int = 0  # so many of its next answers are lost
-    refused: set[int] = field(default_factory=set)  # keys it does not know
-    keys_held: int = 2  # so many decryption keys it takes
-    stuck: bool = False  # answers, but navigates no more
-    no_sky: bool = False  # the antenna sees nothing: neither time nor position
-    damaged_input: Callable[[bytes], bytes] = bytes  # what the line makes of what the host sends
-    deaf_at: set[int] = field(default_factory=set)  # speeds in baud its line is too bad for
-    on_other_ports: int = 0  # bytes each of its other ports gets between two of our messages
 
 
 class SimReceiver:
@@ -102,32 +77,41 @@ class SimReceiver:
         self.saved = model.defaults()  # flash
         self.settings = dict(self.saved)  # RAM: in force
         self.keys: tuple[KeySlot, ...] = ()
-        self.stage = "no fix"
-        self.used = 0  # correction messages, since it last went without
         self._pty = pty
         self._key = key
         self._wired = wired
         self._speed = speed
-        self._position = position
         self._wall_clock = wall_clock
         self._say = say
         self._random = random.Random(seed)
-        self._stages = (
-            _Stage("RTK fixed", messages_to_fix, 0.014, Carrier.FIXED),
-            _Stage("RTK float", max(2, messages_to_fix // 3), 0.25, Carrier.FLOAT),
-            _Stage("DGNSS", 1, 0.6),
-            _Stage("3D", 0, 1.2),
+        self._navigation = Navigation(
+            model,
+            self.faults,
+            self.setting,
+            messages_to_fix=messages_to_fix,
+            position=position,
+            say=say,
+            seed=seed,
         )
-        self._epochs = 0  # since the last cold start
-        self._used_s = 0.0
         self._booting: asyncio.TimerHandle | None = None
         self._scanner = Scanner(*self._input_protocols())
         self._skipped_before = 0
         self._heard_bytes = dict.fromkeys(PORTS, 4711)
+        self._began_s = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def used(self) -> int:
+        """Correction messages it used since it last went without."""
+        return self._navigation.used
+
+    @property
+    def stage(self) -> str:
+        """Its position, such as "no fix" or "RTK fixed"."""
+        return self._navigation.stage
+
     async def __aenter__(self) -> SimReceiver:
-        self._began, self._began_s = self._wall_clock(), _now()
+        self._navigation.began, self._began_s = self._wall_clock(), _now()
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._navigate())]
         return self
 
@@ -146,9 +130,9 @@ class SimReceiver:
                 await task
 
     def setting(self, name: str) -> int:
-        """A configuration item in force, by u-blox name; "{}" in it stands for the port that the
-        line ends at."""
-        return self.settings[ubxcfg.KEYS[name.format(self._wired)]]
+        """A configuration item in force, by u-blox name; 0 where the model has none such. "{}" in
+        it stands for the port that the line ends at."""
+        return self.settings.get(ubxcfg.KEYS[name.format(self._wired)], 0)
 
     def set(self, name: str, value: int, *, saved: bool = False) -> None:
         """Change a configuration item from another side; ``saved``: it survives a restart."""
@@ -169,7 +153,7 @@ class SimReceiver:
     def reset(self) -> None:
         """Restart with orbits and time kept: settings and keys are in RAM, and gone."""
         self.keys = ()
-        self.used = 0
+        self._navigation.used = 0
         self._change(self.saved)
         if self._booting is not None:
             self._booting.cancel()
@@ -178,7 +162,7 @@ class SimReceiver:
 
     def power_cycle(self) -> None:
         """Restart without time and position."""
-        self._epochs = 0
+        self._navigation.epochs = 0
         self.reset()
 
     def _booted(self) -> None:
@@ -199,6 +183,8 @@ class SimReceiver:
                 took_s = len(data) * 10 / self._baudrate / self._speed
                 carried_s = max(carried_s, _now() - _LATE_S) + took_s
                 await asyncio.sleep(max(0.0, carried_s - _now()))
+            if self.faults.hears_nothing:
+                continue
             self._heard_bytes[self._wired] += len(data)
             if self._booting is None:
                 self._hear(self.faults.damaged_input(self._over_the_line(data)))
@@ -221,34 +207,44 @@ class SimReceiver:
         except ValueError:
             return
         match message:
+            case _ if number >> 8 == 0x06 and not self.model.key_value:
+                self._answer(Ack(number, ok=False).encode())
             case CfgValgetPoll(keys):
                 known = all(self._knows(key) for key in keys)
                 if known:
                     self._answer(CfgValget({key: self.settings[key] for key in keys}).encode())
                 self._answer(Ack(number, known).encode())
             case CfgValset(values, layers):
-                taken = all(self._knows(key) for key in values)
+                taken = not self.faults.locked and all(self._knows(key) for key in values)
                 self._answer(Ack(number, taken).encode())
                 if taken:
                     self._configured(dict(values), layers)
             case SpartnKey(keys) if self.model.spartn:
                 self.keys = keys[: self.faults.keys_held]
                 self._say(f"receiver: took {len(self.keys)} decryption keys")
-            case _ if number == Message.MON_VER and not payload:
-                self._answer(self.model.version().encode())
-            case _ if number == Message.MON_COMMS and self.model.comms:
-                for port in set(PORTS) - {self._wired}:
-                    self._heard_bytes[port] += self.faults.on_other_ports
-                self._answer(self._comms().encode())
-            case _ if number == Message.RXM_SPARTNKEY and self.model.spartn:
-                self._answer(SpartnKey(self.keys).encode())
             case _ if number >> 8 == 0x06:
                 self._answer(Ack(number, ok=False).encode())
+            case _ if not payload and (answer := self._polled(number)):
+                self._answer(answer)
+
+    def _polled(self, number: int) -> bytes:
+        """The answer to an empty message of that number; empty where there is none."""
+        match number:
+            case Message.MON_VER:
+                return self.model.version().encode()
+            case Message.MON_COMMS if self.model.comms:
+                for port in set(PORTS) - {self._wired}:
+                    self._heard_bytes[port] += self.faults.on_other_ports
+                return self._comms().encode()
+            case Message.RXM_SPARTNKEY if self.model.spartn:
+                return SpartnKey(self.keys).encode()
+        return b""
 
     def _comms(self) -> MonComms:
-        return MonComms(
-            {name: PortCounts(count % 2**32) for name, count in self._heard_bytes.items()}
-        )
+        ports = {name: PortCounts(count % 2**32) for name, count in self._heard_bytes.items()}
+        heard = self._heard_bytes[self._wired] % 2**32
+        ports[self._wired] = PortCounts(heard, overruns=self.faults.overruns)
+        return MonComms(ports)
 
     def _knows(self, key: int) -> bool:
         return key in self.settings and key not in self.faults.refused
@@ -272,94 +268,88 @@ class SimReceiver:
         return [kind for name, kind in names.items() if self.settings.get(ubxcfg.KEYS[name])]
 
     def _correction(self, frame: Frame) -> None:
-        """Use a correction message, or not, and say so."""
-        timely = self._epochs >= _EPOCHS_TO_TIME and not self.faults.no_sky
-        if frame.kind is FrameKind.RTCM3:
-            report = RxmCor(PROTOCOL_RTCM3, used=timely, message_type=int(frame.name))
-        else:
-            message_type, subtype = frame.data[1] >> 1, frame.data[4] >> 4
-            encrypted = spartn_encrypted(frame)
-            decrypted = encrypted and self._key in [slot.value for slot in self.keys]
-            handled = message_type == 2 or frame.name.partition("-")[2] in self.model.systems
-            chosen = not self.setting("CFG-SPARTN-USE_SOURCE")
-            report = RxmCor(
-                PROTOCOL_SPARTN,
-                used=timely and handled and chosen and (decrypted or not encrypted),
-                message_type=message_type,
-                subtype=subtype,
-                input_handled=handled,
-                encrypted=encrypted,
-                decrypted=decrypted,
-            )
+        """Use a correction message, or not, and report it."""
+        if self.model.has and not self.setting("CFG-NAVCOR-ENABLE_HOST"):
+            return  # host input is dead
+        report = judge(
+            frame,
+            self.model,
+            self.setting,
+            usable=self._navigation.takes_corrections and self.faults.radio_station is None,
+            can_decrypt=self._key in [slot.value for slot in self.keys],
+        )
+        self._take(report)
+
+    def _take(self, report: RxmCor) -> None:
         if report.used:
-            self.used += 1
-            self._used_s = _now()
+            self._navigation.use_correction(self._uptime_s)
         self._report(report)
+
+    @property
+    def _uptime_s(self) -> float:
+        """By its own clock."""
+        return (_now() - self._began_s) * self._speed
 
     async def _navigate(self) -> None:
         while True:
             interval_ms = self.setting("CFG-RATE-MEAS") * self.setting("CFG-RATE-NAV")
             await asyncio.sleep(interval_ms / 1000 / self._speed)
-            if self._booting is None and not self.faults.stuck:
-                self._epochs += 1
+            if self._booting is None and not self.faults.stuck and self.model.navigates:
                 self._epoch()
 
     def _epoch(self) -> None:
-        age_s = (_now() - self._used_s) * self._speed
-        if age_s > self.setting("CFG-NAVSPG-CONSTR_DGNSSTO"):
-            self.used = 0
-        fixed = self._epochs >= _EPOCHS_TO_FIX and not self.faults.no_sky
-        stage = next(each for each in self._stages if self.used >= each.after)
-        if stage.carrier is Carrier.FIXED and self.setting("CFG-NAVHPG-DGNSSMODE") == 2:
-            stage = self._stages[1]
-        self._tell(stage.name if fixed else "no fix")
-        pvt = self._position_message(stage, fixed, age_s)
-        every = self.setting("CFG-MSGOUT-UBX_NAV_PVT_{}")
-        if every and self._epochs % every == 0:
+        self._other_sources()
+        pvt = self._navigation.epoch(self._uptime_s)
+        if self._due("UBX_NAV_PVT"):
             self._send_ubx(pvt.encode())
-        if self.setting("CFG-MSGOUT-NMEA_ID_GGA_{}"):
+        if self._due("NMEA_ID_GGA"):
+            fixed = pvt.to_fix().ok
             sentence = nmea.gga(pvt.to_fix()).decode()[1:-5] if fixed else "GNGGA,,,,,,0,00,,,,,,,"
             self._send_nmea(sentence)
+        self._send_monitors(pvt)
 
-    def _position_message(self, stage: _Stage, fixed: bool, age_s: float) -> NavPvt:
-        utc = self._began + timedelta(seconds=(_now() - self._began_s) * self._speed)
-        gps_s = utc.timestamp() - GPS_EPOCH_UNIX_S + GPS_LEAP_SECONDS
-        timely = self._epochs >= _EPOCHS_TO_TIME and not self.faults.no_sky
-        aged = 1 + sum(age_s >= bound for bound in _AGE_BOUNDS_S) if self.used else 0
-        accuracy_mm = round(stage.accuracy_m * 1000) if fixed else 0xFFFF_FFFF
-        return NavPvt(
-            itow_ms=round(gps_s % WEEK_S * 1000) % (WEEK_S * 1000),
-            utc=utc if timely else None,
-            fully_resolved=timely,
-            fix_type=3 if fixed else 0,
-            fix_ok=fixed,
-            differential=fixed and self.used > 0,
-            carrier=stage.carrier if fixed else Carrier.NONE,
-            satellites=self._random.randint(18, 24) if fixed else 0,
-            lat_deg=self._position[0] if fixed else 0.0,
-            lon_deg=self._position[1] if fixed else 0.0,
-            height_mm=78_400,
-            msl_mm=34_000,
-            hacc_mm=accuracy_mm,
-            vacc_mm=accuracy_mm,
-            pdop=1.2 if fixed else 99.99,
-            invalid_llh=not fixed,
-            correction_age_class=aged if fixed else 0,
-        )
+    def _other_sources(self) -> None:
+        """Corrections that come neither over this line nor from this host."""
+        if not self._navigation.takes_corrections:
+            return
+        if self.faults.radio_station is not None:
+            station = self.faults.radio_station
+            self._take(RxmCor(PROTOCOL_RTCM3, correction_id=station, message_type=1077))
+        has = self.setting("CFG-NAVCOR-ENABLE_GAL_HAS")
+        if has and not self.setting("CFG-NAVCOR-ENABLE_HOST"):
+            self._take(RxmCor(PROTOCOL_HAS, type_valid=False, subtype_valid=False))
 
-    def _tell(self, stage: str) -> None:
-        if stage != self.stage:
-            self.stage = stage
-            after = f" after {self.used} correction messages" if self.used else ""
-            self._say(f"receiver: {stage}{after}")
+    def _send_monitors(self, pvt: NavPvt) -> None:
+        if self._due("UBX_MON_RF"):
+            self._send_ubx(monitors.radio(self.model, self.faults, self.setting).encode())
+        if self._due("UBX_SEC_SIG"):
+            self._send_ubx(monitors.security(self.model, self.faults).encode())
+        if self._due("UBX_MON_COMMS"):
+            self._send_ubx(self._comms().encode())
+        if self._due("UBX_NAV_SAT"):
+            report = monitors.satellites(self.faults, pvt.satellites, pvt.itow_ms)
+            self._send_ubx(report.encode())
+
+    def _due(self, message: str) -> bool:
+        """Whether a message is to be sent in this epoch: the rate is in epochs, 0 is never."""
+        rate = self.setting(f"CFG-MSGOUT-{message}_{{}}")
+        return rate > 0 and self._navigation.epochs % rate == 0
 
     def _report(self, report: RxmCor) -> None:
-        if self.settings.get(ubxcfg.KEYS[f"CFG-MSGOUT-UBX_RXM_COR_{self._wired}"]):
+        if self.setting("CFG-MSGOUT-UBX_RXM_COR_{}"):
             self._send_ubx(report.encode())
+        if report.protocol == PROTOCOL_RTCM3 and self.setting("CFG-MSGOUT-UBX_RXM_RTCM_{}"):
+            older = RxmRtcm(
+                report.message_type, report.correction_id, bool(report.erroneous), report.used
+            )
+            self._send_ubx(older.encode())
 
     def _answer(self, frame: bytes) -> None:
         if self.faults.lost_answers:
             self.faults.lost_answers -= 1
+        elif self.faults.answer_delay_s:
+            delay_s = self.faults.answer_delay_s / self._speed
+            asyncio.get_running_loop().call_later(delay_s, self._send_ubx, frame)
         else:
             self._send_ubx(frame)
 

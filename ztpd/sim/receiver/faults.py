@@ -1,0 +1,42 @@
+"""Faults of a simulated receiver, its line and its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ztpd.wire.ubx import Antenna, Jamming, Spoofing
+
+
+@dataclass(slots=True)
+class Faults:
+    """Each can be changed while the receiver runs."""
+
+    # the line
+    sends_nothing: bool = False  # its TX wire is cut
+    hears_nothing: bool = False  # its RX wire is cut: what the host sends is lost
+    ignores_input: bool = False  # takes nothing from the line, as with a stuck flow control
+    damaged_input: Callable[[bytes], bytes] = bytes  # the line changes the host's bytes to this
+    deaf_at: set[int] = field(default_factory=set)  # speeds in baud its line is too bad for
+    on_other_ports: int = 0  # bytes each of its other ports gets between two of our messages
+    overruns: int = 0  # periods in which its port lost bytes, so far
+
+    # answers
+    lost_answers: int = 0  # so many of its next answers are lost
+    answer_delay_s: float = 0.0
+    refused: set[int] = field(default_factory=set)  # keys it does not know
+    locked: bool = False  # configuration lock: VALGET answers, VALSET is refused
+    keys_held: int = 2  # so many decryption keys it takes
+    stuck: bool = False  # answers, but navigates no more
+
+    # corrections
+    radio_station: int | None = None  # a radio on UART2 brings this station's RTCM, which it uses
+
+    # antenna and sky
+    no_sky: bool = False  # the antenna sees nothing: neither time nor position
+    tunnel: bool = False  # no satellites; a receiver with sensors goes on by dead reckoning
+    never_fixed: bool = False  # stays RTK float
+    antenna: Antenna = Antenna.OK
+    jamming: Jamming = Jamming.NONE
+    spoofing: Spoofing = Spoofing.NONE
+    cno_dbhz: int = 44  # of the strongest satellites
