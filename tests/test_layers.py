@@ -24,10 +24,12 @@ LAYERS = """
     daemon | sim
     relay | check
     receiver | sources | modem | provisioning
+    health
     serialport | net | config | status
     system | log | retry | lifecycle
     wire | events
     model
+    records
     errors | sanitize | ztpd
 """
 ROW = {

@@ -1,190 +1,130 @@
-from datetime import UTC, datetime
+"""The status as programs read it, and as ztpd's own verbs read it again."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ztpd import events, status
-from ztpd.errors import LockHeld
+from tests.support import TOP
+from ztpd import status
+from ztpd.status import FIELDS, Cause, CredentialsStatus, IdentityStatus, SourceStatus, Status
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+RECORDED: dict[str, Any] = json.loads((TOP / "tests/data/status/streaming-0.1.json").read_text())
+"""What 0.1 published while corrections were used."""
 
-
-def document(**changed: Any) -> dict[str, Any]:
-    healthy = {
-        "schema": 1,
-        "version": "0.1.0",
-        "at": "2026-11-23T11:59:55+00:00",
-        "state": "streaming",
-        "since": "2026-11-23T09:00:00+00:00",
-        "reason": {"event": "state.streaming", "text": "SPARTN from mqtt://b:8883", "advice": ""},
-        "service": "flex",
-        "client_id": "00000000-0000-4000-8000-000000000001",
-        "identity": {"id": "35752007*****67", "source": "AT+CGSN=1 on /dev/ttyUSB2"},
-        "credentials": {"age_s": 86_400, "expires": "2036-11-20"},
-        "source": {
-            "where": "mqtt://b:8883",
-            "session_s": 100.0,
-            "format": "SPARTN",
-            "frames": {"OCB-GPS": 20, "GAD": 2},
-            "bytes": 31_900,
-            "last_frame_age_s": 1.2,
-        },
-        "receiver": {
-            "model": "ZED-F9P",
-            "firmware": "HPG 1.32",
-            "port": "/dev/gnss",
-            "fix": "RTK fixed",
-            "accuracy_m": 0.014,
-            "satellites": 21,
-            "correction_age_s": 2,
-            "use": "used",
-        },
-    }
-    return healthy | changed
-
-
-UNUSED = {"use": "not used: they are damaged on the serial line"}
-PROBLEM = {"event": "serial.absent", "text": "the port is gone", "advice": "Check the cable."}
-NOT_LISTED = {"event": "ztp.refused.not_listed", "text": "not on the list", "advice": "Add it."}
-
-
-@pytest.mark.parametrize(
-    ("is_running", "changed", "word", "expected"),
-    [
-        (True, {}, "healthy", 0),
-        (True, {"state": "blocked"}, "blocked", 1),
-        (True, {"state": "waiting"}, "waiting", 2),
-        (True, {"state": "connecting"}, "starting", 2),
-        (True, {"receiver": UNUSED}, "degraded", 2),
-        (True, {"receiver_problem": PROBLEM}, "degraded", 2),
-        (False, {}, "not running", 3),
-    ],
+FULL = Status(
+    next_attempt_s=1.0,
+    identity=IdentityStatus(),
+    service="flex",
+    client_id="c",
+    credentials=CredentialsStatus(),
+    source=SourceStatus(),
+    receiver_problem=Cause("a", "b", "c"),
+    config_problem=Cause("a", "b", "c"),
 )
-def test_a_word_tells_people_and_the_exit_status_tells_scripts(
-    is_running: bool, changed: dict[str, Any], word: str, expected: int
-) -> None:
-    changed = document(**changed)
-    assert status.health(changed, is_running=is_running).value == word
-    assert status.exit_status(changed, is_running=is_running) == expected
 
 
-def test_one_screen_tells_all_that_matters() -> None:
-    shown = status.render(document(), is_running=True, now=NOW, clock="synchronised")
-
-    assert (
-        shown
-        == """\
-ztpd 0.1.0: healthy: the receiver uses the corrections, RTK fixed
-
-       state  streaming since 2026-11-23 09:00:00 UTC (3 h)
-    identity  35752007*****67, AT+CGSN=1 on /dev/ttyUSB2
- credentials  flex 00000000-0000-4000-8000-000000000001, 24 h old, until 2036-11-20
-      source  mqtt://b:8883
- corrections  SPARTN, 22 messages, 31900 bytes (319 B/s), the last 1.2 s ago
-    receiver  ZED-F9P, HPG 1.32, /dev/gnss
-         fix  RTK fixed, 0.014 m, 21 satellites, corrections younger than 2 s
-         use  used
-       clock  2026-11-23 12:00:00 UTC, synchronised
-"""
-    )
+def assert_contained(old: Any, new: Any, path: str = "") -> None:
+    """Everything that was published is published with the same name and value."""
+    if isinstance(old, dict):
+        for name, value in old.items():
+            assert name in new, f"{path}.{name}"
+            assert_contained(value, new[name], f"{path}.{name}")
+    else:
+        assert old == new, path
 
 
-def test_a_wait_tells_cause_cure_and_when() -> None:
-    shown = status.render(
-        document(
-            state="blocked",
-            at=f"{NOW:%Y-%m-%dT%H:%M:%S%z}",
-            reason=NOT_LISTED,
-            next_attempt_s=3000.0,
-        ),
-        is_running=True,
-        now=NOW,
-    )
-
-    assert shown.splitlines()[:3] == [
-        "ztpd 0.1.0: blocked: not on the list",
-        "          do  Add it.",
-        "    next try  in 50 min; `ztpd retry` tries now",
-    ]
+def test_a_recorded_status_is_read_and_published_field_for_field() -> None:
+    assert_contained(RECORDED, status.to_json(status.from_json(RECORDED)))
 
 
-def test_a_wait_goes_on_after_the_status_was_written() -> None:
-    shown = status.render(
-        document(state="waiting", at="2026-11-23T11:30:00+00:00", next_attempt_s=3000.0),
-        is_running=True,
-        now=NOW,
-    )
-
-    assert "in 20 min" in shown
-
-
-def test_corrections_that_are_not_used_come_first() -> None:
-    shown = status.render(document(receiver=UNUSED), is_running=True, now=NOW)
-
-    assert shown.splitlines()[:2] == [
-        "ztpd 0.1.0: degraded: corrections arrive, but the receiver does not use them: "
-        "they are damaged on the serial line",
-        f"          do  {events.DAMAGED_ON_LINE.remedy}",
-    ]
+def test_a_part_that_has_nothing_to_say_is_left_out() -> None:
+    assert set(status.to_json(Status())) == {
+        "schema",
+        "version",
+        "at",
+        "state",
+        "since",
+        "reason",
+        "receiver",
+    }
 
 
-def test_D06_a_configuration_that_is_not_in_force_is_told_while_all_is_well() -> None:
-    broken = {"event": "config.reload_failed", "text": "not used: line 3", "advice": "Correct it."}
-    shown = status.render(document(config_problem=broken), is_running=True, now=NOW)
-
-    assert "healthy" in shown
-    assert "    settings  not used: line 3\n              Correct it.\n" in shown
-
-
-def test_colour_is_for_terminals() -> None:
-    assert "\033" not in status.render(document(), is_running=True, now=NOW)
-    assert "\033[1;32mhealthy" in status.render(document(), is_running=True, now=NOW, colour=True)
+def paths(kind: Any, above: str = "") -> set[str]:
+    found = set()
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        inner = [each for each in getattr(hints[field.name], "__args__", ()) if is_dataclass(each)]
+        inner = [hints[field.name]] if is_dataclass(hints[field.name]) else inner
+        path = f"{above}{field.name}"
+        found |= paths(inner[0], f"{path}.") if inner else {path}
+    return found
 
 
-def test_without_a_daemon_what_is_stored_is_shown() -> None:
-    shown = status.render(
-        document(), is_running=False, now=NOW, on_disk="credentials of 2026-11-22: MQTT b"
-    )
-
-    assert shown.startswith("ztpd 0.1.0: not running: start it with `systemctl start ztpd`\n")
-    assert "on disk  credentials of 2026-11-22: MQTT b\n" in shown
-    assert "last state  streaming since" in shown
-    assert "source" not in shown
-
-
-def test_without_any_status_that_is_said() -> None:
-    assert "not running" in status.render({}, is_running=False)
-
-
-@pytest.mark.parametrize("damaged", [{"state": 1}, {"since": []}, {"source": 3, "receiver": None}])
-def test_a_status_of_another_version_is_shown_as_far_as_it_goes(damaged: dict[str, Any]) -> None:
-    assert status.render(document(**damaged), is_running=True, now=NOW)
+def test_every_field_is_explained_and_no_other() -> None:
+    assert paths(Status) == set(FIELDS) - {"running", "clock"}
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
-    status.write(tmp_path, document())
+    status.write(tmp_path, FULL)
 
-    assert status.read(tmp_path) == document()
+    assert status.read(tmp_path) == FULL
+    assert (tmp_path / status.FILE).stat().st_mode & 0o777 == 0o644
+
+
+def test_FR60_every_user_may_read_it_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        status.write(tmp_path, FULL)
+    finally:
+        os.umask(before)
+
     assert (tmp_path / status.FILE).stat().st_mode & 0o777 == 0o644
 
 
 def test_a_runtime_directory_that_is_gone_does_not_stop_the_daemon(tmp_path: Path) -> None:
-    status.write(tmp_path / "gone", document())
+    status.write(tmp_path / "gone", FULL)
 
 
-def test_Z15_a_second_ztpd_is_told_of_the_first(tmp_path: Path) -> None:
-    first, second = status.Lock(tmp_path), status.Lock(tmp_path)
-    first.take()
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{", b"[" * 60_000, b'{"a":' * 60_000, b"\xff", b'{"pid": 1' + b"0" * 5000],
+)
+def test_FR89_a_file_that_is_no_status_is_an_empty_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / status.FILE).write_bytes(content)
 
-    with pytest.raises(LockHeld):
-        second.take()
-    assert status.running(tmp_path)
-    first.release()
-    assert not status.running(tmp_path)
-    second.take()
-    second.release()
+    assert status.read(tmp_path) == Status()
 
 
-def test_where_there_never_was_a_daemon_none_is_running(tmp_path: Path) -> None:
-    assert not status.running(tmp_path)
+def test_FR89_a_status_that_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / status.FILE
+    os.mkfifo(path)
+    assert status.read(tmp_path) == Status()
+    path.unlink()
+    (tmp_path / "elsewhere").write_text(json.dumps(RECORDED))
+    path.symlink_to(tmp_path / "elsewhere")
+    assert status.read(tmp_path) == Status()
+    path.unlink()
+    path.write_bytes(b" " * (1 << 20) + json.dumps(RECORDED).encode())
+    assert status.read(tmp_path) == Status()
+
+
+def damaged(document: Any) -> st.SearchStrategy[Any]:
+    """``document`` with any of its values replaced by anything."""
+    anything = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text())
+    if not isinstance(document, dict):
+        return st.just(document) | anything | st.lists(anything)
+    same = st.fixed_dictionaries({name: damaged(value) for name, value in document.items()})
+    return same | st.lists(anything)
+
+
+@given(damaged(RECORDED))
+def test_FR89_a_damaged_status_is_read_as_far_as_it_goes(document: Any) -> None:
+    assert isinstance(status.from_json(document), Status)

@@ -35,6 +35,7 @@ from ztpd.sim.proxy import BAD_LINES, FaultProxy, Line
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
 from ztpd.sim.ztp_service import Answer, Cut, ZtpService
+from ztpd.status import Status
 from ztpd.wire import ubx
 
 ONCE_WITHIN_S = 90.0
@@ -299,10 +300,8 @@ class Demo:
         self._story.tell("demo", f"the daemon ended with status {daemon.returncode}")
         return False
 
-    def _proven(self, seen: Mapping[str, object]) -> bool:
+    def _proven(self, seen: Status) -> bool:
         """The receiver used corrections and is fixed, and the daemon knows it."""
-        view = seen.get("receiver")
-        known = isinstance(view, Mapping) and (view.get("use"), view.get("fix"))
         if self.proxy.connections < self._connections:
             self._expect_more()
         fresh = len(self.receiver.corrections()) >= self._wanted
@@ -310,7 +309,7 @@ class Demo:
             fresh
             and self.receiver.used > 0
             and self.receiver.stage == "RTK fixed"
-            and known == ("used", "RTK fixed")
+            and (seen.receiver.use, seen.receiver.fix) == ("used", "RTK fixed")
         )
 
     def _inject_late_fault(self, fault: Fault) -> None:
@@ -397,13 +396,11 @@ class Demo:
         return corrections.coalesce(corrections.spartn(rng, encrypted=encrypted, start=now))
 
 
-def _pulse(seen: Mapping[str, object]) -> str:
-    source, view = seen.get("source"), seen.get("receiver")
-    parts = [str(seen.get("state", "starting"))]
-    if isinstance(source, Mapping) and isinstance(source.get("frames"), Mapping):
-        parts.append(f"{sum(source['frames'].values())} frames, {source.get('bytes')} bytes")
-    if isinstance(view, Mapping):
-        parts.append(f"fix {view.get('fix')}, corrections {view.get('use')}")
+def _pulse(seen: Status) -> str:
+    parts = [seen.state or "starting"]
+    if seen.source:
+        parts.append(f"{sum(seen.source.frames.values())} frames, {seen.source.bytes} bytes")
+    parts.append(f"fix {seen.receiver.fix}, corrections {seen.receiver.use}")
     return "          " + " | ".join(parts)
 
 

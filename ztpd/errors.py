@@ -5,6 +5,7 @@
       UsageError        the command line
       LockHeld          a second ztpd on the same gateway
       NotRunning        no ztpd to ask
+      DaemonSilent      a ztpd that does not answer
       NoCredentials     nothing to log in with
       NotPermitted      somebody else's files
       ImportInvalid     a file that was to be imported
@@ -107,6 +108,16 @@ class NotRunning(ZtpdError):
     exit_status = 3
     summary = "no daemon is running"
     advice = "Start it with `systemctl start ztpd`."
+
+
+class DaemonSilent(ZtpdError):
+    code = "control.silent"
+    retry = Retry.NEVER
+    exit_status = 75
+    summary = "the daemon runs and gives no answer"
+    advice = (
+        "See `journalctl -u ztpd`; `systemctl restart ztpd` ends a daemon that is stopped or hangs."
+    )
 
 
 class NoCredentials(ZtpdError):

@@ -85,6 +85,11 @@ def every() -> Iterator[JournalEvent]:
     yield from (found[name] for name in sorted(found))
 
 
+def named(name: str) -> JournalEvent | None:
+    """The declared event of this name; None for one that this version does not know."""
+    return _declared.get(name)
+
+
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
@@ -432,14 +437,6 @@ NOT_REPORTED = _not_used(
     "Check the wire to the receiver's RX; `ztpd receiver show` tells whether the input is on.",
     "ztpd makes sure once a minute that the input is switched on.",
 )
-
-
-def not_used(reason: str) -> JournalEvent:
-    """The event for the reason that the status gives, alone or behind "not used: "."""
-    reason = reason.removeprefix("not used: ")
-    return next(
-        (event for event in _declared.values() if event.text == _UNUSED + reason), NOT_REPORTED
-    )
 
 
 USED = _event(

@@ -15,12 +15,13 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.until import until
-from ztpd import check, config
+from ztpd import check, config, status
 from ztpd.check import Result, State
 from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.ztp_service import ZtpService
+from ztpd.status import Status
 from ztpd.system import control
 from ztpd.system.clock import Clock
 from ztpd.system.offload import offload
@@ -42,12 +43,12 @@ async def site(top: Path, **ntrip: Any) -> AsyncIterator[tuple[Gateway, Caster]]
         yield gateway, caster
 
 
-async def walk(gateway: Gateway, told: dict[str, Any] | None = None, **given: Any) -> list[Result]:
+async def walk(gateway: Gateway, daemon: Status | None = None, **given: Any) -> list[Result]:
     path = gateway.top / "ztpd.toml"
     return await check.Check(
         lambda: config.load(path),
         state_dir=gateway.state_dir,
-        told=told,
+        daemon=daemon,
         environ={},
         **given,
     ).run()
@@ -78,14 +79,40 @@ async def test_each_link_is_told_as_soon_as_it_is_known(tmp_path: Path) -> None:
     assert told == [each.layer for each in found]
 
 
-async def test_behind_the_first_broken_link_nothing_is_looked_at(tmp_path: Path) -> None:
+async def test_FR75_a_link_that_needs_the_broken_one_is_not_reached_and_others_are(
+    tmp_path: Path,
+) -> None:
     async with site(tmp_path, mountpoint="FAR") as (gateway, _):
         found = await walk(gateway)
 
     broken = problem(found)
     assert (broken.layer, broken.event) == ("login", "ntrip.mountpoint")
-    behind = found[found.index(broken) + 1 :]
-    assert {each.state for each in behind} == {State.NOT_REACHED}
+    states = {each.layer: each.state for each in found}
+    assert (states["data"], states["use"]) == (State.NOT_REACHED, State.NOT_REACHED)
+    assert (states["receiver"], states["setup"]) == (State.OK, State.OK)
+
+
+async def test_FR75_without_a_modem_token_network_and_receiver_are_looked_at(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    async with ZtpService(gateway.authority) as service, gateway.receiver():
+        gateway.configure(
+            ztp={
+                "url": service.url,
+                "ca_file": gateway.ca_file,
+                "token_file": gateway.token_file,
+            },
+            identity={"source": "at", "port": tmp_path / "modem", "timeout_s": 5},
+        )
+        found = await walk(gateway)
+
+    states = {each.layer: each.state for each in found}
+    broken = problem(found)
+    assert (broken.layer, broken.event) == ("ports", "modem.absent")
+    assert states["modem"] is states["credentials"] is states["login"] is State.NOT_REACHED
+    for layer in ("token", "dns", "tls", "ztp", "receiver", "setup"):
+        assert states[layer] is State.OK, layer
 
 
 async def test_beside_the_daemon_nothing_of_the_daemons_is_touched(tmp_path: Path) -> None:
@@ -93,7 +120,7 @@ async def test_beside_the_daemon_nothing_of_the_daemons_is_touched(tmp_path: Pat
         await until(lambda: gateway.status.get("receiver", {}).get("use") == "used")
         answer = await offload(control.ask, gateway.runtime_dir, {"do": "status"})
         sessions, commands = caster.sessions, len(caster.requests)
-        found = await walk(gateway, answer["status"])
+        found = await walk(gateway, status.from_json(answer["status"]))
         await asyncio.sleep(0.2)
 
         assert [each.layer for each in found if each.state is not State.OK] == []
@@ -127,7 +154,8 @@ async def test_the_provisioning_service_is_connected_to_and_not_called(tmp_path:
 async def test_a_cause_that_has_passed_is_told_as_one(tmp_path: Path) -> None:
     reason = {"event": "net.dns", "text": "no such name", "advice": "Check DNS."}
     async with site(tmp_path) as (gateway, _):
-        found = await walk(gateway, {"state": "waiting", "reason": reason, "pid": os.getpid()})
+        told = {"state": "waiting", "reason": reason, "pid": os.getpid()}
+        found = await walk(gateway, status.from_json(told))
 
     broken = problem(found)
     assert (broken.layer, broken.event) == ("login", "net.dns")

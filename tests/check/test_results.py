@@ -13,6 +13,7 @@ BESIDE_THE_CHAIN = {
     "usage",
     "lock.held",
     "control.not_running",
+    "control.silent",
     "credentials.none",
     "check.not_permitted",
     "output.failed",

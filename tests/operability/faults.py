@@ -27,7 +27,9 @@ from tests.support.gateway import Gateway
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from tests.support.until import until
 from ztpd import check, config, events, status
+from ztpd.cli.status import render
 from ztpd.daemon import Daemon
+from ztpd.health import cause, health
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.caster import Caster
@@ -36,6 +38,7 @@ from ztpd.sim.mqtt_packets import CONNECT, connack
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import F9P, F9P_OLD
 from ztpd.sim.ztp_service import Answer, ZtpService
+from ztpd.status import Status
 from ztpd.system import control
 from ztpd.system.clock import Clock
 from ztpd.system.offload import offload
@@ -325,7 +328,7 @@ class Seen:
     """What each of the three says of one fault."""
 
     journal: list[tuple[str, str]]  # event and line
-    told: dict[str, Any]
+    told: Status
     screen: str
     found: list[check.Result]
     after_s: float
@@ -333,7 +336,7 @@ class Seen:
     @property
     def line(self) -> str:
         """What the journal says of the cause that the status names."""
-        event = status.cause(self.told).get("event")
+        event = _named(self.told)
         return next((text for name, text in self.journal if name == event), "")
 
 
@@ -394,21 +397,26 @@ async def observe(fault: Fault, top: Path) -> Seen:
         after_s = loop.time() - began_s
         runtime_dir = site.gateway.runtime_dir
         answer = await offload(control.ask, runtime_dir, {"do": "status"})
-        told = answer["status"]
+        told = status.from_json(answer["status"])
         walk = check.Check(
             lambda: config.load(path),
             state_dir=site.gateway.state_dir,
-            told=told,
+            daemon=told,
             clock=site.clock,
             environ={},
         )
         found = await walk.run()
-        screen = status.render(told, is_running=True, clock=site.clock.describe())
+        screen = render(told, is_running=True, clock=site.clock.describe())
         return Seen(journal.lines, told, screen, found, after_s)
 
 
 def _event(site: Site) -> object:
-    return status.cause(site.gateway.status).get("event")
+    return _named(status.read(site.gateway.runtime_dir))
+
+
+def _named(told: Status) -> str:
+    known = cause(told)
+    return known.event if known else ""
 
 
 def action(event: str) -> str:
@@ -420,10 +428,10 @@ def row(fault: Fault, seen: Seen) -> str:
     """One line of the table; the same at every run."""
     broken = check.document(seen.found)
     named = {fault.event} <= {name for name, _ in seen.journal}
-    told = str(status.cause(seen.told).get("event"))
+    told = _named(seen.told)
     same = "same" if named and told == broken["event"] == fault.event else "DIFFERENT"
     layer = check.LINKS.get(str(broken["layer"]), "none")
-    word = status.health(seen.told, is_running=True).value
+    word = health(seen.told, is_running=True).value
     return f"| {fault.id} | {fault.about} | `{fault.event}` | {same} | {word} | {layer} |"
 
 

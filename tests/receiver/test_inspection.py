@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.support.receiver_bench import bench, in_virtual_time
-from ztpd import status
 from ztpd.cli import main, receiver
 from ztpd.config import Config, Loaded
 from ztpd.config.options import Receiver as Settings
@@ -65,7 +64,7 @@ async def test_each_model_is_told_with_what_would_change_and_nothing_is_written(
 @in_virtual_time
 async def test_it_reads_like_a_list_of_work(tmp_path: Path) -> None:
     found, _ = await looked_at(tmp_path, F9P_OLD, keys={"CFG-RATE-MEAS": 200})
-    text = receiver.inspection(status.plain(found))
+    text = receiver.inspection(found)
     squeezed = re.sub(r"(?<=\S)  +", "  ", re.sub(r"port  \S+", "port  P", text))
     assert squeezed.startswith(
         """\
@@ -129,13 +128,13 @@ async def test_a_receiver_that_cannot_be_used_tells_why(tmp_path: Path) -> None:
 @in_virtual_time
 async def test_the_monitor_shows_fix_and_corrections_by_type(tmp_path: Path, model: Model) -> None:
     async with bench(tmp_path, model) as b:
-        assert receiver.monitor(status.plain(b.receiver.view)) == "   receiver  not found yet\n"
+        assert receiver.life(b.receiver.view) == "   receiver  not found yet\n"
         await b.receiver.wait_ready()
         await asyncio.sleep(5)
         names = ["OCB-GPS", "OCB-GLO"] * 20
         if model.spartn:
             await b.stream(40, lambda: b.spartn(name=names.pop()))
-        text = receiver.monitor(status.plain(b.receiver.view))
+        text = receiver.life(b.receiver.view)
         assert f"receiver  {model.module}, {model.firmware}, {b.pty.path}\n" in text
         if model.spartn:
             assert "RTK fixed, " in text

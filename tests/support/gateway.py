@@ -17,6 +17,7 @@ from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
+from ztpd.system.files import read_json
 
 FAST_LINE = 921_600
 
@@ -76,7 +77,8 @@ class Gateway:
 
     @property
     def status(self) -> dict[str, Any]:
-        return status.read(self.runtime_dir)
+        """The published document, as programs read it."""
+        return read_json(self.runtime_dir / status.FILE)
 
     def files(self) -> dict[str, int]:
         """Names below the state directory, with their modes."""

@@ -1,12 +1,13 @@
 import asyncio
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ztpd.errors import NotRunning
+from ztpd.errors import DaemonSilent, NotRunning
 from ztpd.system import control
 from ztpd.system.offload import offload
 
@@ -51,3 +52,46 @@ async def test_the_socket_is_gone_after_a_clean_stop(tmp_path: Path) -> None:
         pass
 
     assert not list(tmp_path.iterdir())
+
+
+async def answers(directory: Path, *parts: bytes, every_s: float = 0.0) -> asyncio.Server:
+    """A server in place of the daemon, which sends ``parts`` and keeps the connection open."""
+
+    async def client(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(every_s)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_unix_server(client, directory / control.SOCKET_NAME)
+
+
+@pytest.mark.parametrize("answer", [b"[" * 60_000 + b"\n", b"[]\n", b"not json\n", b"\xff\n"])
+async def test_FR89_an_answer_that_is_none_is_the_daemons_silence(
+    tmp_path: Path, answer: bytes
+) -> None:
+    server = await answers(tmp_path, answer)
+    with pytest.raises(DaemonSilent):
+        await offload(lambda: control.ask(tmp_path, {}))
+    server.close()
+
+
+async def test_FR89_one_deadline_holds_for_an_answer_that_drips(tmp_path: Path) -> None:
+    server = await answers(tmp_path, *[b"x"] * 100, every_s=0.05)
+    began_s = time.monotonic()
+    with pytest.raises(DaemonSilent):
+        await offload(lambda: control.ask(tmp_path, {}, timeout_s=0.5))
+    assert time.monotonic() - began_s < 2
+    server.close()
+
+
+async def test_FR89_an_endless_answer_is_not_collected(tmp_path: Path) -> None:
+    server = await answers(tmp_path, *[b"x" * 65_536] * 100)
+    with pytest.raises(DaemonSilent):
+        await offload(lambda: control.ask(tmp_path, {}, timeout_s=10))
+    server.close()

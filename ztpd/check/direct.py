@@ -22,20 +22,32 @@ from ztpd.model import DynamicKey, Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.modem import identity
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.sources import Session, open_session
+from ztpd.status import ReceiverView
 from ztpd.system.tasks import end
 
 _IDENTITY_S = 15.0  # a modem that is starting takes longer; the daemon waits for it
 _RECEIVER_S = 20.0  # to be found at any speed, and set up
 _USE_S = 45.0  # SPARTN has sent every kind of message after 30 s
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 class DirectProbe:
-    """One session and one receiver, from log-in to use; ``held`` ends both."""
+    """One session with ``endpoint`` and one receiver, from log-in to use; ``held`` ends both.
 
-    def __init__(self, config: Config, held: AsyncExitStack) -> None:
+    ``endpoint`` is None where there are no credentials; ``keys`` are those of the credentials.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        held: AsyncExitStack,
+        endpoint: SourceEndpoint | None = None,
+        keys: Sequence[DynamicKey] = (),
+    ) -> None:
         self._config = config
         self._held = held
+        self._endpoint = endpoint
+        self._keys = keys
         self._device: Receiver | None = None
         self._session: Session | None = None
         self._frames: AsyncIterator[Frame] | None = None
@@ -47,14 +59,24 @@ class DirectProbe:
         found = await identity.read(replace(self._config, identity=limited))
         return joined(f"{found}, from {found.source}", found.note)
 
-    async def login(self, way: SourceEndpoint, keys: Sequence[DynamicKey]) -> str:
-        device = self._start(keys)
-        if way.kind == "mqtt" and way.topics_offered and self._config.mqtt.region == "auto":
+    async def login(self) -> str:
+        endpoint = self._endpoint
+        if endpoint is None:
+            raise NotReached("needs credentials")
+        device = self._started()
+        if (
+            endpoint.kind == "mqtt"
+            and endpoint.topics_offered
+            and self._config.mqtt.region == "auto"
+        ):
             await _until(lambda: self._position() or device.error, _RECEIVER_S)
             if not self._position():
                 raise NotReached("needs the receiver's position, to choose the topics")
         session = open_session(
-            way, region=self._config.mqtt.region, position=self._position, fresh_credentials=False
+            endpoint,
+            region=self._config.mqtt.region,
+            position=self._position,
+            fresh_credentials=False,
         )
         self._session = await self._held.enter_async_context(session)
         return self._session.where
@@ -63,9 +85,12 @@ class DirectProbe:
         fix = self._device.fix if self._device else None
         return fix if fix and fix.ok else None
 
-    def _start(self, keys: Sequence[DynamicKey]) -> Receiver:
+    def _started(self) -> Receiver:
+        """The receiver, running from the first call on."""
+        if self._device:
+            return self._device
         device = self._device = Receiver(replace(ReceiverSettings.of(self._config), share=""))
-        device.set_keys(keys)
+        device.set_keys(self._keys)
         running = asyncio.create_task(device.run())
 
         self._held.push_async_callback(end, running)
@@ -92,9 +117,7 @@ class DirectProbe:
             self._device.deliver(frame)
 
     async def receiver(self) -> str:
-        device = self._device
-        if device is None:
-            raise NotReached("needs the log-in")
+        device = self._started()
         await _until(lambda: device.ready or device.error, _RECEIVER_S)
         if device.error and not isinstance(device.error, ReceiverRefused):
             raise device.error
@@ -112,7 +135,7 @@ class DirectProbe:
             raise FormatUnsupported(self._format.value)
         return f"takes {' and '.join(sorted(kind.value for kind in device.accepts))}"
 
-    async def use(self) -> tuple[str, str]:
+    async def use(self) -> ReceiverView:
         device, frames = self._device, self._frames
         if device is None or frames is None:
             raise NotReached("needs data")
@@ -130,12 +153,12 @@ class DirectProbe:
             feeding.cancel()
             with contextlib.suppress(asyncio.CancelledError, ZtpdError):
                 await feeding
-        return device.view.use, device.view.fix
+        return device.view
 
 
 async def _until(condition: Callable[[], object], within_s: float) -> None:
     """Return when ``condition`` holds, or when the time is over."""
-    for _ in range(round(within_s / _LOOK_S)):
+    for _ in range(round(within_s / _POLL_S)):
         if condition():
             return
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)

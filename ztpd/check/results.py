@@ -1,13 +1,17 @@
-"""The links of the chain, what can be found at one, and how that is told."""
+"""The links of the chain, the possible findings at one, and their forms for people and programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
+
+from ztpd.sanitize import quoted
+from ztpd.status import Cause, ReceiverView
 
 SCHEMA = 1
+_LONGEST = 2000
 
 LINKS: Mapping[str, str] = {
     "config": "configuration",
@@ -85,20 +89,35 @@ class Result:
 
 
 class Problem(Exception):
-    """A broken link that is known by its event, not by an exception of ours."""
+    """A broken link that is known by its cause, not by an exception of ours."""
 
-    def __init__(self, event: str, text: str, advice: str) -> None:
-        super().__init__(text)
-        self.event, self.text, self.advice = event, text, advice
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.text)
+        self.cause = cause
 
 
 class NotReached(Exception):
     """A link that cannot be judged; a later one may tell why."""
 
 
+class Probe(Protocol):
+    """The links that belong to a running daemon: tried here, or read from its status.
+
+    Each gives its finding in words; raises :class:`Problem`, :class:`NotReached` or a typed error.
+    """
+
+    async def modem(self) -> str: ...
+    async def login(self) -> str: ...
+    async def data(self) -> str: ...
+    async def receiver(self) -> str: ...
+    async def setup(self) -> str: ...
+    async def use(self) -> ReceiverView: ...
+
+
 def render(result: Result) -> str:
     """One link for a person: a line, and the advice below it where it is broken."""
-    line = f"{result.state.value:<12} {LINKS[result.layer]:<14} {result.text}".rstrip() + "\n"
+    text = quoted(result.text, _LONGEST)
+    line = f"{result.state.value:<12} {LINKS[result.layer]:<14} {text}".rstrip() + "\n"
     return line + (f"{'':<12} {'':<14} -> {result.advice}\n" if result.advice else "")
 
 

@@ -1,43 +1,48 @@
-"""What a person has done once: ``ztpd provision`` and ``ztpd import``."""
+"""``ztpd provision``, ``ztpd retry`` and ``ztpd imei``: the identity, and credentials for it."""
 
 from __future__ import annotations
 
-import contextlib
+import argparse
+import asyncio
 import json
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from ztpd import config as configuration
-from ztpd import status
+from ztpd import log
+from ztpd.cli.ask import daemon_runs
+from ztpd.cli.screen import line
 from ztpd.config import Config
-from ztpd.errors import ImportInvalid, NotRunning, ZtpdError, ZtpError, ZtpHostNotAllowed
+from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Event
 from ztpd.model import Secret
-from ztpd.modem import identity
-from ztpd.provisioning import board
-from ztpd.provisioning.call import bind_to_gateway, describe_transports
-from ztpd.provisioning.provisioner import Provisioner
-from ztpd.provisioning.store import CredentialStore
 from ztpd.system import control
 from ztpd.system.files import become_owner
-from ztpd.wire import ztp
 
 EXIT_LATER = 75
 
 
-async def provision(config: Config, *, force: bool, dry_run: bool) -> int:
+def provision(options: argparse.Namespace) -> int:
     """The exit status; raises a typed error whose exit status tells what went wrong.
 
     Where the daemon runs, it is asked: two programs must not call the service side by side.
     """
-    runtime_dir, state_dir = configuration.runtime_dir(), configuration.state_dir()
-    if status.running(runtime_dir) and not dry_run:
-        answer = control.ask(runtime_dir, {"do": "provision", "force": force})
-        print(answer.get("text") or f"the daemon says: {answer.get('error')}")
+    config = configuration.load(options.config).config
+    log.setup(config.log.level, stream=sys.stderr)
+    if not options.dry_run and daemon_runs():
+        request = {"do": "provision", "force": options.force}
+        answer = control.ask(configuration.runtime_dir(), request)
+        print(line(answer.get("text") or f"the daemon says: {answer.get('error')}"))
         return 0 if answer.get("ok") else EXIT_LATER
+    return asyncio.run(_provision(config, force=options.force, dry_run=options.dry_run))
+
+
+async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
+    from ztpd.modem import identity
+    from ztpd.provisioning.call import describe_transports
+    from ztpd.provisioning.provisioner import Provisioner
+
+    state_dir = configuration.state_dir()
     token = _token(config)
     configuration.make(state_dir, 0o700)
     become_owner(state_dir)
@@ -82,43 +87,38 @@ def _token(config: Config) -> Callable[[], Secret]:
     return lambda: token
 
 
-def take_in(config: Config, path: Path) -> None:
-    """Store the credentials in ``path``, a download of the portal or an answer of the service.
+def retry(_: argparse.Namespace) -> int:
+    """End the running daemon's wait."""
+    answer = control.ask(configuration.runtime_dir(), {"do": "retry"})
+    print(line(answer.get("text") or f"ztpd: {answer.get('error')}"))
+    return 0 if answer.get("ok") else 1
 
-    A running daemon takes them up at once. Raises :class:`ImportInvalid`, :class:`StoreError`
-    and its kind; then what was stored is stored still.
-    """
-    runtime_dir, state_dir = configuration.runtime_dir(), configuration.state_dir()
-    content = _read(path)  # as root: it need not be readable for the daemon
+
+def imei(options: argparse.Namespace) -> int:
+    from ztpd.modem import identity
+
+    config = configuration.load(options.config).config
+    log.setup(config.log.level, stream=sys.stderr)  # what is waited for, meanwhile
     try:
-        credentials = ztp.parse_answer(config.ztp.service, content)
-        ztp.check_hosts(
-            credentials,
-            allowed_hosts=config.ztp.allowed_hosts,
-            service_host=urlsplit(config.ztp.url).hostname or "",
-        )
-        stored = bind_to_gateway(credentials, "", board.serial(), int(time.time()))
-    except ZtpHostNotAllowed as error:
-        raise ImportInvalid(f"{path}: {error}. {error.advice}") from error
-    except ZtpError as error:
-        raise ImportInvalid(f"{path}: {error}") from error
-    if stored.expires_unix_s is not None and stored.expires_unix_s < stored.stored_unix_s:
-        print(f"{path}: the client certificate in it has ended", file=sys.stderr)
-    configuration.make(state_dir, 0o700)
-    become_owner(state_dir)
-    CredentialStore(state_dir).save(stored)
-    print(f"imported: {describe_transports(credentials)}")
-    with contextlib.suppress(NotRunning):
-        control.ask(runtime_dir, {"do": "imported"})
-    print(f"{path} holds the secrets in clear text: delete it", file=sys.stderr)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(ztp.BODY_LIMIT + 1)
-    except OSError as error:
-        raise ImportInvalid(f"{path}: {error.strerror}") from error
+        found = asyncio.run(identity.read(config))
+    except ZtpdError as error:
+        if options.json:
+            told = {"event": error.code, "text": str(error), "advice": error.advice}
+            print(json.dumps({"imei": None, "error": told}, indent=1))
+        raise
+    if options.json:
+        answer = {
+            "imei": found.imei.digits if found.imei else None,
+            "hardware_id": found.hardware_id,
+            "source": found.source,
+            "normalised": found.note or None,
+        }
+        print(json.dumps(answer, indent=1))
+    else:
+        print(found.hardware_id)
+        note = f" ({found.note})" if found.note else ""
+        print(line(f"from {found.source}{note}"), file=sys.stderr)
+    return 0
 
 
 def _ignore(

@@ -29,8 +29,10 @@ from ztpd.relay import Relay
 from ztpd.sources import open_session
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.sources.ntrip import GgaPolicy
+from ztpd.status import Status
 from ztpd.system import control
 from ztpd.system.clock import Clock
+from ztpd.system.runlock import RunLock
 from ztpd.system.tasks import end
 
 _HEARTBEAT_S = 10.0
@@ -113,7 +115,7 @@ class Daemon:
     async def run(self) -> None:
         """Run until told to stop. Raises :class:`LockHeld` and nothing else that is remote."""
         self._warn_of_unknown_keys()
-        lock = status.Lock(self._runtime_dir)
+        lock = RunLock(self._runtime_dir)
         lock.take()
         try:
             async with AsyncExitStack() as stack:
@@ -388,7 +390,7 @@ class Daemon:
         """Take up a changed configuration; a broken one changes nothing."""
         if self._reload_config is None or self._state is State.STOPPING:
             return
-        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             loaded = self._reload_config()
             receiver = self._make_receiver(loaded)
@@ -443,7 +445,7 @@ class Daemon:
             case "receiver":
                 return await requests.inspect(self._receiver)
             case "status":
-                return {"ok": True, "status": status.plain(self._document())}
+                return {"ok": True, "status": status.to_json(self._document())}
             case other:
                 return {"ok": False, "error": f"unknown request {other!r}"}
 
@@ -489,7 +491,7 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - as in _supervised
             log.crash("status", error)
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> Status:
         return document(
             now_s=asyncio.get_running_loop().time(),
             state=self._state,

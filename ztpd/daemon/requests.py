@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from ztpd import status
+from ztpd import records
 from ztpd.errors import ZtpdError
 from ztpd.receiver import Receiver
 
@@ -31,4 +31,4 @@ async def inspect(receiver: Receiver) -> dict[str, Any]:
         return {"ok": False, "error": str(error), "advice": error.advice}
     except TimeoutError:
         return {"ok": False, "error": f"the receiver did not answer in {_INSPECT_S:g} s"}
-    return {"ok": True, "receiver": status.plain(found)}
+    return {"ok": True, "receiver": records.to_json(found)}

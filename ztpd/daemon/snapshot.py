@@ -6,14 +6,21 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from ztpd import __version__, events, status
+from ztpd import __version__, events
 from ztpd.errors import ConfigError, ZtpdError
 from ztpd.lifecycle import State
 from ztpd.model import Identity, StoredCredentials, utc
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress
+from ztpd.status import (
+    SCHEMA,
+    Cause,
+    CredentialsStatus,
+    IdentityStatus,
+    SourceStatus,
+    Status,
+)
 
 
 @dataclass
@@ -38,66 +45,59 @@ def document(
     progress: Progress | None,
     receiver: Receiver,
     config_error: ConfigError | None,
-) -> dict[str, Any]:
+) -> Status:
     """``now_s`` is the event loop's time, as are the times in ``reason`` and ``progress``.
 
     ``unsaved``: the disk has not taken ``stored`` so far; ``config_error``: of a new
     configuration that is therefore not in force. The fields are explained in
     :data:`ztpd.status.FIELDS`.
     """
-    told: dict[str, Any] = {
-        "schema": status.SCHEMA,
-        "version": __version__,
-        "at": _iso(datetime.now(UTC)),
-        "pid": os.getpid(),
-        "state": state.value,
-        "since": _iso(since),
-        "reason": {"event": reason.event, "text": reason.text, "advice": reason.advice},
-    }
-    if reason.until_s is not None:
-        told["next_attempt_s"] = round(max(0.0, reason.until_s - now_s), 1)
-    if identity:
-        told["identity"] = {"id": str(identity), "source": identity.source}
-    if stored:
-        told |= {
-            "service": stored.credentials.service,
-            "client_id": stored.credentials.client_id,
-            "credentials": {
-                "age_s": max(0, int(time.time()) - stored.stored_unix_s),
-                "expires": _date(stored.expires_unix_s),
-                "unsaved": unsaved,
-            },
-        }
-    if progress:
-        told["source"] = _source(progress, now_s)
-    told["receiver"] = receiver.view
-    if receiver.error:
-        told["receiver_problem"] = _problem(receiver.error)
-    if config_error:
-        failed = events.RELOAD_FAILED
-        told["config_problem"] = {
-            "event": failed.name,
-            "text": failed.text.format(error=config_error),
-            "advice": failed.remedy,
-        }
-    return told
+    until_s = reason.until_s
+    return Status(
+        schema=SCHEMA,
+        version=__version__,
+        at=_iso(datetime.now(UTC)),
+        pid=os.getpid(),
+        state=state.value,
+        since=_iso(since),
+        reason=Cause(reason.event, reason.text, reason.advice),
+        next_attempt_s=None if until_s is None else round(max(0.0, until_s - now_s), 1),
+        identity=IdentityStatus(str(identity), identity.source) if identity else None,
+        service=stored.credentials.service if stored else None,
+        client_id=stored.credentials.client_id if stored else None,
+        credentials=_credentials(stored, unsaved) if stored else None,
+        source=_source(progress, now_s) if progress else None,
+        receiver=receiver.view,
+        receiver_problem=_problem(receiver.error) if receiver.error else None,
+        config_problem=_not_in_force(config_error) if config_error else None,
+    )
 
 
-def _source(progress: Progress, now_s: float) -> dict[str, Any]:
+def _credentials(stored: StoredCredentials, unsaved: bool) -> CredentialsStatus:
+    age_s = max(0, int(time.time()) - stored.stored_unix_s)
+    return CredentialsStatus(age_s, _date(stored.expires_unix_s), unsaved)
+
+
+def _source(progress: Progress, now_s: float) -> SourceStatus:
     last_s = progress.last_frame_s
-    return {
-        "where": progress.where,
-        "session_s": round(now_s - progress.opened_s, 1),
-        "format": progress.format,
-        "frames": progress.frames,
-        "bytes": progress.bytes,
-        "other_format": progress.other_format,
-        "last_frame_age_s": None if last_s is None else round(now_s - last_s, 1),
-    }
+    return SourceStatus(
+        where=progress.where,
+        session_s=round(now_s - progress.opened_s, 1),
+        format=progress.format.value if progress.format else None,
+        frames=progress.frames,
+        bytes=progress.bytes,
+        other_format=progress.other_format,
+        last_frame_age_s=None if last_s is None else round(now_s - last_s, 1),
+    )
 
 
-def _problem(error: ZtpdError) -> dict[str, str]:
-    return {"event": error.code, "text": str(error), "advice": error.advice}
+def _problem(error: ZtpdError) -> Cause:
+    return Cause(error.code, str(error), error.advice)
+
+
+def _not_in_force(error: ConfigError) -> Cause:
+    failed = events.RELOAD_FAILED
+    return Cause(failed.name, failed.text.format(error=error), failed.remedy)
 
 
 def _iso(moment: datetime) -> str:

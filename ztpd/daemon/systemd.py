@@ -1,16 +1,23 @@
-"""What systemd is told: ready, alive, stopping, and one line of status."""
+"""Notifications to systemd: ready, alive, stopping, and one line of status (sd_notify(3))."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 
+from ztpd.sanitize import quoted
 
-def notify(message: str) -> None:
-    """Tell systemd, where it asked to be told, can hear it, and systemd-python is there."""
+_LONGEST = 500
+
+
+def notify(*assignments: str) -> None:
+    """Send ``NAME=value`` assignments, if systemd asked for them and systemd-python is there.
+
+    A line break inside one would begin another assignment; it is replaced.
+    """
     if "NOTIFY_SOCKET" not in os.environ:
         return
     with suppress(ImportError, OSError):
-        from systemd.daemon import notify as tell
+        from systemd.daemon import notify as send
 
-        tell(message)
+        send("\n".join(quoted(each, _LONGEST) for each in assignments))

@@ -2,6 +2,6 @@
 
 from ztpd.receiver.inspection import inspect
 from ztpd.receiver.receiver import Receiver
-from ztpd.receiver.settings import Inspection, ReceiverSettings, ReceiverView
+from ztpd.receiver.settings import Inspection, ReceiverSettings
 
-__all__ = ["Inspection", "Receiver", "ReceiverSettings", "ReceiverView", "inspect"]
+__all__ = ["Inspection", "Receiver", "ReceiverSettings", "inspect"]

@@ -25,10 +25,11 @@ from ztpd.model import DynamicKey, Fix, Frame, FrameKind
 from ztpd.receiver import configure, filter, keys
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.connection import Connection, Hooks, ReceiverState
-from ztpd.receiver.settings import Inspection, ReceiverSettings, ReceiverView
+from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.retry import Delay
 from ztpd.serialport.discovery import ROOT
 from ztpd.serialport.pty import SharedPort
+from ztpd.status import ReceiverView
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message
 

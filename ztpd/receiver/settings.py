@@ -36,40 +36,6 @@ class ReceiverSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiverView:
-    """What is published about the receiver. No position, no key."""
-
-    model: str = ""  # "" until it has answered
-    firmware: str = ""
-    protocol: str = ""
-    port: str = ""
-    baudrate: int = 0
-    ready: bool = False
-    problem: str = ""
-    fix: str = "unknown"
-    fix_for_s: float | None = None  # how long the fix has had this label; None: unknown
-    best_fix: str = ""  # the best label in reach with these corrections; "": not known yet
-    carrier: str = "none"
-    correction_age_s: float | None = None
-    accuracy_m: float | None = None
-    satellites: int = 0
-    use: str = "unknown"  # "used", "not used: " and why, or "unknown"
-    use_event: str = ""  # name of the event that says why they are not used; "": no such reason
-    used: Mapping[str, int] = field(default_factory=dict)
-    rejected: Mapping[str, int] = field(default_factory=dict)
-    delivered_frames: int = 0  # that left the port
-    delivered_bytes: int = 0
-    dropped: int = 0  # frames that came faster than the line takes them
-    dropped_share: float | None = None  # of those of the last five minutes, 0 to 1; None: no frames
-    refused: int = 0  # frames from outside that are no corrections, or not for this receiver
-    undelivered: int = 0  # frames that came while the receiver was not ready
-    first_fix_s: float | None = None  # from its set-up, the last one
-    first_float_s: float | None = None
-    first_fixed_s: float | None = None
-    skipped_bytes: int = 0  # from the receiver, not part of a valid message
-
-
-@dataclass(frozen=True, slots=True)
 class SettingView:
     """One of the settings that ztpd cares for."""
 

@@ -7,16 +7,19 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ztpd.errors import NotRunning
+from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
 
 SOCKET_NAME = "control.sock"
 _LINE_LIMIT = 65_536
 _ANSWER_WITHIN_S = 10.0
+_ANSWER_LIMIT = 1 << 20
+_ONLY = "only root and the daemon's user may ask this"
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -53,7 +56,7 @@ async def _answer(
     peer: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, os.geteuid()):
-        return {"ok": False, "error": "only root and the daemon's user may ask this"}
+        return {"ok": False, "error": _ONLY, "event": NotPermitted.code}
     request = json.loads(await reader.readline())
     if not isinstance(request, dict):
         return {"ok": False, "error": "a request is a JSON object"}
@@ -61,16 +64,58 @@ async def _answer(
 
 
 def ask(directory: Path, request: dict[str, Any], *, timeout_s: float = 10.0) -> dict[str, Any]:
-    """The daemon's answer; blocks. Raises :class:`NotRunning` where there is no daemon."""
+    """The daemon's answer; blocks for ``timeout_s`` at most, however slowly the answer comes.
+
+    Raises :class:`NotRunning` where there is no daemon, :class:`NotPermitted` where it does not
+    answer this user, and :class:`DaemonSilent` where no whole answer of at most 1 MiB comes.
+    """
+    path, deadline_s = directory / SOCKET_NAME, time.monotonic() + timeout_s
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
-            client.connect(str(directory / SOCKET_NAME))
+            client.connect(str(path))
             client.sendall(json.dumps(request).encode() + b"\n")
-            line = b""
-            while not line.endswith(b"\n") and (more := client.recv(_LINE_LIMIT)):
-                line += more
-        answer = json.loads(line)
-    except (OSError, ValueError) as error:
-        raise NotRunning(str(directory / SOCKET_NAME)) from error
-    return answer if isinstance(answer, dict) else {"ok": False, "error": "no answer"}
+            answer = json.loads(_read_line(client, deadline_s))
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+        raise NotRunning(str(path)) from error
+    except PermissionError as error:
+        raise NotPermitted(str(path)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DaemonSilent(str(path)) from error
+    if not isinstance(answer, dict):
+        raise DaemonSilent(str(path))
+    if answer.get("event") == NotPermitted.code:
+        raise NotPermitted(_ONLY)
+    return answer
+
+
+def _read_line(client: socket.socket, deadline_s: float) -> bytes:
+    """Raises OSError after ``deadline_s``, and ValueError for more than 1 MiB."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        client.settimeout(left_s)
+        more = client.recv(_LINE_LIMIT)
+        if not more:
+            break
+        line += more
+        if len(line) > _ANSWER_LIMIT:
+            raise ValueError("the answer is too long")
+    return bytes(line)
+
+
+def is_listening(directory: Path) -> bool | None:
+    """Whether a daemon accepts connections here; None where this user may not know."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(1.0)
+            client.connect(str(directory / SOCKET_NAME))
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        return False
+    except TimeoutError:  # its queue is full, so there is one
+        return True
+    except OSError:
+        return None
+    return True

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pwd
+import stat
 from pathlib import Path
 from typing import Any
+
+LIMIT = 1 << 20  # bytes of a file that another user may have written
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int, durable: bool) -> None:
@@ -40,11 +44,27 @@ def write_atomic(path: Path, data: bytes, *, mode: int, durable: bool) -> None:
             os.close(directory)
 
 
+def read_regular(path: Path, limit: int = LIMIT) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; follows no link, never waits.
+
+    Raises OSError, also for a FIFO, a device, a link and a longer file.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; an empty one where there is none that can be read."""
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -1,0 +1,166 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ztpd import events, status
+from ztpd.cli.status import render
+from ztpd.health import health
+from ztpd.status import Status
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def document(**changed: Any) -> Status:
+    healthy = {
+        "schema": 1,
+        "version": "0.1.0",
+        "at": "2026-11-23T11:59:55+00:00",
+        "state": "streaming",
+        "since": "2026-11-23T09:00:00+00:00",
+        "reason": {"event": "state.streaming", "text": "SPARTN from mqtt://b:8883", "advice": ""},
+        "service": "flex",
+        "client_id": "00000000-0000-4000-8000-000000000001",
+        "identity": {"id": "35752007*****67", "source": "AT+CGSN=1 on /dev/ttyUSB2"},
+        "credentials": {"age_s": 86_400, "expires": "2036-11-20"},
+        "source": {
+            "where": "mqtt://b:8883",
+            "session_s": 100.0,
+            "format": "SPARTN",
+            "frames": {"OCB-GPS": 20, "GAD": 2},
+            "bytes": 31_900,
+            "last_frame_age_s": 1.2,
+        },
+        "receiver": {
+            "model": "ZED-F9P",
+            "firmware": "HPG 1.32",
+            "port": "/dev/gnss",
+            "fix": "RTK fixed",
+            "accuracy_m": 0.014,
+            "satellites": 21,
+            "correction_age_s": 2,
+            "use": "used",
+        },
+    }
+    return status.from_json(healthy | changed)
+
+
+UNUSED = {
+    "use": "not used: they are damaged on the serial line",
+    "use_event": "gnss.not_used.damaged",
+}
+PROBLEM = {"event": "serial.absent", "text": "the port is gone", "advice": "Check the cable."}
+NOT_LISTED = {"event": "ztp.refused.not_listed", "text": "not on the list", "advice": "Add it."}
+
+
+@pytest.mark.parametrize(
+    ("is_running", "changed", "word", "expected"),
+    [
+        (True, {}, "healthy", 0),
+        (True, {"state": "blocked"}, "blocked", 1),
+        (True, {"state": "waiting"}, "waiting", 2),
+        (True, {"state": "connecting"}, "starting", 2),
+        (True, {"receiver": UNUSED}, "degraded", 2),
+        (True, {"receiver_problem": PROBLEM}, "degraded", 2),
+        (False, {}, "not running", 3),
+    ],
+)
+def test_a_word_tells_people_and_the_exit_status_tells_scripts(
+    is_running: bool, changed: dict[str, Any], word: str, expected: int
+) -> None:
+    found = health(document(**changed), is_running=is_running)
+    assert found.value == word
+    assert found.exit_status == expected
+
+
+def test_one_screen_tells_all_that_matters() -> None:
+    shown = render(document(), is_running=True, now=NOW, clock="synchronised")
+
+    assert (
+        shown
+        == """\
+ztpd 0.1.0: healthy: the receiver uses the corrections, RTK fixed
+
+       state  streaming since 2026-11-23 09:00:00 UTC (3 h)
+    identity  35752007*****67, AT+CGSN=1 on /dev/ttyUSB2
+ credentials  flex 00000000-0000-4000-8000-000000000001, 24 h old, until 2036-11-20
+      source  mqtt://b:8883
+ corrections  SPARTN, 22 messages, 31900 bytes (319 B/s), the last 1.2 s ago
+    receiver  ZED-F9P, HPG 1.32, /dev/gnss
+         fix  RTK fixed, 0.014 m, 21 satellites, corrections younger than 2 s
+         use  used
+       clock  2026-11-23 12:00:00 UTC, synchronised
+"""
+    )
+
+
+def test_a_wait_tells_cause_cure_and_when() -> None:
+    shown = render(
+        document(
+            state="blocked",
+            at=f"{NOW:%Y-%m-%dT%H:%M:%S%z}",
+            reason=NOT_LISTED,
+            next_attempt_s=3000.0,
+        ),
+        is_running=True,
+        now=NOW,
+    )
+
+    assert shown.splitlines()[:3] == [
+        "ztpd 0.1.0: blocked: not on the list",
+        "          do  Add it.",
+        "    next try  in 50 min; `ztpd retry` tries now",
+    ]
+
+
+def test_a_wait_goes_on_after_the_status_was_written() -> None:
+    shown = render(
+        document(state="waiting", at="2026-11-23T11:30:00+00:00", next_attempt_s=3000.0),
+        is_running=True,
+        now=NOW,
+    )
+
+    assert "in 20 min" in shown
+
+
+def test_corrections_that_are_not_used_come_first() -> None:
+    shown = render(document(receiver=UNUSED), is_running=True, now=NOW)
+
+    assert shown.splitlines()[:2] == [
+        "ztpd 0.1.0: degraded: corrections arrive, but the receiver does not use them: "
+        "they are damaged on the serial line",
+        f"          do  {events.DAMAGED_ON_LINE.remedy}",
+    ]
+
+
+def test_D06_a_configuration_that_is_not_in_force_is_told_while_all_is_well() -> None:
+    broken = {"event": "config.reload_failed", "text": "not used: line 3", "advice": "Correct it."}
+    shown = render(document(config_problem=broken), is_running=True, now=NOW)
+
+    assert "healthy" in shown
+    assert "    settings  not used: line 3\n              Correct it.\n" in shown
+
+
+def test_colour_is_for_terminals() -> None:
+    assert "\033" not in render(document(), is_running=True, now=NOW)
+    assert "\033[1;32mhealthy" in render(document(), is_running=True, now=NOW, colour=True)
+
+
+def test_without_a_daemon_what_is_stored_is_shown() -> None:
+    shown = render(
+        document(), is_running=False, now=NOW, on_disk="credentials of 2026-11-22: MQTT b"
+    )
+
+    assert shown.startswith("ztpd 0.1.0: not running: start it with `systemctl start ztpd`\n")
+    assert "on disk  credentials of 2026-11-22: MQTT b\n" in shown
+    assert "last state  streaming since" in shown
+    assert "source" not in shown
+
+
+def test_without_any_status_that_is_said() -> None:
+    assert "not running" in render(Status(), is_running=False)
+
+
+@pytest.mark.parametrize("damaged", [{"state": 1}, {"since": []}, {"source": 3, "receiver": None}])
+def test_a_status_of_another_version_is_shown_as_far_as_it_goes(damaged: dict[str, Any]) -> None:
+    assert render(document(**damaged), is_running=True, now=NOW)

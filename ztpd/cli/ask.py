@@ -1,0 +1,38 @@
+"""What the verbs ask the running daemon."""
+
+from __future__ import annotations
+
+from ztpd import config as configuration
+from ztpd import status
+from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
+from ztpd.status import Status
+from ztpd.system import control
+from ztpd.system.runlock import is_running
+
+_WITHIN_S = 3.0
+
+
+def daemon_runs() -> bool:
+    """Raises :class:`NotPermitted` where this user may not know."""
+    directory = configuration.runtime_dir()
+    running = is_running(directory)
+    if running is None:
+        raise NotPermitted(f"{directory} cannot be looked into, so whether ztpd runs is unknown")
+    return running
+
+
+def daemon_status() -> Status | None:
+    """The running daemon's status; None where none runs.
+
+    It is asked of the daemon, and read from its file where that does not answer this user.
+    Raises :class:`NotPermitted` where this user may not know.
+    """
+    directory = configuration.runtime_dir()
+    if not daemon_runs():
+        return None
+    try:
+        answer = control.ask(directory, {"do": "status"}, timeout_s=_WITHIN_S)
+    except (NotRunning, NotPermitted, DaemonSilent):
+        answer = {}
+    told = status.from_json(answer.get("status"))
+    return told if told.schema else status.read(directory)

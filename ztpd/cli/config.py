@@ -1,0 +1,42 @@
+"""``ztpd config``: the values in force, mistakes, and an example."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+
+from ztpd import config as configuration
+from ztpd.cli.screen import line
+from ztpd.errors import ConfigError
+from ztpd.system.files import become_owner
+
+
+def show(options: argparse.Namespace) -> int:
+    print(configuration.show(configuration.load(options.config)), end="")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """0, or 78 where something is wrong."""
+    loaded = configuration.load(options.config)
+    problems = []
+    for unknown in loaded.unknown:
+        hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
+        problems.append(f"{unknown.file}: unknown key {unknown.key}{hint}")
+    become_owner(configuration.state_dir())  # what root can read says nothing of the daemon
+    for key, path in loaded.named_files():
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            reader = pwd.getpwuid(os.geteuid()).pw_name
+            problems.append(
+                f"{loaded.origins[key]}: {key} = {path}: {error.strerror}, for user {reader}"
+            )
+    print("\n".join(map(line, problems)) or f"{options.config}: all is well")
+    return ConfigError.exit_status if problems else 0
+
+
+def example(_: argparse.Namespace) -> int:
+    print(configuration.example(), end="")
+    return 0

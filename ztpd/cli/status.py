@@ -1,0 +1,190 @@
+"""``ztpd status``: one screen for a person, one JSON object for a program."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from ztpd import config as configuration
+from ztpd import status as published
+from ztpd.cli.ask import daemon_status
+from ztpd.cli.screen import joined, row, show
+from ztpd.errors import ZtpdError
+from ztpd.health import Health, cause, health
+from ztpd.log import duration
+from ztpd.model import utc
+from ztpd.status import ReceiverView, SourceStatus, Status
+from ztpd.system.clock import Clock
+from ztpd.system.files import become_owner
+
+_COLOURS = {Health.HEALTHY: 32, Health.BLOCKED: 31, Health.NOT_RUNNING: 31}
+_YELLOW = 33
+
+
+def status(options: argparse.Namespace) -> int:
+    """The verb; its exit status is that of :attr:`Health.exit_status`."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def screen() -> tuple[str, int]:
+        clock, told = Clock().describe(), daemon_status()
+        is_running = told is not None
+        shown = told or published.read(configuration.runtime_dir())
+        ended = health(shown, is_running=is_running).exit_status
+        if options.json:
+            document = {"running": is_running, **published.to_json(shown), "clock": clock}
+            return json.dumps(document, indent=1) + "\n", ended
+        on_disk = "" if is_running else _on_disk()
+        text = render(shown, is_running=is_running, clock=clock, on_disk=on_disk, colour=colour)
+        return text, ended
+
+    return show(screen, again=options.watch, still=not options.json)
+
+
+def _on_disk() -> str:
+    """The stored credentials, as far as this user may see them."""
+    from ztpd.provisioning.call import describe_transports
+    from ztpd.provisioning.store import CredentialStore
+
+    directory = configuration.state_dir()
+    try:
+        become_owner(directory)
+        if not os.access(directory, os.R_OK) and directory.exists():
+            return f"{directory} is for its owner; run this as root to see it"
+        loaded = CredentialStore(directory).load()
+    except ZtpdError as error:
+        return str(error)
+    except OSError as error:
+        return f"{directory}: {error.strerror}"
+    if loaded is None:
+        return f"no credentials in {directory}"
+    stored = loaded.stored
+    return (
+        f"credentials of {utc(stored.stored_unix_s):%Y-%m-%d}: "
+        f"{describe_transports(stored.credentials)}"
+    )
+
+
+def render(
+    status: Status,
+    *,
+    is_running: bool,
+    now: datetime | None = None,
+    clock: str = "",
+    on_disk: str = "",
+    colour: bool = False,
+) -> str:
+    """One screen for a person.
+
+    ``clock`` is its quality in a word; ``on_disk`` the stored credentials, where no daemon runs.
+    """
+    now = now or datetime.now(UTC)
+    word = health(status, is_running=is_running)
+    lines = [_headline(status, word, colour), *_explained(status, word, now), "\n"]
+    state = f"{status.state} {_since(status.since, now)}".rstrip()
+    if is_running:
+        lines.append(row("state", state))
+    else:
+        lines += [row("on disk", on_disk), row("last state", state if status.state else "")]
+    if status.identity:
+        lines.append(row("identity", joined(status.identity.id, status.identity.source)))
+    lines.append(row("credentials", _credentials(status)))
+    if is_running:
+        lines += _source_rows(status.source) if status.source else []
+        lines += _receiver_rows(status.receiver)
+    lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", clock)))
+    return "".join(lines)
+
+
+def _headline(status: Status, word: Health, colour: bool) -> str:
+    shown = word.value
+    if colour:
+        shown = f"\033[1;{_COLOURS.get(word, _YELLOW)}m{shown}\033[0m"
+    match word:
+        case Health.NOT_RUNNING:
+            text = "start it with `systemctl start ztpd`"
+        case Health.HEALTHY:
+            is_used = status.receiver.use == "used"
+            used = "the receiver uses the corrections" if is_used else "streaming"
+            text = joined(used, status.receiver.fix)
+        case _:
+            known = cause(status)
+            text = known.text if known else ""
+    version = f"ztpd {status.version}" if status.version else "ztpd"
+    return f"{version}: {shown}: {text}\n"
+
+
+def _explained(status: Status, word: Health, now: datetime) -> Iterator[str]:
+    """The advice, and the time of the next try."""
+    known = cause(status)
+    if known and word in (Health.DEGRADED, Health.WAITING, Health.BLOCKED):
+        yield row("do", known.advice)
+        yield row("next try", _next_try(status, now))
+    if broken := status.config_problem:
+        yield row("settings", broken.text)
+        yield row("", broken.advice)
+
+
+def _credentials(status: Status) -> str:
+    if not status.credentials:
+        return ""
+    credentials, expiry = status.credentials, status.credentials.expires
+    return joined(
+        f"{status.service} {status.client_id}",
+        f"{duration(credentials.age_s)} old",
+        f"until {expiry}" if expiry else "",
+        "not yet on disk" if credentials.unsaved else "",
+    )
+
+
+def _source_rows(source: SourceStatus) -> list[str]:
+    rows = [row("source", source.where)]
+    if source.frames:
+        frames = sum(source.frames.values())
+        rate = source.bytes / source.session_s if source.session_s else 0
+        counted = f"{frames} messages, {source.bytes} bytes ({rate:.0f} B/s)"
+        last = f"the last {source.last_frame_age_s or 0.0:.1f} s ago"
+        rows.append(row("corrections", joined(source.format, counted, last)))
+    return rows
+
+
+def _receiver_rows(view: ReceiverView) -> list[str]:
+    if not view.model:
+        return [row("receiver", view.problem)]
+    age_s = view.correction_age_s
+    return [
+        row("receiver", joined(view.model, view.firmware, view.port)),
+        row("problem", view.problem),
+        row(
+            "fix",
+            joined(
+                view.fix,
+                f"{view.accuracy_m:.3f} m" if view.accuracy_m is not None else "",
+                f"{view.satellites} satellites" if view.satellites else "",
+                f"corrections younger than {age_s:g} s" if age_s is not None else "",
+            ),
+        ),
+        row("use", view.use),
+    ]
+
+
+def _since(moment: str, now: datetime) -> str:
+    with suppress(ValueError, TypeError, OverflowError):
+        began = datetime.fromisoformat(moment)
+        return f"since {began:%Y-%m-%d %H:%M:%S} UTC ({duration((now - began).total_seconds())})"
+    return ""
+
+
+def _next_try(status: Status, now: datetime) -> str:
+    """The status may be older than the wait."""
+    if status.next_attempt_s is None:
+        return ""
+    with suppress(ValueError, TypeError, OverflowError):
+        written = datetime.fromisoformat(status.at)
+        left_s = status.next_attempt_s - (now - written).total_seconds()
+        return f"in {duration(max(0.0, left_s))}; `ztpd retry` tries now"
+    return ""
