@@ -1,12 +1,14 @@
-"""What the daemon is doing, as one table.
+"""The daemon's states, and where each report leads.
 
 Rules:
 
 * Nothing outside :func:`step` decides the next state, and only the daemon assigns it.
-* An event that is not in a state's row is a programming error and says so.
-* The activities (see :class:`Activity`) report what happened to them; which activity runs is
-  decided here and nowhere else.
-* Every state has a way to STOPPING.
+* An activity (see :class:`Activity`) reports events; :data:`REPORTS` lists those that it may
+  report. The same state can occur in several activities (all of them wait), so the activity
+  decides, not the state, which events can follow.
+* An order comes from outside, in any state: :data:`ORDERS`.
+* Any other event is a programming error: :class:`ImpossibleEvent`.
+* STOPPING is final.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from ztpd.errors import ZtpdError
 
 
 class State(Enum):
-    """The value is what a person reads; :attr:`meaning` says what is true in it."""
+    """The value is the word that a person reads; :attr:`meaning` explains it."""
 
     STARTING = "starting"
     IDENTIFYING = "identifying"
@@ -36,37 +38,35 @@ class State(Enum):
 
 
 _MEANING = {
-    State.STARTING: "looking at what is on disk",
+    State.STARTING: "loading the stored credentials",
     State.IDENTIFYING: "reading the IMEI from the modem",
     State.PROVISIONING: "asking the provisioning service for credentials",
     State.CONNECTING: "opening a session with the correction service",
     State.STREAMING: "checked corrections go to the receiver",
     State.REFRESHING: "asking for new credentials, keeping the old ones",
-    State.WAITING: "nothing can be done until the next try, which comes by itself",
-    State.BLOCKED: "a person must do something; looked at again slowly meanwhile",
-    State.STOPPING: "told to stop",
+    State.WAITING: "waiting for the next try, which needs no person",
+    State.BLOCKED: "a person must do something; ztpd looks again slowly meanwhile",
+    State.STOPPING: "stopping, as ordered",
 }
 
 
 class Event(Enum):
-    """What can happen. The comment names who reports it."""
+    """Reports of activities, and orders. The comment names the sender."""
 
-    HAVE_CREDENTIALS = (
-        "have credentials"  # load, refresh: there is something to open a session with
-    )
+    HAVE_CREDENTIALS = "have credentials"  # load, refresh: a session can be opened
     UNPROVISIONED = "unprovisioned"  # load: there are no credentials
-    REPLACE = "replace"  # load: a person wants other credentials than there are
-    IDENTIFY = "identify"  # provision: begins to read the identity
+    IDENTIFY = "identify"  # load, provision: begins to read the identity
     PROVISION = "provision"  # provision: calls the service
     PROVISIONED = "provisioned"  # provision, refresh: credentials are stored
     CONNECT = "connect"  # relay: opens a session
     FIRST_FRAME = "first frame"  # relay: the first corrections went to the receiver
     ENDED = "ended"  # relay: the session is over
-    REFUSED = "refused"  # relay: every way refuses the credentials
+    REFUSED = "refused"  # relay: every channel refuses the credentials
     BACKOFF = "backoff"  # any activity: waits for its next try
     BLOCKED = "blocked"  # any activity: waits for a person, and looks again slowly
-    RESTART = "restart"  # control, signals: begin anew (retry, reload, import)
-    STOP = "stop"  # signals
+    RESTART = "restart"  # order: load again (retry, reload, import, renewed credentials)
+    REPLACE = "replace"  # order: get other credentials (`ztpd provision --force`)
+    STOP = "stop"  # order: a signal
 
 
 def waiting_event(error: ZtpdError | None) -> Event:
@@ -75,24 +75,24 @@ def waiting_event(error: ZtpdError | None) -> Event:
 
 
 class Activity(Enum):
-    """What runs in a state; entering a state with another activity ends the one before."""
+    """The work of a state; there is never more than one at a time."""
 
-    LOAD = "load"
-    PROVISION = "provision"
-    RELAY = "relay"
-    REFRESH = "refresh"
+    LOAD = "load"  # stored credentials, and whether they belong to this gateway
+    PROVISION = "provision"  # identity and call, until there are credentials
+    RELAY = "relay"  # sessions, one after another
+    REFRESH = "refresh"  # other credentials in place of refused ones
     NONE = "none"
 
 
 class Next(NamedTuple):
-    """``start`` is None where the running activity goes on."""
+    """``start`` is None where the running activity continues."""
 
     state: State
     start: Activity | None = None
 
 
 class Dispatch(Protocol):
-    """How an activity tells the daemon what happened.
+    """How an activity reports to the daemon.
 
     ``why`` is for a person; ``error`` the cause of a wait and ``wait_s`` its length.
     """
@@ -108,81 +108,86 @@ class Dispatch(Protocol):
 
 
 class ImpossibleEvent(Exception):
-    """An event came in a state that has no row for it: a mistake in the daemon."""
+    """The running activity cannot report this event: a mistake in the daemon."""
 
 
-_ANYWHERE = {
+_RELAY = Next(State.CONNECTING, Activity.RELAY)
+_BACKOFF = {Event.BACKOFF: Next(State.WAITING)}
+_WAITS = {**_BACKOFF, Event.BLOCKED: Next(State.BLOCKED)}
+
+REPORTS: dict[Activity, dict[Event, Next]] = {
+    Activity.LOAD: {
+        Event.HAVE_CREDENTIALS: _RELAY,
+        Event.UNPROVISIONED: Next(State.IDENTIFYING, Activity.PROVISION),
+        Event.IDENTIFY: Next(State.IDENTIFYING),
+        **_WAITS,
+    },
+    Activity.PROVISION: {
+        Event.IDENTIFY: Next(State.IDENTIFYING),
+        Event.PROVISION: Next(State.PROVISIONING),
+        Event.PROVISIONED: _RELAY,
+        **_WAITS,
+    },
+    Activity.RELAY: {
+        Event.CONNECT: Next(State.CONNECTING),
+        Event.FIRST_FRAME: Next(State.STREAMING),
+        Event.ENDED: Next(State.CONNECTING),
+        Event.REFUSED: Next(State.REFRESHING, Activity.REFRESH),
+        **_WAITS,
+    },
+    Activity.REFRESH: {
+        Event.PROVISIONED: _RELAY,
+        Event.HAVE_CREDENTIALS: _RELAY,  # the old ones: they may be accepted again one day
+        **_BACKOFF,
+    },
+    Activity.NONE: {},
+}
+
+ORDERS = {
     Event.RESTART: Next(State.STARTING, Activity.LOAD),
+    Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
     Event.STOP: Next(State.STOPPING, Activity.NONE),
 }
-_WAITS = {
-    Event.BACKOFF: Next(State.WAITING),
-    Event.BLOCKED: Next(State.BLOCKED),
-}
-_PROVISIONED = {Event.PROVISIONED: Next(State.CONNECTING, Activity.RELAY)}
-_IDENTITY = {
-    Event.IDENTIFY: Next(State.IDENTIFYING),
-    Event.PROVISION: Next(State.PROVISIONING),
-}
-_RELAYING = {
-    Event.CONNECT: Next(State.CONNECTING),
-    Event.FIRST_FRAME: Next(State.STREAMING),
-    Event.ENDED: Next(State.CONNECTING),
-    Event.REFUSED: Next(State.REFRESHING, Activity.REFRESH),
-}
-
-TABLE: dict[State, dict[Event, Next]] = {
-    State.STARTING: {
-        Event.HAVE_CREDENTIALS: Next(State.CONNECTING, Activity.RELAY),
-        Event.UNPROVISIONED: Next(State.IDENTIFYING, Activity.PROVISION),
-        Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
-        **_IDENTITY,
-        **_WAITS,
-        **_ANYWHERE,
-    },
-    State.IDENTIFYING: _IDENTITY | _PROVISIONED | _WAITS | _ANYWHERE,
-    State.PROVISIONING: _IDENTITY | _PROVISIONED | _WAITS | _ANYWHERE,
-    State.CONNECTING: _RELAYING | _WAITS | _ANYWHERE,
-    State.STREAMING: _RELAYING | _WAITS | _ANYWHERE,
-    State.REFRESHING: _IDENTITY
-    | _PROVISIONED
-    | _WAITS
-    | _ANYWHERE
-    | {Event.HAVE_CREDENTIALS: Next(State.CONNECTING, Activity.RELAY)},
-    State.WAITING: _IDENTITY
-    | _PROVISIONED
-    | _RELAYING
-    | _WAITS
-    | _ANYWHERE
-    | {
-        Event.HAVE_CREDENTIALS: Next(State.CONNECTING, Activity.RELAY),
-        Event.UNPROVISIONED: Next(State.IDENTIFYING, Activity.PROVISION),
-        Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
-    },
-    State.STOPPING: {Event.STOP: Next(State.STOPPING)},
-}
-TABLE[State.BLOCKED] = TABLE[State.WAITING]
-"""BLOCKED differs from WAITING in what a person is told, not in what can follow."""
 
 
-def step(state: State, event: Event) -> Next:
-    """Where ``event`` leads from ``state``. Raises :class:`ImpossibleEvent`."""
-    try:
-        return TABLE[state][event]
-    except KeyError:
-        raise ImpossibleEvent(f"{event.value} in state {state.value}") from None
+def step(state: State, activity: Activity, event: Event) -> Next:
+    """Where ``event`` leads from ``state`` with ``activity`` running.
+
+    Raises :class:`ImpossibleEvent`.
+    """
+    following = ORDERS.get(event) or REPORTS[activity].get(event)
+    if following is None:
+        raise ImpossibleEvent(f"{event.value} from {activity.value} in state {state.value}")
+    return Next(State.STOPPING) if state is State.STOPPING else following
+
+
+def reachable() -> dict[tuple[State, Activity], dict[Event, Next]]:
+    """Every state with every activity that can run in it, and all events that can follow."""
+    found: dict[tuple[State, Activity], dict[Event, Next]] = {}
+    to_visit = [(State.STARTING, Activity.LOAD)]
+    while to_visit:
+        state, activity = to_visit.pop(0)
+        if (state, activity) not in found:
+            events = REPORTS[activity] | ORDERS
+            row = {event: step(state, activity, event) for event in events}
+            found[state, activity] = row
+            to_visit += [(each.state, each.start or activity) for each in row.values()]
+    return found
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", f"    [*] --> {State.STARTING.name}"]
-    for state, row in TABLE.items():
-        by_target: dict[State, list[str]] = {}
+    """The reachable states as a Mermaid state diagram."""
+    rows: dict[State, dict[State, list[str]]] = {state: {} for state in State}
+    for (state, _), row in reachable().items():
         for event, following in row.items():
-            if following.state is not state:
-                by_target.setdefault(following.state, []).append(event.value)
+            names = rows[state].setdefault(following.state, [])
+            if following.state is not state and event.value not in names:
+                names.append(event.value)
+    lines = ["stateDiagram-v2", f"    [*] --> {State.STARTING.name}"]
+    for state, targets in rows.items():
         lines += [
             f"    {state.name} --> {target.name}: {', '.join(names)}"
-            for target, names in by_target.items()
+            for target, names in targets.items()
+            if names
         ]
     return "\n".join([*lines, f"    {State.STOPPING.name} --> [*]", ""])

@@ -1,34 +1,106 @@
-"""What the control socket is asked about the receiver, and the answers."""
+"""Requests of the control socket, and their answers."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from ztpd import records
+from ztpd import records, status
+from ztpd.daemon.present import PresentState
 from ztpd.errors import ZtpdError
+from ztpd.model import StoredCredentials
+from ztpd.provisioning.call import describe_transports
+from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
+from ztpd.status import Status
+from ztpd.system.control import Verb
 
 _INSPECT_S = 8.0
 _TIME_WITHIN_S = 5.0
 
+Answer = dict[str, Any]
 
-def receiver_time(receiver: Receiver) -> dict[str, Any]:
+
+class Controlled(Protocol):
+    """The daemon, as far as requests concern it."""
+
+    @property
+    def present(self) -> PresentState: ...
+    @property
+    def stored(self) -> StoredCredentials | None: ...
+    @property
+    def provisioner(self) -> Provisioner: ...
+    @property
+    def receiver(self) -> Receiver: ...
+    def try_now(self, why: str, *, replace: bool = False) -> None: ...
+    def document(self) -> Status: ...
+
+
+async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
+    try:
+        verb = Verb(str(request.get("do")))
+    except ValueError:
+        return _no(f"unknown request {request.get('do')!r}")
+    match verb:
+        case Verb.RETRY:
+            return _retry(daemon)
+        case Verb.PROVISION:
+            return await _provision(daemon, force=bool(request.get("force")))
+        case Verb.IMPORTED:
+            daemon.provisioner.keeper.unsaved = None
+            return _try_now(daemon, "credentials were imported")
+        case Verb.TIME:
+            return _time(daemon.receiver)
+        case Verb.RECEIVER:
+            return await _inspect(daemon.receiver)
+        case Verb.STATUS:
+            return {"ok": True, "status": status.to_json(daemon.document())}
+
+
+def _no(error: str) -> Answer:
+    return {"ok": False, "error": error}
+
+
+def _retry(daemon: Controlled) -> Answer:
+    if not daemon.present.is_waiting:
+        return {"ok": True, "text": f"nothing to wait for: {daemon.present.state.value}"}
+    if daemon.stored is None and (reason := daemon.provisioner.rate_limit_reason()):
+        return _no(reason)
+    return _try_now(daemon, "asked to try again now")
+
+
+async def _provision(daemon: Controlled, *, force: bool) -> Answer:
+    """``force``: also where there are credentials, which stay until there are others."""
+    stored, provisioner = daemon.stored, daemon.provisioner
+    if stored and not force and await provisioner.keeper.has_credentials():
+        had = describe_transports(stored.credentials)
+        return {"ok": True, "text": f"already provisioned: {had}"}
+    if reason := provisioner.rate_limit_reason():
+        return _no(reason)
+    return _try_now(daemon, "asked to provision now", replace=force and stored is not None)
+
+
+def _try_now(daemon: Controlled, why: str, *, replace: bool = False) -> Answer:
+    daemon.try_now(why, replace=replace)
+    return {"ok": True, "text": "trying now; see `ztpd status`"}
+
+
+def _time(receiver: Receiver) -> Answer:
     """UTC by the receiver, for ztpd-settime."""
     fix, age_s = receiver.fix, receiver.fix_age_s
     if fix is None or fix.utc is None or age_s is None or age_s > _TIME_WITHIN_S:
-        return {"ok": False, "error": "the receiver has no fully resolved time"}
+        return _no("the receiver has no fully resolved time")
     return {"ok": True, "utc": (fix.utc + timedelta(seconds=age_s)).isoformat()}
 
 
-async def inspect(receiver: Receiver) -> dict[str, Any]:
-    """How the receiver is set, read from it now."""
+async def _inspect(receiver: Receiver) -> Answer:
+    """The receiver's settings, read from it now."""
     try:
         async with asyncio.timeout(_INSPECT_S):
             found = await receiver.inspect()
     except ZtpdError as error:
-        return {"ok": False, "error": str(error), "advice": error.advice}
+        return _no(str(error)) | {"advice": error.advice}
     except TimeoutError:
-        return {"ok": False, "error": f"the receiver did not answer in {_INSPECT_S:g} s"}
+        return _no(f"the receiver did not answer in {_INSPECT_S:g} s")
     return {"ok": True, "receiver": records.to_json(found)}

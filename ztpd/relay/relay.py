@@ -58,6 +58,7 @@ class Progress:
     """Counts and times of one session, for the status. Times are the loop's, in seconds."""
 
     where: str = ""
+    kind: str = ""  # of the endpoint
     opened_s: float = 0.0
     format: FrameKind | None = None
     first_frame_s: float | None = None  # of the first frame delivered to the receiver
@@ -198,7 +199,7 @@ class Relay:
             self._failed(channel, error)
             return None
         log.emit(events.CONNECTED, where=session.where)
-        progress = Progress(where=session.where, opened_s=_now())
+        progress = Progress(where=session.where, kind=channel.endpoint.kind, opened_s=_now())
         return _OpenSession(channel, session, closing, progress)
 
     async def _stream(self, current: _OpenSession) -> _OpenSession | None:

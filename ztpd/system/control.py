@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ _LINE_LIMIT = 65_536
 _ANSWER_WITHIN_S = 10.0
 _ANSWER_LIMIT = 1 << 20
 _ONLY = "only root and the daemon's user may ask this"
+
+
+class Verb(StrEnum):
+    """What the daemon can be asked to do: the value of ``do`` in a request."""
+
+    RETRY = "retry"  # end the present wait
+    PROVISION = "provision"  # get credentials; with ``force`` also in place of those there are
+    IMPORTED = "imported"  # load the credentials that were imported
+    TIME = "time"  # UTC by the receiver
+    RECEIVER = "receiver"  # its settings, read from it now
+    STATUS = "status"
+
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
