@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from bench import links, process
+from bench import scan as scanning
 from bench.sources import Via
 from ztpd import log
 
@@ -65,13 +66,19 @@ async def costs() -> None:
     row("libraries loaded", "", ", ".join(found.libraries), "no aiohttp")
 
 
+async def scan() -> None:
+    for name, piece, us, times in scanning.results():
+        wanted = "" if times == 1 else "10 times honest ones"
+        row(f"{name}, pieces of {piece} bytes", "", f"{us:.3f} us/byte, {times:.1f} times", wanted)
+
+
 async def _in_directory(work: Callable[[Path], Awaitable[T]]) -> T:
     # In memory, as /run is: else the daemon would also wait for this machine's disk.
     with tempfile.TemporaryDirectory(prefix="ztpd-bench-", dir="/dev/shm") as directory:
         return await work(Path(directory))
 
 
-PARTS = {"process": costs, "overload": overload, "outage": outage, "silence": silence}
+PARTS = {"scan": scan, "process": costs, "overload": overload, "outage": outage, "silence": silence}
 
 
 def main() -> None:

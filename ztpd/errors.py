@@ -554,6 +554,15 @@ class SessionProtocol(SessionError):
     advice = "Check host and port; if they are right, report it with the journal lines around it."
 
 
+class StreamCorrupt(SessionError):
+    code = "session.corrupt"
+    summary = "what the correction service sends is damaged: one check after another is wrong"
+    advice = (
+        "Check mountpoint or topics: they must carry SPARTN or RTCM 3. If they do, tell the "
+        "service; ztpd connects again."
+    )
+
+
 class SessionRefused(SessionError):
     """The credentials themselves were refused: provisioning anew may cure it."""
 

@@ -32,6 +32,7 @@ from ztpd.errors import (
     SessionError,
     SessionProtocol,
     SessionRefused,
+    StreamCorrupt,
     SubscriptionRefused,
     TlsClock,
     TlsHostname,
@@ -436,12 +437,52 @@ async def test_Q16_a_packet_of_256_MiB_ends_the_session_at_its_header(
     assert peak < 1 << 20
 
 
-async def test_a_packet_below_the_limit_passes() -> None:
-    frames = corrections(600, size=900)
-    script = sends(publish(DATA, b"".join(frames)))
+async def test_the_longest_packet_passes() -> None:
+    frames = corrections(128, size=1000)
+    payload = b"".join(frames).ljust(128 << 10, b"\0")
+    script = sends(publish(DATA, payload), publish(DATA, frames[0]))
     async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+        await take(session, 129 - session.dropped)
+        async with asyncio.timeout(5):
+            while session.counts.bytes < len(payload) + len(frames[0]):
+                await asyncio.sleep(0.01)
+        assert sum(session.counts.frames.values()) == 129
+
+
+async def test_FR82_a_packet_longer_than_the_service_sends_ends_the_session() -> None:
+    script = sends(publish(DATA, bytes(400 << 10)))
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+        ended = await end(session)
+    assert type(ended) is SessionProtocol
+    assert "a packet of 4096" in str(ended)
+
+
+async def test_FR82_a_payload_is_scanned_in_slices_and_other_work_goes_on() -> None:
+    script = sends(publish(DATA, b"\x73" * 130_000 + corrections(1)[0]))
+    steps = []
+
+    async def follow(session: MqttSession) -> None:
+        before = 0
+        while True:
+            steps.append(session.counts.bytes - before)
+            before = session.counts.bytes
+            await asyncio.sleep(0)
+
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+        following = asyncio.create_task(follow(session))
         await take(session, 1)
-        assert session.counts.frames["OCB-GPS"] == 150
+        following.cancel()
+    assert sum(step > 0 for step in steps) >= 130_000 // 8192
+    assert max(steps) <= 8192
+
+
+@pytest.mark.parametrize("pattern", [b"\xd3\x03", bytes.fromhex("7301f420")])
+async def test_FR82_a_stream_of_wrong_checks_ends_the_session_by_name(pattern: bytes) -> None:
+    script = sends(*[publish(DATA, pattern * (4000 // len(pattern)))] * 4)
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+        ended = await end(session)
+    assert type(ended) is StreamCorrupt
+    assert "wrong checks" in str(ended)
 
 
 # What comes in

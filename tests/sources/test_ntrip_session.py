@@ -37,6 +37,7 @@ from ztpd.errors import (
     SessionNotActive,
     SessionProtocol,
     SessionRefused,
+    StreamCorrupt,
     TlsHostname,
     TlsMismatch,
     TlsUntrusted,
@@ -682,6 +683,37 @@ def test_R10_a_short_life_ends_as_a_closed_session() -> None:
     assert lived_s == pytest.approx(10, abs=0.5)
     assert count == 10
     assert isinstance(error, SessionClosed)
+
+
+async def test_FR82_a_stream_of_wrong_checks_ends_the_session_by_name() -> None:
+    for pattern in (b"\xd3\x03", bytes.fromhex("b562 0107 5c00"), bytes.fromhex("7301f420")):
+        feed = blocks(*[pattern * 2000] * 4)
+        async with Caster({"NEAR-RTCM": feed}) as caster:
+            session = NtripSession(endpoint(caster.port), position=lambda: FIX, gga=settled())
+            async with opened(session):
+                _, ended = await until_end(session)
+        assert type(ended) is StreamCorrupt
+
+
+async def test_FR82_a_caster_that_never_pauses_does_not_stop_other_work() -> None:
+    steps = []
+
+    async def follow(session: NtripSession) -> None:
+        before = 0
+        while True:
+            steps.append(session.counts.bytes - before)
+            before = session.counts.bytes
+            await asyncio.sleep(0)
+
+    feed = blocks(b"\x73" * 500_000, FRAMES[0])
+    async with Caster({"NEAR-RTCM": feed}) as caster:
+        session = NtripSession(endpoint(caster.port), position=lambda: FIX, gga=settled())
+        async with opened(session):
+            following = asyncio.create_task(follow(session))
+            await take(session, 1)
+            following.cancel()
+    assert max(steps) <= 4096
+    assert sum(steps) > 400_000
 
 
 async def test_R11_damaged_frames_are_dropped_and_counted() -> None:

@@ -20,6 +20,8 @@ import pyubx2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.hostile_streams import BY_CHANCE
+from tests.support.hostile_streams import PATTERNS as HOSTILE
 from ztpd.model import Frame, FrameKind
 from ztpd.wire import nmea, ubx
 from ztpd.wire.frames import (
@@ -524,3 +526,105 @@ def test_corrections_never_wait_for_more_than_their_longest_frame(
     for at in range(0, len(data), 50):
         scanner.feed(data[at : at + 50])
         assert scanner.pending < SPARTN_LIMIT
+
+
+# Streams made to cost time
+
+
+@pytest.mark.parametrize("pattern", HOSTILE.values(), ids=list(HOSTILE))
+@pytest.mark.parametrize("piece", [2, 16, 4096])
+def test_FR82_a_hostile_byte_is_checked_a_few_times_at_most(pattern: bytes, piece: int) -> None:
+    data = pattern * (20_000 // len(pattern))
+    scanner = Scanner()
+    for at in range(0, len(data), piece):
+        scanner.feed(data[at : at + piece])
+    kinds_of_checksum = 5 if len(pattern) > 1000 else 1
+    assert scanner.checked_bytes <= (1 + 2 * kinds_of_checksum) * len(data)
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name not in BY_CHANCE])
+def test_FR82_frames_behind_and_within_a_hostile_stretch_are_found(name: str) -> None:
+    stretch = HOSTILE[name] * (3000 // len(HOSTILE[name]))
+    wanted = [*MIXED]
+    data = b"".join(stretch + frame for frame in wanted)
+    for piece in (50, len(data)):
+        scanner = Scanner()
+        found: list[bytes] = []
+        for at in range(0, len(data), piece):
+            found += [frame.data for frame in scanner.feed(data[at : at + piece])]
+        found += [frame.data for frame in scanner.flush()]
+        assert [frame for frame in found if frame in wanted] == wanted
+
+
+def test_FR82_an_honest_byte_is_checked_once(captures: Path) -> None:
+    for capture in ("spartnMIXED.log", "rtcm3-base-station.log"):
+        scanner = Scanner()
+        scanner.feed(data := (captures / capture).read_bytes())
+        assert scanner.checked_bytes < len(data)
+
+
+def test_FR82_a_stream_of_wrong_checks_is_corrupt_and_a_damaged_one_is_not() -> None:
+    scanner = Scanner()
+    scanner.feed(b"\xd3\x03" * 600)
+    assert scanner.counts.corrupt
+    damaged = Scanner()
+    wrong = bytearray(MSM7)
+    wrong[9] ^= 1
+    for _ in range(500):
+        damaged.feed(bytes(wrong + wrong) + ARP)
+        assert not damaged.counts.corrupt
+
+
+def _one_by_one(data: bytes) -> list[bytes]:
+    """The RTCM 3 and UBX frames of ``data``, each place looked at by itself."""
+    found, at = [], 0
+    while at < len(data):
+        rest = data[at:]
+        length = 0
+        if rest[:1] == b"\xd3" and len(rest) >= 6 and rest[1] < 4:
+            length = 6 + int.from_bytes(rest[1:3], "big")
+            whole = crc24q(rest[:length]) == 0
+        elif rest[:2] == b"\xb5\x62" and len(rest) >= 8:
+            length = 8 + int.from_bytes(rest[4:6], "little")
+            whole = ubx.checksum(rest[2 : length - 2]) == rest[length - 2 : length]
+        if length and length <= len(rest) and whole:
+            found.append(rest[:length])
+            at += length
+        else:
+            at += 1
+    return found
+
+
+@given(
+    st.lists(
+        st.one_of(
+            _starts,
+            _whole,
+            _cut,
+            st.binary(max_size=20),
+            st.builds(
+                lambda pattern, times: pattern * times,
+                st.sampled_from(sorted(HOSTILE.values(), key=len)[:8]),
+                st.integers(1, 200),
+            ),
+        ),
+        max_size=12,
+    ).map(b"".join),
+    st.integers(1, 400),
+)
+def test_FR82_running_checksums_find_what_single_ones_find(data: bytes, piece: int) -> None:
+    scanner = Scanner(RTCM3, UBX)
+    found = [
+        frame.data
+        for at in range(0, len(data), piece)
+        for frame in scanner.feed(data[at : at + piece])
+    ]
+    found += [frame.data for frame in scanner.flush()]
+    assert found == _one_by_one(data)
+
+
+def test_FR13_a_sentence_for_each_satellite_is_whole() -> None:
+    body = b"PUBX,03,32" + b",32,U,123,45,48,064" * 32
+    data = b"$%b*%02X\r\n" % (body, nmea.checksum(body))
+    assert 600 < len(data) < NMEA_LIMIT
+    assert scan(GGA + data + GGA) == [GGA, data, GGA]

@@ -27,6 +27,7 @@ from ztpd.errors import (
     SessionError,
     SessionProtocol,
     SessionRefused,
+    StreamCorrupt,
     SubscriptionRefused,
     ZtpdError,
 )
@@ -44,6 +45,7 @@ QUEUE_BYTES = 1 << 16
 
 _TOPICS_PER_SUBSCRIBE = 8  # AWS IoT Core quotas: subscriptions per SUBSCRIBE request
 _PACKETS_PER_TURN = 64  # then the event loop's other work has its turn
+_BYTES_PER_TURN = 8192
 _MOST_STREAMS = 64  # a wildcard may match any number of topics
 
 # MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
@@ -120,6 +122,7 @@ class MqttSession:
         self._accepted = False
         self._unanswered: dict[int, list[str]] = {}  # SUBSCRIBE packets by their identifier
         self._streams: dict[str, _Stream] = {}
+        self._unscanned: deque[tuple[_Stream, memoryview]] = deque()  # payloads, or their rest
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._failure: ZtpdError | None = None
@@ -222,15 +225,27 @@ class MqttSession:
     # All below, as far as _network_error, runs in the event loop's callbacks.
 
     def _read(self) -> None:
+        """Read packets and scan their payloads, as much as one turn of the loop allows."""
         self._rest = None
+        scannable = _BYTES_PER_TURN
         for _ in range(_PACKETS_PER_TURN):
-            if self._client is None or not self._step(self._client.loop_read):
+            if self._unscanned:
+                scannable -= self._scan(scannable)
+                if self._failure is not None:
+                    self._release()
+                    return
+            elif not self._read_packet():
                 return
-            sock = self._client.given
-            if not isinstance(sock, ssl.SSLSocket) or not sock.pending():
-                return
-        # Bytes that OpenSSL has decrypted already make no socket readable.
+            if scannable <= 0:
+                break
+        # Neither the rest of a payload nor OpenSSL's decrypted bytes make a socket readable.
         self._rest = asyncio.get_running_loop().call_soon(self._read)
+
+    def _read_packet(self) -> bool:
+        """Whether there is more to do at once."""
+        if self._client is None or not self._step(self._client.loop_read):
+            return False
+        return bool(self._unscanned) or self._client.given.pending() > 0
 
     def _write(self) -> None:
         if self._client is not None:
@@ -287,14 +302,25 @@ class MqttSession:
         if stream is None or (message.retain and stream.role is Role.CORRECTIONS):
             self.strays += 1  # retained corrections are of any age
             return
-        frames = stream.scanner.feed(bytes(message.payload))
-        if stream.role is not Role.CORRECTIONS:
+        self._unscanned.append((stream, memoryview(message.payload)))
+
+    def _scan(self, limit: int) -> int:
+        """Scan at most ``limit`` bytes of the first payload; how many they were, at least one."""
+        stream, payload = self._unscanned.popleft()
+        some, rest = payload[:limit], payload[limit:]
+        frames = stream.scanner.feed(bytes(some))
+        if rest:
+            self._unscanned.appendleft((stream, rest))
+        elif stream.role is not Role.CORRECTIONS:
             frames += stream.scanner.flush()  # a message there is whole, or worthless
         for frame in frames:
             if frame.data.startswith(_BEGINNING[stream.role]):
                 self._put(frame)
             else:
                 self.strays += 1
+        if self.counts.corrupt:
+            self._fail(StreamCorrupt(f"{self.where}: {self.counts.bad_checks} wrong checks"))
+        return max(1, len(some))
 
     def _on_disconnect(self, *given: Any) -> None:
         """Of paho: client, user data, code; 2.x: client, user data, flags, code, properties."""

@@ -6,7 +6,9 @@ import socket
 import ssl
 from typing import Any
 
-MAX_PACKET_BYTES = 1 << 20
+MAX_PACKET_BYTES = (128 << 10) + 1024
+"""A payload of 128 KiB, which is all that AWS IoT Core (quotas, "Message size") lets pass and five
+times the longest message of PointPerfect, and its topic."""
 
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -37,6 +39,10 @@ class WatchedSocket(socket.socket):
             self.failure = error
             raise ConnectionError from error  # all that paho 1.6 takes for the end
 
+    def pending(self) -> int:
+        """Bytes that can be read although the kernel has none."""
+        return 0
+
     def send(self, data: Any, flags: int = 0) -> int:
         try:
             return super().send(data, flags)
@@ -49,3 +55,6 @@ class WatchedSocket(socket.socket):
 
 class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):
     """The same with TLS: an ``SSLContext.sslsocket_class``."""
+
+    def pending(self) -> int:
+        return ssl.SSLSocket.pending(self)

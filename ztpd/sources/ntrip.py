@@ -19,6 +19,7 @@ from ztpd.errors import (
     SessionClosed,
     SessionNotActive,
     SessionRefused,
+    StreamCorrupt,
     TlsMismatch,
     ZtpdError,
 )
@@ -42,7 +43,7 @@ _LOOK_S = 1.0  # how often the position is read while nothing comes
 _NO_FIX_LOOK_S = 5.5  # the same without a fix; streams send something every 5 s
 _QUIET_S = 3.0  # a stream this quiet will not complete the frame begun
 _CLOSE_S = 1.0
-_READ_BYTES = 16_384
+_READ_BYTES = 4096  # then the event loop's other work has its turn
 
 # OpenSSL's reasons for an answer that is not TLS at all; which one depends on its version.
 _NOT_TLS = (
@@ -247,6 +248,7 @@ class NtripSession:
     async def _more(self) -> None:
         """Wait for more bytes, for seconds; set what follows from them, or from silence."""
         self._send_position(_now())
+        await asyncio.sleep(0)  # a caster that never pauses must not stop the daemon
         try:
             async with asyncio.timeout(self._look_in_s) as limit:
                 data = await self._reader.read(_READ_BYTES)
@@ -262,6 +264,8 @@ class NtripSession:
         if (failure := self._response.failure) is not None:
             self._failure = self._meant_by(failure)
             self._failure.__cause__ = failure
+        elif self.counts.corrupt:
+            self._failure = StreamCorrupt(f"{self.where}: {self.counts.bad_checks} wrong checks")
 
     @property
     def _look_in_s(self) -> float:

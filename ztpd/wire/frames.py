@@ -1,8 +1,12 @@
 """Whole, checked messages out of one stream of bytes: SPARTN, RTCM 3, UBX and NMEA.
 
-A :class:`Scanner` looks for the first byte of a frame, waits for what its header promises, and
+A :class:`Scanner` looks for the first byte of a frame, waits for the length in its header, and
 tells "more bytes are needed" from "these bytes are wrong": the first waits, the second gives up
 one byte and looks again behind it. So one damaged frame never costs the next.
+
+The work is linear in the bytes, whatever they are. The first frame over some bytes is checked
+directly. Where it fails, frames that overlap it are checked by running checksums, which read each
+byte once. So a byte is read at most once directly and twice for each kind of checksum.
 
 Sources: SPARTN 2.0.2 interface control document, section 3; RTCM 10403.3, section 4; u-blox
 ZED-F9P interface description, "UBX frame structure"; NMEA 0183, section 5.
@@ -10,42 +14,52 @@ ZED-F9P interface description, "UBX frame structure"; NMEA 0183, section 5.
 
 from __future__ import annotations
 
-import binascii
 import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ztpd.model import Frame, FrameKind
-from ztpd.wire import nmea, ubx
+from ztpd.wire import ubx
+from ztpd.wire.checksums import Checks, Checksum, Crc, Fletcher, SentenceXor
 
 SPARTN_LIMIT = 1 + 3 + 6 + 2 + 1023 + 64 + 4
 RTCM_LIMIT = 3 + 1023 + 3
 UBX_LIMIT = ubx.OVERHEAD + 8192
 """No output of a ZED-F9P or ZED-X20P is longer; the field itself would allow 65535 bytes."""
-NMEA_LIMIT = 128
-"""The standard says 82; u-blox's PUBX,00 and high-precision sentences go beyond."""
+NMEA_LIMIT = 1024
+"""The standard says 82; u-blox's PUBX,03 has a group for each satellite, 700 bytes in all."""
 
 _MORE = -1  # the header is not whole yet
 _WRONG = 0  # this is no frame
 
 _MOST_NAMES = 256
+_BAD_RUN_LIMIT = 64
+_FORGIVEN = 8  # bad checks that a whole frame makes up for
 
 
 @dataclass(slots=True)
 class Counts:
-    """What has gone through a scanner."""
+    """Totals of a stream."""
 
     frames: dict[str, int] = field(default_factory=dict)  # by Frame.name
     bytes: int = 0  # received
     skipped_bytes: int = 0  # known to be part of no frame
     bad_checks: int = 0  # frames whole by their header, but with a wrong CRC or checksum
+    bad_run: int = 0  # those of them that no whole frame has made up for
+
+    @property
+    def corrupt(self) -> bool:
+        """True once wrong checks outnumber whole frames as in no stream of frames: a damaged one
+        has one or two for each frame it loses."""
+        return self.bad_run > _BAD_RUN_LIMIT
 
     def add(self, name: str) -> None:
         """One more frame. Past 256 different names (no stream has so many) it is an "other"."""
         if name not in self.frames and len(self.frames) >= _MOST_NAMES:
             name = "other"
         self.frames[name] = self.frames.get(name, 0) + 1
+        self.bad_run = max(0, self.bad_run - _FORGIVEN)
 
 
 class Scanner:
@@ -59,8 +73,16 @@ class Scanner:
         session may share their ``counts``."""
         wanted = [framing for framing in _FRAMINGS.values() if framing.kind in (kinds or FrameKind)]
         self._start = re.compile(b"|".join(framing.start for framing in wanted))
-        self._waiting = b""
+        self._waiting = bytearray()
+        self._needed = 0  # bytes in all, before the frame that waits can be judged
+        self._position = 0  # in the stream, of the first byte that waits
+        self._checks = Checks()
         self.counts = Counts() if counts is None else counts
+
+    @property
+    def checked_bytes(self) -> int:
+        """Bytes that checksums have read, each as often as it was read."""
+        return self._checks.read_bytes
 
     @property
     def pending(self) -> int:
@@ -70,7 +92,8 @@ class Scanner:
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that ``data`` completes. Never raises."""
         self.counts.bytes += len(data)
-        return self._scan(self._waiting + data, quiet=False)
+        self._waiting += data
+        return self._scan(quiet=False) if len(self._waiting) >= self._needed else []
 
     def flush(self) -> list[Frame]:
         """The line has gone quiet: what waits is no frame. The frames inside it, if any.
@@ -78,43 +101,58 @@ class Scanner:
         Bytes that only look like the beginning of a long frame would else hold back whole frames
         behind them until the next burst.
         """
-        return self._scan(self._waiting, quiet=True)
+        return self._scan(quiet=True)
 
-    def _scan(self, data: bytes, *, quiet: bool) -> list[Frame]:
+    def _scan(self, *, quiet: bool) -> list[Frame]:
         found = []
-        at = 0
-        while start := self._start.search(data, at):
-            self.counts.skipped_bytes += start.start() - at
+        data, counts, search, hold = (
+            self._waiting,
+            self.counts,
+            self._start.search,
+            self._checks.hold,
+        )
+        at = in_frames = 0
+        self._needed = 0
+        while start := search(data, at):
             at = start.start()
             framing = _FRAMINGS[data[at]]
             length = framing.measure(data, at)
             if length == _MORE or at + length > len(data):
                 if not quiet:
+                    self._needed = max(0, length)
                     break
                 length = _WRONG
-            frame = data[at : at + length]
-            if frame and framing.check(frame):
-                name = framing.name(frame)
-                self.counts.add(name)
-                found.append(Frame(framing.kind, frame, name))
-                at += length
-                continue
-            self.counts.bad_checks += bool(frame)
-            self.counts.skipped_bytes += 1
+            if length:
+                checksums = framing.checksums
+                checksum = checksums[0 if len(checksums) == 1 else data[at + 3] >> 4 & 3]
+                begin = at + framing.unchecked
+                if hold(checksum, data, self._position, begin, at + length, framing.limit):
+                    frame = bytes(data[at : at + length])
+                    name = framing.name(frame)
+                    counts.add(name)
+                    found.append(Frame(framing.kind, frame, name))
+                    at += length
+                    in_frames += length
+                    continue
+                counts.bad_checks += 1
+                counts.bad_run += 1
             at += 1
         else:
-            self.counts.skipped_bytes += len(data) - at
             at = len(data)
-        self._waiting = data[at:]
+        counts.skipped_bytes += at - in_frames
+        del data[:at]
+        self._position += at
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Framing:
     kind: FrameKind
-    start: bytes  # regular expression: the first bytes, as far as they can be told by looking
-    measure: Callable[[bytes, int], int]  # length of the frame there, _MORE or _WRONG
-    check: Callable[[bytes], bool]  # of a whole frame
+    start: bytes  # regular expression for the first bytes
+    measure: Callable[[bytearray, int], int]  # length of the frame there, _MORE or _WRONG
+    checksums: tuple[Checksum, ...]  # more than one: SPARTN's header says which
+    unchecked: int  # bytes at the beginning that the checksum leaves out
+    limit: int  # bytes of the longest frame
     name: Callable[[bytes], str]
 
 
@@ -187,7 +225,7 @@ def spartn_frame(
     header = bytearray(_packed(head))
     header[2] |= _spartn_header_crc(header)
     body = bytes(header) + _packed(fields) + payload + authentication
-    return b"\x73" + body + _spartn_crc(crc_type, body)
+    return b"\x73" + body + _SPARTN_CRCS[crc_type].of(body).to_bytes(crc_type + 1, "big")
 
 
 def _packed(fields: list[tuple[int, int]]) -> bytes:
@@ -200,18 +238,17 @@ def _packed(fields: list[tuple[int, int]]) -> bytes:
     return number.to_bytes(width // 8, "big")
 
 
-def _spartn_measure(data: bytes, at: int) -> int:
+def _spartn_measure(data: bytearray, at: int) -> int:
     available = len(data) - at
     if available < 5:
         return _MORE
-    header = data[at + 1 : at + 4]
-    if header[2] & 0xF != _spartn_header_crc(header):
+    _, first, second, third, fourth = data[at : at + 5]
+    if _CRC4[_CRC4[_CRC4[first] ^ second] ^ third & 0xF0] != third & 0xF:
         return _WRONG
-    if header[2] & 0x30 == 0 and header[0] >> 1 not in _SPARTN_DEFINED:
+    if third & 0x30 == 0 and first >> 1 not in _SPARTN_DEFINED:
         return _WRONG  # 12 bits of check in all: random bytes pass too often
-    payload = int.from_bytes(header, "big") >> 7 & 0x3FF
-    length = 8 + 2 * (data[at + 4] >> 3 & 1)
-    if header[2] & 0x40:
+    length = 8 + 2 * (fourth >> 3 & 1)
+    if third & 0x40:
         length += 2
         if available < length:
             return _MORE
@@ -220,13 +257,8 @@ def _spartn_measure(data: bytes, at: int) -> int:
             if authentication is None:
                 return _WRONG
             length += authentication
-    return length + payload + (header[2] >> 4 & 3) + 1
-
-
-def _spartn_check(frame: bytes) -> bool:
-    crc_type = frame[3] >> 4 & 3
-    size = crc_type + 1
-    return _spartn_crc(crc_type, frame[1:-size]) == frame[-size:]
+    payload = (first << 16 | second << 8 | third) >> 7 & 0x3FF
+    return length + payload + (third >> 4 & 3) + 1
 
 
 def _spartn_name(frame: bytes) -> str:
@@ -241,14 +273,10 @@ def rtcm_frame(payload: bytes) -> bytes:
     return body + crc24q(body).to_bytes(3, "big")
 
 
-def _rtcm_measure(data: bytes, at: int) -> int:
+def _rtcm_measure(data: bytearray, at: int) -> int:
     if len(data) - at < 3:
         return _MORE
-    return 6 + int.from_bytes(data[at + 1 : at + 3], "big")  # the upper 6 bits are 0: see start
-
-
-def _rtcm_check(frame: bytes) -> bool:
-    return crc24q(frame) == 0
+    return 6 + (data[at + 1] << 8 | data[at + 2])  # the upper 6 bits are 0: see start
 
 
 def _rtcm_name(frame: bytes) -> str:
@@ -256,15 +284,11 @@ def _rtcm_name(frame: bytes) -> str:
     return str(int.from_bytes(frame[3:5], "big") >> 4 if len(frame) > 7 else 0)
 
 
-def _ubx_measure(data: bytes, at: int) -> int:
+def _ubx_measure(data: bytearray, at: int) -> int:
     if len(data) - at < 6:
         return _MORE
-    length = ubx.OVERHEAD + int.from_bytes(data[at + 4 : at + 6], "little")
+    length = ubx.OVERHEAD + (data[at + 4] | data[at + 5] << 8)
     return length if length <= UBX_LIMIT else _WRONG
-
-
-def _ubx_check(frame: bytes) -> bool:
-    return ubx.checksum(frame[2:-2]) == frame[-2:]
 
 
 def _ubx_name(frame: bytes) -> str:
@@ -277,19 +301,15 @@ _NMEA_SENTENCE = re.compile(
 )
 
 
-def _nmea_measure(data: bytes, at: int) -> int:
+def _nmea_measure(data: bytearray, at: int) -> int:
     text = _NMEA_TEXT.match(data, at + 1, at + NMEA_LIMIT - 2)
     end = text.end() if text else at + 1
-    ending = data[end : end + 2]
+    ending = bytes(data[end : end + 2])
     if ending in (b"", b"\r"):
         return _MORE
     if ending != b"\r\n" or not _NMEA_SENTENCE.match(data, at, end + 2):
         return _WRONG
     return end + 2 - at
-
-
-def _nmea_check(frame: bytes) -> bool:
-    return nmea.checksum(frame[1:-5]) == int(frame[-4:-2], 16)
 
 
 def _nmea_name(frame: bytes) -> str:
@@ -298,56 +318,53 @@ def _nmea_name(frame: bytes) -> str:
     return address[:4] if address.startswith("P") else address[2:]
 
 
+_CRC24 = Crc(24, 0x864CFB)
+_SPARTN_CRCS = (Crc(8, 0x07), Crc(16, 0x1021), _CRC24, Crc(32, 0x04C11DB7, inverted=True))
+_FLETCHER, _SENTENCE = Fletcher(), SentenceXor()
+
 _FRAMINGS = {
-    0x73: _Framing(FrameKind.SPARTN, rb"\x73", _spartn_measure, _spartn_check, _spartn_name),
-    0xD3: _Framing(
-        FrameKind.RTCM3, rb"\xd3(?:[\x00-\x03]|\Z)", _rtcm_measure, _rtcm_check, _rtcm_name
+    0x73: _Framing(
+        FrameKind.SPARTN,
+        rb"\x73",
+        _spartn_measure,
+        _SPARTN_CRCS,
+        1,
+        SPARTN_LIMIT,
+        _spartn_name,
     ),
-    0xB5: _Framing(FrameKind.UBX, rb"\xb5(?:\x62|\Z)", _ubx_measure, _ubx_check, _ubx_name),
-    0x24: _Framing(FrameKind.NMEA, rb"\$(?:[A-Z]|\Z)", _nmea_measure, _nmea_check, _nmea_name),
+    0xD3: _Framing(
+        FrameKind.RTCM3,
+        rb"\xd3(?:[\x00-\x03]|\Z)",
+        _rtcm_measure,
+        (_CRC24,),
+        0,
+        RTCM_LIMIT,
+        _rtcm_name,
+    ),
+    0xB5: _Framing(
+        FrameKind.UBX,
+        rb"\xb5(?:\x62|\Z)",
+        _ubx_measure,
+        (_FLETCHER,),
+        2,
+        UBX_LIMIT,
+        _ubx_name,
+    ),
+    0x24: _Framing(
+        FrameKind.NMEA,
+        rb"\$(?:[A-Z]|\Z)",
+        _nmea_measure,
+        (_SENTENCE,),
+        1,
+        NMEA_LIMIT,
+        _nmea_name,
+    ),
 }  # by first byte
-
-
-def _crc_table(width: int, polynomial: int) -> tuple[int, ...]:
-    top, mask = 1 << (width - 1), (1 << width) - 1
-    table = []
-    for byte in range(256):
-        remainder = byte << (width - 8)
-        for _ in range(8):
-            remainder = remainder << 1 ^ polynomial if remainder & top else remainder << 1
-        table.append(remainder & mask)
-    return tuple(table)
-
-
-_CRC8, _CRC24, _CRC32 = (
-    _crc_table(width, polynomial)
-    for width, polynomial in ((8, 0x07), (24, 0x864CFB), (32, 0x04C11DB7))
-)
 
 
 def crc24q(data: bytes) -> int:
     """CRC-24Q (RTCM 10403.3, section 4.2; also SPARTN's 24-bit CRC); 0 over a frame with it."""
-    crc = 0
-    for byte in data:
-        crc = (crc & 0xFFFF) << 8 ^ _CRC24[crc >> 16 ^ byte]
-    return crc
-
-
-def _spartn_crc(crc_type: int, body: bytes) -> bytes:
-    if crc_type == 1:
-        crc = binascii.crc_hqx(body, 0)  # polynomial 0x1021
-    elif crc_type == 2:
-        crc = crc24q(body)
-    elif crc_type == 0:
-        crc = 0
-        for byte in body:
-            crc = _CRC8[crc ^ byte]
-    else:
-        crc = 0xFFFF_FFFF
-        for byte in body:
-            crc = (crc & 0xFF_FFFF) << 8 ^ _CRC32[crc >> 24 ^ byte]
-        crc ^= 0xFFFF_FFFF
-    return crc.to_bytes(crc_type + 1, "big")
+    return _CRC24.of(data)
 
 
 def _crc4_table() -> tuple[int, ...]:
