@@ -1,29 +1,28 @@
-"""Every failure ztpd can name, with what it means for retries and for a person.
+"""All failures that ztpd can name, each with its retry class and its remedy.
 
     ZtpdError
       ConfigError       the configuration file
       UsageError        the command line
       LockHeld          a second ztpd on the same gateway
-      NotRunning        no ztpd to ask
-      DaemonSilent      a ztpd that does not answer
-      NoCredentials     nothing to log in with
-      NotPermitted      somebody else's files
-      ImportInvalid     a file that was to be imported
+      NotRunning        no daemon to answer
+      DaemonSilent      the daemon does not answer
+      NoCredentials     none are stored
+      NotPermitted      the user lacks a right
+      ImportInvalid     a file given to `ztpd import`
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
-      ZtpError          the provisioning service answered, and it was not credentials
+      ZtpError          the provisioning service answered without usable credentials
       StoreError        the credentials directory
       SessionError      one MQTT or NTRIP session could not start, or ended
       SerialError       a serial port
-      OutputError       what others read
+      OutputError       the output for other programs
       ReceiverError     the GNSS receiver
       ClockError        the system clock
 
-A third-party or operating-system exception is turned into one of these once, where the library
-is called, and is chained. Above that seam nobody catches
-``OSError``. The class carries everything that does not depend on the case: a stable ``code``
-(also the event name in the journal), the retry class, the exit status of a one-shot verb, what
-happened and what a person does about it. The instance carries the case: ``detail``.
+The module that calls a library or the operating system turns its exceptions into one of these, and
+chains them. Modules above never catch ``OSError``. The class holds the facts that do not depend on
+the case: a stable ``code`` (also the event name in the journal), the retry class, the exit status
+of a one-shot verb, a summary and advice. The instance holds the case: ``detail``.
 """
 
 from __future__ import annotations
@@ -33,28 +32,30 @@ from typing import ClassVar
 
 
 class Retry(Enum):
-    """How soon the same thing is worth trying again; the waits are in :mod:`ztpd.retry`."""
+    """How soon to try again; :mod:`ztpd.retry` has the waits."""
 
-    LOCAL = "local"  # nobody but this gateway is involved: seconds
-    SERVER = "server"  # the other side is troubled: minutes, growing
-    REFUSED = "refused"  # the other side said no: a person must change something
-    EVICTED = "kicked"  # the other side ends every session early: somebody else uses our name
+    LOCAL = "local"  # only this gateway is involved: seconds
+    SERVER = "server"  # a server is in trouble: minutes, growing
+    REFUSED = "refused"  # a server refuses: a person must change something
+    EVICTED = (
+        "kicked"  # a server ends every session early: another client uses the same credentials
+    )
     NEVER = "never"  # trying again without a change is pointless
 
 
 class ZtpdError(Exception):
-    """Base of the tree. ``str()`` gives the sentence for a person, without secrets."""
+    """Base class. ``str()`` gives a sentence for a person, without secrets."""
 
     code: ClassVar[str] = "internal"
     retry: ClassVar[Retry] = Retry.SERVER
-    needs_person: ClassVar[bool] = False  # waiting alone cannot help; follows from ``retry``
+    needs_person: ClassVar[bool] = False  # retries alone cannot help; derived from ``retry``
     exit_status: ClassVar[int] = 70
     summary: ClassVar[str] = "something unexpected happened"
     advice: ClassVar[str] = "Report this with the journal lines around it."
 
     def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
-        """``detail`` names the case (port, host, status, key); ``retry_after_s`` is a floor the
-        other side asked for."""
+        """``detail`` names the case (port, host, status, key); ``retry_after_s`` is the shortest
+        wait that the server asked for."""
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
@@ -64,7 +65,7 @@ class ZtpdError(Exception):
 
     @classmethod
     def named(cls, code: str, detail: str) -> ZtpdError | None:
-        """The error with this code, as it was; None for a code that this version does not know."""
+        """An error of the class with this ``code``; None if no class has it."""
         for kind in cls.__subclasses__():
             if kind.code == code:
                 return kind(detail)
@@ -83,7 +84,7 @@ class ConfigError(ZtpdError):
     retry = Retry.NEVER
     exit_status = 78
     summary = "the configuration is wrong"
-    advice = "Correct what is named here; `ztpd config check` tells when all is well."
+    advice = "Correct the setting named here, then run `ztpd config check`."
 
 
 class UsageError(ZtpdError):
@@ -99,7 +100,7 @@ class LockHeld(ZtpdError):
     retry = Retry.LOCAL
     exit_status = 70
     summary = "another ztpd is running on this gateway"
-    advice = "Stop it first (`systemctl stop ztpd`), or leave the work to it."
+    advice = "Stop it first (`systemctl stop ztpd`), or let it do the work."
 
 
 class NotRunning(ZtpdError):
@@ -132,7 +133,7 @@ class NotPermitted(ZtpdError):
     code = "check.not_permitted"
     retry = Retry.NEVER
     exit_status = 77
-    summary = "this user may not do that"
+    summary = "this user lacks the permission"
     advice = "Run it as root, with sudo."
 
 
@@ -149,7 +150,7 @@ class ModemAbsent(IdentityError):
     summary = "the modem's port is not there"
     advice = (
         "Check power, USB cable and the modem's power key; "
-        "`ls /dev/serial/by-id` shows what the kernel sees. Set [identity] port to that name."
+        "`ls /dev/serial/by-id` lists the ports that exist. Set [identity] port to one of them."
     )
 
 
@@ -161,7 +162,7 @@ class ModemBusy(IdentityError):
 
 class ModemPermission(IdentityError):
     code = "modem.permission"
-    summary = "the modem's port may not be opened"
+    summary = "the user that runs ztpd lacks the permission to open the modem's port"
     advice = "Put the user that runs ztpd into group dialout."
 
 
@@ -189,7 +190,7 @@ class ModemRefused(IdentityError):
 class ImeiInvalid(IdentityError):
     code = "modem.imei_invalid"
     retry = Retry.LOCAL
-    summary = "what the modem gives is not an IMEI"
+    summary = "the number that the modem gives is not an IMEI"
     advice = 'Compare with the label on the modem; set [identity] source = "fixed" if it is wrong.'
 
 
@@ -199,34 +200,34 @@ class ModemAmbiguous(IdentityError):
     summary = "there are several modems, and the configuration names none"
     advice = (
         "Set [identity] port to a port of the right one; "
-        "names below /dev/serial/by-path tell equal modems apart."
+        "equal modems differ in their names below /dev/serial/by-path."
     )
 
 
 class ModemManagerAbsent(IdentityError):
     code = "modemmanager.absent"
-    summary = "there is no ModemManager to ask"
+    summary = "the service ModemManager is not running"
     advice = 'Start it, `systemctl start ModemManager`, or set [identity] source = "at".'
 
 
 class ModemManagerSilent(IdentityError):
     code = "modemmanager.silent"
-    summary = "no answer comes from ModemManager"
-    advice = "Restart it, `systemctl restart ModemManager`; its journal may tell why it hangs."
+    summary = "the service ModemManager does not answer"
+    advice = "Restart it, `systemctl restart ModemManager`; its journal may show the cause."
 
 
 class ModemManagerNoModem(IdentityError):
     code = "modemmanager.no_modem"
-    summary = "the modem is not known to ModemManager"
+    summary = "the service ModemManager does not know the modem"
     advice = (
-        "Check power, USB cable and power key; `mmcli -L` lists the modems it has. "
-        'For one it leaves alone set [identity] source = "at" and port.'
+        "Check power, USB cable and power key; `mmcli -L` lists the modems that it knows. "
+        'For a modem that it ignores set [identity] source = "at" and port.'
     )
 
 
 class ModemManagerNoImei(IdentityError):
     code = "modemmanager.no_imei"
-    summary = "the modem's IMEI is not known to ModemManager"
+    summary = "the service ModemManager does not know the modem's IMEI"
     advice = (
         "See `mmcli -m any` for the modem's state, `journalctl -u ModemManager` for the reason."
     )
@@ -257,7 +258,7 @@ class ResolveFailed(NetworkError):
 class ConnectRefused(NetworkError):
     code = "net.refused"
     summary = "the server does not accept connections on that port"
-    advice = "Check host and port; a firewall on the way may also answer so."
+    advice = "Check host and port; a firewall in between may also refuse."
 
 
 class ConnectTimeout(NetworkError):
@@ -274,15 +275,15 @@ class ConnectionLost(NetworkError):
 
 class TlsError(NetworkError):
     code = "tls.failed"
-    summary = "no secure connection could be made"
-    advice = "Check that nothing on the way intercepts TLS."
+    summary = "the TLS connection failed"
+    advice = "Check that no proxy or firewall intercepts TLS."
 
 
 class TlsUntrusted(TlsError):
     code = "tls.untrusted"
     summary = "the server's certificate is not from a trusted issuer"
     advice = (
-        "Something on the way intercepts TLS, or ca-certificates is missing; "
+        "A proxy or firewall intercepts TLS, or the package ca-certificates is missing; "
         "a private service needs its ca_file setting."
     )
 
@@ -290,13 +291,13 @@ class TlsUntrusted(TlsError):
 class TlsHostname(TlsError):
     code = "tls.hostname"
     summary = "the server's certificate is for another name"
-    advice = "Check the host setting; else something on the way intercepts TLS."
+    advice = "Check the host setting; else a proxy or firewall intercepts TLS."
 
 
 class TlsClock(TlsError):
     code = "tls.clock"
     retry = Retry.LOCAL
-    summary = "the server's certificate is not valid at the time this clock shows"
+    summary = "the server's certificate is not valid at the time that the system clock shows"
     advice = "Check `timedatectl`: without NTP and clock chip the date is wrong after power-up."
 
 
@@ -309,12 +310,12 @@ class TlsVersion(TlsError):
 class TlsMismatch(TlsError):
     code = "tls.mismatch"
     retry = Retry.REFUSED
-    summary = "one side speaks TLS and the other does not"
+    summary = "only one side of the connection uses TLS"
     advice = "Check the port and tls settings: one port is either plain or TLS, never both."
 
 
 class ZtpError(ZtpdError):
-    """The ZTP service's answer was not usable credentials."""
+    """The ZTP service answered without usable credentials."""
 
     code = "ztp.failed"
     retry = Retry.SERVER
@@ -325,13 +326,13 @@ class ZtpError(ZtpdError):
 
 class ZtpServerError(ZtpError):
     code = "ztp.server"
-    summary = "the provisioning service is troubled"
+    summary = "the provisioning service has an internal problem"
     advice = "Nothing to do; ztpd asks again more and more slowly."
 
 
 class ZtpThrottled(ZtpError):
     code = "ztp.throttled"
-    summary = "the provisioning service asks for patience"
+    summary = "the provisioning service asks for fewer calls"
     advice = "Nothing to do; for a mass roll-out raise [ztp] splay_s."
 
 
@@ -345,14 +346,14 @@ class ZtpNotActive(ZtpError):
 
 class ZtpBadAnswer(ZtpError):
     code = "ztp.schema"
-    summary = "the provisioning service's answer has a form ztpd does not know"
-    advice = "Update ztpd; if it stays, report it with the journal lines around it."
+    summary = "the provisioning service's answer has an unknown form"
+    advice = "Update ztpd; if it happens again, report it with the journal lines around it."
 
 
 class ZtpTooBig(ZtpError):
     code = "ztp.too_big"
     summary = "the provisioning service's answer is far too large"
-    advice = "Check [ztp] url; something on the way may answer instead of the service."
+    advice = "Check [ztp] url; a proxy may answer instead of the service."
 
 
 class ZtpTruncated(ZtpError):
@@ -363,12 +364,12 @@ class ZtpTruncated(ZtpError):
 
 class ZtpCaptivePortal(ZtpError):
     code = "ztp.captive_portal"
-    summary = "something other than the provisioning service answered"
-    advice = "A portal or proxy stands between; log in to it, or use an uplink without one."
+    summary = "a captive portal or proxy answered instead of the provisioning service"
+    advice = "Log in to it, or use an uplink without one."
 
 
 class ZtpRefused(ZtpError):
-    """The service said no; the text did not tell more."""
+    """The service refuses, and its text gives no known reason."""
 
     code = "ztp.refused.unknown"
     retry = Retry.REFUSED
@@ -406,7 +407,7 @@ class ZtpTokenRefused(ZtpRefused):
 
 class ZtpTokenMissing(ZtpRefused):
     code = "ztp.token_missing"
-    retry = Retry.LOCAL  # looking again costs nobody anything
+    retry = Retry.LOCAL  # reading a file again is cheap
     needs_person = True
     exit_status = 78
     summary = "there is no ZTP token"
@@ -415,61 +416,61 @@ class ZtpTokenMissing(ZtpRefused):
 
 class ZtpTokenMalformed(ZtpRefused):
     code = "ztp.token_malformed"
-    retry = Retry.LOCAL  # looking again costs nobody anything
+    retry = Retry.LOCAL  # reading a file again is cheap
     needs_person = True
     exit_status = 78
-    summary = "the ZTP token has not the form of one and was not sent"
-    advice = "It is 36 lower-case characters, 8-4-4-4-12; give it again with `ztpd token set`."
+    summary = "the ZTP token is malformed and was not sent"
+    advice = (
+        "A token has 36 lower-case characters, 8-4-4-4-12; give it again with `ztpd token set`."
+    )
 
 
 class ZtpTokenUnsafe(ZtpRefused):
     code = "ztp.token_unsafe"
-    retry = Retry.LOCAL  # looking again costs nobody anything
+    retry = Retry.LOCAL  # reading a file again is cheap
     needs_person = True
     exit_status = 77
-    summary = "the ZTP token's file can be read by others and is not used"
+    summary = "other users can read the ZTP token's file, so it is not used"
     advice = "Run `chmod 0600` on it, or give the token again with `ztpd token set`."
 
 
 class ZtpHardwareCode(ZtpRefused):
     code = "ztp.refused.hardware_code"
     summary = "the service asks for a hardware code"
-    advice = "Set [identity] so that ztpd can send one; `ztpd imei` shows what it would send."
+    advice = "Set [identity] so that ztpd has one; `ztpd imei` shows it."
 
 
 class ZtpNotFound(ZtpRefused):
     code = "ztp.refused.not_found"
-    summary = "the service does not know that address or that token there"
+    summary = "the service knows neither this address nor, at it, this token"
     advice = "Check [ztp] url and service: a Flex token does not work for Live, nor the reverse."
 
 
 class ZtpRedirect(ZtpRefused):
     code = "ztp.redirect"
-    summary = "the provisioning service wants to send ztpd elsewhere, which it does not follow"
-    advice = "Check [ztp] url; a portal or proxy on the way also answers so."
+    summary = "the provisioning service redirects ztpd, which follows no redirects"
+    advice = "Check [ztp] url; a captive portal or proxy also redirects."
 
 
 class ZtpHostNotAllowed(ZtpRefused):
     code = "ztp.host_not_allowed"
-    summary = "the answer names a host ztpd does not connect to"
+    summary = "the answer names a host that is not allowed"
     advice = "If the host is right, list it in [ztp] allowed_hosts."
 
 
 class ZtpKeyMismatch(ZtpError):
     code = "ztp.key_mismatch"
     summary = "certificate and private key of the answer do not belong together"
-    advice = (
-        "Nothing to do if it passes; else delete the Thing in the portal so that a new one is made."
-    )
+    advice = "Nothing to do if it passes; else delete the Thing in the portal, for a new one."
 
 
 class ImportInvalid(ZtpdError):
     code = "import.unusable"
     retry = Retry.NEVER
     exit_status = 65
-    summary = "the file has no credentials that could be used"
+    summary = "the file has no usable credentials"
     advice = (
-        "It takes the file that the portal offers for a Thing once that is active, "
+        "Give the file that the portal offers for an active Thing, "
         "or an answer of the service, unchanged."
     )
 
@@ -485,22 +486,22 @@ class StoreError(ZtpdError):
 class StoreFull(StoreError):
     code = "store.full"
     summary = "the disk is full"
-    advice = "Free some space; ztpd keeps the credentials in memory meanwhile."
+    advice = "Free some space; until then ztpd keeps the credentials in memory."
 
 
 class StoreReadOnly(StoreError):
     code = "store.readonly"
     summary = "the state directory is read-only"
-    advice = "Remount it writable; ztpd keeps the credentials in memory meanwhile."
+    advice = "Remount it writable; until then ztpd keeps the credentials in memory."
 
 
 class StoreUnsafe(StoreError):
     code = "store.unsafe"
-    retry = Retry.LOCAL  # looking again costs nobody anything
+    retry = Retry.LOCAL  # reading a file again is cheap
     needs_person = True
     exit_status = 77
-    summary = "the credentials could be read or changed by others and are not used"
-    advice = "Make directory (0700) and files (0600) the property of the user that runs ztpd."
+    summary = "other users can read or change the stored credentials, so they are not used"
+    advice = "Give directory (0700) and files (0600) to the user that runs ztpd."
 
 
 class StoreCorrupt(StoreError):
@@ -512,7 +513,7 @@ class StoreCorrupt(StoreError):
 
 class StoreVersion(StoreError):
     code = "store.version"
-    retry = Retry.LOCAL  # looking again costs nobody anything
+    retry = Retry.LOCAL  # reading a file again is cheap
     needs_person = True
     exit_status = 65
     summary = "the stored credentials come from a newer ztpd"
@@ -537,7 +538,7 @@ class SessionClosed(SessionError):
 
 class SessionStale(SessionError):
     code = "session.stale"
-    summary = "the session is open, but no corrections come"
+    summary = "the session is open, but no corrections arrive"
     advice = "Nothing to do if it passes; else look at the service's status page and your plan."
 
 
@@ -550,21 +551,21 @@ class SessionEvicted(SessionError):
 
 class SessionProtocol(SessionError):
     code = "session.protocol"
-    summary = "the correction service does not keep to the protocol"
+    summary = "the correction service violates the protocol"
     advice = "Check host and port; if they are right, report it with the journal lines around it."
 
 
 class StreamCorrupt(SessionError):
     code = "session.corrupt"
-    summary = "what the correction service sends is damaged: one check after another is wrong"
+    summary = "the stream of the correction service is damaged: its checksums are wrong"
     advice = (
-        "Check mountpoint or topics: they must carry SPARTN or RTCM 3. If they do, tell the "
-        "service; ztpd connects again."
+        "Check mountpoint or topics: they must carry SPARTN or RTCM 3. If they do, "
+        "report it to the service; ztpd connects again."
     )
 
 
 class SessionRefused(SessionError):
-    """The credentials themselves were refused: provisioning anew may cure it."""
+    """The service refuses the credentials: new ones may help."""
 
     code = "session.refused"
     retry = Retry.REFUSED
@@ -575,7 +576,7 @@ class SessionRefused(SessionError):
 
 
 class MqttWithdrawn(SessionRefused):
-    """Offered by the credentials, but gone: other credentials name another way."""
+    """The credentials offer MQTT, which u-blox withdrew; other credentials offer NTRIP."""
 
     code = "mqtt.withdrawn"
     summary = (
@@ -589,7 +590,7 @@ class MqttWithdrawn(SessionRefused):
 
 
 class SessionNotActive(SessionError):
-    """Refused, but so soon after provisioning that activation is the likelier reason."""
+    """Refused soon after provisioning: activation is the likely reason."""
 
     code = "session.not_active"
     summary = "the correction service does not accept the new credentials yet"
@@ -608,7 +609,7 @@ class SubscriptionRefused(SessionError):
 class RegionUnknown(SessionError):
     code = "mqtt.region_unknown"
     retry = Retry.LOCAL
-    summary = "the region cannot be told, because the receiver has no position yet"
+    summary = "the region is unknown, because the receiver has no position yet"
     advice = "Give the antenna a clear view of the sky, or set [mqtt] region."
 
 
@@ -626,7 +627,7 @@ class CasterForbidden(SessionError):
     code = "ntrip.forbidden"
     retry = Retry.REFUSED
     summary = "the caster refuses this client"
-    advice = "Read the caster's words; the address or the user may be banned for a while."
+    advice = "Read the caster's reason; the address or the user may be banned for a while."
 
 
 class GgaRequired(SessionError):
@@ -648,27 +649,27 @@ class SerialError(ZtpdError):
     retry = Retry.LOCAL
     exit_status = 69
     summary = "the serial port failed"
-    advice = "Check cable and power; `dmesg` tells what the kernel saw."
+    advice = "Check cable and power; `dmesg` shows the kernel's messages."
 
 
 class PortAbsent(SerialError):
     code = "serial.absent"
     summary = "the serial port is not there"
-    advice = "Check power and cable; `ls -l /dev/serial/by-id` shows what the kernel sees."
+    advice = "Check power and cable; `ls -l /dev/serial/by-id` lists the ports that exist."
 
 
 class PortBusy(SerialError):
     code = "serial.busy"
     summary = "the serial port is held by another program"
     advice = (
-        "Stop that program for this port (gpsd, ModemManager, a getty), "
+        "Make that program (gpsd, ModemManager, a getty) leave the port, "
         "or let it read [output] pty."
     )
 
 
 class PortPermission(SerialError):
     code = "serial.permission"
-    summary = "the serial port may not be opened"
+    summary = "the user that runs ztpd lacks the permission to open the serial port"
     advice = "Put the user that runs ztpd into group dialout."
 
 
@@ -680,13 +681,13 @@ class PortHung(SerialError):
 
 class PortLost(SerialError):
     code = "serial.lost"
-    summary = "the serial port went away"
+    summary = "the serial port disappeared"
     advice = "Nothing to do if it comes back; else check cable and power."
 
 
 class NotASerialPort(SerialError):
     code = "serial.wrong_device"
-    summary = "that is not a serial port"
+    summary = "the device is not a serial port"
     advice = "Check the port setting."
 
 
@@ -695,7 +696,7 @@ class OutputError(ZtpdError):
     retry = Retry.LOCAL
     summary = "the receiver's messages cannot be shared"
     advice = (
-        "Let [output] pty name a place where ztpd may make a link, such as /run/ztpd/gnss; "
+        "Set [output] pty to a path where ztpd may make a link, such as /run/ztpd/gnss; "
         "the service needs a drop-in for it, see docs/sharing.md."
     )
 
@@ -710,10 +711,10 @@ class ReceiverError(ZtpdError):
 
 class ReceiverAbsent(ReceiverError):
     code = "gnss.absent"
-    summary = "no GNSS receiver is found"
+    summary = "no GNSS receiver was found"
     advice = (
-        "Check its power and cable; `lsusb` shows what is on USB. "
-        "Behind a UART or an adapter that others use too, name it in [receiver] port."
+        "Check its power and cable; `lsusb` lists the devices on USB. "
+        "Behind a UART or a common USB adapter, name it in [receiver] port."
     )
 
 
@@ -723,7 +724,7 @@ class ReceiverAmbiguous(ReceiverError):
     summary = "there are several GNSS receivers, and the configuration names none"
     advice = (
         "Set [receiver] port to the right one; "
-        "names below /dev/serial/by-path tell equal receivers apart."
+        "equal receivers differ in their names below /dev/serial/by-path."
     )
 
 
@@ -743,7 +744,7 @@ class ReceiverRefused(ReceiverError):
     code = "gnss.nak"
     retry = Retry.REFUSED
     summary = "the receiver refuses a setting it needs"
-    advice = "Update the receiver's firmware; the setting is named here."
+    advice = "Update the receiver's firmware: it lacks the setting named here."
 
 
 class FormatUnsupported(ReceiverError):

@@ -1,8 +1,8 @@
-"""Everything ztpd says in the journal that somebody may look for, declared once.
+"""All journal events of ztpd, declared once.
 
 A :class:`JournalEvent` has a stable name, a level, a text and its page in the message catalog.
-Failures are events too: :func:`for_error` makes theirs from the error class, so that code, journal,
-catalog, ``status`` and ``check`` cannot disagree.
+:func:`for_error` makes the event of a failure from its error class, so that code, journal, catalog,
+``status`` and ``check`` agree.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _NAMESPACE = uuid.UUID("5f0c4c56-6f0e-5a0e-9d0e-7a7470640001")
 _NOW = {
     Retry.LOCAL: "ztpd tries again within a minute.",
     Retry.SERVER: "ztpd tries again, more and more slowly, and never gives up.",
-    Retry.REFUSED: "ztpd waits for a person and asks again slowly meanwhile.",
+    Retry.REFUSED: "ztpd waits for a person; until then it asks again, at long intervals.",
     Retry.EVICTED: "ztpd pauses for minutes, so that two clients do not push each other out.",
-    Retry.NEVER: "ztpd does not try again by itself.",
+    Retry.NEVER: "ztpd does not try again before a change.",
 }
 
 
@@ -30,8 +30,8 @@ _NOW = {
 class JournalEvent:
     """One kind of journal line.
 
-    ``text`` is a :meth:`str.format` template for the line's fields; ``reaction`` says what
-    ztpd does about it, ``remedy`` what a person should do ("" for nothing).
+    ``text`` is a :meth:`str.format` template for the line's fields; ``reaction`` is the reaction
+    of ztpd, ``remedy`` the action of a person ("" for none).
     """
 
     name: str
@@ -43,12 +43,12 @@ class JournalEvent:
 
     @property
     def message_id(self) -> str:
-        """The 128-bit id of the journal's catalog: made from the name, so it never changes."""
+        """The event's 128-bit id in the journal's catalog, derived from its name."""
         return uuid.uuid5(_NAMESPACE, self.name).hex
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What its text is filled with."""
+        """The names of the fields in ``text``."""
         return tuple(name for _, name, _, _ in string.Formatter().parse(self.text) if name)
 
 
@@ -74,7 +74,7 @@ def for_error(kind: type[ZtpdError]) -> JournalEvent:
 
 
 def every() -> Iterator[JournalEvent]:
-    """All events, those of the errors included, by name."""
+    """All events in the order of their names, including those of the errors."""
 
     def below(kind: type[ZtpdError]) -> Iterator[type[ZtpdError]]:
         yield kind
@@ -100,37 +100,39 @@ STARTED = _event(
     "daemon.started",
     _INFO,
     "ztpd {version} started{how}",
-    "The daemon runs; configuration and lock are in hand.",
+    "The daemon runs; it has read its configuration and holds the lock.",
 )
-STOPPED = _event("daemon.stopped", _INFO, "ztpd stopped", "The daemon was told to stop and did.")
+STOPPED = _event(
+    "daemon.stopped", _INFO, "ztpd stopped", "The daemon was asked to stop, and stopped."
+)
 STATE = _event(
     "daemon.state",
     _INFO,
     "{state}: {why}",
-    "The daemon went from one state to another.",
+    "The daemon changed its state.",
 )
 STATE_AGAIN = _event(
     "daemon.state_again",
     _DEBUG,
     "{state}: {why}",
-    "The daemon went on to a state that another line tells of, or that it was in before.",
+    "The daemon changed to a state that another line reports, or entered its state again.",
 )
 RELOADED = _event(
-    "config.reloaded", _INFO, "configuration reloaded{note}", "A new configuration is in force."
+    "config.reloaded", _INFO, "configuration reloaded{note}", "The new configuration is in force."
 )
 RELOAD_FAILED = _event(
     "config.reload_failed",
     _ERROR,
     "the new configuration is not used: {error}",
-    "The configuration was changed and is wrong.",
-    "ztpd goes on with the one before.",
+    "The changed configuration is wrong.",
+    "ztpd goes on with the configuration before it.",
     "Correct it (`ztpd config check`), then `systemctl reload ztpd`.",
 )
 UNKNOWN_KEY = _event(
     "config.unknown_key",
     _WARNING,
     "{path}: unknown key {key}{hint}",
-    "The configuration has a key this version does not know.",
+    "The configuration has a key that this version does not know.",
     "ztpd ignores it and goes on: a fleet may run mixed versions.",
     "Correct the spelling; `ztpd config check` lists all such keys.",
 )
@@ -158,7 +160,7 @@ MODEM_AWAITED = _event(
     _INFO,
     "{error}; waiting for it",
     "The modem's port is not there, is in use, or does not answer yet.",
-    "ztpd looks again every second for as long as [identity] timeout_s says.",
+    "ztpd looks again every second, until [identity] timeout_s has passed.",
 )
 MODEM_ANSWER = _event(
     "modem.answer",
@@ -169,15 +171,15 @@ MODEM_ANSWER = _event(
 NO_MODEMMANAGER = _event(
     "modemmanager.not_asked",
     _DEBUG,
-    "ModemManager is not there ({why}); the modem is asked by AT",
+    "ModemManager is not there ({why}); reading the modem by AT",
     "There is no system bus, or no ModemManager on it.",
 )
 BY_AT = _event(
     "identity.by_at",
     _INFO,
-    "{error}; asking the modem by AT",
+    "{error}; reading the modem by AT",
     "ModemManager runs and gave no IMEI.",
-    "ztpd asks on the modem's AT port, if ModemManager leaves that port alone.",
+    "ztpd reads the IMEI on an AT port, if ModemManager does not hold one.",
 )
 ZTP_CALL = _event(
     "ztp.calling",
@@ -189,7 +191,7 @@ PROVISIONED = _event(
     "ztp.provisioned",
     _INFO,
     "provisioned: client {client_id}, {transports}",
-    "The service gave credentials and they are safe on disk.",
+    "The service gave credentials, and they are safe on the disk.",
 )
 CREDENTIALS_LOADED = _event(
     "credentials.loaded",
@@ -201,24 +203,24 @@ PREVIOUS_CREDENTIALS = _event(
     "store.previous",
     _WARNING,
     "{detail}; using the previous generation",
-    "The newest credentials on disk are damaged.",
-    "ztpd uses the generation before.",
-    "Check the disk: damaged files follow from power cuts with a failing card.",
+    "The newest credentials on the disk are damaged.",
+    "ztpd uses the previous generation.",
+    "Check the disk: power cuts with a failing card damage files.",
 )
 FELL_BACK = _event(
     "credentials.fell_back",
     _WARNING,
-    "the new credentials are refused; using those before them, client {client_id}",
-    "The correction service refuses the newest credentials for an hour, and new ones are not due.",
-    "ztpd uses the generation before once more, and keeps the other.",
+    "the new credentials are refused; using the previous ones, client {client_id}",
+    "For an hour the service refused the newest credentials; the next ZTP call is not due yet.",
+    "ztpd uses the previous generation again, and keeps the new one.",
     "Check in the portal that the Thing is active and has a plan.",
 )
 CERTIFICATE_EXPIRING = _event(
     "cert.expiring",
     _WARNING,
-    "the client certificate ends in {days} days",
-    "The credentials end soon.",
-    "From 7 days before the end on, ztpd asks for new ones once a day.",
+    "the client certificate expires in {days} days",
+    "The client certificate expires soon.",
+    "In the last 7 days ztpd asks for new credentials once a day.",
     "Nothing to do if that works.",
 )
 CONNECTED = _event(
@@ -231,7 +233,7 @@ STREAMING = _event(
     "session.streaming",
     _INFO,
     "streaming {format} to the receiver, {after_s:.1f} s after the session opened",
-    "The first checked corrections went to the receiver.",
+    "The first checked correction frames went to the receiver.",
 )
 TOPICS_REFUSED = _event(
     "mqtt.topics_refused",
@@ -245,14 +247,14 @@ ENDED = _event(
     "session.ended",
     _INFO,
     "session with {where} ended after {lived_s:.0f} s, {frames} frames: {reason}",
-    "A session that had carried corrections ended.",
+    "A session that had delivered corrections ended.",
     "ztpd opens a new one.",
 )
 SUMMARY = _event(
     "stream.summary",
     _INFO,
     "in {period}: {frames} frames, {octets} bytes, {dropped} dropped; fix {fix}",
-    "What was delivered in the past hour.",
+    "The deliveries of the past hour.",
 )
 DROPPED = _event(
     "stream.dropped",
@@ -266,9 +268,9 @@ DAMAGED = _event(
     "stream.damaged",
     _WARNING,
     "{bytes} bytes in the last minute were not part of a valid frame",
-    "The stream has bytes that are no whole, checked message.",
-    "They are not sent to the receiver.",
-    "If it stays: check that the mountpoint or topics carry SPARTN or RTCM 3.",
+    "The stream has bytes outside of whole messages with a valid checksum.",
+    "ztpd does not send them to the receiver.",
+    "If it continues: check that the mountpoint or topics carry SPARTN or RTCM 3.",
 )
 STATE_VOLATILE = _event(
     "store.volatile",
@@ -282,10 +284,10 @@ STATE_VOLATILE = _event(
 STALE_LOCK = _event(
     "serial.stale_lock",
     _INFO,
-    "{lock} was left by a process that has ended; {port} is used all the same",
-    "A program that locked the port the UUCP way ended without unlocking it.",
-    "ztpd uses the port and leaves the file, which is not its own.",
-    "Remove the file if it stays.",
+    "{lock} belongs to a process that has ended; using {port}",
+    "A program made a UUCP lock file for the port and ended without removing it.",
+    "ztpd uses the port. It does not remove files of other programs.",
+    "Remove the file.",
 )
 RECEIVER_FOUND = _event(
     "gnss.found",
@@ -297,76 +299,76 @@ BAUD_SET = _event(
     "gnss.baud",
     _INFO,
     "the line to the receiver set from {before} to {baudrate} baud",
-    "The receiver answered at another speed than the one configured, as after every power-on.",
-    "ztpd has set both ends to the configured speed; the receiver's is in RAM.",
+    "The receiver answered at another speed than the configured one, as after each power-on.",
+    "ztpd has set both ends to the configured speed, on the receiver in RAM.",
 )
 BAUD_RESTORED = _event(
     "gnss.baud_restored",
     _WARNING,
     "the line to the receiver was at {before} baud; set back to {baudrate}",
-    "The receiver restarted, or somebody else changed the speed of its port.",
+    "The receiver restarted, or another program changed the speed of its port.",
     "ztpd has set both ends to the configured speed again.",
-    "If it happens often: check the receiver's power supply and what else configures it.",
+    "If it happens often: check the power supply, and which other programs configure it.",
 )
 BAUD_KEPT = _event(
     "gnss.baud_kept",
     _WARNING,
     "the line to the receiver stays at {before} baud: {baudrate} does not work",
-    "The receiver does not tell which of its ports is used, or does not answer at that speed.",
-    "ztpd goes on at the speed that works.",
-    "Set [receiver] baudrate to a speed that both ends and the wire can do.",
+    "The receiver's port in use is unknown, or the receiver does not answer at that speed.",
+    "ztpd goes on at the working speed.",
+    "Set [receiver] baudrate to a speed that both ends and the cable support.",
 )
 RECEIVER_CONFIGURED = _event(
     "gnss.configured",
     _INFO,
     "receiver configured: {changed} of {total} settings written",
-    "The receiver takes corrections and reports what it does with them.",
+    "The receiver accepts corrections and reports their use.",
 )
 RECEIVER_OPTION_REFUSED = _event(
     "gnss.option_refused",
     _WARNING,
     "the receiver refuses {keys}",
-    "An optional group of settings is not known to this firmware.",
+    "This firmware does not know an optional group of settings.",
     "ztpd goes on without it.",
-    "Update the receiver's firmware if you need what the keys named do.",
+    "Update the receiver's firmware if you need the function of these keys.",
 )
 RECEIVER_RESTARTED = _event(
     "gnss.reset",
     _WARNING,
-    "the receiver seems to have restarted ({sign}); setting it up again",
-    "The receiver keeps its settings and its decryption keys in RAM, and lost them.",
-    "ztpd gives it both again.",
+    "the receiver seems to have restarted ({sign}); configuring it again",
+    "The receiver lost the settings and the decryption keys, which it keeps in RAM.",
+    "ztpd writes both again.",
     "If it happens often: check its power supply.",
 )
 RECEIVER_CHANGED = _event(
     "gnss.changed",
     _WARNING,
-    "somebody else had changed the receiver's settings; set again: {keys}",
-    "The receiver was no longer set to take and report corrections.",
-    "ztpd sets it again, once a minute at most.",
+    "another program had changed the receiver's settings; set again: {keys}",
+    "The receiver was no longer configured to accept corrections and to report their use.",
+    "ztpd configures it again, once a minute at most.",
     "Find the other program that configures the receiver, or set [receiver] configure = false.",
 )
 KEYS_SENT = _event(
     "key.sent",
     _INFO,
-    "{count} decryption keys given to the receiver",
+    "{count} decryption keys sent to the receiver",
     "The receiver has the keys of this and the next period.",
 )
 KEYS_MISSING = _event(
     "key.missing",
     _WARNING,
     "the receiver holds {held} of {count} decryption keys",
-    "The receiver did not take every decryption key.",
-    "ztpd gives them again in ten minutes, and at once when it cannot decrypt.",
-    "Update the receiver's firmware if it stays.",
+    "The receiver did not accept every decryption key.",
+    "ztpd sends them again in ten minutes, and at once when the receiver cannot decrypt.",
+    "If it happens again: update the receiver's firmware.",
 )
 KEYS_REFUSED = _event(
     "key.invalid",
     _WARNING,
     "a key message from the service was not used: {detail}",
-    "A decryption key was damaged, out of date or absurd.",
-    "ztpd keeps the keys it has.",
-    "Nothing to do if it passes; check the receiver's and the gateway's time if it stays.",
+    "A decryption key was damaged, expired or implausible.",
+    "ztpd keeps its keys.",
+    "Nothing to do if it passes; else check the time of the receiver and of the gateway.",
 )
 FIX = _event(
     "gnss.fix",
@@ -381,28 +383,28 @@ def _not_used(
     name: str, reason: str, meaning: str, remedy: str, reaction: str = ""
 ) -> JournalEvent:
     text = _UNUSED + reason
-    reaction = reaction or "ztpd goes on sending, and looks at what the receiver says."
+    reaction = reaction or "ztpd goes on sending, and watches the reports of the receiver."
     return _event(f"gnss.not_used.{name}", _WARNING, text, meaning, reaction, remedy)
 
 
 NO_KEY = _not_used(
     "no_key",
     "they are encrypted, and there is no key for them",
-    "The corrections are encrypted, and neither service nor credentials brought a key.",
+    "The corrections are encrypted, and neither service nor credentials contained a key.",
     "Check that the plan includes this format; then `ztpd provision --force`.",
     "ztpd asks the correction service for its keys again, every ten minutes at most.",
 )
 WRONG_KEY = _not_used(
     "wrong_key",
     "they are encrypted, and the receiver's keys do not fit",
-    "The receiver holds keys and cannot decrypt: they are old, or another plan's.",
+    "The receiver has keys and cannot decrypt: they have expired, or belong to another plan.",
     "Nothing to do if it passes; else `ztpd provision --force`.",
     "ztpd asks the correction service for its keys again, every ten minutes at most.",
 )
 NO_TIME = _not_used(
     "no_time",
     "it has no time from the satellites yet",
-    "Corrections hold for a time, and the receiver does not know the time.",
+    "Corrections are valid for a time span, and the receiver does not know the time.",
     "Give the antenna a clear view of the sky; check its cable.",
 )
 NO_POSITION = _not_used(
@@ -414,28 +416,28 @@ NO_POSITION = _not_used(
 OTHER_SOURCE = _not_used(
     "others",
     "it prefers other corrections; restart it after a change between RTCM and SPARTN",
-    "The corrections are in order, and the receiver uses another source or another format.",
-    "Find what else feeds the receiver (L-band, a radio, another program); else restart it.",
-    "ztpd makes sure once a minute that the source selection is the one for the Internet.",
+    "The corrections are correct, and the receiver uses another source or another format.",
+    "Find the other source (L-band, a radio, another program); else restart the receiver.",
+    "ztpd checks once a minute that the source selection of the receiver is IP.",
 )
 DAMAGED_ON_LINE = _not_used(
     "damaged",
     "they are damaged on the serial line",
-    "Corrections were whole when ztpd sent them, and are not when they arrive.",
+    "Corrections that were whole when ztpd sent them arrive damaged.",
     "Check cable and ground; lower [receiver] baudrate.",
 )
 UNSUPPORTED = _not_used(
     "unsupported",
     "its firmware does not know these messages",
-    "None of the messages sent is of a type that the firmware knows.",
+    "The firmware knows none of the message types sent.",
     "Update the receiver's firmware, or choose a profile with format RTCM.",
 )
 NOT_REPORTED = _not_used(
     "unseen",
     "it does not see them: check the wire to its input, and that the input is on",
-    "The receiver reports nothing about what it was sent, though it could.",
-    "Check the wire to the receiver's RX; `ztpd receiver show` tells whether the input is on.",
-    "ztpd makes sure once a minute that the input is switched on.",
+    "The receiver could report the messages that it receives, and reports none.",
+    "Check the wire to the receiver's RX; `ztpd receiver show` shows whether the input is on.",
+    "ztpd checks once a minute that the input is switched on.",
 )
 
 
@@ -443,19 +445,19 @@ USED = _event(
     "gnss.used",
     _INFO,
     "the receiver uses the corrections",
-    "The receiver reports that it uses the corrections it gets.",
+    "The receiver reports that it uses the corrections.",
 )
 SUPPRESSED = _event(
     "log.suppressed",
     _INFO,
     "{count} more of {repeated} in the last {period_s:.0f} s",
-    "The same failure was repeated; the lines are kept back.",
+    "The same failure was repeated; its lines are at DEBUG level.",
 )
 TASK_DIED = _event(
     "task.died",
     _ERROR,
     "internal error in {task}: {error}",
-    "A part of the daemon failed in a way nobody foresaw.",
+    "A part of the daemon failed with an unexpected error.",
     "ztpd starts that part again.",
     "Report it with the journal lines around it.",
 )

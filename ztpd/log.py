@@ -1,4 +1,4 @@
-"""The journal: one handler, event names and ids, repeats kept back, secrets masked."""
+"""The journal: one handler, event names and ids, repeats at DEBUG, secrets masked."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|\Z)", re.DO
 
 
 def emit(event: JournalEvent, **fields: object) -> None:
-    """Say ``event``; ``fields`` fill its text and go into the journal as ``ZTPD_*``."""
-    _say(event, event.level, fields)
+    """Log ``event``; ``fields`` fill its text and become the journal's ``ZTPD_*`` fields."""
+    _log(event, event.level, fields)
 
 
 def crash(task: str, error: Exception) -> None:
-    """Say that ``task`` failed in a way nobody foresaw, with the traceback."""
+    """Log that ``task`` failed with an unexpected error, with the traceback."""
     fields: dict[str, object] = {"task": task, "error": f"{type(error).__name__}: {error}"}
-    _say(events.TASK_DIED, events.TASK_DIED.level, fields, crashed=error)
+    _log(events.TASK_DIED, events.TASK_DIED.level, fields, crashed=error)
 
 
 def duration(seconds: float) -> str:
@@ -45,36 +45,36 @@ def duration(seconds: float) -> str:
 
 
 class FailureLog:
-    """One cycle of failures of one activity: the first is told, repeats are counted.
+    """The failures of one activity: logs the first of each code, counts its repeats.
 
-    A repeat of the same code is DEBUG, with one summary a minute at most; another code is a new
-    first. :meth:`over` ends the cycle.
+    A repeat of the same code is DEBUG, with one summary a minute at most. :meth:`clear` makes the
+    next failure a first one again.
     """
 
     def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
-        """``monotonic`` is the running event loop's clock, if nothing else is given."""
+        """``monotonic`` is the running event loop's clock by default."""
         self._monotonic = monotonic or _loop_time
-        self._told: dict[str, float] = {}
-        self._kept_back: dict[str, int] = {}
+        self._logged: dict[str, float] = {}
+        self._repeats: dict[str, int] = {}
 
     def record(self, error: ZtpdError, *, retry_in_s: float | None = None) -> None:
         event = events.for_error(type(error))
         fields: dict[str, object] = {"error": error, "advice": error.advice}
         now = self._monotonic()
-        if event.name not in self._told:
-            self._told[event.name] = now
-            _say(event, event.level, fields, retry_in_s=retry_in_s)
+        if event.name not in self._logged:
+            self._logged[event.name] = now
+            _log(event, event.level, fields, retry_in_s=retry_in_s)
             return
-        self._kept_back[event.name] = self._kept_back.get(event.name, 0) + 1
-        _say(event, logging.DEBUG, fields, retry_in_s=retry_in_s)
-        if now - self._told[event.name] >= _SUMMARY_EVERY_S:
-            count, period_s = self._kept_back.pop(event.name), now - self._told[event.name]
-            self._told[event.name] = now
+        self._repeats[event.name] = self._repeats.get(event.name, 0) + 1
+        _log(event, logging.DEBUG, fields, retry_in_s=retry_in_s)
+        if now - self._logged[event.name] >= _SUMMARY_EVERY_S:
+            count, period_s = self._repeats.pop(event.name), now - self._logged[event.name]
+            self._logged[event.name] = now
             emit(events.SUPPRESSED, count=count, repeated=event.name, period_s=period_s)
 
     def clear(self) -> None:
-        self._told.clear()
-        self._kept_back.clear()
+        self._logged.clear()
+        self._repeats.clear()
 
 
 def _loop_time() -> float:
@@ -84,7 +84,7 @@ def _loop_time() -> float:
         return time.monotonic()
 
 
-def _say(
+def _log(
     event: JournalEvent,
     level: int,
     fields: dict[str, object],
@@ -100,16 +100,16 @@ def _say(
         fields = fields | {"retry_in_s": round(retry_in_s, 1)}
     if level >= logging.WARNING and (advice := fields.get("advice") or event.remedy):
         text += f". {advice}"
-    text = quoted(text, _LONGEST_LINE)  # one event is one line, whatever a peer put into it
+    text = quoted(text, _LONGEST_LINE)  # one event is one line, also with line breaks from a peer
     extra: dict[str, object] = {"MESSAGE_ID": event.message_id, "ZTPD_EVENT": event.name}
     extra |= {f"ZTPD_{name.upper()}": str(value) for name, value in fields.items()}
     _logger.log(level, "%s", text, extra=extra, exc_info=crashed)
 
 
 class Redaction(logging.Filter):
-    """The second net: the first is that secrets travel as :class:`Secret`.
+    """Masks secrets that escaped :class:`Secret`, and everything in PEM form.
 
-    The record is formatted first, so a secret passed as an argument is caught too.
+    It formats the record first, so it catches a secret in an argument too.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,8 @@ class Redaction(logging.Filter):
         self._hidden = _PEM
 
     def hide(self, secrets: Iterable[Secret]) -> None:
-        """Mask ``secrets`` from now on; those below 4 characters would mask half of every line."""
+        """Mask ``secrets`` from now on, except those below 4 characters, which ordinary words
+        contain."""
         self._texts |= {secret.reveal() for secret in secrets if len(secret.reveal()) >= 4}
         longest_first = sorted(self._texts, key=len, reverse=True)
         patterns = [_PEM.pattern, *(re.escape(text) for text in longest_first)]
@@ -140,11 +141,11 @@ class Redaction(logging.Filter):
 
 
 redaction = Redaction()
-"""The one filter of this process; whoever learns a secret tells it."""
+"""The filter of this process; code that receives a secret calls :meth:`Redaction.hide`."""
 
 
 class _Plain(logging.Formatter):
-    """A line for a terminal: time, level where it matters, event, text."""
+    """A line for a terminal: time, event, level if not INFO, text."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -157,9 +158,9 @@ class _Plain(logging.Formatter):
 
 
 def setup(level: str = "info", *, stream: TextIO | None = None) -> None:
-    """Log to the journal when systemd started us, else to ``stream`` (standard error).
+    """Log to the journal if systemd started this process, else to ``stream`` (standard error).
 
-    One handler only: what systemd captures from standard error would appear twice.
+    One handler only: systemd captures standard error, so lines would appear twice.
     """
     handler = _journal_handler() if stream is None else None
     if handler is None:
@@ -170,19 +171,20 @@ def setup(level: str = "info", *, stream: TextIO | None = None) -> None:
     for old in list(root.handlers):
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(logging.WARNING)  # libraries: only what is wrong
+    root.setLevel(logging.WARNING)  # libraries: warnings and errors only
     set_level(level)
 
 
 def set_level(level: str) -> None:
-    """Say what is at least ``level`` from now on."""
+    """Log events of ``level`` and above from now on."""
     _logger.setLevel(level.upper())
 
 
 def _journal_handler() -> logging.Handler | None:
-    """The journal's own handler, where standard error is the journal and systemd-python is there.
+    """The journal's handler, if standard error is the journal and systemd-python is installed.
 
-    The variable alone says nothing: a shell that systemd started hands it down to a terminal.
+    The environment variable alone is not enough: a shell that systemd started passes it on to
+    programs on a terminal.
     """
     try:
         here = os.fstat(2)

@@ -1,5 +1,4 @@
-"""The values that travel between the rooms: frozen, without I/O, without knowing where they come
-from."""
+"""The values that the rooms exchange: frozen, without I/O."""
 
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ WEEK_S = 604_800
 
 
 class Secret:
-    """A text that must not be seen: it prints, formats and pickles as stars.
+    """A confidential text: it prints and formats as stars, and cannot be pickled.
 
-    Whoever really needs the text writes ``.reveal()``, which is easy to find in a review.
+    Code that needs the text calls ``.reveal()``, which is easy to find in a review.
     """
 
     __slots__ = ("_text",)
@@ -53,12 +52,12 @@ class Secret:
 
 
 def utc(unix_s: float) -> datetime:
-    """Any date up to the year 9999, also where the platform's own time ends in 2038."""
+    """The date of ``unix_s``, up to the year 9999, also on platforms whose time ends in 2038."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=min(unix_s, 253_402_300_799))
 
 
 def fingerprint(*parts: object) -> str:
-    """Tells whether ``parts`` are what they were: 32 bits, too few to tell a secret among them."""
+    """32 bits that change with ``parts``, too few to recover a secret among them."""
     texts = (part.reveal() if isinstance(part, Secret) else repr(part) for part in parts)
     return hashlib.sha256("\0".join(texts).encode(errors="replace")).hexdigest()[:8]
 
@@ -67,7 +66,7 @@ def fingerprint(*parts: object) -> str:
 class Imei:
     """An International Mobile Equipment Identity: 15 digits, Luhn-checked (3GPP TS 23.003 6.2.1).
 
-    It is personal data in many readings, so it prints masked: TAC and the last two digits.
+    It may be personal data, so it prints masked: TAC and the last two digits.
     """
 
     digits: str
@@ -87,7 +86,7 @@ class Imei:
 
     @classmethod
     def normalise(cls, text: str) -> tuple[Imei, str]:
-        """The IMEI that ``text`` stands for, and how it was made from it ("" if as it is).
+        """The IMEI in ``text``, and a note on how it was normalised ("" if it was not).
 
         Takes 15 digits (a spare digit 0 in place of the check digit is recomputed), 14 digits
         (check digit appended), 16 digits (IMEISV: the SVN is cut off) and 17 digits (u-blox
@@ -132,7 +131,7 @@ def _is_decimal(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this gateway is, and for a person where that was learnt."""
+    """The identity of this gateway, and its origin."""
 
     imei: Imei | None
     source: str  # "AT+CGSN=1 on /dev/...", "ModemManager", "configuration"
@@ -141,7 +140,7 @@ class Identity:
 
     @property
     def hardware_id(self) -> str:
-        """What is sent to the provisioning service."""
+        """The hardware id for the provisioning service."""
         return self.imei.digits if self.imei else self.fixed
 
     def __str__(self) -> str:
@@ -157,11 +156,11 @@ class FrameKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One whole message whose check was right, exactly as it came."""
+    """One whole message with a valid checksum, byte for byte as received."""
 
     kind: FrameKind
     data: bytes
-    name: str  # what the field calls it: "OCB-GPS", "1077", "NAV-PVT", "GGA"; "0102" if unknown
+    name: str  # the field's name of it: "OCB-GPS", "1077", "NAV-PVT", "GGA"; "0102" if unknown
 
 
 class Carrier(Enum):
@@ -174,7 +173,7 @@ class Carrier(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What the receiver says of its position, once."""
+    """One report of the receiver about its position."""
 
     ok: bool  # gnssFixOK: the fix is valid, within its limits
     lat_deg: float
@@ -206,7 +205,7 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class DynamicKey:
-    """One SPARTN decryption key and when it holds (UTC, as the service gives it)."""
+    """One SPARTN decryption key and its validity (UTC, as the service gives it)."""
 
     value: Secret  # 32 hex digits
     start_ms: int  # milliseconds since the Unix epoch
@@ -224,7 +223,7 @@ class DynamicKey:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """An MQTT topic the service offers; ``description`` is the service's own wording."""
+    """An MQTT topic of the service; ``description`` is the service's text."""
 
     path: str
     description: str = ""
@@ -238,14 +237,14 @@ class MqttEndpoint:
     port: int = 8883
     client_id: str = ""
     topics: tuple[Topic, ...] = ()
-    topics_offered: bool = False  # topics are the service's whole offer, not what is wanted of it
+    topics_offered: bool = False  # ``topics`` are all that the service offers, not a choice of them
     certificate: str = ""
     private_key: Secret = field(default_factory=lambda: Secret(""))
     username: str = ""
     password: Secret = field(default_factory=lambda: Secret(""))
     tls: bool = True
-    ca_file: str = ""  # "": authority, and where that is empty the system's trust store
-    authority: str = ""  # PEM text of the certificate that has to vouch for the broker
+    ca_file: str = ""  # "": ``authority``, or without one the system's trust store
+    authority: str = ""  # PEM text of the certificate authority of the broker
     keepalive_s: int = 20
 
     kind: Literal["mqtt"] = "mqtt"
@@ -253,7 +252,7 @@ class MqttEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class NtripEndpoint:
-    """Which mountpoint of which caster to read."""
+    """A mountpoint of a caster, and how to read it."""
 
     host: str
     port: int
@@ -273,7 +272,7 @@ SourceEndpoint = MqttEndpoint | NtripEndpoint
 
 @dataclass(frozen=True, slots=True)
 class NtripAccess:
-    """NTRIP credentials as an answer holds them; the ports are those of the answer, if any."""
+    """NTRIP credentials of an answer; the ports are None if the answer has none."""
 
     host: str
     username: str
@@ -285,7 +284,7 @@ class NtripAccess:
 
 @dataclass(frozen=True, slots=True)
 class MqttAccess:
-    """MQTT credentials as an answer holds them."""
+    """MQTT credentials of an answer."""
 
     host: str
     client_id: str
@@ -298,7 +297,7 @@ class MqttAccess:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the provisioning service gave this gateway."""
+    """The credentials that the provisioning service gave this gateway."""
 
     service: Literal["flex", "live"]
     client_id: str
@@ -308,7 +307,7 @@ class Credentials:
     answer: Mapping[str, Any] = field(repr=False)  # as received; secrets inside, never printed
 
     def secrets(self) -> list[Secret]:
-        """Every secret in here, for the log's second net."""
+        """All secrets of the credentials, for :class:`ztpd.log.Redaction`."""
         found = [key.value for key in self.keys]
         if self.mqtt:
             found.append(self.mqtt.private_key)
@@ -319,10 +318,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class StoredCredentials:
-    """Credentials with what binds them to this gateway (one generation on disk)."""
+    """Credentials, bound to this gateway (one generation on the disk)."""
 
     credentials: Credentials
-    hardware_id: str  # what they were obtained for; "" if they were imported
+    hardware_id: str  # the hardware id of the call that gave them; "" if they were imported
     board: str  # board serial, or the built-in Ethernet's MAC; "" where there is neither
     stored_unix_s: int  # by this gateway's clock when they were stored
     expires_unix_s: int | None = None  # the client certificate's notAfter

@@ -69,8 +69,8 @@ REFUSALS = {
     "throttled": (None, Answer(429, "", {"Retry-After": "9"}), 75, "splay_s"),
     "server": (None, Answer(503, "<html>"), 75, "Nothing to do"),
     "redirect": (None, Answer(307, headers={"Location": "https://x.example/"}), 76, "x.example"),
-    "captive-portal": (None, Answer(200, "<html>hotel</html>"), 75, "log in to it"),
-    "proxy": (None, Answer(407), 75, "A portal or proxy stands between"),
+    "captive-portal": (None, Answer(200, "<html>hotel</html>"), 75, "Log in to it"),
+    "proxy": (None, Answer(407), 75, "a captive portal or proxy answered"),
     "not-json": (None, Answer(200, "certainly"), 75, "no sound JSON object"),
     "schema": (None, Answer(200, '{"weather": "fine"}'), 75, "no field that ztpd knows"),
     "inner-host": (

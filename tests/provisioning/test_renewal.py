@@ -147,7 +147,7 @@ def test_the_ones_before_come_back_when_the_new_ones_are_refused(
         assert await provisioner.replace(new) == old
         assert len(gateway.calls) == calls
         assert current(gateway) == old
-        assert "using those before them" in caplog.text
+        assert "using the previous ones" in caplog.text
 
         assert not provisioner.may_replace(), "once: they do not take turns"
 
@@ -227,7 +227,7 @@ def test_C07_the_end_is_noted_thirty_seven_and_one_days_before(
     with caplog.at_level(logging.INFO):
         run(scenario())
 
-    told = re.findall(r"the client certificate ends in (\d+ days)", caplog.text)
+    told = re.findall(r"the client certificate expires in (\d+ days)", caplog.text)
     assert told == [f"{days} days" for days in (29, 6, 0)]
 
 

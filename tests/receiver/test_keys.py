@@ -168,7 +168,7 @@ async def test_keys_known_before_the_start_are_given_at_the_start(tmp_path: Path
         b.receiver.set_keys(current_and_next())
         await b.receiver.wait_ready()
         await until(lambda: values_held(b) == [KEY, NEXT_KEY], 2)
-        assert b.logged("key.sent") == ["2 decryption keys given to the receiver"]
+        assert b.logged("key.sent") == ["2 decryption keys sent to the receiver"]
 
 
 @in_virtual_time

@@ -178,7 +178,7 @@ async def test_E69_a_stale_lock_file_is_told_and_left_alone(
         port = await SerialPort.open(pty.path, 9600, lock_directory=str(tmp_path))
         port.close()
         assert lock.read_text() == text
-        assert f"{lock} was left by a process that has ended" in caplog.text
+        assert f"{lock} belongs to a process that has ended" in caplog.text
 
 
 async def test_U09_permission_denied_names_owner_and_mode(link: Path) -> None:
