@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import tempfile
 from collections.abc import Callable, Iterator
@@ -100,6 +101,41 @@ def test_the_first_call_is_spread_over_the_splay(tmp_path: Path) -> None:
     assert min(firsts) < 90
     assert max(firsts) > 510
     assert max(firsts) <= 600
+
+
+@pytest.mark.parametrize("clock", ["goes on", "starts anew at each boot"])
+def test_FR43_the_rest_of_the_splay_survives_power_cuts(tmp_path: Path, clock: str) -> None:
+    """Power for twenty minutes at a time: the first call comes when the splay has passed, by the
+    time the gateway was on."""
+
+    async def scenario(gateway: ProvisioningBench) -> None:
+        while not gateway.calls:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1200):
+                    await gateway.start().obtain()
+            gateway.reboot()
+            if clock != "goes on":
+                gateway.clock_off_s = -asyncio.get_running_loop().time()
+
+    for seed in range(10):
+        gateway = ProvisioningBench(tmp_path / str(seed), seed=seed, splay_s=14_400)
+        gateway.state_dir.mkdir(mode=0o700)
+        run(scenario(gateway))
+        assert gateway.calls[0] <= 2 * 14_400, "at most ten minutes of twenty are lost by a cut"
+
+
+def test_FR43_a_person_who_asks_ends_the_splay(tmp_path: Path) -> None:
+    async def scenario(gateway: ProvisioningBench) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                await gateway.start().obtain()
+        provisioner = gateway.start()
+        provisioner.retry_now()
+        await provisioner.obtain()
+
+    gateway = ProvisioningBench(tmp_path, splay_s=14_400)
+    run(scenario(gateway))
+    assert gateway.calls == [pytest.approx(60, abs=1)]
 
 
 def test_without_splay_the_first_call_comes_at_once(tmp_path: Path) -> None:

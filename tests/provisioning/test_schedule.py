@@ -84,7 +84,7 @@ def test_a_clean_stop_counts_the_time_that_passed(gateway: ScheduleBench) -> Non
     schedule = gateway.schedule()
     schedule.wait(3600, {})
     gateway.passes(1000)
-    schedule.stopping()
+    schedule.keep_wait()
     gateway.reboots()
 
     assert gateway.schedule().left_s(86_400) == 2600

@@ -24,6 +24,7 @@ from ztpd.wire.hostnames import is_loopback
 
 SCHEDULE_FILE = "ztp-schedule.json"
 ASKED_AT_MOST_EVERY_S = 60.0
+_KEEP_WAIT_EVERY_S = 600.0
 _COUNTED = (Retry.SERVER, Retry.REFUSED)  # errors of a service that has received a call
 
 ReadIdentity = Callable[[], Awaitable[Identity]]
@@ -180,7 +181,7 @@ class Provisioner:
         self._guard(self._schedule.no_wait)
 
     def stopping(self) -> None:
-        self._guard(self._schedule.stopping)
+        self._guard(self._schedule.keep_wait)
 
     async def _identify(self) -> Identity:
         async def attempt() -> Identity:
@@ -222,7 +223,7 @@ class Provisioner:
         else:
             error = None
             wait_s, why = max(
-                (self._rng.uniform(0, self._config.ztp.splay_s), "spreading the first calls"),
+                (self._splay_s(identity.hardware_id), "spreading the first calls"),
                 (
                     ASKED_AT_MOST_EVERY_S - self._schedule.since_call_s(),
                     "the service is asked once a minute at most",
@@ -230,7 +231,18 @@ class Provisioner:
             )
         if wait_s > 0:
             self._wait(error, wait_s, why)
+            while error is None and wait_s > _KEEP_WAIT_EVERY_S:  # the power may be cut meanwhile
+                await asyncio.sleep(_KEEP_WAIT_EVERY_S)
+                wait_s -= _KEEP_WAIT_EVERY_S
+                self._guard(self._schedule.keep_wait)
             await asyncio.sleep(wait_s)
+
+    def _splay_s(self, hardware_id: str) -> float:
+        drawn_s = self._rng.uniform(0, self._config.ztp.splay_s)
+        left_s = drawn_s
+        with contextlib.suppress(OSError):  # the splay holds for this run at least
+            left_s = self._schedule.splay_s(hardware_id, lambda: drawn_s)
+        return min(left_s, self._config.ztp.splay_s)
 
     def _wait(self, error: ZtpdError | None, wait_s: float, why: str = "") -> None:
         if error:
@@ -245,7 +257,7 @@ class Provisioner:
     def _schedule_applies(self, identity: Identity) -> bool:
         """Whether the schedule is about the next call; if not, its waits are dropped."""
         if not self._schedule.called_for(identity.hardware_id):
-            self._schedule.forget()
+            self._schedule.forget_others(identity.hardware_id)
         elif self._schedule.request_changed(self._request_hash(identity)):
             self.retry_now()
         else:

@@ -57,6 +57,17 @@ class Schedule:
         """
         return "called_unix_s" in self._data and self._data.get("hardware_id") == hardware_id
 
+    def splay_s(self, hardware_id: str, draw: Callable[[], float]) -> float:
+        """Seconds until the first call ever; ``draw`` gives them once, a restart goes on."""
+        if self._data.get("splay_of") != hardware_id:
+            self._data["splay_of"] = hardware_id
+            self._set_wait(draw(), {})
+        else:
+            self._set_wait(self.left_s(LONGEST_WAIT_S), {})  # counted in this boot from now on
+        if self._number("wait_s"):
+            self._save()
+        return self.left_s(LONGEST_WAIT_S)
+
     def request_changed(self, request_hash: str) -> bool:
         """Whether ``question`` is another one than the last call's: a person has changed the
         token or the settings, and what was refused may be given now. "" is no question."""
@@ -140,7 +151,7 @@ class Schedule:
         if self._noted:
             self._save()
 
-    def stopping(self) -> None:
+    def keep_wait(self) -> None:
         """Keep what is left of the wait, for a reboot."""
         if self._number("wait_s") and self._passed_s():
             steps, (error, detail) = self._data.get("steps"), self.reason
@@ -157,9 +168,10 @@ class Schedule:
             self._data |= {"wait_s": 0, "succeeded": False, "error": ""}
             self._save()
 
-    def forget(self) -> None:
-        """What is known is another gateway's."""
-        self._data = {}
+    def forget_others(self, hardware_id: str) -> None:
+        """Drop what is known of another gateway than ``hardware_id``."""
+        if self._data.get("splay_of") != hardware_id:
+            self._data = {}
 
     def _set_wait(self, wait_s: float, steps: dict[str, int]) -> None:
         boot, boot_s = self._instant()
