@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support import TOP
 from ztpd import config
-from ztpd.config import Config, Loaded
+from ztpd.config import Config, LoadedConfig
 from ztpd.config.options import TABLES
 from ztpd.config.rules import toml
 from ztpd.errors import ConfigError, ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
@@ -30,7 +30,7 @@ def main(tmp_path: Path) -> Path:
     return tmp_path / "ztpd.toml"
 
 
-def _load(main: Path, text: str = "", **drop_ins: str) -> Loaded:
+def _load(main: Path, text: str = "", **drop_ins: str) -> LoadedConfig:
     main.write_text(text)
     directory = main.with_name("ztpd.toml.d")
     for name, content in drop_ins.items():
@@ -555,7 +555,7 @@ def token_file(tmp_path: Path) -> Path:
 
 
 def _with(token_file: Path) -> Config:
-    return Config(ztp=config.Ztp(token_file=str(token_file)))
+    return Config(ztp=config.ZtpOptions(token_file=str(token_file)))
 
 
 def _write(file: Path, text: str, mode: int = 0o600) -> None:

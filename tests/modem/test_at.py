@@ -35,7 +35,7 @@ from ztpd.errors import (
 from ztpd.model import Identity
 from ztpd.modem.at import BAUDRATES, read_imei
 from ztpd.sim import modem as sim
-from ztpd.sim.modem import NAMED, Hang, Model, Refuse, Reply, Say, SimModem, Unplug, Wait
+from ztpd.sim.modem import NAMED, Hang, ModemModel, Refuse, Reply, Say, SimModem, Unplug, Wait
 from ztpd.sim.pty import Pty
 
 IMEI = "490154203237518"
@@ -83,7 +83,7 @@ async def attempt(
 
 def asked(
     path: Path,
-    model: Model,
+    model: ModemModel,
     *,
     baudrate: int | None = 115200,
     timeout_s: float = BUDGET_S,
@@ -115,7 +115,7 @@ Ask = Callable[..., Result]
 
 @pytest.fixture
 def ask(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Ask:
-    def ask(model: Model, **how: Any) -> Result:
+    def ask(model: ModemModel, **how: Any) -> Result:
         result = asked(tmp_path / "modem", model, **how)
         digits = model.imei[8:13] or "none"
         assert digits not in caplog.text + str(result.outcome), "the number is masked"
@@ -124,7 +124,7 @@ def ask(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Ask:
     return ask
 
 
-def usb(answers: dict[str, Reply | list[Reply]] | None = None, **changes: Any) -> Model:
+def usb(answers: dict[str, Reply | list[Reply]] | None = None, **changes: Any) -> ModemModel:
     """An uncomplicated modem with these differences."""
     return replace(sim.RM520N, answers={**USUAL, **(answers or {})}, **changes)
 
@@ -154,9 +154,11 @@ def usb(answers: dict[str, Reply | list[Reply]] | None = None, **changes: Any) -
         ("A19", sim.E303, "AT+CGSN"),
         ("A20", sim.E1612, "ATI"),
     ],
-    ids=lambda value: value.name if isinstance(value, Model) else str(value),
+    ids=lambda value: value.name if isinstance(value, ModemModel) else str(value),
 )
-def test_each_modem_gives_its_number(ask: Ask, scenario: str, model: Model, command: str) -> None:
+def test_each_modem_gives_its_number(
+    ask: Ask, scenario: str, model: ModemModel, command: str
+) -> None:
     result = ask(model)
     assert result.imei == model.imei
     assert result.command == command
@@ -639,7 +641,9 @@ def test_E70_stolen_bytes_never_make_a_wrong_number(tmp_path: Path, seed: int, n
 
 
 @pytest.mark.parametrize("model", [usb(boot_s=30), usb({"AT+CGSN=1": Wait(30)})])
-def test_E72_a_cancelled_reading_gives_the_port_back_at_once(tmp_path: Path, model: Model) -> None:
+def test_E72_a_cancelled_reading_gives_the_port_back_at_once(
+    tmp_path: Path, model: ModemModel
+) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         async with SimModem(tmp_path / "modem", model) as modem:
@@ -675,6 +679,6 @@ commands = st.sampled_from(["AT", "ATE0", "AT+CMEE=2", "AT+CGSN=1", "AT+CGSN", "
 def test_any_modem_gives_a_number_or_a_named_error_in_time_and_the_port_back(
     tmp_path_factory: pytest.TempPathFactory, answers: dict[str, Any], echo: bool, chunk: int
 ) -> None:
-    model = Model("any", {**USUAL, **answers}, echo=echo, chunk_bytes=chunk, gap_s=0.01)
+    model = ModemModel("any", {**USUAL, **answers}, echo=echo, chunk_bytes=chunk, gap_s=0.01)
     result = asked(tmp_path_factory.getbasetemp() / "any", model, timeout_s=25)
     assert isinstance(result.outcome, Identity | IdentityError)

@@ -35,7 +35,7 @@ from ztpd.errors import (
 )
 from ztpd.model import Identity, Imei
 from ztpd.sim import modem as sim
-from ztpd.sim.modem import Model
+from ztpd.sim.modem import ModemModel
 from ztpd.sim.pty import Pty
 
 IMEI = "490154203237518"
@@ -113,14 +113,14 @@ def test_D55_a_modem_that_never_answers_is_silent(gateway: UsbTree) -> None:
 
 def test_D56_a_port_that_speaks_nmea_is_left_for_its_sibling(gateway: UsbTree) -> None:
     gateway.plug(EC25, EC25_PORTS)
-    nmea = Model("NMEA", {}, stream=NMEA, hangs=True)
+    nmea = ModemModel("NMEA", {}, stream=NMEA, hangs=True)
     result = reading(gateway, {"ttyUSB2": nmea, "ttyUSB3": sim.EC25})
     assert result.imei == IMEI
 
 
 def test_D56_a_modem_all_of_whose_ports_speak_nmea_is_refused_at_once(gateway: UsbTree) -> None:
     gateway.plug(EC25, {2: "ttyUSB2"})
-    nmea = Model("NMEA", {}, stream=NMEA, hangs=True)
+    nmea = ModemModel("NMEA", {}, stream=NMEA, hangs=True)
     result = reading(gateway, {"ttyUSB2": nmea})
     assert isinstance(result.outcome, NotAnAtPort)
     assert result.took_s < 10

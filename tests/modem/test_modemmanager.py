@@ -27,12 +27,12 @@ from ztpd.errors import (
 )
 from ztpd.model import Identity, Imei
 from ztpd.modem import modemmanager
-from ztpd.sim.modem import BARE, Model, Refuse, Reply, Say
+from ztpd.sim.modem import BARE, ModemModel, Refuse, Reply, Say
 
 IMEI = "490154203237518"
 OTHER = "352656100367872"
 A_MOMENT_S = 0.8  # for one answer, on a busy machine too
-MODEM = Model("generic", {"AT+CGSN": BARE})
+MODEM = ModemModel("generic", {"AT+CGSN": BARE})
 
 MANAGED = "org.freedesktop.DBus.ObjectManager.GetManagedObjects"
 
@@ -57,7 +57,7 @@ def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
 def daemon_with_six(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealModemManager]:
     with Bus(tmp_path_factory.mktemp("bus")) as bus, RealModemManager(bus) as daemon:
         for name, answer in ANSWERS.items():
-            daemon.add(name, Model(name, {"AT+CGSN": answer}))
+            daemon.add(name, ModemModel(name, {"AT+CGSN": answer}))
         dbusbench.wait(
             lambda: bus.call(dbusbench.OBJECT, MANAGED).count("/virtual/") == len(ANSWERS)
         )
@@ -139,7 +139,7 @@ async def test_F79_a_modem_that_comes_late_is_waited_for(bus: Bus) -> None:
 @real
 async def test_F86_a_restart_of_the_daemon_is_survived(bus: Bus) -> None:
     with RealModemManager(bus) as daemon:
-        daemon.add("m", Model("no number yet", {"AT+CGSN": [Refuse(13), BARE]}))
+        daemon.add("m", ModemModel("no number yet", {"AT+CGSN": [Refuse(13), BARE]}))
         reading = asyncio.create_task(read())
         await asyncio.sleep(0.4)
         dbusbench.stop(daemon.process)

@@ -33,7 +33,7 @@ from ztpd.health import cause, health
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.caster import Caster
-from ztpd.sim.modem import SARA_R5, Model, SimModem
+from ztpd.sim.modem import SARA_R5, ModemModel, SimModem
 from ztpd.sim.mqtt_packets import CONNECT, connack
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import F9P, F9P_OLD
@@ -81,7 +81,7 @@ class Site:
     async def receiver(self, **options: Any) -> None:
         await self.stack.enter_async_context(self.gateway.receiver(speed=5.0, **options))
 
-    async def modem(self, model: Model = SARA_R5) -> None:
+    async def modem(self, model: ModemModel = SARA_R5) -> None:
         path = self.gateway.top / "modem"
         self.tables["identity"] |= {"port": path, "baudrate": 115200}
         await self.stack.enter_async_context(SimModem(path, model, scale=0.05))
@@ -139,7 +139,7 @@ async def no_modem(site: Site) -> None:
 async def silent_modem(site: Site) -> None:
     await site.ztp()
     await site.receiver()
-    await site.modem(Model("silent", {}, hangs=True))
+    await site.modem(ModemModel("silent", {}, hangs=True))
 
 
 async def no_such_name(site: Site) -> None:

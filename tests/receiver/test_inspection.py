@@ -14,8 +14,7 @@ import pytest
 
 from tests.support.receiver_bench import bench, in_virtual_time
 from ztpd.cli import main, receiver
-from ztpd.config import Config, Loaded
-from ztpd.config.options import Receiver as Settings
+from ztpd.config import Config, LoadedConfig, ReceiverOptions
 from ztpd.daemon import Daemon
 from ztpd.errors import PortAbsent, ReceiverRefused, ReceiverSilent
 from ztpd.model import FrameKind
@@ -150,9 +149,9 @@ async def test_the_monitor_shows_fix_and_corrections_by_type(tmp_path: Path, mod
 async def daemon(tmp_path: Path, port: str) -> AsyncIterator[Path]:
     for name in ("state", "run"):
         (tmp_path / name).mkdir()
-    config = Config(receiver=Settings(port=port))
+    config = Config(receiver=ReceiverOptions(port=port))
     running = Daemon(
-        Loaded(config, {}, ()), state_dir=tmp_path / "state", runtime_dir=tmp_path / "run"
+        LoadedConfig(config, {}, ()), state_dir=tmp_path / "state", runtime_dir=tmp_path / "run"
     )
     task = asyncio.create_task(running.run())
     try:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.relay_bench import MQTT, NTRIP, SPARTN, RelayBench, Script, steady
 from tests.support.virtualtime import run
 from ztpd import log
-from ztpd.config import Config, Ztp
+from ztpd.config import Config, ZtpOptions
 from ztpd.errors import (
     ConnectionLost,
     ConnectRefused,
@@ -165,7 +165,7 @@ def test_D20_a_modem_that_is_never_there_stays_below_20_lines_a_minute(tmp_path:
 
     async def scenario() -> None:
         provisioner = Provisioner(
-            Config(ztp=Ztp(splay_s=0)),
+            Config(ztp=ZtpOptions(splay_s=0)),
             tmp_path,
             dispatch=_nothing,
             read_identity=absent,

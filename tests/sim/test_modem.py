@@ -14,9 +14,9 @@ import pytest
 
 from tests.support import ptybench
 from ztpd.sim import modem as sim
-from ztpd.sim.modem import NAMED, Engine, Hang, Model, Refuse, Say, SimModem, Unplug, Wait
+from ztpd.sim.modem import NAMED, Engine, Hang, ModemModel, Refuse, Say, SimModem, Unplug, Wait
 
-PLAIN = Model("plain", {"AT+CGSN=1": NAMED, "AT+CGSN": sim.BARE})
+PLAIN = ModemModel("plain", {"AT+CGSN=1": NAMED, "AT+CGSN": sim.BARE})
 
 
 class Host:
@@ -44,7 +44,7 @@ async def host(path: str) -> AsyncIterator[Host]:
         os.close(fd)
 
 
-def said(tmp_path: Path, model: Model, *texts: str, scale: float = 1.0) -> list[str]:
+def said(tmp_path: Path, model: ModemModel, *texts: str, scale: float = 1.0) -> list[str]:
     async def scenario() -> list[str]:
         modem = SimModem(tmp_path / "modem", model, scale=scale)
         async with modem, host(modem.path) as person:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ztpd.config import Config, Corrections, Mqtt, Ntrip
+from ztpd.config import Config, CorrectionsOptions, MqttOptions, NtripOptions
 from ztpd.errors import ConfigError, NoTransport
 from ztpd.model import Credentials, MqttAccess, MqttEndpoint, NtripAccess, NtripEndpoint, Secret
 from ztpd.model import Topic as T
@@ -23,7 +23,7 @@ def configured(**tables: Any) -> Config:
 
 
 def test_Z12_the_order_is_that_of_the_configuration() -> None:
-    found = endpoints(configured(corrections=Corrections(prefer=("mqtt", "ntrip"))), given())
+    found = endpoints(configured(corrections=CorrectionsOptions(prefer=("mqtt", "ntrip"))), given())
 
     assert [each.kind for each in found] == ["mqtt", "ntrip"]
 
@@ -34,7 +34,7 @@ def test_Z12_what_is_not_offered_is_left_out() -> None:
 
 
 def test_an_offer_that_may_not_be_used_is_named() -> None:
-    only_mqtt = configured(corrections=Corrections(prefer=("mqtt",)))
+    only_mqtt = configured(corrections=CorrectionsOptions(prefer=("mqtt",)))
 
     with pytest.raises(NoTransport, match="wanted mqtt; the credentials have ntrip"):
         endpoints(only_mqtt, given(mqtt=None))
@@ -57,8 +57,8 @@ def test_everything_comes_from_the_answer() -> None:
 
 def test_a_setting_wins_over_the_answer() -> None:
     config = configured(
-        mqtt=Mqtt(topics=("/mine",), keepalive_s=60, port=443),
-        ntrip=Ntrip(mountpoint="NEAR-SPARTN", port=4443),
+        mqtt=MqttOptions(topics=("/mine",), keepalive_s=60, port=443),
+        ntrip=NtripOptions(mountpoint="NEAR-SPARTN", port=4443),
     )
     ntrip, mqtt = endpoints(config, given())
 
@@ -69,7 +69,7 @@ def test_a_setting_wins_over_the_answer() -> None:
 
 
 def test_the_answers_password_goes_to_no_other_caster() -> None:
-    (ntrip, _) = endpoints(configured(ntrip=Ntrip(host="other.example")), given())
+    (ntrip, _) = endpoints(configured(ntrip=NtripOptions(host="other.example")), given())
 
     assert isinstance(ntrip, NtripEndpoint)
     assert not ntrip.password
@@ -80,7 +80,9 @@ def test_a_private_broker_needs_no_provisioning(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("s3cret\n")
     config = configured(
-        mqtt=Mqtt(host="b.example", topics=("base",), username="u", password_file=str(password))
+        mqtt=MqttOptions(
+            host="b.example", topics=("base",), username="u", password_file=str(password)
+        )
     )
 
     (mqtt,) = endpoints(config, None)
@@ -90,19 +92,21 @@ def test_a_private_broker_needs_no_provisioning(tmp_path: Path) -> None:
 
 
 def test_a_private_caster_needs_no_provisioning() -> None:
-    config = configured(ntrip=Ntrip(host="c.example", mountpoint="BASE"))
+    config = configured(ntrip=NtripOptions(host="c.example", mountpoint="BASE"))
 
     assert configured_without_ztp(config)
     assert [each.kind for each in endpoints(config, None)] == ["ntrip"]
 
 
 def test_a_host_alone_is_not_enough_without_provisioning() -> None:
-    assert not configured_without_ztp(configured(mqtt=Mqtt(host="b.example")))
+    assert not configured_without_ztp(configured(mqtt=MqttOptions(host="b.example")))
 
 
 def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     config = configured(
-        ntrip=Ntrip(host="c", mountpoint="M", username="u", password_file=str(tmp_path / "gone"))
+        ntrip=NtripOptions(
+            host="c", mountpoint="M", username="u", password_file=str(tmp_path / "gone")
+        )
     )
 
     with pytest.raises(ConfigError, match=r"\[ntrip\] password_file"):

@@ -22,7 +22,7 @@ from types import TracebackType
 import pytest
 
 from tests.support.unix_socket import UnixSocketLine
-from ztpd.sim.modem import Engine, Model, Reply, Say
+from ztpd.sim.modem import Engine, ModemModel, Reply, Say
 
 NAME = "org.freedesktop.ModemManager1"
 OBJECT = "/org/freedesktop/ModemManager1"
@@ -173,7 +173,7 @@ class RealModemManager:
         )
         wait(self.bus.has_daemon)
 
-    def add(self, name: str, model: Model) -> Engine:
+    def add(self, name: str, model: ModemModel) -> Engine:
         """Plug in a modem; its Device is ``/virtual/NAME``. ModemManager takes a second or so."""
 
         async def plug() -> Engine:

@@ -10,12 +10,11 @@ from typing import Any
 
 from tests.support import ptybench
 from tests.support.usbtree import UsbTree
-from ztpd.config import Config
-from ztpd.config.options import Identity as Settings
+from ztpd.config import Config, IdentityOptions
 from ztpd.errors import IdentityError
 from ztpd.model import Identity
 from ztpd.modem import identity
-from ztpd.sim.modem import Model, SimModem
+from ztpd.sim.modem import ModemModel, SimModem
 from ztpd.sim.pty import Pty
 
 EC25 = "2c7c:0125"
@@ -45,7 +44,7 @@ async def read(gateway: UsbTree, **settings: Any) -> Result:
     now = asyncio.get_running_loop().time
     started = now()
     ticking = asyncio.create_task(_tick())
-    config = replace(Config(), identity=Settings(**settings))
+    config = replace(Config(), identity=IdentityOptions(**settings))
     try:
         outcome: Identity | IdentityError = await identity.read(config, root=gateway.root)
     except IdentityError as error:
@@ -64,7 +63,7 @@ async def _tick() -> None:
 
 
 @contextlib.asynccontextmanager
-async def wired(gateway: UsbTree, **models: Model) -> AsyncIterator[dict[str, SimModem]]:
+async def wired(gateway: UsbTree, **models: ModemModel) -> AsyncIterator[dict[str, SimModem]]:
     """A simulated modem on each of the ttys named."""
     async with contextlib.AsyncExitStack() as stack:
         yield {
@@ -73,7 +72,9 @@ async def wired(gateway: UsbTree, **models: Model) -> AsyncIterator[dict[str, Si
         }
 
 
-def reading(gateway: UsbTree, models: dict[str, Model] | None = None, **settings: Any) -> Result:
+def reading(
+    gateway: UsbTree, models: dict[str, ModemModel] | None = None, **settings: Any
+) -> Result:
     """The identity, with ``models`` on their ttys; the ports are given back."""
 
     async def scenario() -> Result:

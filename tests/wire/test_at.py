@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from ztpd.errors import ImeiInvalid
 from ztpd.model import Imei, luhn_digit
-from ztpd.wire.at import IMEI_COMMANDS, Answer, Exchange, binary_noise, diagnostic_frame, imeis_in
+from ztpd.wire.at import IMEI_COMMANDS, AtAnswer, Exchange, binary_noise, diagnostic_frame, imeis_in
 
 IMEI = "490154203237518"
 OTHER = "352656100367872"
 
 
-def answer(command: str, stream: bytes) -> Answer | None:
+def answer(command: str, stream: bytes) -> AtAnswer | None:
     return Exchange(command).feed(stream)
 
 
@@ -181,7 +181,7 @@ def test_C43_lines_without_number_cost_bounded_memory() -> None:
 @pytest.mark.parametrize("final", ["ERROR", "+CME ERROR: 4", "+CME ERROR: operation not supported"])
 def test_C48_every_form_of_refusal_is_one(final: str) -> None:
     result = answer("AT+CGSN=1", f"\r\n{final}\r\n".encode())
-    assert result == Answer(ok=False, final=final, lines=(), garbage=False)
+    assert result == AtAnswer(ok=False, final=final, lines=(), garbage=False)
 
 
 def diag(payload: bytes) -> bytes:

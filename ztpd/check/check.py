@@ -14,7 +14,7 @@ from ztpd.check.direct import DirectProbe
 from ztpd.check.from_status import OWN_PROBES, StatusProbe
 from ztpd.check.network import Endpoint
 from ztpd.check.results import NotReached, Probe, Problem, Result, State, joined, layer_of
-from ztpd.config import Config, Loaded, read_token
+from ztpd.config import Config, LoadedConfig, read_token
 from ztpd.errors import (
     ModemAbsent,
     ModemBusy,
@@ -46,7 +46,7 @@ class Check:
 
     def __init__(
         self,
-        load: Callable[[], Loaded],
+        load: Callable[[], LoadedConfig],
         *,
         state_dir: Path,
         daemon: Status | None = None,

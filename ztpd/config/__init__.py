@@ -2,33 +2,33 @@
 systemd hands over is in ``system``."""
 
 from ztpd.config.environment import make, read_token, runtime_dir, state_dir
-from ztpd.config.load import DEFAULT_PATH, Loaded, Unknown, load
+from ztpd.config.load import DEFAULT_PATH, LoadedConfig, UnknownKey, load
 from ztpd.config.options import (
     Config,
-    Corrections,
-    Identity,
-    Log,
-    Mqtt,
-    Ntrip,
-    Output,
-    Receiver,
-    Ztp,
+    CorrectionsOptions,
+    IdentityOptions,
+    LogOptions,
+    MqttOptions,
+    NtripOptions,
+    OutputOptions,
+    ReceiverOptions,
+    ZtpOptions,
 )
 from ztpd.config.render import example, reference, show
 
 __all__ = [
     "DEFAULT_PATH",
     "Config",
-    "Corrections",
-    "Identity",
-    "Loaded",
-    "Log",
-    "Mqtt",
-    "Ntrip",
-    "Output",
-    "Receiver",
-    "Unknown",
-    "Ztp",
+    "CorrectionsOptions",
+    "IdentityOptions",
+    "LoadedConfig",
+    "LogOptions",
+    "MqttOptions",
+    "NtripOptions",
+    "OutputOptions",
+    "ReceiverOptions",
+    "UnknownKey",
+    "ZtpOptions",
     "example",
     "load",
     "make",

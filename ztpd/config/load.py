@@ -22,7 +22,7 @@ _USER_IN_URL = re.compile(r"//[^/]*@")
 _KEYS = [f"{table.name}.{name}" for table in TABLES.values() for name in table.options]
 
 
-class Unknown(NamedTuple):
+class UnknownKey(NamedTuple):
     """A key this version does not know; ``nearest`` is the one that may be meant, or ""."""
 
     file: Path
@@ -31,12 +31,12 @@ class Unknown(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedConfig:
     """A configuration, and for each key path the file it comes from, or ``"default"``."""
 
     config: Config
     origins: Mapping[str, str]
-    unknown: tuple[Unknown, ...]
+    unknown: tuple[UnknownKey, ...]
 
     def named_files(self) -> Iterator[tuple[str, Path]]:
         """Key path and file of what the daemon itself reads; systemd reads the token for it."""
@@ -47,7 +47,7 @@ class Loaded:
                     yield f"{table.name}.{name}", Path(path)
 
 
-def load(path: Path = DEFAULT_PATH) -> Loaded:
+def load(path: Path = DEFAULT_PATH) -> LoadedConfig:
     """Read ``path``, then ``<path>.d/*.toml`` in the order of their names; the last one that sets
     a key wins.
 
@@ -57,12 +57,12 @@ def load(path: Path = DEFAULT_PATH) -> Loaded:
     """
     found: dict[str, Any] = {}
     origins = dict.fromkeys(_KEYS, "default")
-    unknown: list[Unknown] = []
+    unknown: list[UnknownKey] = []
     problems: list[str] = []
     for file in (path, *_drop_ins(path)):
         for key, rule, value, shown in _settings(_parse(file)):
             if rule is None:
-                unknown.append(Unknown(file, key, _nearest(key)))
+                unknown.append(UnknownKey(file, key, _nearest(key)))
                 continue
             try:
                 found[key] = rule.read(value)
@@ -75,7 +75,7 @@ def load(path: Path = DEFAULT_PATH) -> Loaded:
         problems = [f"{origins[key]}: {key}: {what}" for key, what in _contradictions(config)]
     if problems:
         raise ConfigError("; ".join(problems))
-    return Loaded(config, origins, tuple(unknown))
+    return LoadedConfig(config, origins, tuple(unknown))
 
 
 def _drop_ins(path: Path) -> list[Path]:

@@ -62,7 +62,7 @@ def _option(
 
 
 @dataclass(frozen=True, slots=True)
-class Ztp:
+class ZtpOptions:
     """The provisioning service, which gives this gateway credentials of its own."""
 
     service: Literal["flex", "live"] = _option(
@@ -123,7 +123,7 @@ class Ztp:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityOptions:
     """Who this gateway is to the provisioning service: the IMEI of its modem."""
 
     source: Literal["auto", "modemmanager", "at", "fixed"] = _option(
@@ -160,7 +160,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Corrections:
+class CorrectionsOptions:
     """Which corrections are used, and how fresh they must be."""
 
     prefer: tuple[Literal["ntrip", "mqtt"], ...] = _option(
@@ -193,7 +193,7 @@ class Corrections:
 
 
 @dataclass(frozen=True, slots=True)
-class Mqtt:
+class MqttOptions:
     """Corrections from an MQTT broker. Empty settings are filled by the provisioning service;
     with host and topics set, no provisioning is needed. u-blox announced the end of MQTT for
     PointPerfect Flex for 30 September 2026.
@@ -249,7 +249,7 @@ class Mqtt:
 
 
 @dataclass(frozen=True, slots=True)
-class Ntrip:
+class NtripOptions:
     """Corrections from an NTRIP caster. Empty settings are filled by the provisioning service;
     with host and mountpoint set, no provisioning is needed.
     """
@@ -304,7 +304,7 @@ class Ntrip:
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class ReceiverOptions:
     """The u-blox GNSS receiver that gets the corrections."""
 
     port: str = _option(
@@ -335,7 +335,7 @@ class Receiver:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class OutputOptions:
     """The receiver's messages for other programs."""
 
     pty: str = _option(
@@ -348,7 +348,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogOptions:
     """The journal."""
 
     level: Literal["debug", "info", "warning", "error"] = _option(
@@ -362,14 +362,14 @@ class Log:
 class Config:
     """The whole configuration; ``Config()`` is what holds without a file."""
 
-    ztp: Ztp = field(default_factory=Ztp)
-    identity: Identity = field(default_factory=Identity)
-    corrections: Corrections = field(default_factory=Corrections)
-    ntrip: Ntrip = field(default_factory=Ntrip)
-    mqtt: Mqtt = field(default_factory=Mqtt)
-    receiver: Receiver = field(default_factory=Receiver)
-    output: Output = field(default_factory=Output)
-    log: Log = field(default_factory=Log)
+    ztp: ZtpOptions = field(default_factory=ZtpOptions)
+    identity: IdentityOptions = field(default_factory=IdentityOptions)
+    corrections: CorrectionsOptions = field(default_factory=CorrectionsOptions)
+    ntrip: NtripOptions = field(default_factory=NtripOptions)
+    mqtt: MqttOptions = field(default_factory=MqttOptions)
+    receiver: ReceiverOptions = field(default_factory=ReceiverOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    log: LogOptions = field(default_factory=LogOptions)
 
 
 def _tables() -> Iterator[Table]:

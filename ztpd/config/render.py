@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from ztpd.config.load import Loaded
+from ztpd.config.load import LoadedConfig
 from ztpd.config.options import TABLES, Option
 from ztpd.config.rules import toml
 
@@ -101,7 +101,7 @@ def _facts(option: Option) -> Iterator[str]:
         yield f"Example: `{toml(option.example)}`"
 
 
-def show(loaded: Loaded) -> str:
+def show(loaded: LoadedConfig) -> str:
     """All values in force as TOML, each with the file it comes from.
 
     A configuration holds no secrets, only the names of their files.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import __version__, events, log, retry, status
-from ztpd.config import Loaded, read_token
+from ztpd.config import LoadedConfig, read_token
 from ztpd.daemon import requests
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.reload import changes
@@ -45,12 +45,12 @@ class Daemon:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: LoadedConfig,
         *,
         state_dir: Path,
         runtime_dir: Path,
         environ: Mapping[str, str] = os.environ,
-        reload: Callable[[], Loaded] | None = None,
+        reload: Callable[[], LoadedConfig] | None = None,
         clock: Clock | None = None,
         board_serial: Callable[[], str] = board.serial,
     ) -> None:
@@ -260,7 +260,7 @@ class Daemon:
         self._identity = await identity.read(self._loaded.config)
         return self._identity
 
-    def _make_receiver(self, loaded: Loaded) -> Receiver:
+    def _make_receiver(self, loaded: LoadedConfig) -> Receiver:
         return Receiver(
             ReceiverSettings.of(loaded.config),
             on_change=self._publish,
@@ -293,7 +293,7 @@ class Daemon:
             self._apply_config(loaded, receiver)
         notify("READY=1")
 
-    def _apply_config(self, loaded: Loaded, receiver: Receiver) -> None:
+    def _apply_config(self, loaded: LoadedConfig, receiver: Receiver) -> None:
         """Put ``loaded`` in force; a session or receiver that it does not concern goes on."""
         changed = changes(self._loaded.config, loaded.config)
         self._loaded = loaded

@@ -68,7 +68,7 @@ async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Ide
     :class:`ModemBusy`, :class:`ModemPermission`, :class:`ModemSilent`, :class:`NotAnAtPort`,
     :class:`ModemRefused` or :class:`ImeiInvalid`.
     """
-    reading = _Reading(port, baudrate)
+    reading = _AtReading(port, baudrate)
     try:
         async with asyncio.timeout(timeout_s):
             return await reading.patiently()
@@ -76,7 +76,7 @@ async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Ide
         raise reading.trouble from error
 
 
-class _Reading:
+class _AtReading:
     """One call of :func:`read_imei`."""
 
     def __init__(self, port: str, baudrate: int | None) -> None:
@@ -196,7 +196,9 @@ class _Reading:
             raise invalid or ImeiInvalid(detail)
         raise ModemRefused(detail)
 
-    async def _confirmed(self, port: SerialPort, command: str) -> tuple[at.Answer, tuple[str, ...]]:
+    async def _confirmed(
+        self, port: SerialPort, command: str
+    ) -> tuple[at.AtAnswer, tuple[str, ...]]:
         """The answer to ``command`` on which two tries agree, and the numbers in it.
 
         A refusal stands at once, unless it is one that passes.
@@ -233,7 +235,7 @@ class _Reading:
             before = numbers
         raise self.trouble
 
-    async def _ask(self, port: SerialPort, command: str) -> at.Answer | None:
+    async def _ask(self, port: SerialPort, command: str) -> at.AtAnswer | None:
         """The answer to ``command``; None if none came in time.
 
         Before, the line is emptied, so that a late answer is not taken for this one.

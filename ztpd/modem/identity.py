@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ztpd import events, log
-from ztpd.config import Config
-from ztpd.config.options import Identity as Settings
+from ztpd.config import Config, IdentityOptions
 from ztpd.errors import (
     ConfigError,
     ImeiInvalid,
@@ -35,7 +34,7 @@ async def read(config: Config, *, root: Path = discovery.ROOT) -> Identity:
     :class:`ztpd.errors.IdentityError`, and :class:`ConfigError` for a fixed identity without one.
     """
     settings = config.identity
-    reading = _Reading(settings, root)
+    reading = _IdentityReading(settings, root)
     match settings.source:
         case "fixed":
             return _fixed(settings.hardware_id)
@@ -56,10 +55,10 @@ def _fixed(hardware_id: str) -> Identity:
         return Identity(None, "the configuration", fixed=hardware_id)
 
 
-class _Reading:
+class _IdentityReading:
     """The modem asked, one way or the other; a gateway with credentials never comes here."""
 
-    def __init__(self, settings: Settings, root: Path) -> None:
+    def __init__(self, settings: IdentityOptions, root: Path) -> None:
         self._port = "" if settings.port == "auto" else settings.port
         self._baudrate = settings.baudrate if isinstance(settings.baudrate, int) else None
         self._root = root

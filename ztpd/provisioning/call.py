@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ztpd import log
-from ztpd.config.options import Ztp
+from ztpd.config.options import ZtpOptions
 from ztpd.model import Credentials, Identity, Secret, StoredCredentials, fingerprint
 from ztpd.provisioning import http
 from ztpd.provisioning.store import check_pair
@@ -29,7 +29,7 @@ class Request:
     hardware_id: str
 
     @classmethod
-    def of(cls, settings: Ztp, identity: Identity, token: Secret) -> Request:
+    def of(cls, settings: ZtpOptions, identity: Identity, token: Secret) -> Request:
         """Raises :class:`ConfigError` where a setting cannot be sent."""
         log.redaction.hide([token])
         body = ztp.request_body(
@@ -46,14 +46,19 @@ class Request:
         return urlsplit(self.url).hostname or ""
 
 
-def request_hash(settings: Ztp, token: Secret, hardware_id: str) -> str:
+def request_hash(settings: ZtpOptions, token: Secret, hardware_id: str) -> str:
     """Fingerprint of the part of a request that a person can change."""
     names = "url", "service", "given_name", "tags", "allowed_hosts", "ca_file"
     return fingerprint(token, hardware_id, *(getattr(settings, name) for name in names))
 
 
 async def call(
-    request: Request, settings: Ztp, *, board_serial: str, now: Callable[[], float], post: Post
+    request: Request,
+    settings: ZtpOptions,
+    *,
+    board_serial: str,
+    now: Callable[[], float],
+    post: Post,
 ) -> StoredCredentials:
     """The credentials that the service answers ``request`` with, bound to this gateway.
 

@@ -72,7 +72,7 @@ NAMED = Say('+CGSN: "{imei}"')
 
 
 @dataclass(frozen=True)
-class Model:
+class ModemModel:
     """How one modem behaves. Times are in seconds."""
 
     name: str
@@ -94,7 +94,7 @@ class Model:
     stream_every_s: float = 1.0
 
 
-class Line(Protocol):
+class ModemLine(Protocol):
     """What the engine plays on; :class:`ztpd.sim.pty.Pty` is one."""
 
     @property
@@ -109,8 +109,8 @@ class Line(Protocol):
 class Engine:
     """One modem at work on one line. ``scale`` stretches or shortens all its times."""
 
-    model: Model
-    line: Line
+    model: ModemModel
+    line: ModemLine
     scale: float = 1.0
     say: Callable[[str], None] = lambda _: None
     seed: int = 0
@@ -278,7 +278,7 @@ class SimModem:
     def __init__(
         self,
         path: str | Path,
-        model: Model,
+        model: ModemModel,
         *,
         appears_s: float = 0.0,
         scale: float = 1.0,
@@ -327,36 +327,44 @@ class SimModem:
 
 _UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
-SARA_R5 = Model("u-blox SARA-R5", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED, "AT+GSN": BARE}, echo=True)
-SARA_R410M = Model("u-blox SARA-R410M", {"AT+CGSN": BARE, "AT+GSN": BARE})
-LARA_R6 = Model("u-blox LARA-R6", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, boot_s=10)
-LENA_R8 = Model("u-blox LENA-R8", {"ATE0": ERROR, "AT+CGSN": BARE, "AT+CGSN=1": NAMED}, echo=True)
-NRF9160 = Model("Nordic nRF9160", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, imei="352656100367872")
-NRF9160_UNPROGRAMMED = Model("Nordic nRF9160 without an IMEI", {})
-NRF9160_SLM = Model(
+SARA_R5 = ModemModel(
+    "u-blox SARA-R5", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED, "AT+GSN": BARE}, echo=True
+)
+SARA_R410M = ModemModel("u-blox SARA-R410M", {"AT+CGSN": BARE, "AT+GSN": BARE})
+LARA_R6 = ModemModel("u-blox LARA-R6", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, boot_s=10)
+LENA_R8 = ModemModel(
+    "u-blox LENA-R8", {"ATE0": ERROR, "AT+CGSN": BARE, "AT+CGSN=1": NAMED}, echo=True
+)
+NRF9160 = ModemModel(
+    "Nordic nRF9160", {"AT+CGSN": BARE, "AT+CGSN=1": NAMED}, imei="352656100367872"
+)
+NRF9160_UNPROGRAMMED = ModemModel("Nordic nRF9160 without an IMEI", {})
+NRF9160_SLM = ModemModel(
     "Nordic nRF9160, Serial LTE Modem", NRF9160.answers, imei=NRF9160.imei, ends=b"\r\n"
 )
-NRF93M1 = Model("Nordic nRF93M1", {"AT+CGSN": Say("2623CKLQ0009707"), "AT+CGSN=1": NAMED})
-EC25 = Model("Quectel EC25", {"AT+CGSN": BARE, "AT+GSN": BARE}, banner=("RDY",))
-BG96 = Model(
+NRF93M1 = ModemModel("Nordic nRF93M1", {"AT+CGSN": Say("2623CKLQ0009707"), "AT+CGSN=1": NAMED})
+EC25 = ModemModel("Quectel EC25", {"AT+CGSN": BARE, "AT+GSN": BARE}, banner=("RDY",))
+BG96 = ModemModel(
     "Quectel BG96", {"AT+CGSN": BARE, "AT+GSN": BARE}, banner=("APP RDY", "+CPIN: NOT INSERTED")
 )
-RM520N = Model("Quectel RM520N", {"AT+CGSN": BARE, "AT+CGSN=1": Say('+CGSN:"{imei}"')})
-BC26 = Model("Quectel BC26", {"AT+CGSN": Say(_UUID), "AT+CGSN=1": Say("+CGSN:{imei}")})
-SIM7600 = Model(
+RM520N = ModemModel("Quectel RM520N", {"AT+CGSN": BARE, "AT+CGSN=1": Say('+CGSN:"{imei}"')})
+BC26 = ModemModel("Quectel BC26", {"AT+CGSN": Say(_UUID), "AT+CGSN=1": Say("+CGSN:{imei}")})
+SIM7600 = ModemModel(
     "SIMCom SIM7600",
     {"AT+CGSN": BARE, "AT+GSN": BARE},
     boot_s=12,
     banner=("RDY", "+CPIN: READY", "SMS DONE", "PB DONE"),
 )
-SIM7080 = Model("SIMCom SIM7080", {"AT+CGSN": BARE})
-A7670 = Model("SIMCom A7670", {"AT+CGSN": BARE, "AT+GSN": BARE})
-LE910 = Model("Telit LE910 V2", {"AT#CGSN": Say("#CGSN: {imei}")})
-ME910G1 = Model("Telit ME910G1", {"AT+CGSN=1": Refuse(50), "AT+CGSN": BARE})
-EM7455 = Model("Sierra EM7455", {"AT+CGSN": BARE}, echo=True, before="\n\n\n", after="\n")
-L610 = Model("Fibocom L610", {"AT+CGSN": Say('"{imei}" '), "AT+CGSN=1": Say('+CGSN: "{imei}" ')})
-E303 = Model("Huawei E303", {"AT+CGSN": Say("AT+CGSN\n{imei}"), "AT+CGSN=1": ERROR})
-E1612 = Model(
+SIM7080 = ModemModel("SIMCom SIM7080", {"AT+CGSN": BARE})
+A7670 = ModemModel("SIMCom A7670", {"AT+CGSN": BARE, "AT+GSN": BARE})
+LE910 = ModemModel("Telit LE910 V2", {"AT#CGSN": Say("#CGSN: {imei}")})
+ME910G1 = ModemModel("Telit ME910G1", {"AT+CGSN=1": Refuse(50), "AT+CGSN": BARE})
+EM7455 = ModemModel("Sierra EM7455", {"AT+CGSN": BARE}, echo=True, before="\n\n\n", after="\n")
+L610 = ModemModel(
+    "Fibocom L610", {"AT+CGSN": Say('"{imei}" '), "AT+CGSN=1": Say('+CGSN: "{imei}" ')}
+)
+E303 = ModemModel("Huawei E303", {"AT+CGSN": Say("AT+CGSN\n{imei}"), "AT+CGSN=1": ERROR})
+E1612 = ModemModel(
     "Huawei E1612",
     {"ATI": Say("Manufacturer: huawei\nModel: E1612\nIMEI: {imei}\n+GCAP: +CGSM,+DS,+ES")},
 )

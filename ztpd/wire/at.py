@@ -36,7 +36,7 @@ _BINARY_RUN = re.compile(rb"[\x00\xfe\xff]{%d}" % _MOST_NOISE)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AtAnswer:
     """All lines up to the final result code, echo and unsolicited lines left out."""
 
     ok: bool
@@ -55,7 +55,7 @@ class Exchange:
         self._lines: deque[str] = deque(maxlen=_LINES_LIMIT)
         self._garbage = False
 
-    def feed(self, data: bytes) -> Answer | None:
+    def feed(self, data: bytes) -> AtAnswer | None:
         """The answer, once its final result code is there; bytes behind it are dropped.
 
         Lines end in any run of CR and LF, which covers every terminator seen in modems.
@@ -68,7 +68,7 @@ class Exchange:
         self._line = rest[: LINE_LIMIT + 1]  # one too many, so that its end finds it too long
         return None
 
-    def _take(self, raw: bytes) -> Answer | None:
+    def _take(self, raw: bytes) -> AtAnswer | None:
         if len(raw) > LINE_LIMIT or _NOT_TEXT.search(raw):
             self._garbage = True
             return None
@@ -83,11 +83,11 @@ class Exchange:
             self._lines.append(line)
         return None
 
-    def _answer(self, ok: bool, final: str) -> Answer:
-        return Answer(ok, final, tuple(self._lines), self._garbage)
+    def _answer(self, ok: bool, final: str) -> AtAnswer:
+        return AtAnswer(ok, final, tuple(self._lines), self._garbage)
 
 
-def imeis_in(command: str, answer: Answer) -> tuple[str, ...]:
+def imeis_in(command: str, answer: AtAnswer) -> tuple[str, ...]:
     """The numbers that stand for the IMEI in an answer to ``command``, in their order.
 
     One is not checked yet; two or more, of a modem with several SIM slots, are valid. Empty where
