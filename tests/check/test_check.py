@@ -24,6 +24,7 @@ from ztpd.sim.ztp_service import ZtpService
 from ztpd.status import Status
 from ztpd.system import control
 from ztpd.system.clock import Clock
+from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 
@@ -118,7 +119,7 @@ async def test_FR75_without_a_modem_token_network_and_receiver_are_looked_at(
 async def test_beside_the_daemon_nothing_of_the_daemons_is_touched(tmp_path: Path) -> None:
     async with site(tmp_path) as (gateway, caster), gateway.running():
         await until(lambda: gateway.status.get("receiver", {}).get("use") == "used")
-        answer = await offload(control.ask, gateway.runtime_dir, {"do": "status"})
+        answer = await offload(control.ask, gateway.runtime_dir, {"do": Verb.STATUS})
         sessions, commands = caster.sessions, len(caster.requests)
         found = await walk(gateway, status.from_json(answer["status"]))
         await asyncio.sleep(0.2)

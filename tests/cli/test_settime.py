@@ -17,6 +17,7 @@ from ztpd import RELEASED_UNIX_S
 from ztpd.cli import settime
 from ztpd.errors import NotRunning
 from ztpd.system import control
+from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 NOW_S = RELEASED_UNIX_S + 1e6
@@ -136,7 +137,7 @@ async def test_the_daemon_tells_the_receivers_time_and_only_if_it_is_resolved(
     async with gateway.running():
 
         async def ask() -> dict[str, Any]:
-            return await offload(lambda: control.ask(gateway.runtime_dir, {"do": "time"}))
+            return await offload(lambda: control.ask(gateway.runtime_dir, {"do": Verb.TIME}))
 
         await until(lambda: gateway.status.get("state"))
         assert not (await ask())["ok"]

@@ -13,6 +13,7 @@ from tests.support.until import until
 from ztpd.errors import ConfigError
 from ztpd.lifecycle import Event
 from ztpd.system import control
+from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 
@@ -70,7 +71,7 @@ async def test_retry_ends_a_wait(gateway: Gateway) -> None:
         await until(lambda: state(gateway) == "blocked")
         since = gateway.status["since"]
         await asyncio.sleep(1.1)
-        answer = await offload(lambda: control.ask(gateway.runtime_dir, {"do": "retry"}))
+        answer = await offload(lambda: control.ask(gateway.runtime_dir, {"do": Verb.RETRY}))
         await until(lambda: state(gateway) == "blocked" and gateway.status["since"] != since)
 
     assert answer["ok"]

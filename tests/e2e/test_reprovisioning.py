@@ -18,6 +18,7 @@ from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.portal import Profile
 from ztpd.sim.ztp_service import Answer
 from ztpd.system import control
+from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 BOTH = Profile(protocol="both")
@@ -104,7 +105,7 @@ async def test_new_credentials_that_a_person_asks_for_in_vain_cost_no_correction
                 case "modem gone":
                     (tmp_path / "modem").unlink()
             sessions = caster.sessions
-            asked = {"do": "provision", "force": True}
+            asked = {"do": Verb.PROVISION, "force": True}
             assert (await offload(control.ask, gateway.runtime_dir, asked))["ok"]
             await until(lambda: caster.sessions > sessions)
             await until(lambda: state(gateway) == "streaming")

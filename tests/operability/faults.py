@@ -41,6 +41,7 @@ from ztpd.sim.ztp_service import Answer, ZtpService
 from ztpd.status import Status
 from ztpd.system import control
 from ztpd.system.clock import Clock
+from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 WITHIN_S = 10.0
@@ -396,7 +397,7 @@ async def observe(fault: Fault, top: Path) -> Seen:
             await until(lambda: _event(site) == fault.event, within_s=fault.within_s)
         after_s = loop.time() - began_s
         runtime_dir = site.gateway.runtime_dir
-        answer = await offload(control.ask, runtime_dir, {"do": "status"})
+        answer = await offload(control.ask, runtime_dir, {"do": Verb.STATUS})
         told = status.from_json(answer["status"])
         walk = check.Check(
             lambda: config.load(path),

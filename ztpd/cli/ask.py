@@ -7,6 +7,7 @@ from ztpd import status
 from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
 from ztpd.status import Status
 from ztpd.system import control
+from ztpd.system.control import Verb
 from ztpd.system.runlock import is_running
 
 _WITHIN_S = 3.0
@@ -31,7 +32,7 @@ def daemon_status() -> Status | None:
     if not daemon_runs():
         return None
     try:
-        answer = control.ask(directory, {"do": "status"}, timeout_s=_WITHIN_S)
+        answer = control.ask(directory, {"do": Verb.STATUS}, timeout_s=_WITHIN_S)
     except (NotRunning, NotPermitted, DaemonSilent):
         answer = {}
     told = status.from_json(answer.get("status"))

@@ -22,6 +22,7 @@ from ztpd.errors import (
 )
 from ztpd.model import utc
 from ztpd.system import control
+from ztpd.system.control import Verb
 from ztpd.system.files import become_owner
 
 EXIT_NO_CREDENTIALS = 66
@@ -108,7 +109,7 @@ def take_in(options: argparse.Namespace) -> int:
     CredentialStore(state_dir).save(stored)
     print(f"imported: {describe_transports(credentials)}")
     with contextlib.suppress(NotRunning, NotPermitted, DaemonSilent):
-        control.ask(runtime_dir, {"do": "imported"})
+        control.ask(runtime_dir, {"do": Verb.IMPORTED})
     print(f"{path} holds the secrets in clear text: delete it", file=sys.stderr)
     return 0
 

@@ -17,6 +17,7 @@ from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Event
 from ztpd.model import Secret
 from ztpd.system import control
+from ztpd.system.control import Verb
 from ztpd.system.files import become_owner
 
 EXIT_LATER = 75
@@ -30,7 +31,7 @@ def provision(options: argparse.Namespace) -> int:
     config = configuration.load(options.config).config
     log.setup(config.log.level, stream=sys.stderr)
     if not options.dry_run and daemon_runs():
-        request = {"do": "provision", "force": options.force}
+        request = {"do": Verb.PROVISION, "force": options.force}
         answer = control.ask(configuration.runtime_dir(), request)
         print(line(answer.get("text") or f"the daemon says: {answer.get('error')}"))
         return 0 if answer.get("ok") else EXIT_LATER
@@ -89,7 +90,7 @@ def _token(config: Config) -> Callable[[], Secret]:
 
 def retry(_: argparse.Namespace) -> int:
     """End the running daemon's wait."""
-    answer = control.ask(configuration.runtime_dir(), {"do": "retry"})
+    answer = control.ask(configuration.runtime_dir(), {"do": Verb.RETRY})
     print(line(answer.get("text") or f"ztpd: {answer.get('error')}"))
     return 0 if answer.get("ok") else 1
 

@@ -18,6 +18,7 @@ from ztpd.errors import NotRunning, ReceiverError
 from ztpd.log import duration
 from ztpd.status import ReceiverView
 from ztpd.system import control
+from ztpd.system.control import Verb
 
 if TYPE_CHECKING:
     from ztpd.receiver.settings import Inspection, SettingView
@@ -29,7 +30,7 @@ def show(options: argparse.Namespace) -> int:
     from ztpd.receiver.settings import Inspection
 
     if daemon_runs():
-        answer = control.ask(configuration.runtime_dir(), {"do": "receiver"})
+        answer = control.ask(configuration.runtime_dir(), {"do": Verb.RECEIVER})
         if not answer.get("ok"):
             print(f"ztpd: {line(answer.get('error'))}", file=sys.stderr)
             if answer.get("advice"):

@@ -18,6 +18,7 @@ from typing import Any
 from ztpd import RELEASED_UNIX_S, config
 from ztpd.errors import NotRunning
 from ztpd.system import control
+from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 _EVERY_S = 10.0
@@ -68,7 +69,7 @@ async def _receiver_time(ask: Ask) -> float | None:
 def main(runtime_dir: Path | None = None) -> int:
     directory = runtime_dir or config.runtime_dir({})  # the daemon's, not this unit's
     try:
-        done = asyncio.run(run(lambda: control.ask(directory, {"do": "time"})))
+        done = asyncio.run(run(lambda: control.ask(directory, {"do": Verb.TIME})))
     except OSError as error:
         print(f"ztpd-settime: the clock cannot be set: {error.strerror}", file=sys.stderr)
         return 1

@@ -11,26 +11,23 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from ztpd import __version__, events, log, retry, status
+from ztpd import __version__, events, log, status
 from ztpd.config import LoadedConfig, read_token
 from ztpd.daemon import requests
+from ztpd.daemon.activities import Activities
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.reload import changes
 from ztpd.daemon.snapshot import document
 from ztpd.daemon.systemd import notify
 from ztpd.daemon.tasks import RESTART_S, Task, Tasks
-from ztpd.daemon.upkeep import remove_token, upkeep
-from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdError
-from ztpd.lifecycle import Activity, Event, State, waiting_event
+from ztpd.errors import ConfigError, ZtpdError
+from ztpd.lifecycle import Activity, Event, State
 from ztpd.model import Identity, StoredCredentials
 from ztpd.modem import identity
 from ztpd.provisioning import board
-from ztpd.provisioning.call import describe_transports
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver, ReceiverSettings
-from ztpd.relay import Relay
-from ztpd.sources.context import SessionContext, sends_keys
-from ztpd.sources.endpoints import configured_without_ztp, endpoints
+from ztpd.sources.context import sends_keys
 from ztpd.status import Status
 from ztpd.system import control
 from ztpd.system.clock import Clock
@@ -55,21 +52,15 @@ class Daemon:
         board_serial: Callable[[], str] = board.serial,
     ) -> None:
         self.present = PresentState()
-        self.stored: StoredCredentials | None = None
         self._loaded = loaded
-        self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._environ = environ
         self._reload_config = reload
         self._config_error: ConfigError | None = None  # of a new configuration that is not used
         self._tasks = Tasks()
         self._stopped = asyncio.Event()
-        self._first_corrections = asyncio.Event()
         self._identity: Identity | None = None
-        self._relay: Relay | None = None
-        self._failures = log.FailureLog()
         self.receiver = self._make_receiver(loaded)
-        self._context = SessionContext(lambda: self.receiver)
         self.provisioner = Provisioner(
             loaded.config,
             state_dir,
@@ -79,6 +70,15 @@ class Daemon:
             clock=clock or Clock(),
             board_serial=board_serial,
         )
+        self._activities = Activities(
+            self.provisioner,
+            self._tasks,
+            config=lambda: self._loaded.config,
+            receiver=lambda: self.receiver,
+            dispatch=self.dispatch,
+            state_dir=state_dir,
+            runtime_dir=runtime_dir,
+        )
 
     async def run(self) -> None:
         """Run until stopped. Raises :class:`LockHeld`, and nothing that is remote."""
@@ -86,6 +86,7 @@ class Daemon:
         lock = RunLock(self._runtime_dir)
         lock.take()
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_callback)
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(control.serve(self._runtime_dir, self._answer))
@@ -103,6 +104,7 @@ class Daemon:
                 self.provisioner.stopping()
                 self._publish()
         finally:
+            loop.set_exception_handler(None)
             lock.release()
         log.emit(events.STOPPED)
 
@@ -117,8 +119,6 @@ class Daemon:
         """The only way into another state. Raises :class:`ztpd.lifecycle.ImpossibleEvent`."""
         stale_after_s = self._loaded.config.corrections.stale_after_s
         activity = self.present.follow(event, why, error, wait_s, stale_after_s=stale_after_s)
-        if event is Event.FIRST_FRAME:
-            self._first_corrections.set()
         if activity is Activity.NONE:
             self._stopped.set()
         elif activity is not None:
@@ -131,17 +131,8 @@ class Daemon:
         self._publish()
 
     async def _perform(self, activity: Activity, event: Event) -> None:
-        """Do ``activity``, which ``event`` started, and report its result."""
         try:
-            match activity:
-                case Activity.LOAD:
-                    result = await self._load()
-                case Activity.PROVISION:
-                    result = await self._provision()
-                case Activity.RELAY:
-                    result = await self._relay_corrections()
-                case _:
-                    result = await self._refresh(by_person=event is Event.REPLACE)
+            result = await self._activities.perform(activity, event)
         except Exception:
             error = ZtpdError(f"{activity.value} failed, see the journal")
             self.dispatch(Event.BACKOFF, error=error, wait_s=RESTART_S)
@@ -150,111 +141,6 @@ class Daemon:
 
     async def _begin_again(self) -> None:
         self.dispatch(Event.RESTART, "after an internal error")
-
-    async def _load(self) -> Event:
-        if configured_without_ztp(self._loaded.config):
-            self.stored = None
-            return Event.HAVE_CREDENTIALS
-        self.stored = await retry.until_done(
-            self.provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
-        )
-        self._failures.clear()
-        if self.stored is None:
-            return Event.UNPROVISIONED
-        credentials = self.stored.credentials
-        log.emit(
-            events.CREDENTIALS_LOADED,
-            age=log.duration(max(0.0, time.time() - self.stored.stored_unix_s)),
-            client_id=credentials.client_id,
-            transports=describe_transports(credentials),
-        )
-        return Event.HAVE_CREDENTIALS
-
-    def _wait(self, error: ZtpdError, wait_s: float) -> None:
-        self._failures.record(error, retry_in_s=wait_s)
-        self.dispatch(waiting_event(error), error=error, wait_s=wait_s)
-
-    async def _blocked(self, error: ZtpdError) -> None:
-        """Wait for a person, and look again in an hour."""
-        wait_s = retry.SESSION[Retry.REFUSED].cap_s
-        self._wait(error, wait_s)
-        await asyncio.sleep(wait_s)
-
-    async def _provision(self) -> Event:
-        try:
-            self._obtained(await self.provisioner.obtain())
-        except ConfigError as error:
-            await self._blocked(error)
-            return Event.RESTART
-        return Event.PROVISIONED
-
-    async def _refresh(self, *, by_person: bool) -> Event:
-        """Get other credentials: by a call, if a person asked for it, else as the day allows."""
-        found: StoredCredentials | None = None
-        try:
-            if by_person:
-                found = await self.provisioner.once()
-            elif self.stored:
-                found = await self.provisioner.replace(self.stored)
-        except ZtpdError as error:
-            self._failures.record(error)
-        if found is None:
-            return Event.HAVE_CREDENTIALS
-        self._obtained(found)
-        return Event.PROVISIONED
-
-    def _obtained(self, stored: StoredCredentials) -> None:
-        self.stored = stored
-        self._context.credentials_obtained()
-
-    async def _relay_corrections(self) -> Event:
-        config, stored = self._loaded.config, self.stored
-        try:
-            channels = endpoints(config, stored.credentials if stored else None)
-        except ZtpdError as error:
-            await self._blocked(error)
-            again = isinstance(error, NoTransport) and self._may_refresh()
-            return Event.REFUSED if again else Event.RESTART
-        self.receiver.set_keys(stored.credentials.keys if stored else ())
-        self._relay = Relay(
-            channels,
-            self.receiver,
-            open_session=lambda each: self._context.open(each, region=config.mqtt.region),
-            dispatch=self.dispatch,
-            format=config.corrections.format,
-            stale_after_s=config.corrections.stale_after_s,
-            may_refresh=self._may_refresh,
-            channel_state=self._runtime_dir / "sessions.json",
-            refusal_record=self._state_dir / "refused.json",
-        )
-        self._first_corrections.clear()
-        self._tasks.start(Task.SAVE, self.provisioner.keeper.retry_save)
-        if stored:
-            self._tasks.start(Task.UPKEEP, lambda: self._upkeep(stored))
-        try:
-            await self._relay.run()
-        except SessionRefused:
-            return Event.REFUSED
-        finally:
-            await self._tasks.end(Task.SAVE, Task.UPKEEP)
-        raise AssertionError("a relay ends with an error")
-
-    def _may_refresh(self) -> bool:
-        return self.stored is not None and self.provisioner.may_replace()
-
-    async def _upkeep(self, stored: StoredCredentials) -> None:
-        renewed = await upkeep(
-            stored,
-            self.provisioner,
-            first_corrections=self._first_corrections,
-            remove_token=self._remove_token,
-        )
-        self._obtained(renewed)
-        self.dispatch(Event.RESTART, "new credentials")
-
-    def _remove_token(self) -> None:
-        if self._loaded.config.ztp.forget_token and self.provisioner.keeper.unsaved is None:
-            remove_token(self._runtime_dir)
 
     async def _read_identity(self) -> Identity:
         self._identity = await identity.read(self._loaded.config)
@@ -269,9 +155,14 @@ class Daemon:
 
     def _ask_for_keys(self) -> None:
         """Open another session where that brings the keys."""
-        relay = self._relay
-        if self.present.state is State.STREAMING and relay and sends_keys(relay.progress.kind):
+        progress = self._activities.progress
+        if self.present.state is State.STREAMING and progress and sends_keys(progress.kind):
             self.dispatch(Event.RESTART, "the receiver has no key for these corrections")
+
+    @property
+    def stored(self) -> StoredCredentials | None:
+        """The credentials in use, on the disk or in memory."""
+        return self._activities.stored
 
     def stop(self) -> None:
         self.dispatch(Event.STOP)
@@ -309,20 +200,22 @@ class Daemon:
         self._publish()
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        return await requests.answer(self, request)
+        try:
+            return await requests.answer(self, request)
+        except Exception as error:  # noqa: BLE001 - it costs this one answer
+            log.crash("control", error)
+            return {"ok": False, "error": "internal error, see the journal"}
 
     def try_now(self, why: str, *, replace: bool = False) -> None:
         """End all waits, because of ``why``; ``replace``: get other credentials first."""
-        self.provisioner.retry_now()
-        if self._relay:
-            self._relay.retry_now()
+        self._activities.retry_now()
         self.dispatch(Event.REPLACE if replace else Event.RESTART, why)
 
     async def _heartbeat(self) -> None:
         """Feed the watchdog while the state is not overdue; keep the status file fresh."""
         while True:
-            last_frame_s = self._relay.progress.last_frame_s if self._relay else None
-            if not self.present.is_overdue(last_frame_s):
+            progress = self._activities.progress
+            if not self.present.is_overdue(progress.last_frame_s if progress else None):
                 notify("WATCHDOG=1")
             if self.present.state is State.STREAMING:
                 self._publish()
@@ -345,7 +238,7 @@ class Daemon:
             identity=self._identity,
             stored=self.stored,
             unsaved=self.provisioner.keeper.unsaved is not None,
-            progress=self._relay.progress if self._relay else None,
+            progress=self._activities.progress,
             receiver=self.receiver,
             config_error=self._config_error,
         )
@@ -354,3 +247,9 @@ class Daemon:
         for unknown in self._loaded.unknown:
             hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
             log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
+
+
+def _log_callback(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log the failure of a callback, such as a signal's or a library's, that no task awaits."""
+    error = context.get("exception") or RuntimeError(context.get("message"))
+    log.crash("event loop", error if isinstance(error, Exception) else RuntimeError(repr(error)))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from ztpd import log
-from ztpd.system.tasks import end
+from ztpd.system.tasks import cancel, end
 
 RESTART_S = 10.0
 
@@ -41,16 +41,11 @@ class Tasks:
         """
         before = set(self._running[kind])
         for task in before - {asyncio.current_task()}:
-            task.cancel()
+            cancel(task)
         name = name or kind.value
         started = asyncio.create_task(_supervised(name, work, recover, before), name=name)
         self._running[kind].add(started)
         started.add_done_callback(self._running[kind].discard)
-
-    def cancel(self, kind: Task) -> None:
-        """Cancel the task of this kind, if there is one; :meth:`end` awaits it."""
-        for task in self._running[kind]:
-            task.cancel()
 
     async def end(self, *kinds: Task, within_s: float | None = None) -> None:
         """Cancel the tasks of ``kinds`` and wait for their end, at most ``within_s``."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
+from ztpd.system.tasks import end
 
 SOCKET_NAME = "control.sock"
 _LINE_LIMIT = 65_536
@@ -24,7 +25,7 @@ _ONLY = "only root and the daemon's user may ask this"
 
 
 class Verb(StrEnum):
-    """What the daemon can be asked to do: the value of ``do`` in a request."""
+    """The requests that the daemon answers: the value of ``do``."""
 
     RETRY = "retry"  # end the present wait
     PROVISION = "provision"  # get credentials; with ``force`` also in place of those there are
@@ -39,16 +40,23 @@ Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 @asynccontextmanager
 async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
-    """Answer requests on the socket in ``directory`` while the context lasts."""
+    """Answer requests on the socket in ``directory`` while the context lasts.
+
+    ``handle`` raises nothing. Raises OSError where the socket cannot be made.
+    """
+    clients: set[asyncio.Task[Any]] = set()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            clients.add(task)
+            task.add_done_callback(clients.discard)
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 answer = await _answer(reader, writer, handle)
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        except (TimeoutError, ConnectionError, ValueError):
-            pass  # a client that went away or speaks nonsense has nobody to be told
+        except (TimeoutError, OSError):
+            pass  # the client is gone, or slow: there is nobody to answer
         finally:
             writer.close()
 
@@ -61,6 +69,7 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
     finally:
         server.close()
         path.unlink(missing_ok=True)
+        await end(*clients)
 
 
 async def _answer(
@@ -70,7 +79,10 @@ async def _answer(
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, os.geteuid()):
         return {"ok": False, "error": _ONLY, "event": NotPermitted.code}
-    request = json.loads(await reader.readline())
+    try:
+        request = json.loads(await reader.readline())
+    except (ValueError, RecursionError):  # too long, not JSON, or nested too deeply
+        request = None
     if not isinstance(request, dict):
         return {"ok": False, "error": "a request is a JSON object"}
     return await handle(request)

@@ -12,9 +12,15 @@ async def end(*tasks: asyncio.Task[Any], within_s: float | None = None) -> None:
     What a task raised is dropped: its result is no longer wanted.
     """
     for task in tasks:
-        task.cancel()
+        cancel(task)
     if tasks:
         done, _ = await asyncio.wait(tasks, timeout=within_s)
         for task in done:
             if not task.cancelled():
                 task.exception()  # retrieved, or asyncio reports it as forgotten
+
+
+def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel ``task`` once: a second time would interrupt its clean-up."""
+    if not task.cancelling():
+        task.cancel()

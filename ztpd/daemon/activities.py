@@ -1,0 +1,191 @@
+"""The work of each activity; its result is the event that ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ztpd import events, log, retry
+from ztpd.config import Config
+from ztpd.daemon.tasks import Task, Tasks
+from ztpd.daemon.upkeep import remove_token, upkeep
+from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdError
+from ztpd.lifecycle import Activity, Dispatch, Event, waiting_event
+from ztpd.model import StoredCredentials
+from ztpd.provisioning.call import describe_transports
+from ztpd.provisioning.provisioner import Provisioner
+from ztpd.receiver import Receiver
+from ztpd.relay import Progress, Relay
+from ztpd.sources.context import SessionContext
+from ztpd.sources.endpoints import configured_without_ztp, endpoints
+
+
+class Activities:
+    """``config`` and ``receiver`` are the ones in force when an activity begins."""
+
+    def __init__(
+        self,
+        provisioner: Provisioner,
+        tasks: Tasks,
+        *,
+        config: Callable[[], Config],
+        receiver: Callable[[], Receiver],
+        dispatch: Dispatch,
+        state_dir: Path,
+        runtime_dir: Path,
+    ) -> None:
+        self.stored: StoredCredentials | None = None
+        self._provisioner = provisioner
+        self._tasks = tasks
+        self._config = config
+        self._receiver = receiver
+        self._dispatch = dispatch
+        self._state_dir = state_dir
+        self._runtime_dir = runtime_dir
+        self._context = SessionContext(receiver)
+        self._relay: Relay | None = None
+        self._first_corrections = asyncio.Event()
+        self._failures = log.FailureLog()
+
+    async def perform(self, activity: Activity, event: Event) -> Event:
+        """Do ``activity``, which ``event`` started."""
+        match activity:
+            case Activity.LOAD:
+                return await self._load()
+            case Activity.PROVISION:
+                return await self._provision()
+            case Activity.RELAY:
+                return await self._relay_corrections()
+            case Activity.REFRESH:
+                return await self._refresh(by_person=event is Event.REPLACE)
+        raise AssertionError(f"{activity} is no work")
+
+    @property
+    def progress(self) -> Progress | None:
+        """Of the present session, or of the last one."""
+        return self._relay.progress if self._relay else None
+
+    def retry_now(self) -> None:
+        """A person wants a try now."""
+        self._provisioner.retry_now()
+        if self._relay:
+            self._relay.retry_now()
+
+    async def _load(self) -> Event:
+        if configured_without_ztp(self._config()):
+            self.stored = None
+            return Event.HAVE_CREDENTIALS
+        self.stored = await retry.until_done(
+            self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
+        )
+        self._failures.clear()
+        if self.stored is None:
+            return Event.UNPROVISIONED
+        log.emit(
+            events.CREDENTIALS_LOADED,
+            age=log.duration(max(0.0, time.time() - self.stored.stored_unix_s)),
+            client_id=self.stored.credentials.client_id,
+            transports=describe_transports(self.stored.credentials),
+        )
+        return Event.HAVE_CREDENTIALS
+
+    async def _provision(self) -> Event:
+        try:
+            self._obtained(await self._provisioner.obtain())
+        except ConfigError as error:
+            await self._blocked(error)
+            return Event.RESTART
+        return Event.PROVISIONED
+
+    async def _refresh(self, *, by_person: bool) -> Event:
+        """Get other credentials: by a call, if a person asked for it, else as the day allows."""
+        found: StoredCredentials | None = None
+        try:
+            if by_person:
+                found = await self._provisioner.once()
+            elif self.stored:
+                found = await self._provisioner.replace(self.stored)
+        except ZtpdError as error:
+            self._failures.record(error)
+        if found is None:
+            return Event.HAVE_CREDENTIALS
+        self._obtained(found)
+        return Event.PROVISIONED
+
+    async def _relay_corrections(self) -> Event:
+        config, stored = self._config(), self.stored
+        try:
+            channels = endpoints(config, stored.credentials if stored else None)
+        except ZtpdError as error:
+            await self._blocked(error)
+            again = isinstance(error, NoTransport) and self._may_refresh()
+            return Event.REFUSED if again else Event.RESTART
+        receiver = self._receiver()
+        receiver.set_keys(stored.credentials.keys if stored else ())
+        self._relay = Relay(
+            channels,
+            receiver,
+            open_session=lambda each: self._context.open(each, region=config.mqtt.region),
+            dispatch=self._report,
+            format=config.corrections.format,
+            stale_after_s=config.corrections.stale_after_s,
+            may_refresh=self._may_refresh,
+            channel_state=self._runtime_dir / "sessions.json",
+            refusal_record=self._state_dir / "refused.json",
+        )
+        self._first_corrections.clear()
+        self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
+        if stored:
+            self._tasks.start(Task.UPKEEP, lambda: self._upkeep(stored))
+        try:
+            await self._relay.run()
+        except SessionRefused:
+            return Event.REFUSED
+        finally:
+            await self._tasks.end(Task.SAVE, Task.UPKEEP)
+        raise AssertionError("a relay ends with an error")
+
+    async def _upkeep(self, stored: StoredCredentials) -> None:
+        renewed = await upkeep(
+            stored,
+            self._provisioner,
+            first_corrections=self._first_corrections,
+            remove_token=self._remove_token,
+        )
+        self._obtained(renewed)
+        self._dispatch(Event.RESTART, "new credentials")
+
+    def _remove_token(self) -> None:
+        if self._config().ztp.forget_token and self._provisioner.keeper.unsaved is None:
+            remove_token(self._runtime_dir)
+
+    def _report(
+        self,
+        event: Event,
+        why: str = "",
+        *,
+        error: ZtpdError | None = None,
+        wait_s: float | None = None,
+    ) -> None:
+        if event is Event.FIRST_FRAME:
+            self._first_corrections.set()
+        self._dispatch(event, why, error=error, wait_s=wait_s)
+
+    def _wait(self, error: ZtpdError, wait_s: float) -> None:
+        self._failures.record(error, retry_in_s=wait_s)
+        self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
+
+    async def _blocked(self, error: ZtpdError) -> None:
+        """Wait for a person, and look again in an hour."""
+        wait_s = retry.SESSION[Retry.REFUSED].cap_s
+        self._wait(error, wait_s)
+        await asyncio.sleep(wait_s)
+
+    def _obtained(self, stored: StoredCredentials) -> None:
+        self.stored = stored
+        self._context.credentials_obtained()
+
+    def _may_refresh(self) -> bool:
+        return self.stored is not None and self._provisioner.may_replace()
