@@ -147,6 +147,16 @@ def test_each_library_is_imported_where_it_is_permitted_and_nowhere_else() -> No
     assert imported == LIBRARIES
 
 
+def test_no_two_classes_have_one_name() -> None:
+    """A name in a traceback, or in a search, then means one class."""
+    places: dict[str, list[str]] = {}
+    for module, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
 ENTRIES = {"ztpd.__main__", "ztpd.cli.settime"}
 """Started by name: `python3 -m ztpd`, and a unit."""
 

@@ -16,7 +16,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.until import until
 from ztpd import check, config, status
-from ztpd.check import Result, State
+from ztpd.check import LinkState, Result
 from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
@@ -56,7 +56,7 @@ async def walk(gateway: Gateway, daemon: Status | None = None, **given: Any) -> 
 
 
 def problem(found: list[Result]) -> Result:
-    (one,) = (each for each in found if each.state is State.PROBLEM)
+    (one,) = (each for each in found if each.state is LinkState.PROBLEM)
     return one
 
 
@@ -65,7 +65,7 @@ async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> Non
         found = await walk(gateway)
         await until(lambda: caster.alive == 0)
 
-    assert [each.layer for each in found if each.state is not State.OK] == []
+    assert [each.layer for each in found if each.state is not LinkState.OK] == []
     assert [each.layer for each in found] == list(check.LINKS)
     assert "uses them" in found[-1].text
 
@@ -89,8 +89,8 @@ async def test_FR75_a_link_that_needs_the_broken_one_is_not_reached_and_others_a
     broken = problem(found)
     assert (broken.layer, broken.event) == ("login", "ntrip.mountpoint")
     states = {each.layer: each.state for each in found}
-    assert (states["data"], states["use"]) == (State.NOT_REACHED, State.NOT_REACHED)
-    assert (states["receiver"], states["setup"]) == (State.OK, State.OK)
+    assert (states["data"], states["use"]) == (LinkState.NOT_REACHED, LinkState.NOT_REACHED)
+    assert (states["receiver"], states["setup"]) == (LinkState.OK, LinkState.OK)
 
 
 async def test_FR75_without_a_modem_token_network_and_receiver_are_looked_at(
@@ -111,9 +111,9 @@ async def test_FR75_without_a_modem_token_network_and_receiver_are_looked_at(
     states = {each.layer: each.state for each in found}
     broken = problem(found)
     assert (broken.layer, broken.event) == ("ports", "modem.absent")
-    assert states["modem"] is states["credentials"] is states["login"] is State.NOT_REACHED
+    assert states["modem"] is states["credentials"] is states["login"] is LinkState.NOT_REACHED
     for layer in ("token", "dns", "tls", "ztp", "receiver", "setup"):
-        assert states[layer] is State.OK, layer
+        assert states[layer] is LinkState.OK, layer
 
 
 async def test_beside_the_daemon_nothing_of_the_daemons_is_touched(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ async def test_beside_the_daemon_nothing_of_the_daemons_is_touched(tmp_path: Pat
         found = await walk(gateway, status.from_json(answer["status"]))
         await asyncio.sleep(0.2)
 
-        assert [each.layer for each in found if each.state is not State.OK] == []
+        assert [each.layer for each in found if each.state is not LinkState.OK] == []
         assert (caster.sessions, len(caster.requests)) == (sessions, commands) == (1, 1)
         assert gateway.status["state"] == "streaming"
     assert "held by the daemon" in next(each.text for each in found if each.layer == "ports")

@@ -43,15 +43,15 @@ def test_the_more_special_event_decides() -> None:
 
 
 BROKEN = [
-    check.Result("config", check.State.OK, "/etc/ztpd/ztpd.toml"),
+    check.Result("config", check.LinkState.OK, "/etc/ztpd/ztpd.toml"),
     check.Result(
         "credentials",
-        check.State.PROBLEM,
+        check.LinkState.PROBLEM,
         "not on the list",
         ZtpNotListed.code,
         ZtpNotListed.advice,
     ),
-    check.Result("login", check.State.NOT_REACHED),
+    check.Result("login", check.LinkState.NOT_REACHED),
 ]
 
 

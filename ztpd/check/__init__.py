@@ -9,6 +9,6 @@ connects to the service and sends no request.
 """
 
 from ztpd.check.check import Check
-from ztpd.check.results import LINKS, SCHEMA, Result, State, document, layer_of, render
+from ztpd.check.results import LINKS, SCHEMA, LinkState, Result, document, layer_of, render
 
-__all__ = ["LINKS", "SCHEMA", "Check", "Result", "State", "document", "layer_of", "render"]
+__all__ = ["LINKS", "SCHEMA", "Check", "LinkState", "Result", "document", "layer_of", "render"]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ztpd.check.direct import DirectProbe
 from ztpd.check.from_status import OWN_PROBES, StatusProbe
 from ztpd.check.network import Endpoint
-from ztpd.check.results import NotReached, Probe, Problem, Result, State, joined, layer_of
+from ztpd.check.results import LinkState, NotReached, Probe, Problem, Result, joined, layer_of
 from ztpd.config import Config, LoadedConfig, read_token
 from ztpd.errors import (
     ModemAbsent,
@@ -78,12 +78,12 @@ class Check:
         broken: set[str] = set()
         async with self._held:
             for link in CHAIN:
-                one = Result(link.layer, State.NOT_REACHED)
+                one = Result(link.layer, LinkState.NOT_REACHED)
                 if broken.intersection((link.layer, *link.needs)):
                     broken.add(link.layer)
                 else:
                     one = await _judged(one, link.probe(self))
-                if one.state is State.PROBLEM:
+                if one.state is LinkState.PROBLEM:
                     broken |= {link.layer, layer_of(one.event)}
                 found.append(one)
                 tell(one)
@@ -311,7 +311,7 @@ CHAIN = (
 
 async def _judged(link: Result, probing: Awaitable[str]) -> Result:
     try:
-        return replace(link, state=State.OK, text=await probing)
+        return replace(link, state=LinkState.OK, text=await probing)
     except NotReached as reason:
         return replace(link, text=str(reason))
     except Problem as problem:
@@ -319,7 +319,7 @@ async def _judged(link: Result, probing: Awaitable[str]) -> Result:
     except ZtpdError as error:
         cause = Cause(error.code, str(error), error.advice)
     return replace(
-        link, state=State.PROBLEM, text=cause.text, event=cause.event, advice=cause.advice
+        link, state=LinkState.PROBLEM, text=cause.text, event=cause.event, advice=cause.advice
     )
 
 

@@ -71,7 +71,7 @@ def layer_of(event: str) -> str:
     return next((layer for begin, layer in _LAYERS.items() if event.startswith(begin)), "")
 
 
-class State(Enum):
+class LinkState(Enum):
     OK = "OK"
     PROBLEM = "problem"
     NOT_REACHED = "not reached"
@@ -82,7 +82,7 @@ class Result:
     """What became of one link. ``event`` and ``advice`` are those of the journal."""
 
     layer: str
-    state: State
+    state: LinkState
     text: str = ""
     event: str = ""
     advice: str = ""
@@ -123,10 +123,10 @@ def render(result: Result) -> str:
 
 def document(result: Sequence[Result]) -> dict[str, Any]:
     """What ``--json`` prints; described in docs/status.md."""
-    broken = next((one for one in result if one.state is State.PROBLEM), None)
+    broken = next((one for one in result if one.state is LinkState.PROBLEM), None)
     return {
         "schema": SCHEMA,
-        "ok": all(one.state is State.OK for one in result),
+        "ok": all(one.state is LinkState.OK for one in result),
         "layer": broken.layer if broken else None,
         "event": broken.event if broken else None,
         "text": broken.text if broken else None,

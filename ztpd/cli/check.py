@@ -14,7 +14,7 @@ from ztpd.cli.ask import daemon_status
 
 def check(options: argparse.Namespace) -> int:
     """0 if every link is well, else 1."""
-    from ztpd.check import Check, Result, State, document, render
+    from ztpd.check import Check, LinkState, Result, document, render
 
     log.setup("error", stream=sys.stderr)  # every line of the walk says it better
 
@@ -30,4 +30,4 @@ def check(options: argparse.Namespace) -> int:
     found = asyncio.run(walk.run(tell))
     if options.json:
         print(json.dumps(document(found), indent=1))
-    return 0 if all(one.state is State.OK for one in found) else 1
+    return 0 if all(one.state is LinkState.OK for one in found) else 1
