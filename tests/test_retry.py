@@ -87,11 +87,33 @@ def test_quick_tries_are_spread_evenly() -> None:
     assert sum(each < 3 for each in drawn) / len(drawn) < 0.06
 
 
-def test_a_refusal_is_never_tried_quickly() -> None:
-    backoff = Backoff(SESSION, random.Random(1))
-    backoff.reset_fast()
+def test_FR23_a_refusal_after_good_service_is_tried_six_times_within_two_minutes() -> None:
+    for seed in range(200):
+        backoff = Backoff(SESSION, random.Random(seed))
+        backoff.reset_fast()
+        short = [backoff.wait_s(SessionRefused()) for _ in range(6)]
 
-    assert backoff.wait_s(SessionRefused()) >= 150
+        assert 2 <= short[0] <= 4
+        assert 50 <= sum(short) <= 120
+        assert backoff.recovering
+        assert backoff.wait_s(SessionRefused()) >= 150
+        assert not backoff.recovering
+
+
+def test_FR23_a_refusal_is_tried_slowly_where_there_was_no_good_service() -> None:
+    assert min(waits(SESSION, SessionRefused(), 5)) >= 150
+
+
+@pytest.mark.parametrize("asked_s", [3600, 90_000, 1e18])
+def test_FR86_a_session_waits_an_hour_at_most_whatever_the_caster_asks(asked_s: float) -> None:
+    drawn = [waits(SESSION, SessionError(retry_after_s=asked_s), 1, seed)[0] for seed in range(200)]
+    assert 1800 <= min(drawn) <= max(drawn) <= 3600
+
+
+def test_FR86_a_reasonable_retry_after_of_a_caster_is_a_floor_with_jitter() -> None:
+    drawn = [waits(SESSION, SessionError(retry_after_s=120), 1, seed)[0] for seed in range(200)]
+    assert 120 <= min(drawn) < 150
+    assert 200 < max(drawn) <= 240
 
 
 def test_N24_retry_after_is_a_floor_with_jitter_on_top() -> None:

@@ -536,6 +536,28 @@ class SessionClosed(SessionError):
     advice = "Nothing to do; ztpd connects again."
 
 
+class SessionEmpty(SessionClosed):
+    code = "session.empty"
+    summary = "the correction service ended the session before any corrections came"
+    advice = (
+        "Read the service's words, if there are any: the position may be outside its area, the "
+        "base station may be off, or the plan may be used up."
+    )
+
+
+class ClosedEarly(SessionClosed):
+    code = "mqtt.closed_early"
+    summary = "the broker closed the connection while the session was being opened"
+    advice = "Nothing to do if it passes."
+
+
+class SessionUnreadable(SessionError):
+    code = "session.unreadable"
+    retry = Retry.REFUSED
+    summary = "the correction service sends neither SPARTN nor RTCM 3"
+    advice = "Check the mountpoint's format: ztpd takes SPARTN and RTCM 3, and no other."
+
+
 class SessionStale(SessionError):
     code = "session.stale"
     summary = "the session is open, but no corrections arrive"
@@ -589,6 +611,28 @@ class MqttWithdrawn(SessionRefused):
     )
 
 
+class MqttDenied(SessionRefused):
+    """AWS IoT Core refuses so: it closes the connection in place of an answer."""
+
+    code = "mqtt.denied"
+    summary = "the broker closes the connection each time at the same point"
+    advice = (
+        "Check in the portal that the Thing is active, that its plan covers the region, and that "
+        "[mqtt] client_id, host and topics, where set, are those of its policy."
+    )
+
+
+class TableInstead(SessionRefused):
+    """Some casters answer a wrong password so, others a base station that is off."""
+
+    code = "ntrip.table_instead"
+    summary = "the caster answers with its table of mountpoints, and the one asked for is in it"
+    advice = (
+        "Check user name and password, which some casters refuse in this way; if they are right, "
+        "the base station is off."
+    )
+
+
 class SessionNotActive(SessionError):
     """Refused soon after provisioning: activation is the likely reason."""
 
@@ -604,6 +648,15 @@ class SubscriptionRefused(SessionError):
     retry = Retry.REFUSED
     summary = "the broker refuses every topic"
     advice = "Check that the Thing's plan covers the region; see [mqtt] region and topics."
+
+
+class LocalizedOnly(SubscriptionRefused):
+    code = "mqtt.localized_only"
+    summary = "the credentials offer localized MQTT topics only, which ztpd does not use"
+    advice = (
+        "The SPARTN mountpoint over NTRIP carries the same product: in the portal set the "
+        "profile's client protocol to NTRIP, then run `ztpd provision --force`."
+    )
 
 
 class RegionUnknown(SessionError):
@@ -623,11 +676,47 @@ class MountpointUnknown(SessionError):
     )
 
 
+class MountpointNotServed(SessionError):
+    code = "ntrip.not_served"
+    summary = "the caster lists the mountpoint, but does not serve it at present"
+    advice = "Nothing to do while the base station is off; ztpd connects again."
+
+
+class AccountRefused(SessionError):
+    code = "ntrip.account_refused"
+    retry = Retry.REFUSED
+    summary = "the caster refuses the configured user name and password"
+    advice = (
+        "Check [ntrip] username and password_file, and with the caster's operator that the account "
+        "is paid, may use this mountpoint and is used nowhere else."
+    )
+
+
+class AuthenticationUnknown(SessionError):
+    code = "ntrip.authentication"
+    retry = Retry.REFUSED
+    summary = "the caster asks for an authentication that ztpd does not have"
+    advice = "Ask the caster's operator for Basic authentication over TLS: ztpd has no other."
+
+
+class ClientCertificateWanted(SessionError):
+    code = "ntrip.client_certificate"
+    retry = Retry.REFUSED
+    summary = "the caster asks for a client certificate"
+    advice = "Use a port that takes user name and password: ztpd has no certificate for a caster."
+
+
 class CasterForbidden(SessionError):
     code = "ntrip.forbidden"
     retry = Retry.REFUSED
     summary = "the caster refuses this client"
     advice = "Read the caster's reason; the address or the user may be banned for a while."
+
+
+class CasterRedirect(CasterForbidden):
+    code = "ntrip.redirect"
+    summary = "the caster sends its clients to another address, which ztpd does not follow"
+    advice = "If the address is right, set [ntrip] host, port and mountpoint to it."
 
 
 class GgaRequired(SessionError):

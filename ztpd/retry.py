@@ -20,8 +20,6 @@ from ztpd.errors import Retry, ZtpdError
 
 T = TypeVar("T")
 
-RETRY_AFTER_CAP_S = 86_400.0
-
 
 @dataclass(frozen=True, slots=True)
 class Delay:
@@ -61,9 +59,14 @@ SESSION: Policy = {
 """The stream is what users feel: the caps are shorter."""
 
 FAST_TRIES = 4
-"""After a session that had carried corrections for a minute, this many tries come at once."""
+"""After a session that had delivered corrections for a minute, this many tries come at once."""
+
+RECOVERY_TRIES = 6
+"""After such a session this many refusals are tried again within two minutes: a caster that has
+just restarted refuses all until it has read its accounts and its base stations are back."""
 
 _FAST_S = (0.5, 1.5)
+_RECOVERY = Delay(4, 36, growth=1.7, equal=True)  # 56 to 112 s together
 
 
 class Backoff:
@@ -73,35 +76,58 @@ class Backoff:
         self._policy = policy
         self._rng = rng or random.SystemRandom()
         self._steps: dict[Retry, int] = {}
-        self._fast_left = 0
+        self._fast_left = self._recovery_left = 0
+        self.recovering = False
+        """Whether the last wait was one of the short ones after a refusal."""
 
-    def wait_s(self, error: ZtpdError) -> float:
+    def wait_s(self, error: ZtpdError, kind: Retry | None = None) -> float:
         """Seconds until the next try after ``error``; counts the step.
 
+        ``kind`` is the retry class where the error's own does not fit.
         A Retry-After is a floor with as much jitter again: obeyed exactly it would bring the whole
-        fleet back in one second.
+        fleet back in one second. It is cut at the policy's longest wait, for sessions with the
+        jitter: a caster's nonsense must not silence a channel for a day.
         """
-        asked_to_wait = error.retry_after_s is not None
-        if self._fast_left and not asked_to_wait and error.retry in (Retry.LOCAL, Retry.SERVER):
-            self._fast_left -= 1
-            return self._rng.uniform(*_FAST_S)
-        step = self._steps.get(error.retry, 0)
-        self._steps[error.retry] = step + 1
-        wait_s = self._policy[error.retry].sample(step, self._rng)
+        kind = kind or error.retry
+        self.recovering = False
+        if error.retry_after_s is None:
+            if self._fast_left and kind in (Retry.LOCAL, Retry.SERVER):
+                self._fast_left -= 1
+                return self._rng.uniform(*_FAST_S)
+            if self._recovery_left and kind is Retry.REFUSED:
+                self._recovery_left -= 1
+                self.recovering = True
+                return _RECOVERY.sample(RECOVERY_TRIES - 1 - self._recovery_left, self._rng)
+        step = self._steps.get(kind, 0)
+        self._steps[kind] = step + 1
+        wait_s = self._policy[kind].sample(step, self._rng)
         if error.retry_after_s is not None:
-            asked_s = min(error.retry_after_s, RETRY_AFTER_CAP_S)
-            wait_s = max(wait_s, asked_s + self._rng.uniform(0, asked_s))
+            wait_s = max(wait_s, self._asked_s(error.retry_after_s))
         return wait_s
+
+    def _asked_s(self, retry_after_s: float) -> float:
+        longest_s = self.longest_s()
+        floor_s = min(retry_after_s, longest_s)
+        asked_s = floor_s + self._rng.uniform(0, floor_s)
+        return min(asked_s, longest_s) if self._policy is SESSION else asked_s
 
     def succeeded(self) -> None:
         """Forget the steps. A mere connection is no success; see the callers."""
         self._steps.clear()
-        self._fast_left = 0
+        self.end_fast()
 
     def reset_fast(self) -> None:
-        """The operation has been stable: forget the steps, allow ``FAST_TRIES`` tries at once."""
+        """The operation has been stable: forget the steps, allow the fast tries."""
         self._steps.clear()
-        self._fast_left = FAST_TRIES
+        self._fast_left, self._recovery_left = FAST_TRIES, RECOVERY_TRIES
+
+    def allow_fast_try(self) -> None:
+        """Allow one try at once, keeping the steps."""
+        self._fast_left = max(self._fast_left, 1)
+
+    def end_fast(self) -> None:
+        """The operation was stable too long ago: no fast tries any more."""
+        self._fast_left = self._recovery_left = 0
 
     @property
     def fast_retries_left(self) -> bool:

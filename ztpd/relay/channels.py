@@ -8,36 +8,56 @@ from dataclasses import dataclass, fields
 
 from ztpd import retry
 from ztpd.errors import (
+    AccountRefused,
+    AuthenticationUnknown,
+    ClientCertificateWanted,
+    ClosedEarly,
     ConnectionLost,
     GgaRequired,
+    MountpointNotServed,
+    MqttDenied,
     MqttWithdrawn,
     Retry,
     SessionClosed,
+    SessionEmpty,
     SessionError,
     SessionEvicted,
+    TableInstead,
     ZtpdError,
 )
+from ztpd.lifecycle import Event, waiting_event
 from ztpd.model import SourceEndpoint, fingerprint
 from ztpd.relay import withdrawal
 
 STABLE_S = 60.0
 MAX_SHORT_SESSIONS = 3
 FAST_S = 1.5
+MAX_FRUITLESS = 3
 
+_RECENTLY_STABLE_S = 600.0  # a channel that was stable until then is tried fast, and not evicted
+_ONE_ROW_S = 3600.0  # short sessions further apart are not in one row
+_CUT_S = 10.0  # a session that delivered for so long and is then reset costs one fast try
 _WITHOUT_FIX = retry.Delay(300, 300, equal=True)
+
+_NOT_OF_CREDENTIALS = (AccountRefused, AuthenticationUnknown, ClientCertificateWanted)
 
 
 @dataclass
 class Channel:
-    """One transport of one service."""
+    """One transport of one service. Times are the loop's, in seconds."""
 
     endpoint: SourceEndpoint
     backoff: retry.Backoff
     rng: random.Random
     due_s: float = 0.0
     error: ZtpdError | None = None
-    short_sessions: int = 0
-    last_corrections_s: float = float("-inf")  # the loop's time of the last frame
+    short_sessions: int = 0  # in a row, ended by the peer after corrections had come
+    last_short_s: float = float("-inf")
+    last_stable_s: float = float("-inf")  # end of the last session that was stable
+    has_worked: bool = False  # a session was stable, in this boot
+    early_closes: int = 0  # in a row, at one stage of MQTT's opening
+    empty_sessions: int = 0  # in a row
+    last_corrections_s: float = float("-inf")  # of the last frame
     failing_since_s: float | None = None  # no session could be opened since then
     hold_without_fix_until_s: float = 0.0  # not tried before this while the receiver has no fix
 
@@ -60,31 +80,75 @@ class Channel:
         """True while fast retries are left: wait for this channel instead of switching."""
         return self.backoff.fast_retries_left and self.error is not None
 
+    @property
+    def waiting_event(self) -> Event:
+        """How the wait is reported. Refusals right after good service may pass by themselves."""
+        return Event.BACKOFF if self.backoff.recovering else waiting_event(self.error)
+
+    def stable(self, now: float) -> None:
+        """A session has delivered corrections for ``STABLE_S``: earlier failures are over."""
+        self.backoff.reset_fast()
+        self.short_sessions = 0
+        self.last_stable_s, self.has_worked = now, True
+
     def ended(
         self,
         error: ZtpdError,
         now: float,
         *,
-        carried_s: float,
         opened: bool,
+        carried_s: float | None,
         others_last_s: Sequence[float],
     ) -> tuple[ZtpdError, float]:
         """Note the end of a session, or of the try to open one: its meaning and the wait in s.
 
-        ``carried_s``: how long corrections came; ``others_last_s``: the loop's time at which each
-        other channel last delivered any.
+        ``carried_s``: how long corrections came, None where none came; ``others_last_s``: the
+        loop's time at which each other channel last delivered any.
         """
-        if carried_s >= STABLE_S:
-            self.backoff.reset_fast()
-            self.short_sessions = 0
-        elif isinstance(error, (SessionClosed, ConnectionLost)) and opened:
-            self.short_sessions += 1
-            if self.short_sessions >= MAX_SHORT_SESSIONS:
-                error = SessionEvicted(f"{error.detail}, {self.short_sessions} times in a row")
+        if carried_s is not None and carried_s >= STABLE_S:
+            self.stable(now)
+        elif now - self.last_stable_s > _RECENTLY_STABLE_S:
+            self.backoff.end_fast()
         if opened:
             self.failing_since_s = None
-        elif self.failing_since_s is None:
-            self.failing_since_s = now
+            error = self._meaning_of_end(error, now, carried_s)
+        else:
+            if self.failing_since_s is None:
+                self.failing_since_s = now
+            error = self._meaning_of_failure(error, now, others_last_s)
+        often_empty = self.empty_sessions >= MAX_FRUITLESS and isinstance(error, SessionEmpty)
+        wait_s = self.backoff.wait_s(error, Retry.REFUSED if often_empty else None)
+        self.error, self.due_s = error, now + wait_s
+        waiting_for_fix = isinstance(error, GgaRequired)
+        self.hold_without_fix_until_s = (
+            now + _WITHOUT_FIX.sample(0, self.rng) if waiting_for_fix else 0.0
+        )
+        return error, wait_s
+
+    def _meaning_of_end(self, error: ZtpdError, now: float, carried_s: float | None) -> ZtpdError:
+        """Only sessions that the peer itself closes tell of an eviction: a reset comes from the
+        network, and a session without corrections has another cause."""
+        self.early_closes = 0
+        if carried_s is None:
+            self.empty_sessions += 1
+            closed = type(error) is SessionClosed
+            return SessionEmpty(error.detail) if closed else error
+        self.empty_sessions = 0
+        if isinstance(error, ConnectionLost) and carried_s >= _CUT_S:
+            self.backoff.allow_fast_try()
+        if not isinstance(error, SessionClosed) or carried_s >= STABLE_S:
+            return error
+        in_one_row = now - self.last_short_s <= _ONE_ROW_S
+        self.short_sessions = self.short_sessions + 1 if in_one_row else 1
+        self.last_short_s = now
+        recently_stable = now - self.last_stable_s <= _RECENTLY_STABLE_S
+        if self.short_sessions < MAX_SHORT_SESSIONS or recently_stable:
+            return error
+        return SessionEvicted(f"{error.detail}, {self.short_sessions} times in a row")
+
+    def _meaning_of_failure(
+        self, error: ZtpdError, now: float, others_last_s: Sequence[float]
+    ) -> ZtpdError:
         if self.failing_since_s is not None and withdrawal.has_ended(
             self.endpoint,
             error,
@@ -93,19 +157,24 @@ class Channel:
             last_corrections_s=self.last_corrections_s,
             others_last_s=others_last_s,
         ):
-            error = MqttWithdrawn(str(error))
-        wait_s = self.backoff.wait_s(error)
-        self.error, self.due_s = error, now + wait_s
-        waiting_for_fix = isinstance(error, GgaRequired)
-        self.hold_without_fix_until_s = (
-            now + _WITHOUT_FIX.sample(0, self.rng) if waiting_for_fix else 0.0
-        )
-        return error, wait_s
+            return MqttWithdrawn(str(error))
+        if isinstance(error, MountpointNotServed) and not self.has_worked:
+            return TableInstead(error.detail)
+        if not isinstance(error, ClosedEarly):
+            self.early_closes = 0
+            return error
+        same = self.error is not None and error.detail in self.error.detail
+        self.early_closes = self.early_closes + 1 if same else 1
+        if self.early_closes < MAX_FRUITLESS:
+            return error
+        return MqttDenied(f"{error.detail}, {self.early_closes} times in a row")
 
     @property
     def refuses(self) -> bool:
-        """Whether the last try was refused, so that other credentials may help."""
-        return isinstance(self.error, SessionError) and self.error.retry is Retry.REFUSED
+        """Whether the last try was refused in a way that other credentials may cure."""
+        refused = isinstance(self.error, SessionError) and self.error.retry is Retry.REFUSED
+        own = isinstance(self.error, _NOT_OF_CREDENTIALS)
+        return refused and not own and not self.backoff.recovering
 
     def retry_now(self) -> None:
         self.due_s = self.hold_without_fix_until_s = 0.0

@@ -77,14 +77,22 @@ class _OpenSession:
     closing: AsyncExitStack
     progress: Progress
     first_corrections_s: float | None = None  # also of those that are not delivered
+    is_stable: bool = False
 
-    def mark_frame(self, now: float) -> None:
+    def mark_frame(self, now: float) -> bool:
+        """Note corrections; whether the session has just become stable."""
         self.channel.last_corrections_s = now
         if self.first_corrections_s is None:
             self.first_corrections_s = now
+        if self.is_stable or now - self.first_corrections_s < STABLE_S:
+            return False
+        self.is_stable = True
+        self.channel.stable(now)
+        return True
 
-    def carried_s(self, now: float) -> float:
-        return 0.0 if self.first_corrections_s is None else now - self.first_corrections_s
+    def carried_s(self, now: float) -> float | None:
+        """How long corrections have come; None where none have."""
+        return None if self.first_corrections_s is None else now - self.first_corrections_s
 
 
 class Relay:
@@ -165,8 +173,7 @@ class Relay:
             due_s = channel.ready_s(has_fix=has_fix)
             if (channel, due_s) != reported:
                 reported = channel, due_s
-                event = waiting_event(channel.error)
-                self._dispatch(event, error=channel.error, wait_s=wait_s)
+                self._dispatch(channel.waiting_event, error=channel.error, wait_s=wait_s)
             waiting_for_fix = any(each.hold_without_fix_until_s > now for each in self.channels)
             await asyncio.sleep(min(wait_s, _LOOK_S) if waiting_for_fix else wait_s)
 
@@ -269,10 +276,11 @@ class Relay:
                         if not self._of_this_format(frame, current.progress):
                             continue
                         idle.reschedule(now + self._stale_after_s)
-                        current.mark_frame(now)
+                        if current.mark_frame(now):
+                            self._channel_state.save(self.channels)
                         self._no_corrections_since_s = now
                         self._refusal_record.clear()
-                        if probing and current.carried_s(now) >= STABLE_S:
+                        if probing and current.is_stable:
                             return
                         if probing:
                             continue
@@ -331,15 +339,14 @@ class Relay:
         Raises :class:`SessionRefused` where new credentials may help.
         """
         now = _now()
-        carried_s = session.carried_s(now) if session else 0.0
-        if carried_s >= STABLE_S:
+        if session and session.is_stable:
             self._failures.clear()
         others_last_s = [each.last_corrections_s for each in self.channels if each is not channel]
         error, wait_s = channel.ended(
             error,
             now,
-            carried_s=carried_s,
             opened=session is not None,
+            carried_s=session.carried_s(now) if session else None,
             others_last_s=others_last_s,
         )
         self._failures.record(error, retry_in_s=wait_s)

@@ -12,6 +12,8 @@ from ztpd.provisioning.schedule import boot_instant
 from ztpd.relay.channels import Channel
 from ztpd.system.files import read_json, write_atomic
 
+_OLD_S = 2 * 3600.0
+
 
 class RefusalRecord:
     """Since when the present credentials are refused without any corrections in between.
@@ -67,30 +69,41 @@ class ChannelState:
                 "steps": channel.backoff.dump(),
                 "due_boot_s": boot_s + max(0.0, channel.due_s - now),
                 "short_lives": channel.short_sessions,
+                "worked": channel.has_worked,
             }
             for channel in channels
         }
-        data = _bytes({"boot": boot, "channels": kept})
+        data = _bytes({"boot": boot, "saved_boot_s": boot_s, "channels": kept})
         try:
             write_atomic(self._path, data, mode=0o600, durable=False)
         except OSError:
             self._path = None  # the waits are then lost at a restart, and nothing else
 
     def load(self, channels: Sequence[Channel]) -> None:
-        """Restore the waits of every channel whose endpoint is unchanged."""
+        """Restore the waits of every channel whose endpoint is unchanged.
+
+        A file that no failure has renewed for ``_OLD_S`` is older than the longest wait: then only
+        the fact that a channel has worked is restored.
+        """
         kept = read_json(self._path) if self._path else {}
         boot, boot_s = boot_instant()
         known = kept.get("channels")
         if kept.get("boot") != boot or not isinstance(known, Mapping):
             return
         now = asyncio.get_running_loop().time()
+        saved_boot_s = kept.get("saved_boot_s")
+        old = not isinstance(saved_boot_s, (int, float)) or boot_s - saved_boot_s > _OLD_S
         for channel in channels:
             mine = known.get(channel.name)
             if not isinstance(mine, Mapping) or mine.get("mark") != channel.mark:
                 continue  # a changed endpoint may work at once
+            channel.has_worked = mine.get("worked") is True
+            if old:
+                continue
             channel.backoff.restore(mine.get("steps"))
             short, due = mine.get("short_lives"), mine.get("due_boot_s")
             channel.short_sessions = short if isinstance(short, int) else 0
+            channel.last_short_s = now
             if isinstance(due, (int, float)):
                 left_s = min(due - boot_s, channel.backoff.longest_s())
                 channel.due_s = now + left_s if left_s > 0 else 0.0
