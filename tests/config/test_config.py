@@ -134,7 +134,7 @@ def test_D13_a_missing_file_is_named_with_the_cure(main: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(main)
     assert caught.value.detail == (
-        f"{main}: there is no such file; `ztpd config example` prints one to start from"
+        f"{main} does not exist; `ztpd config example` prints an example"
     )
     assert caught.value.exit_status == 78
 

@@ -1,5 +1,6 @@
-"""The configuration: declared in ``options``, read by ``load``, told to people by ``text``; what
-systemd hands over is in ``system``."""
+"""The configuration: declared in ``options``, read by ``load``, written for people by ``render``.
+
+``environment`` has the directories and the token that systemd passes to the daemon."""
 
 from ztpd.config.environment import make, read_token, runtime_dir, state_dir
 from ztpd.config.load import DEFAULT_PATH, LoadedConfig, UnknownKey, load

@@ -1,4 +1,4 @@
-"""What the system hands over beside the files: directories, and the ZTP token."""
+"""Directories and the ZTP token, which systemd passes to the daemon."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _MOST_BYTES = 4096
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where credentials and the attempt schedule are kept."""
+    """The directory of the credentials and of the schedule of calls."""
     return _first(environ, "STATE_DIRECTORY", "/var/lib/ztpd")
 
 
 def runtime_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where lock, status file and control socket are; gone after a reboot."""
+    """The directory of lock, status file and control socket; a reboot empties it."""
     return _first(environ, "RUNTIME_DIRECTORY", "/run/ztpd")
 
 
 def make(directory: Path, mode: int) -> None:
-    """systemd makes the directories; where ztpd is started by hand, it does. Raises
+    """Make ``directory`` if it is missing: systemd makes it only for the unit. Raises
     :class:`StoreError`."""
     try:
         directory.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -44,8 +44,8 @@ def _first(environ: Mapping[str, str], variable: str, default: str) -> Path:
 def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secret:
     """The ZTP token: the systemd credential ``ztp-token``, else the file ``ztp.token_file``.
 
-    Whose the credential is and its mode are systemd's business (they differ between versions);
-    the file must not be open to group or others. Raises :class:`ZtpTokenMissing`,
+    systemd sets owner and mode of the credential, differently in its versions, so they are not
+    checked. Group and others must have no right to the file. Raises :class:`ZtpTokenMissing`,
     :class:`ZtpTokenUnsafe` or :class:`ZtpTokenMalformed`.
     """
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
@@ -57,7 +57,7 @@ def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secre
 
 
 def _read(path: Path, *, private: bool = False) -> str:
-    """The file's text; what is not ASCII cannot be a token anyway."""
+    """The file's text, with replacement characters for bytes that are not ASCII."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -66,8 +66,8 @@ def _read(path: Path, *, private: bool = False) -> str:
         raise ZtpTokenMissing(f"{path} does not exist") from error
     except PermissionError as error:
         raise ZtpTokenMissing(
-            f"{path} may not be read by this user; the unit hands it over when it starts, so "
-            "`systemctl restart ztpd` after a change"
+            f"this user lacks the permission to read {path}; systemd passes it to the unit at its "
+            "start, so run `systemctl restart ztpd` after a change"
         ) from error
     except OSError as error:
         raise ZtpTokenMissing(f"{path}: {error.strerror}") from error

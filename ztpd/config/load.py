@@ -1,4 +1,4 @@
-"""The configuration files, read into one :class:`Config` that is right in itself."""
+"""Reads the configuration files into one consistent :class:`Config`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS = [f"{table.name}.{name}" for table in TABLES.values() for name in table.o
 
 
 class UnknownKey(NamedTuple):
-    """A key this version does not know; ``nearest`` is the one that may be meant, or ""."""
+    """An unknown key; ``nearest`` is the most similar known key, or ""."""
 
     file: Path
     key: str
@@ -32,14 +32,14 @@ class UnknownKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A configuration, and for each key path the file it comes from, or ``"default"``."""
+    """A configuration, and for each key path the file that sets it, or ``"default"``."""
 
     config: Config
     origins: Mapping[str, str]
     unknown: tuple[UnknownKey, ...]
 
     def named_files(self) -> Iterator[tuple[str, Path]]:
-        """Key path and file of what the daemon itself reads; systemd reads the token for it."""
+        """Key path and path of the files that the daemon reads itself; systemd reads the token."""
         for table in TABLES.values():
             for name in table.options:
                 path = getattr(getattr(self.config, table.name), name)
@@ -53,7 +53,7 @@ def load(path: Path = DEFAULT_PATH) -> LoadedConfig:
 
     Unknown keys are returned, not refused. Raises :class:`ConfigError` for a file that cannot be
     read or is not TOML, and for wrong values: all of them at once, each with file, key path,
-    value and what the key takes.
+    value and the allowed values.
     """
     found: dict[str, Any] = {}
     origins = dict.fromkeys(_KEYS, "default")
@@ -72,14 +72,14 @@ def load(path: Path = DEFAULT_PATH) -> LoadedConfig:
                 origins[key] = str(file)
     if not problems:
         config = _assemble(found)
-        problems = [f"{origins[key]}: {key}: {what}" for key, what in _contradictions(config)]
+        problems = [f"{origins[key]}: {key}: {text}" for key, text in _contradictions(config)]
     if problems:
         raise ConfigError("; ".join(problems))
     return LoadedConfig(config, origins, tuple(unknown))
 
 
 def _drop_ins(path: Path) -> list[Path]:
-    """What an editor, dpkg or a person put aside has another ending, or is hidden."""
+    """Files that an editor, dpkg or a person put aside have another ending, or are hidden."""
     directory = path.with_name(path.name + ".d")
     try:
         files = [file for file in directory.iterdir() if file.suffix == ".toml"]
@@ -95,7 +95,7 @@ def _parse(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{file}: there is no such file; `ztpd config example` prints one to start from"
+            f"{file} does not exist; `ztpd config example` prints an example"
         ) from error
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
@@ -146,11 +146,11 @@ def _shown(value: object) -> str:
 
 
 def _nearest(key: str) -> str:
-    """The known key that a person may have meant: alike in the same table, the same name in
-    another table, or alike altogether."""
+    """The known key that a person may have meant: a similar name in the same table, the same name
+    in another table, or a similar path."""
     table, _, name = key.rpartition(".")
-    beside = list(TABLES[table].options) if table in TABLES else []
-    if alike := difflib.get_close_matches(name, beside, 1):
+    siblings = list(TABLES[table].options) if table in TABLES else []
+    if alike := difflib.get_close_matches(name, siblings, 1):
         return f"{table}.{alike[0]}"
     elsewhere = [known for known in _KEYS if known.partition(".")[2] == name]
     alike = difflib.get_close_matches(key, [*_KEYS, *TABLES], 1)
@@ -176,16 +176,16 @@ def _assemble(found: Mapping[str, Any]) -> Config:
 
 
 def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
-    """Values that are right each by itself, and wrong together."""
+    """Settings that contradict each other: key path and explanation."""
     identity, mqtt, ntrip, receiver = config.identity, config.mqtt, config.ntrip, config.receiver
     if identity.source == "fixed" and not identity.hardware_id:
-        yield "identity.source", 'with "fixed", hardware_id must say what is sent'
+        yield "identity.source", 'with "fixed", hardware_id must be set'
     if identity.source != "fixed" and identity.hardware_id:
         yield "identity.hardware_id", 'is used only where source is "fixed"'
     if identity.port == receiver.port != "auto":
         yield "receiver.port", "modem and receiver cannot have the same port"
     if not mqtt.tls and not is_loopback(mqtt.host):
-        yield "mqtt.tls", "without TLS, host must be this machine itself, such as localhost"
+        yield "mqtt.tls", "without TLS, host must be this machine, such as localhost"
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         given, lacking = ("cert", "key") if mqtt.cert_file else ("key", "cert")
         yield f"mqtt.{given}_file", f"needs {lacking}_file too"

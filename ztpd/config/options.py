@@ -1,7 +1,7 @@
-"""Every setting, declared once: name, default, what it takes, and what it means to a person.
+"""Every setting, declared once: name, default, allowed values, meaning.
 
 Parsing, validation, the example file and the reference are made from these classes, so they
-cannot disagree. Within a table the settings that matter to most people come first.
+agree. Within a table the settings that most people need come first.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from ztpd.config.rules import Rule
 _OPTIONAL_PATH = rules.empty_or(rules.path())
 _OPTIONAL_HOST = rules.empty_or(rules.host())
 _OPTIONAL_NAME = rules.empty_or(rules.printable(128))
-_ANSWER = "Empty: as the provisioning service says."
-_OWN = (
-    "The daemon's user must be able to read it, and nobody else: `install -o ztpd -g ztpd -m 0600`."
-)
+_ANSWER = "Empty: the one of the provisioning service."
+_OWN = "Only the daemon's user may have the right to read it: `install -o ztpd -g ztpd -m 0600`."
 _CA_FILE = (
-    "Certificates (PEM) of the authority that signed the server's, for a private server. "
-    "Empty: the ones this system trusts."
+    "Certificates (PEM) of the authority of a private server. "
+    "Empty: the authorities that this system trusts."
 )
 
 
@@ -35,12 +33,12 @@ class Option:
     default: Any
     rule: Rule
     help: str
-    example: Any  # None where the default shows enough
-    private: bool  # a wrong value might be the secret itself: it is not shown
+    example: Any  # None if the default is example enough
+    private: bool  # a wrong value may be a secret: error messages leave it out
 
     @property
     def is_table(self) -> bool:
-        """A free table of names: the rule reads one ``(name, value)`` of it."""
+        """True for a table of free names: the rule reads one ``(name, value)``."""
         return isinstance(self.default, dict)
 
 
@@ -63,7 +61,7 @@ def _option(
 
 @dataclass(frozen=True, slots=True)
 class ZtpOptions:
-    """The provisioning service, which gives this gateway credentials of its own."""
+    """The provisioning service, which gives this gateway its credentials."""
 
     service: Literal["flex", "live"] = _option(
         "flex",
@@ -73,39 +71,38 @@ class ZtpOptions:
     given_name: str = _option(
         "{hostname}",
         rules.given_name(),
-        "The name this gateway gets in the portal; a name that becomes too long is cut.",
+        "The name of this gateway in the portal; ztpd cuts a name that is too long.",
         example="gateway {imei}",
     )
     tags: tuple[str, ...] = _option(
         (),
         rules.list_of(rules.printable(49), 16),
-        "Labels this gateway gets in the portal.",
+        "Labels of this gateway in the portal.",
         example=("site-7", "tractor"),
     )
     token_file: str = _option(
         "/etc/ztpd/token",
         rules.path(),
-        "Where the ZTP token lies; `ztpd token set` writes it. Only its owner may be able to read "
-        'it (mode 0600). The systemd credential "ztp-token" comes first where there is one.',
+        "The file of the ZTP token; `ztpd token set` writes it. Only its owner may have the right "
+        'to read it (mode 0600). The systemd credential "ztp-token", if there is one, wins.',
         private=True,
     )
     forget_token: bool = _option(
         False,
         rules.switch(),
-        "Have /etc/ztpd/token removed once the credentials have opened a session and corrections "
-        "flow, so that a stolen card does "
-        "not give away the token of the whole profile. Needs `systemctl enable --now "
-        "ztpd-forget-token.path`. Credentials that are refused or end later need the token again: "
-        "a person then gives it with `ztpd token set`.",
+        "Remove /etc/ztpd/token once the credentials have opened a session and corrections flow, "
+        "so that a stolen card does not contain the token of the whole profile. Needs `systemctl "
+        "enable --now ztpd-forget-token.path`. If the service later refuses the credentials, or "
+        "they expire, a person must give the token again with `ztpd token set`.",
     )
     splay_s: float = _option(
         60.0,
         rules.seconds(0, 86400),
-        "The first call ever waits for a random part of this time. For a roll-out of thousands of "
-        "gateways at one moment, hours are right.",
+        "The first call of a gateway waits for a random part of this time. Use hours if thousands "
+        "of gateways are switched on at one moment.",
     )
     timeout_s: float = _option(
-        30.0, rules.seconds(5, 300), "How long one call may take, from name look-up to last byte."
+        30.0, rules.seconds(5, 300), "The longest time of one call, from name look-up to last byte."
     )
     url: str = _option(
         "https://api.thingstream.io",
@@ -116,86 +113,86 @@ class ZtpOptions:
     allowed_hosts: tuple[str, ...] = _option(
         (),
         rules.list_of(rules.host_or_domain(), 32),
-        "The only hosts that an answer may send this gateway to. Empty: any public host name; an "
-        "address or a private host must be listed here.",
+        "The only hosts that an answer may name. Empty: any public host name; an address or a "
+        "private host must be listed here.",
         example=(".services.u-blox.com",),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityOptions:
-    """Who this gateway is to the provisioning service: the IMEI of its modem."""
+    """The identity of this gateway for the provisioning service: the IMEI of its modem."""
 
     source: Literal["auto", "modemmanager", "at", "fixed"] = _option(
         "auto",
         rules.one_of("auto", "modemmanager", "at", "fixed"),
-        "Where the gateway's identity comes from: the IMEI that ModemManager knows, the IMEI the "
-        'modem tells by AT command, or a fixed text. "auto": ModemManager where it runs and knows '
-        "a modem, else AT.",
+        "The source of the identity: the IMEI that ModemManager knows, the IMEI that the modem "
+        'gives by AT command, or a fixed text. "auto": ModemManager if it runs and knows a modem, '
+        "else AT.",
     )
     port: str = _option(
         "auto",
         rules.auto_or(rules.path()),
         "The modem's AT port. Names below /dev/serial/by-id survive a reboot, ttyUSB numbers do "
-        'not. "auto": the one modem on USB that ztpd knows. Where there are several modems, this '
-        "chooses: any port of the right one, for ModemManager's modems too.",
+        'not. "auto": the one known modem on USB. With several modems, set it to any port of the '
+        "right one, also if ModemManager manages it.",
         example="/dev/serial/by-id/usb-Quectel_EG25-G-if02-port0",
     )
     baudrate: int | Literal["auto"] = _option(
         "auto",
         rules.auto_or(rules.baudrate()),
-        "The speed of that port; of no meaning on USB.",
+        "The speed of that port; without effect on USB.",
     )
     hardware_id: str = _option(
         "",
         rules.text("at most 64 letters, digits or -_.:", r"[A-Za-z0-9_.:-]{0,64}"),
-        'What is sent in place of an IMEI where source is "fixed": for gateways without a modem.',
+        'The hardware id of a gateway without a modem, where source is "fixed".',
         example="gw-000123",
     )
     timeout_s: float = _option(
         60.0,
         rules.seconds(5, 600),
-        "How long one reading of the identity may take: modems are slow after power-up.",
+        "The longest time for reading the identity: modems are slow after power-up.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectionsOptions:
-    """Which corrections are used, and how fresh they must be."""
+    """The choice of corrections, and their freshness."""
 
     prefer: tuple[Literal["ntrip", "mqtt"], ...] = _option(
         ("ntrip", "mqtt"),
         rules.several_of("ntrip", "mqtt"),
-        "The ways to get corrections, the best one first; the next is used while the first fails. "
-        "What is left out is not used.",
+        "The transports of corrections, the best one first; ztpd uses the next one while the first "
+        "fails, and none that is not listed.",
         example=("ntrip",),
     )
     format: Literal["auto", "spartn", "rtcm"] = _option(
         "auto",
         rules.one_of("auto", "spartn", "rtcm"),
-        'The format given to the receiver. "auto": what the service sends and the receiver takes.',
+        'The format for the receiver. "auto": one that the service sends and the receiver knows.',
     )
     stale_after_s: float = _option(
         15.0,
         rules.seconds(6, 300),
-        "A session that brings no corrections for so long is given up for a new one.",
+        "ztpd replaces a session that brings no corrections for this time.",
     )
     max_age_s: float = _option(
         10.0,
         rules.seconds(1, 60),
-        "Corrections that could not be written to the receiver for so long are dropped.",
+        "ztpd drops corrections that the line to the receiver did not take within this time.",
     )
     queue_bytes: int = _option(
         16384,
         rules.whole(2048, 65536),
-        "How much may wait for the line to the receiver; beyond it the oldest frame is dropped.",
+        "The bytes that may wait for the line to the receiver; then ztpd drops the oldest frame.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class MqttOptions:
-    """Corrections from an MQTT broker. Empty settings are filled by the provisioning service;
-    with host and topics set, no provisioning is needed. u-blox announced the end of MQTT for
+    """Corrections from an MQTT broker. The provisioning service fills empty settings; with host
+    and topics set, ztpd needs no provisioning. u-blox announced the end of MQTT for
     PointPerfect Flex for 30 September 2026.
     """
 
@@ -209,18 +206,18 @@ class MqttOptions:
     region: str = _option(
         "auto",
         rules.auto_or(rules.text('two small letters, such as "eu"', r"[a-z]{2}")),
-        'Which region\'s topics to take where the service offers several. "auto": by the position.',
+        'The region, if the service offers topics of several. "auto": by the position.',
         example="eu",
     )
     username: str = _option(
         "",
         _OPTIONAL_NAME,
-        "The user at a broker that asks for one.",
+        "The user name, if the broker wants one.",
     )
     password_file: str = _option(
         "",
         _OPTIONAL_PATH,
-        f"The file that holds the password. {_OWN}",
+        f"The file of the password. {_OWN}",
         private=True,
     )
     cert_file: str = _option("", _OPTIONAL_PATH, f"The client certificate (PEM). {_ANSWER}")
@@ -235,23 +232,21 @@ class MqttOptions:
     port: int = _option(
         0,
         rules.whole(0, 65535),
-        "The broker's port. 0: as the provisioning service says, else 8883.",
+        "The broker's port. 0: the one of the provisioning service, else 8883.",
     )
-    tls: bool = _option(
-        True, rules.switch(), "Without TLS only a broker on this machine itself is used."
-    )
+    tls: bool = _option(True, rules.switch(), "false is allowed only for a broker on this machine.")
     ca_file: str = _option("", _OPTIONAL_PATH, _CA_FILE)
     keepalive_s: int = _option(
         20,
         rules.whole(5, 1200),
-        "The MQTT keep-alive in seconds: a dead link is noticed within twice this time.",
+        "The MQTT keep-alive in seconds: ztpd notices a dead link within twice this time.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class NtripOptions:
-    """Corrections from an NTRIP caster. Empty settings are filled by the provisioning service;
-    with host and mountpoint set, no provisioning is needed.
+    """Corrections from an NTRIP caster. The provisioning service fills empty settings; with host
+    and mountpoint set, ztpd needs no provisioning.
     """
 
     host: str = _option("", _OPTIONAL_HOST, f"The caster. {_ANSWER}", example="caster.example.net")
@@ -271,60 +266,60 @@ class NtripOptions:
                 "1 to 128 printable characters without a colon", r"[^\x00-\x1f\x7f-\x9f:]{1,128}"
             )
         ),
-        f"The user at that caster. {_ANSWER}",
+        f"The user name. {_ANSWER}",
     )
     password_file: str = _option(
         "",
         _OPTIONAL_PATH,
-        f"The file that holds the password. {_OWN}",
+        f"The file of the password. {_OWN}",
         private=True,
     )
     port: int = _option(
         0,
         rules.whole(0, 65535),
-        "The caster's port. 0: as the provisioning service says, else 2102, or 2101 without TLS.",
+        "The caster's port. 0: that of the provisioning service, else 2102, or 2101 without TLS.",
     )
     tls: bool = _option(
         True,
         rules.switch(),
-        "false sends position and password in clear text; for casters that offer nothing better.",
+        "false sends position and password in clear text, for casters without TLS.",
     )
     ca_file: str = _option("", _OPTIONAL_PATH, _CA_FILE)
     version: Literal["auto", "1", "2"] = _option(
         "auto",
         rules.one_of("auto", "1", "2"),
-        'The NTRIP version. "auto": 2, and 1 with casters that do not know it.',
+        'The NTRIP version. "auto": 2, or 1 with casters that do not know version 2.',
     )
     gga_interval_s: float = _option(
         10.0,
         rules.seconds(1, 30),
-        "How often the position is told to the caster; PointPerfect ends a session after 30 s "
+        "The time between two positions for the caster; PointPerfect ends a session after 30 s "
         "without one.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverOptions:
-    """The u-blox GNSS receiver that gets the corrections."""
+    """The u-blox GNSS receiver that uses the corrections."""
 
     port: str = _option(
         "auto",
         rules.auto_or(rules.path()),
         'The serial port of the GNSS receiver. "auto": the one u-blox receiver on USB, else behind '
-        "a USB adapter or on /dev/serial0; it counts only once it has said what it is.",
+        "a USB adapter or on /dev/serial0, once it has reported its model.",
         example="/dev/serial0",
     )
     baudrate: int | Literal["auto"] = _option(
         "auto",
         rules.auto_or(rules.baudrate()),
-        "The speed of that port; of no meaning on USB. The receiver is found at any speed and set "
-        'to this one (in RAM); "auto": the one it answers at.',
+        "The speed of that port; without effect on USB. ztpd finds the receiver at any speed and "
+        'sets it to this one (in RAM); "auto": it keeps the speed at which it answers.',
     )
     configure: bool = _option(
         True,
         rules.switch(),
-        "Switch on what corrections need in the receiver (in RAM: gone after power-off). false: "
-        "the receiver is set up by someone else.",
+        "Write the settings that corrections need to the receiver (in RAM, so that power-off "
+        "undoes them). false: another program configures the receiver.",
     )
     keys: Mapping[str, int] = _option(
         {},
@@ -341,8 +336,8 @@ class OutputOptions:
     pty: str = _option(
         "",
         _OPTIONAL_PATH,
-        "A name under which everything the receiver sends can be read by other programs, such as "
-        "gpsd, as from a serial port. Empty: none.",
+        "The path of a pseudo-terminal from which other programs, such as gpsd, can read all data "
+        "of the receiver as from a serial port. Empty: none.",
         example="/run/ztpd/gnss",
     )
 
@@ -354,13 +349,13 @@ class LogOptions:
     level: Literal["debug", "info", "warning", "error"] = _option(
         "info",
         rules.one_of("debug", "info", "warning", "error"),
-        "The least important lines that go to the journal.",
+        "The lowest level that goes to the journal.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration; ``Config()`` is what holds without a file."""
+    """The whole configuration; ``Config()`` has the defaults."""
 
     ztp: ZtpOptions = field(default_factory=ZtpOptions)
     identity: IdentityOptions = field(default_factory=IdentityOptions)

@@ -1,4 +1,4 @@
-"""The configuration as texts for people: the example file, the reference, what is in force."""
+"""The configuration as text for people: the example file, the reference, the values in force."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from ztpd.config.rules import toml
 _HEAD = """\
 # The configuration of ztpd.
 #
-# Every setting stands here with its default, behind a "#"; remove that from what you change. Most
-# gateways need no change at all: the token is given with `ztpd token set`.
+# This file lists every setting with its default, behind a "#"; remove the "#" of a setting that
+# you change. Most gateways need no change: `ztpd token set` stores the token.
 #
-# Files named ztpd.toml.d/*.toml beside this one are read after it, in the order of their names;
-# the last one that sets something wins. `ztpd config check` tells whether all is well, and
-# `ztpd config show` what is in force and which file says so. An empty text means "not set".
+# ztpd reads the files ztpd.toml.d/*.toml next to this one after it, in the order of their names;
+# the last file that sets a key wins. `ztpd config check` finds mistakes, and `ztpd config show`
+# prints the values in force, each with its file. An empty text means "not set".
 """
 
 _INTRODUCTION = """\
 # Configuration
 
 ztpd reads `/etc/ztpd/ztpd.toml` (or the file given with `--config`), then every `*.toml` in the
-directory `ztpd.toml.d` beside it, in the order of their names. The last file that sets a key wins,
+directory `ztpd.toml.d` next to it, in the order of their names. The last file that sets a key wins,
 key by key; in `[receiver.keys]`, item by item. Hidden files and those with another ending, such as
 the `*.dpkg-dist` that a package upgrade leaves, are not read.
 
 - `ztpd config example` prints the file with all defaults.
-- `ztpd config show` prints what is in force and where each value comes from.
-- `ztpd config check` ends with 0 if all is well, else with 78 and what to correct.
+- `ztpd config show` prints the values in force, each with its file.
+- `ztpd config check` ends with 0, or with 78 and the mistakes.
 
-`systemctl reload ztpd` puts a change in force, and keeps a session that it does not concern.
+`systemctl reload ztpd` puts a change in force. A session that the change does not concern goes on.
 
 A wrong type or value, or two that contradict each other, keep the daemon from starting (exit
-status 78); the message names file, key, value and what the key takes. A key this version does not
-know is an error to `config check`, but only a warning in the journal to `run`, so that one file can
-serve gateways of several versions.
+status 78); the message names file, key, value and the allowed values. An unknown key is an error
+for `config check`, but only a warning in the journal for `run`, so that one file can serve gateways
+of several versions.
 
-No secret stands in these files. The ZTP token has a file of its own or comes as the systemd
-credential `ztp-token`; passwords and private keys are named by their files.
+These files hold no secret. The ZTP token is in its own file or comes as the systemd credential
+`ztp-token`; for passwords and private keys, the configuration names their files.
 
-An empty text (`""`) or an empty list means "not set". The end of a key's name tells its unit:
+An empty text (`""`) or an empty list means "not set". The end of a key's name is its unit:
 `_s` is seconds, `_bytes` is bytes.
 """
 
 
 def example() -> str:
-    """The file shipped as ``/etc/ztpd/ztpd.toml``: everything commented out, with its default."""
+    """The file shipped as ``/etc/ztpd/ztpd.toml``: all settings, commented out."""
     parts = [_HEAD]
     for table in TABLES.values():
         parts.append(f"\n\n{_comment(table.about)}[{table.name}]\n")
@@ -102,7 +102,7 @@ def _facts(option: Option) -> Iterator[str]:
 
 
 def show(loaded: LoadedConfig) -> str:
-    """All values in force as TOML, each with the file it comes from.
+    """All values in force as TOML, each with its file.
 
     A configuration holds no secrets, only the names of their files.
     """

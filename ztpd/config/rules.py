@@ -1,4 +1,4 @@
-"""What a configuration value may be, and how one is written back."""
+"""The rules for configuration values, and how to write a value as TOML."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ztpd.wire.ztp import GIVEN_NAME_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``read`` turns what TOML holds into the value ztpd uses, or raises ``ValueError``;
-    ``allowed`` tells a person what it takes."""
+    """``read`` turns a TOML value into the value that ztpd uses, or raises ``ValueError``;
+    ``allowed`` describes the allowed values for a person."""
 
     allowed: str
     read: Callable[[Any], Any]
@@ -110,7 +110,7 @@ def host() -> Rule:
 
 
 def host_or_domain() -> Rule:
-    """A host, or a domain with a dot before it, which stands for all hosts below it."""
+    """A host, or a domain that begins with a dot, for all hosts below it."""
     single = host()
 
     def read(value: Any) -> str:
@@ -124,7 +124,7 @@ def host_or_domain() -> Rule:
 
 
 def url() -> Rule:
-    """``https``, or ``http`` where the host is this machine itself; no trailing slash is kept."""
+    """``https``, or ``http`` if the host is this machine; trailing slashes are cut."""
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
@@ -138,7 +138,7 @@ def url() -> Rule:
             raise ValueError
         return value.rstrip("/")
 
-    return Rule("an https address (http for this machine itself only) without user and query", read)
+    return Rule("an https address (http only for this machine) without user and query", read)
 
 
 def given_name() -> Rule:

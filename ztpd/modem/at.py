@@ -1,8 +1,8 @@
-"""The IMEI, asked of a modem over its AT port.
+"""Reads the IMEI from a modem's AT port.
 
-A number counts when two answers in a row agree on it: a line that came unasked, a late answer
-to an earlier command, or bytes that another program stole never do so twice. Nothing is sent
-that changes the modem for others. The order and the times follow docs/modems.md.
+Two consecutive answers must agree on the number: unsolicited lines, late answers to earlier
+commands, and bytes lost to another program differ from try to try. No command sent here changes
+the modem for other programs. The order and the times follow docs/modems.md.
 """
 
 from __future__ import annotations
@@ -33,21 +33,26 @@ from ztpd.wire import at
 from ztpd.wire.frames import Scanner
 
 BAUDRATES = (115200, 9600, 57600, 460800, 921600, 38400, 19200, 230400)
-"""Tried in this order where none is configured; over USB any will do."""
+"""Tried in this order if none is configured; a modem on USB answers at any."""
 
 _POLL_S = 1.0  # for a port that is absent or busy
-_PERMISSION_S = 5.0  # a node appears a moment before udev gives it to its group
+_PERMISSION_S = 5.0  # udev sets the group a moment after the node appears
 _FIRST_TRY_S, _LATER_TRY_S = 1.0, 3.0  # for an answer to AT
-_TRAINING_S = 0.2  # between the AT that teach an autobauding modem the speed
-_OPENING = (at.CR, at.CR, at.CR_LF, at.CR_LF)  # how those end; the last was not in vain
-_SILENCE_S = 3.0  # that ends the wait for an answer
-_ANSWER_S = 10.0  # for all of an answer, however slowly it comes
-_QUIET_S = 0.05  # that shows that no more of an earlier answer comes
-_LATE_S = 0.5  # the same, where one is overdue
-_DRAIN_S = 2.0  # then it is no answer but chatter
+_TRAINING_S = 0.2  # between the AT by which a modem detects the speed
+_OPENING = (
+    at.CR,
+    at.CR,
+    at.CR_LF,
+    at.CR_LF,
+)  # the line end of each AT; the answered one is used from then on
+_SILENCE_S = 3.0  # after the last byte of an answer
+_ANSWER_S = 10.0  # for a whole answer
+_QUIET_S = 0.05  # without a byte: an earlier answer has ended
+_LATE_S = 0.5  # the same, if an answer is overdue
+_DRAIN_S = 2.0  # bytes that come longer are no answer
 _TRIES = 10  # of one command whose answers disagree
-_MISSES = 3  # in a row: the modem has gone
-_HEARD_BYTES = 2048
+_MISSES = 3  # in a row: the modem is silent
+_TRAFFIC_BYTES = 2048
 _CARRIER_LOST = ("NO CARRIER", "3")
 _BUSY = ("+CME ERROR: 14", "+CME ERROR: SIM busy")
 
@@ -61,7 +66,7 @@ _MEANING: dict[type[SerialError], type[IdentityError]] = {
 
 
 async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Identity:
-    """Who the modem on ``port`` is; ``baudrate`` None tries the usual ones.
+    """The identity of the modem on ``port``; ``baudrate`` None tries the usual ones.
 
     Waits up to ``timeout_s`` for a port that is not there or not free yet, and for a modem that
     is starting. The port is closed in every case. Raises :class:`ModemAbsent`,
@@ -71,7 +76,7 @@ async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Ide
     reading = _AtReading(port, baudrate)
     try:
         async with asyncio.timeout(timeout_s):
-            return await reading.patiently()
+            return await reading.until_read()
     except TimeoutError as error:
         raise reading.trouble from error
 
@@ -80,7 +85,7 @@ class _AtReading:
     """One call of :func:`read_imei`."""
 
     def __init__(self, port: str, baudrate: int | None) -> None:
-        self.trouble: IdentityError = ModemSilent(port)  # what to say when the time is over
+        self.trouble: IdentityError = ModemSilent(port)  # raised at the time-out
         self._port = port
         self._baudrates = BAUDRATES if baudrate is None else (baudrate,)
         self._known_speed = baudrate is not None
@@ -88,8 +93,8 @@ class _AtReading:
         self._line_end = at.CR
         self._refused_at: float | None = None
 
-    async def patiently(self) -> Identity:
-        told: type[IdentityError] | None = None
+    async def until_read(self) -> Identity:
+        logged: type[IdentityError] | None = None
         while True:
             try:
                 return await self._once()
@@ -102,8 +107,8 @@ class _AtReading:
                     self._refused_at = now
                 if now - self._refused_at > _PERMISSION_S:
                     raise
-            if type(self.trouble) is not told:
-                told = type(self.trouble)
+            if type(self.trouble) is not logged:
+                logged = type(self.trouble)
                 log.emit(events.MODEM_AWAITED, error=self.trouble)
             await asyncio.sleep(_POLL_S)
 
@@ -123,9 +128,12 @@ class _AtReading:
             raise meaning(detail) from error
 
     async def _wake(self, port: SerialPort) -> None:
-        """AT until it is answered. Raises :class:`ModemSilent` after one pass over the speeds,
-        :class:`NotAnAtPort` for what no modem says."""
-        heard = _PortTraffic()
+        """Send AT until an answer comes.
+
+        Raises :class:`ModemSilent` after one pass over the speeds, :class:`NotAnAtPort` for data
+        that no modem sends.
+        """
+        traffic = _PortTraffic()
         if self._known_speed:
             tries_s: tuple[float, ...] = (_FIRST_TRY_S, _LATER_TRY_S, _LATER_TRY_S)
         else:
@@ -134,23 +142,23 @@ class _AtReading:
             if baudrate != port.baudrate:
                 await port.set_baudrate(baudrate)
             for patience_s in tries_s:
-                if await self._answers(port, patience_s, heard):
+                if await self._answers(port, patience_s, traffic):
                     await self._drain(port, _LATE_S)
                     return
-                if heard.other:
-                    raise NotAnAtPort(f"{self._port}: {heard.other} at {baudrate} baud")
+                if traffic.other:
+                    raise NotAnAtPort(f"{self._port}: {traffic.other} at {baudrate} baud")
         self._first_pass = False
         speeds = ", ".join(map(str, self._baudrates))
-        if heard.binary:
+        if traffic.binary:
             raise NotAnAtPort(
                 f"{self._port}: nothing but binary data at {speeds} baud "
                 "(a diagnostic port, or another baudrate)"
             )
-        noise = ", nothing but noise" if heard.noise else ""
+        noise = ", nothing but noise" if traffic.noise else ""
         raise ModemSilent(f"{self._port} at {speeds} baud{noise}")
 
-    async def _answers(self, port: SerialPort, patience_s: float, heard: _PortTraffic) -> bool:
-        """Whether a clean OK comes to AT. The first CR ends a command that was left half typed.
+    async def _answers(self, port: SerialPort, patience_s: float, traffic: _PortTraffic) -> bool:
+        """Whether AT is answered by a clean OK. The first CR ends a command left incomplete.
 
         The line end that was answered is used from then on.
         """
@@ -167,7 +175,7 @@ class _AtReading:
                         self._line_end = line_ends.pop(0)
                         port.write(b"AT" + self._line_end)
                         continue
-                    heard.take(data)
+                    traffic.take(data)
                     answer = exchange.feed(data)
                     if answer and answer.ok and not answer.garbage:
                         return True
@@ -201,7 +209,7 @@ class _AtReading:
     ) -> tuple[at.AtAnswer, tuple[str, ...]]:
         """The answer to ``command`` on which two tries agree, and the numbers in it.
 
-        A refusal stands at once, unless it is one that passes.
+        One refusal is enough, except a temporary one.
         """
         before: tuple[str, ...] | None = None  # empty for an answer without a number
         misses = 0
@@ -238,7 +246,7 @@ class _AtReading:
     async def _ask(self, port: SerialPort, command: str) -> at.AtAnswer | None:
         """The answer to ``command``; None if none came in time.
 
-        Before, the line is emptied, so that a late answer is not taken for this one.
+        It first discards pending input, so that a late answer is not taken for this one.
         """
         await self._drain(port, _QUIET_S)
         exchange = at.Exchange(command, end=self._line_end)
@@ -268,17 +276,17 @@ class _AtReading:
 
 
 class _PortTraffic:
-    """What a port says that does not answer AT."""
+    """Classifies the data of a port that does not answer AT."""
 
     def __init__(self) -> None:
         self.noise = False  # no text, or text without line ends
-        self.binary = False  # what is on no line that carries text
+        self.binary = False  # bytes that no text line contains
         self.other = ""  # the name of another protocol, once one is certain
         self._scanner = Scanner(FrameKind.NMEA, FrameKind.UBX)
         self._last = b""
 
     def take(self, data: bytes) -> None:
-        self._last = (self._last + data)[-_HEARD_BYTES:]
+        self._last = (self._last + data)[-_TRAFFIC_BYTES:]
         self.noise = self.noise or not at.is_text(self._last)
         self.binary = self.binary or at.binary_noise(self._last)
         for frame in self._scanner.feed(data):

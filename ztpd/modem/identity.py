@@ -1,4 +1,4 @@
-"""Who this gateway is: the one place that knows the order of the sources."""
+"""The identity of this gateway, from the sources in their order."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from ztpd.serialport import discovery
 from ztpd.serialport.discovery import Tty
 from ztpd.system.offload import offload
 
-_MODEMMANAGER_S = 30.0  # at most, and at most half of the time: so long it probes a fresh modem
+_MODEMMANAGER_S = (
+    30.0  # at most, and at most half of the time: ModemManager probes a new modem for so long
+)
 
 
 async def read(config: Config, *, root: Path = discovery.ROOT) -> Identity:
     """The identity by ``[identity]`` of the configuration, within its ``timeout_s``.
 
-    ``root`` is where ``sys``, ``dev`` and ``run`` are found. Raises
+    ``root`` is the folder of ``sys``, ``dev`` and ``run``. Raises
     :class:`ztpd.errors.IdentityError`, and :class:`ConfigError` for a fixed identity without one.
     """
     settings = config.identity
@@ -56,7 +58,7 @@ def _fixed(hardware_id: str) -> Identity:
 
 
 class _IdentityReading:
-    """The modem asked, one way or the other; a gateway with credentials never comes here."""
+    """One reading of the modem's IMEI, by ModemManager or AT."""
 
     def __init__(self, settings: IdentityOptions, root: Path) -> None:
         self._port = "" if settings.port == "auto" else settings.port
@@ -64,10 +66,10 @@ class _IdentityReading:
         self._root = root
 
     async def by_either(self, timeout_s: float) -> Identity:
-        """ModemManager where it may have the modem, else AT.
+        """ModemManager if it may manage the modem, else AT.
 
-        Two programs on one port get each other's answers, so ModemManager goes first, and keeps
-        what it has.
+        Two programs on one port receive each other's answers, so ModemManager comes first, and
+        keeps its ports.
         """
         from ztpd.modem import modemmanager
 
@@ -76,15 +78,15 @@ class _IdentityReading:
         tty = await self._tty()
         if tty and not tty.may_be_modemmanagers:
             return await self.by_at(timeout_s)
-        patience_s = min(_MODEMMANAGER_S, timeout_s / 2)
+        modemmanager_s = min(_MODEMMANAGER_S, timeout_s / 2)
         there: bool | None = None  # unknown is not absent
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(modemmanager_s):
                 there = await modemmanager.known()
         if not there and (found := await self._by_at_until_it_appears(until_s - now())):
             return found
         try:
-            return await self.by_modemmanager(min(patience_s, until_s - now()))
+            return await self.by_modemmanager(min(modemmanager_s, until_s - now()))
         except (
             ImeiInvalid,
             ModemManagerAbsent,
@@ -92,14 +94,14 @@ class _IdentityReading:
             ModemManagerNoModem,
             ModemManagerNoImei,
         ) as error:
-            allowed = await self._left_over()
+            allowed = await self._ports_left()
             if allowed is None:
                 raise
             log.emit(events.BY_AT, error=error)
         return await self.by_at(until_s - now(), allowed)
 
     async def _by_at_until_it_appears(self, timeout_s: float) -> Identity | None:
-        """The identity by AT; None if ModemManager came meanwhile, and may want the port."""
+        """The identity by AT; None if ModemManager started meanwhile, and may want the port."""
         from ztpd.modem import modemmanager
 
         reading = asyncio.create_task(self.by_at(timeout_s))
@@ -132,11 +134,11 @@ class _IdentityReading:
         baudrate = self._baudrate or usb.speed(tty)
         return await at.read_imei(self._port, baudrate, timeout_s=timeout_s)
 
-    async def _left_over(self) -> Callable[[Tty], bool] | None:
-        """Which ports may be opened where ModemManager gave no IMEI; None if none.
+    async def _ports_left(self) -> Callable[[Tty], bool] | None:
+        """A test for the ports that ztpd may open if ModemManager gave no IMEI; None if none.
 
-        The configured one, unless ModemManager has it. Without configuration only what
-        ModemManager was told to leave alone: it may be about to open everything else.
+        The configured port, unless ModemManager manages it. Without configuration only the ports
+        that ModemManager is configured to ignore: it may soon open all others.
         """
         from ztpd.modem import modemmanager
 
@@ -162,5 +164,5 @@ class _IdentityReading:
         return ignored
 
     async def _tty(self) -> Tty | None:
-        """What is behind the configured port; None where none is configured or none is there."""
+        """The configured port; None if none is configured or it does not exist."""
         return await offload(discovery.resolve, self._port, self._root) if self._port else None

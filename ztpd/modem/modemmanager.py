@@ -1,9 +1,8 @@
 """The IMEI that ModemManager knows, read over D-Bus.
 
-Only two calls are made, and any user may make them: is the name on the bus, and which objects
-with which properties are there. The bus is not asked to start ModemManager. A modem is never
-sent a command through it nor taken away from it. Why through ``busctl`` and not a library:
-docs/decisions/0004-d-bus-by-busctl.md.
+ztpd makes only two calls, which every user may make: NameHasOwner and GetManagedObjects. It does
+not start ModemManager, sends no command through it, and takes no modem from it. The reason for
+``busctl`` instead of a library is in docs/decisions/0004-d-bus-by-busctl.md.
 """
 
 from __future__ import annotations
@@ -56,9 +55,9 @@ _STATES = (  # MMModemState, from -1 on
 )
 
 _POLL_S = 1.0
-_LOOK_S = 3.0  # for a ModemManager that starts while the modem is asked by AT
+_LOOK_S = 3.0  # between looks for a ModemManager that starts during a reading by AT
 _ANSWER_S = 3.0
-_HANG_S = 5.0  # until busctl itself is given up
+_HANG_S = 5.0  # until busctl itself is killed
 
 _NO_BUS = re.compile("Failed to connect to (system )?bus: (No such file|Connection refused)")
 _BETWEEN_NUMBERS = re.compile(r"[\s,;/]+")
@@ -68,12 +67,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Modem:
-    """A modem as ModemManager describes it; "" and empty for what it does not say."""
+    """A modem as ModemManager describes it; missing properties are empty."""
 
-    number: str  # "0", as in `mmcli -m 0`; another after each plug
-    device: str  # in sysfs, or as a udev rule named it
+    number: str  # "0", as in `mmcli -m 0`; changes with each plug
+    device: str  # in sysfs, or the name that a udev rule gave
     ports: frozenset[str]  # kernel names: "ttyUSB2", "cdc-wdm0"
-    numbers: tuple[str, ...]  # that may be its IMEI, as they came, not checked
+    numbers: tuple[str, ...]  # candidates for its IMEI, unchecked
     state: int
     failure: int
 
@@ -92,7 +91,7 @@ class Modem:
 
 
 async def present() -> bool | None:
-    """Whether ModemManager is on the system bus; None while a bus that is there does not say."""
+    """Whether ModemManager is on the system bus; None if the bus does not answer."""
     try:
         if await offload(_busctl, *_IS_THERE):
             return True
@@ -115,7 +114,7 @@ async def appears() -> None:
 
 
 async def known() -> bool:
-    """Whether ModemManager is on the bus, once the bus says so."""
+    """Wait for an answer of the bus: whether ModemManager is on it."""
     while True:
         there = await present()
         if there is not None:
@@ -124,7 +123,7 @@ async def known() -> bool:
 
 
 async def modems() -> list[Modem]:
-    """The modems it has now.
+    """The modems that ModemManager manages now.
 
     Raises :class:`ModemManagerAbsent`, and :class:`ModemManagerSilent` after a few seconds.
     """
@@ -138,13 +137,13 @@ async def modems() -> list[Modem]:
 
 
 def modems_in(objects: Any) -> list[Modem]:
-    """The modems among ``objects``, the answer to GetManagedObjects as JSON, whatever it is."""
+    """The modems among ``objects``, a JSON answer to GetManagedObjects of any form."""
     found = [_modem(path, each) for path, each in _dict(objects).items() if _MODEM in _dict(each)]
     return sorted(found, key=lambda modem: modem.number)
 
 
 async def read_imei(choice: str, *, timeout_s: float) -> Identity:
-    """Who the modem is that has the port or device ``choice``; "" for the only one there is.
+    """The identity of the modem with the port or device ``choice``; "" for the only modem.
 
     Waits up to ``timeout_s`` for ModemManager, for a modem that it is still probing, and for its
     number. Raises :class:`ModemManagerAbsent`, :class:`ModemManagerSilent`,
@@ -152,7 +151,7 @@ async def read_imei(choice: str, *, timeout_s: float) -> Identity:
     :class:`ImeiInvalid`.
     """
     trouble: IdentityError = ModemManagerSilent()
-    told: type[IdentityError] | None = None
+    logged: type[IdentityError] | None = None
     try:
         async with asyncio.timeout(timeout_s):
             while True:
@@ -165,8 +164,8 @@ async def read_imei(choice: str, *, timeout_s: float) -> Identity:
                     ModemManagerNoImei,
                 ) as error:
                     trouble = error
-                if type(trouble) is not told:
-                    told = type(trouble)
+                if type(trouble) is not logged:
+                    logged = type(trouble)
                     log.emit(events.MODEM_AWAITED, error=trouble)
                 await asyncio.sleep(_POLL_S)
     except TimeoutError as error:
@@ -203,11 +202,11 @@ def _identity(modem: Modem) -> Identity:
 
 
 def _modem(path: str, interfaces: Any) -> Modem:
-    """What can be made of an object's properties, whatever types they have.
+    """A modem from an object's properties; those of a wrong type count as missing.
 
-    Modem3gpp.Imei comes second: ModemManager leaves it empty for answers that it could read well
-    enough for EquipmentIdentifier. The latter may be a MEID, a serial number, or the answer of a
-    modem with several SIM slots, which has several numbers.
+    Modem3gpp.Imei comes second, because ModemManager leaves it empty for some answers that it
+    stores in EquipmentIdentifier. The latter may be a MEID, a serial number, or several numbers of
+    a modem with several SIM slots.
     """
     modem, threegpp = _dict(interfaces.get(_MODEM)), _dict(interfaces.get(_MODEM_3GPP))
     ports = _value(modem, "Ports", list, [])
@@ -247,8 +246,8 @@ def _is_text(value: Any) -> bool:
 def _busctl(*call: str) -> Any:
     """The first value of a method's answer.
 
-    Raises :class:`ModemManagerAbsent` where there is no bus, or no ``busctl`` to ask it by, and
-    :class:`ModemManagerSilent` where no answer comes.
+    Raises :class:`ModemManagerAbsent` if there is no bus or no ``busctl``, and
+    :class:`ModemManagerSilent` if no answer comes.
     """
     command = ["busctl", "--system", "--json=short", "--auto-start=no", f"--timeout={_ANSWER_S:g}"]
     try:
@@ -265,4 +264,4 @@ def _busctl(*call: str) -> Any:
     except OSError as error:
         raise ModemManagerAbsent(f"busctl: {error.strerror}") from error
     except (ValueError, LookupError, TypeError) as error:
-        raise ModemManagerSilent("the answer makes no sense") from error
+        raise ModemManagerSilent("its answer cannot be read") from error

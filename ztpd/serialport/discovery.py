@@ -1,9 +1,9 @@
-"""Which serial port is the modem's, and which may be a GNSS receiver's: told from sysfs.
+"""Finds the ports of modems and GNSS receivers in sysfs, without opening them.
 
-Nothing is opened here. A port counts as a modem's only if its USB id and interface number say so
-(:mod:`ztpd.serialport.usbids`), or a udev rule does: ModemManager's own rules and those of a user
-set ``ID_MM_PORT_TYPE_AT_PRIMARY`` and the like. All functions read small files and block for
-milliseconds. ``root`` is where ``sys``, ``dev`` and ``run`` are found.
+A port is a modem's only by its USB id and interface number (:mod:`ztpd.serialport.usbids`), or by
+a udev rule: ModemManager's rules and those of a user set ``ID_MM_PORT_TYPE_AT_PRIMARY`` and the
+like. All functions read small files and block for milliseconds. ``root`` is the folder of ``sys``,
+``dev`` and ``run``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Tty:
     """A serial port with hardware behind it."""
 
     name: str  # the kernel's: "ttyUSB2"
-    path: str  # what to open: the name that survives a reboot, where there is one
-    by_path: str  # the name that goes with the socket, not with what is plugged into it
+    path: str  # the stable name if there is one, else that of the kernel
+    by_path: str  # the stable name of the USB socket
     device: str = ""  # the USB device: "1-1.2"; "" for a port that is not on USB
     usb: usbids.Id = (0, 0)
     interface: int | None = None
@@ -39,18 +39,18 @@ class Tty:
 
     @property
     def is_gnss(self) -> bool:
-        """A u-blox receiver: never sent AT text."""
+        """A u-blox receiver: it never receives AT text."""
         return self.usb in usbids.GNSS
 
     @property
     def is_bridge(self) -> bool:
-        """An adapter from USB to a UART: nothing tells what is behind it."""
+        """An adapter from USB to a UART, with an unknown device behind it."""
         by_make = self.driver in usbids.BRIDGE_DRIVERS or self.usb[0] in usbids.BRIDGE_VENDORS
         return by_make and not self.is_gnss
 
     @property
     def has_speed(self) -> bool:
-        """Whether the line speed means anything: not where USB goes right into the device."""
+        """Whether the line speed has an effect: not if the device itself is on USB."""
         return not self.device or self.is_bridge
 
     @property
@@ -62,7 +62,7 @@ class Tty:
 
     @property
     def at_rank(self) -> int | None:
-        """How good an AT port it is, 0 best; None if it is none as far as can be told."""
+        """The rank among AT ports, 0 best; None if it is not known as an AT port."""
         if self.is_gnss or self.usb in usbids.NEVER:
             return None
         for rank, hint in enumerate(_AT_HINTS):
@@ -72,8 +72,8 @@ class Tty:
         return len(_AT_HINTS) + known.index(self.interface) if self.interface in known else None
 
     def __str__(self) -> str:
-        what = "{:04x}:{:04x}".format(*self.usb) if self.device else self.driver or "not on USB"
-        return f"{self.name} ({what}{', u-blox GNSS' if self.is_gnss else ''})"
+        kind = "{:04x}:{:04x}".format(*self.usb) if self.device else self.driver or "not on USB"
+        return f"{self.name} ({kind}{', u-blox GNSS' if self.is_gnss else ''})"
 
 
 def ttys(root: Path = ROOT) -> list[Tty]:
@@ -87,15 +87,15 @@ def ttys(root: Path = ROOT) -> list[Tty]:
         device = str(root / "dev" / tty.name)
         place = by_path.get(tty.name, device)
         # of two equal devices without a serial number, udev names the last one by-id
-        alone = twins[tty.usb, tty.serial_number, tty.interface] == 1
-        path = by_id.get(tty.name, place) if alone else place
+        is_unique = twins[tty.usb, tty.serial_number, tty.interface] == 1
+        path = by_id.get(tty.name, place) if is_unique else place
         named.append(replace(tty, path=path, by_path=place))
     return named
 
 
 def names(root: Path = ROOT) -> frozenset[str]:
-    """The kernel's names of all serial ports, terminals without hardware included: a look so
-    cheap that nothing has to wait for it."""
+    """The kernel's names of all serial ports, including those without hardware: cheap enough
+    for the event loop."""
     try:
         return frozenset(place.name for place in (root / "sys/class/tty").iterdir())
     except OSError:
@@ -116,7 +116,7 @@ def resolve(path: str, root: Path = ROOT) -> Tty | None:
 
 
 def reject_non_modem(tty: Tty) -> None:
-    """Raises :class:`NotAnAtPort` for what must never be sent AT text, whoever configured it."""
+    """Raises :class:`NotAnAtPort` for devices that must never receive AT text."""
     if tty.is_gnss:
         raise NotAnAtPort(f"{tty.path} is a u-blox GNSS receiver, {tty}")
     if tty.usb in usbids.NEVER:
@@ -124,9 +124,9 @@ def reject_non_modem(tty: Tty) -> None:
 
 
 def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _: True) -> list[Tty]:
-    """The AT ports of the one modem here, best first; ``allowed`` tells which to leave out.
+    """The AT ports of the only modem that ``allowed`` accepts, the best first.
 
-    Raises :class:`ModemAbsent` and :class:`ModemAmbiguous`, which name what is there.
+    Raises :class:`ModemAbsent` and :class:`ModemAmbiguous`, which name the ports found.
     """
     here = ttys(root)
     usable = [tty for tty in here if tty.at_rank is not None and allowed(tty)]
@@ -141,19 +141,18 @@ def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _:
 
 
 def gnss_candidates(root: Path = ROOT) -> list[Tty]:
-    """The ports that may be a u-blox receiver's: those known by their USB id, and only where
-    there is none, the bridges (:attr:`Tty.is_bridge`).
+    """The ports that may be a u-blox receiver's: those known by their USB id, or if there are
+    none, the bridges (:attr:`Tty.is_bridge`).
 
-    Behind a bridge may be anything: without configuration one may be opened only if it is the
-    only one, and belongs to a receiver only if it answers UBX-MON-VER. A modem's port is never
-    among them.
+    Any device may be behind a bridge. Without configuration the caller opens one only if it is
+    the only one, and accepts it only if it answers UBX-MON-VER. Ports of modems are left out.
     """
     here = [tty for tty in ttys(root) if tty.at_rank is None]
     return [tty for tty in here if tty.is_gnss] or [tty for tty in here if tty.is_bridge]
 
 
 def holder(tty: Tty, root: Path = ROOT) -> str:
-    """Who uses the port, for a person; "" if nobody as far as this user can see."""
+    """The programs that use the port, as text; "" if this user sees none."""
     lock = root / "var/lock" / f"LCK..{tty.name}"
     pid = holders.locked_by(lock)
     if pid is not None and holders.alive(pid):
@@ -165,10 +164,10 @@ def holder(tty: Tty, root: Path = ROOT) -> str:
 
 
 def _tty(place: Path, sys: Path, root: Path) -> Tty | None:
-    """``place`` is a folder of /sys/class/tty; its ``device`` leads to the hardware.
+    """``place`` is a folder of /sys/class/tty; its ``device`` links to the hardware.
 
-    With cdc_acm that is the USB interface, with usb-serial a folder below it: so the walk goes
-    up until the attributes are found.
+    With cdc_acm that is the USB interface, with usb-serial a folder below it, so the search goes
+    upwards until it finds the attributes.
     """
     if not (place / "device").exists():
         return None
@@ -198,7 +197,7 @@ def _upwards(folder: Path, top: Path) -> Iterator[Path]:
 
 
 def _hints(device: Path, root: Path) -> dict[str, str]:
-    """udev's properties of a device: the lines "E:NAME=VALUE" of its record."""
+    """The udev properties of a device: the lines "E:NAME=VALUE" of its record."""
     number = _read(device / "dev")
     lines = _read(root / "run/udev/data" / f"c{number}").splitlines() if number else []
     pairs = (line[2:].partition("=") for line in lines if line.startswith("E:"))
@@ -206,7 +205,7 @@ def _hints(device: Path, root: Path) -> dict[str, str]:
 
 
 def _links(folder: Path) -> dict[str, str]:
-    """Kernel name and stable name, of the links that udev made in ``folder``."""
+    """The stable name for each kernel name, from udev's links in ``folder``."""
     found = {}
     for link in sorted(folder.glob("*"), reverse=True):
         try:

@@ -1,4 +1,4 @@
-"""Who has a device, who may have it, and what is there instead: the words for a person."""
+"""Describes the holders and permissions of a device, and similar devices, for a person."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def pids_of(device: str) -> list[int]:
 def _descriptors(process: Path) -> list[Path]:
     try:
         return list((process / "fd").iterdir())
-    except OSError:  # another user's, or it has ended
+    except OSError:  # another user's process, or it has ended
         return []
 
 
 def _is(descriptor: Path, wanted: os.stat_result) -> bool:
-    """By device number: in a container the same port may have another name. Only terminals have
-    one number in every container, and are told apart by their file system."""
+    """Compares device numbers: in a container the same port may have another name. Pseudo-terminals
+    of all containers share their numbers, so their file systems are compared too."""
     try:
         if not str(descriptor.readlink()).startswith("/dev/"):
             return False
@@ -50,12 +50,12 @@ def describe(pids: list[int]) -> str:
         except OSError:
             return f"process {pid}"
 
-    return ", ".join(name(pid) for pid in pids) or "a process this user may not see"
+    return ", ".join(name(pid) for pid in pids) or "a process of another user"
 
 
 def locked_by(lock: Path) -> int | None:
-    """The process a UUCP lock file names: a decimal number (FHS 3.0 section 5.9). None if there
-    is no file, if it names nobody, or this process."""
+    """The process in a UUCP lock file: a decimal number (FHS 3.0 section 5.9). None without a
+    file or number, and for this process."""
     try:
         pid = int(lock.read_text("ascii"))
     except (OSError, ValueError):
@@ -64,7 +64,7 @@ def locked_by(lock: Path) -> int | None:
 
 
 def alive(pid: int) -> bool:
-    """Asked of the kernel, since /proc may hide the processes of others."""
+    """Asks the kernel, since /proc may hide the processes of other users."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -75,7 +75,7 @@ def alive(pid: int) -> bool:
 
 
 def describe_permissions(device: str) -> str:
-    """Who may open it, as " (root:dialout, mode 0660)"; "" where not even that can be seen."""
+    """Owner, group and mode, as " (root:dialout, mode 0660)"; "" if this user cannot see them."""
     try:
         facts = Path(device).stat()
         owner, group = pwd.getpwuid(facts.st_uid).pw_name, grp.getgrgid(facts.st_gid).gr_name
@@ -85,7 +85,7 @@ def describe_permissions(device: str) -> str:
 
 
 def similar_ports(path: str) -> str:
-    """What there is in place of ``path``: ports of that sort, or in that folder."""
+    """The ports of the same kind as ``path``, or in its folder, as text."""
     directory, name = Path(path).parent, Path(path).name
     pattern = name.rstrip("0123456789") + "*" if directory == Path("/dev") else "*"
     names = sorted(found.name for found in directory.glob(pattern))

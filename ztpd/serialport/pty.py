@@ -1,8 +1,8 @@
-"""What the receiver sends, for other programs to read: a pseudo-terminal behind a stable name.
+"""The receiver's data for other programs: a pseudo-terminal with a stable name.
 
-A reader sees a serial port in raw mode. What it writes goes nowhere, and however slowly it reads,
-nobody waits for it. When the last reader has closed the terminal, a fresh one takes its place: a
-pseudo-terminal keeps what was not read, its modes, and TIOCEXCL, for whoever opens it next.
+A reader sees a serial port in raw mode. Bytes that it writes are discarded, and a slow reader
+delays nothing. When the last reader has closed the terminal, a new one replaces it, because a
+pseudo-terminal keeps unread bytes, modes and TIOCEXCL for the next program that opens it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from pathlib import Path
 
 from ztpd.errors import OutputError
 
-_GROUP, _MODE = "dialout", 0o660  # as serial ports have it on Debian; gpsd's user is in it
+_GROUP, _MODE = "dialout", 0o660  # as of serial ports on Debian; the user of gpsd is in the group
 _READ_BYTES = 4096
 
 
 class SharedPort:
-    """One such terminal, from :meth:`open` to :meth:`close`. Nothing here blocks."""
+    """One pseudo-terminal, from :meth:`open` to :meth:`close`. No method blocks."""
 
     def __init__(self, path: str, *, group: str = _GROUP) -> None:
         """``path`` becomes a symbolic link to the terminal, which ``group`` may use."""
         self.path = Path(path)
-        self.dropped = 0  # frames that a reader was too slow for
+        self.dropped = 0  # frames lost to a slow reader
         self._group = group
         self._ours: int | None = None  # master side
         self._terminal = ""
         self._state = select.poll()
         self._was_read = False
-        self._rest = b""  # of a frame that the terminal took in part
+        self._rest = b""  # of a frame that the terminal accepted in part
 
     def open(self) -> None:
-        """Make the terminal and its name, unless they are there. Raises :class:`OutputError`."""
+        """Make the terminal and its name, unless they exist. Raises :class:`OutputError`."""
         if self._ours is not None:
             return
         if self.path.exists() and not self.path.is_symlink():
-            raise OutputError(f"{self.path} is there already, and is no link")
+            raise OutputError(f"{self.path} exists and is no link")
         try:
             self._make()
         except KeyError as error:
@@ -48,11 +48,10 @@ class SharedPort:
             raise OutputError(f"{self.path}: {error.strerror}") from error
 
     def write_frame(self, frame: bytes) -> None:
-        """Hand a whole frame to the reader, if there is one; what it has no room for is dropped
-        whole."""
+        """Write a whole frame to the reader, if there is one; drop the frame if it has no room."""
         if self._ours is None:
             return
-        if self._state.poll(0):  # POLLHUP: nobody has the terminal open
+        if self._state.poll(0):  # POLLHUP: no program has the terminal open
             if self._was_read:
                 self._renew()
             return
@@ -69,7 +68,7 @@ class SharedPort:
             self.dropped += 1
 
     def close(self) -> None:
-        """Take the terminal away; a reader sees a hang-up."""
+        """Remove the terminal; a reader sees a hang-up."""
         if self._ours is None:
             return
         with contextlib.suppress(OSError):
@@ -80,15 +79,15 @@ class SharedPort:
         self._ours = None
 
     def _write(self, data: bytes) -> int:
-        """How much of ``data`` the terminal took."""
+        """The number of bytes of ``data`` that the terminal accepted."""
         try:
             return os.write(self._ours, data) if self._ours is not None else 0
         except OSError:
             return 0
 
     def _renew(self) -> None:
-        """Another terminal under the same name. Without one nothing is shared until the next
-        :meth:`open`, which tells why."""
+        """Replace the terminal under the same name. If that fails, the next :meth:`open` raises the
+        reason."""
         self.close()
         with contextlib.suppress(OutputError):
             self.open()
@@ -97,7 +96,7 @@ class SharedPort:
         group = grp.getgrnam(self._group).gr_gid
         ours, theirs = os.openpty()
         try:
-            tty.setraw(theirs)  # a fresh one echoes, and waits for whole lines
+            tty.setraw(theirs)  # a new one echoes, and passes on whole lines only
             os.fchown(theirs, -1, group)
             os.fchmod(theirs, _MODE)
             os.set_blocking(ours, False)
@@ -110,6 +109,6 @@ class SharedPort:
             os.close(ours)
             raise
         finally:
-            os.close(theirs)  # from now on POLLHUP tells whether somebody else has it
+            os.close(theirs)  # from now on POLLHUP shows whether another program has it open
         self._ours, self._was_read, self._rest = ours, False, b""
         self._state.register(ours, 0)

@@ -1,5 +1,5 @@
-"""What USB ids tell about serial ports: which interface of which modem takes AT commands, which
-devices are GNSS receivers, and which must be left alone.
+"""USB ids of serial ports: the AT interfaces of modems, GNSS receivers, and devices that must not
+be opened.
 
 Sources: ModemManager's port type rules (1.20 and upstream), the kernel's option driver, the
 rules of gpsd and of ublox_dgnss. u-blox makes modems and receivers under one vendor id, so the
@@ -74,13 +74,13 @@ GNSS: frozenset[Id] = frozenset(
         *(0x0502, 0x0506, 0x0507, 0x0508),  # the bridges on u-blox's boards
     )
 )
-"""u-blox receivers; which model, only UBX-MON-VER tells. The udev rules are made from these."""
+"""u-blox receivers; only UBX-MON-VER gives the model. The udev rules are made from these."""
 
 GNSS_BRIDGES_FROM = 0x0500
 """Products from here on are UARTs: of a bridge, or of the receiver."""
 
 NEVER: frozenset[Id] = frozenset({(_QUALCOMM, 0x9008)})
-"""Modems in recovery mode, where any byte may be taken as part of a new firmware."""
+"""Modems in recovery mode, which may take any byte as part of a new firmware."""
 
 BRIDGE_DRIVERS = frozenset(
     (
@@ -89,4 +89,4 @@ BRIDGE_DRIVERS = frozenset(
     )
 )
 BRIDGE_VENDORS = frozenset({0x1A86})  # the newer CH34x and CH91x come as CDC-ACM
-"""Adapters from USB to a UART: nothing tells what is wired behind them."""
+"""Adapters from USB to a UART, with unknown devices behind them."""

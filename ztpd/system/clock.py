@@ -1,4 +1,4 @@
-"""Is the system clock good enough for TLS, and how do we know."""
+"""Decides whether the system clock is good enough for TLS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ASK_TIMEDATED = [
 
 
 def synchronised() -> bool | None:
-    """Whether the clock was set from the network; None where nothing here can tell.
+    """Whether the clock was set from the network; None if that is unknown.
 
     Asks timesyncd's flag file, then systemd-timedated, which knows of chrony and ntpd too
     (adjtimex itself is refused in the sandbox). Blocks for up to 4 s.
@@ -43,7 +43,7 @@ def synchronised() -> bool | None:
 
 
 class Clock:
-    """The gate in front of TLS. ``floor_unix_s`` is the newest date that surely is past."""
+    """Admits TLS connections. ``floor_unix_s`` is the newest date that is certainly in the past."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Clock:
 
     @property
     def is_past(self) -> bool:
-        """The clock shows a date that is surely past."""
+        """The clock shows a date that is certainly in the past."""
         return self.now() < self.floor_unix_s
 
     def check(self) -> None:
@@ -69,9 +69,9 @@ class Clock:
     async def wait_usable(self) -> None:
         """Return when the clock may be used for TLS.
 
-        Raises :class:`ClockError` while it is behind. A clock that is not synchronised may be
-        right all the same: it is given ``SYNC_WAIT_S`` and then left to TLS to judge. One that is
-        synchronised knows better than a date that was noted while it was ahead.
+        Raises :class:`ClockError` while it is behind. A clock that is not synchronised may still be
+        right: after ``SYNC_WAIT_S`` TLS decides. A synchronised clock overrides a stored lower
+        bound, which may come from a time when the clock was ahead.
         """
         if self.is_past and await offload(self._synchronised) is True:
             self.floor_unix_s = RELEASED_UNIX_S

@@ -1,4 +1,4 @@
-"""Small files that must be whole or absent."""
+"""Small files that are always whole or absent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LIMIT = 1 << 20  # bytes of a file that another user may have written
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int, durable: bool) -> None:
-    """Replace ``path`` by ``data`` at once; ``durable`` waits until it survives a power cut.
+    """Replace the content of ``path`` atomically; ``durable`` waits until it survives a power cut.
 
-    The mode holds from the first instant the file exists. Raises OSError.
+    The file has ``mode`` from the moment it exists. Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -61,7 +61,7 @@ def read_regular(path: Path, limit: int = LIMIT) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; an empty one where there is none that can be read."""
+    """The JSON object in ``path``; an empty one if it cannot be read."""
     try:
         found = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
@@ -70,14 +70,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def give_to_owner(directory: Path, file: Path) -> None:
-    """As root, make ``file`` that of the owner of ``directory``. Raises OSError."""
+    """As root, give ``file`` to the owner of ``directory``. Raises OSError."""
     if os.geteuid() == 0 and directory.exists():
         owner = directory.stat()
         os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def become_owner(directory: Path) -> None:
-    """As root, go on as the owner of ``directory``: no file of ours may end up owned by root."""
+    """As root, become the owner of ``directory``, so that no file of ztpd belongs to root."""
     if os.geteuid() != 0 or not directory.exists():
         return
     owner = directory.stat()

@@ -1,7 +1,7 @@
-"""Blocking calls beside the event loop, each in a thread of its own that ends with the call.
+"""Blocking calls in threads, one for each call, which end with it.
 
-Not the loop's executor: that one keeps its threads for ever, and waits at exit for a call that
-hangs (some serial drivers take half a minute to open).
+The loop's executor would keep its threads, and wait at exit for a call that hangs (some serial
+drivers take half a minute to open).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ T = TypeVar("T")
 async def offload(function: Callable[..., T], *args: object, timeout_s: float | None = None) -> T:
     """The result of ``function(*args)``, run in a short-lived daemon thread.
 
-    Raises whatever the function raises, and TimeoutError after ``timeout_s``; the call then goes
-    on unattended and its result is dropped.
+    Raises the function's exceptions, and TimeoutError after ``timeout_s``; the call then goes on
+    and its result is dropped.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -39,7 +39,7 @@ async def offload(function: Callable[..., T], *args: object, timeout_s: float | 
             error = caught
         try:
             loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:  # the loop has closed meanwhile: nobody waits any more
+        except RuntimeError:  # the loop has closed
             return
 
     threading.Thread(target=work, name=f"ztpd-{function.__name__}", daemon=True).start()

@@ -1,4 +1,4 @@
-"""One daemon per runtime directory, and how others see whether it runs."""
+"""The lock of the one daemon of a runtime directory; other programs see by it whether it runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ztpd.errors import LockHeld
 from ztpd.system import control
 
 LOCK = "lock"
-_TRIES = 5  # whoever asks whether a daemon runs holds the lock for an instant
+_TRIES = 5  # :func:`is_running` holds the lock for an instant
 _BETWEEN_S = 0.02
 
 
 class RunLock:
-    """The kernel lets go of it when the process ends.
+    """A lock that the kernel releases when the process ends.
 
-    Its mode is 0600: flock(2) needs no permission to write, so who can open it can hold it.
+    Its mode is 0600, because flock(2) needs no permission to write: every user who can open the
+    file can hold the lock.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -27,7 +28,7 @@ class RunLock:
         self._file: int | None = None
 
     def take(self) -> None:
-        """Raises :class:`LockHeld`, or OSError where the directory cannot be used."""
+        """Raises :class:`LockHeld`, or OSError if the directory cannot be used."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         file = os.open(self._path, flags, 0o600)
         for _ in range(_TRIES):
@@ -37,7 +38,7 @@ class RunLock:
                 reason = error
                 time.sleep(_BETWEEN_S)
             else:
-                os.fchmod(file, 0o600)  # an older version made it readable by all
+                os.fchmod(file, 0o600)  # an older version made it readable for all users
                 self._file = file
                 return
         os.close(file)
@@ -50,9 +51,9 @@ class RunLock:
 
 
 def is_running(directory: Path) -> bool | None:
-    """Whether a daemon runs in ``directory``; None where this user may not know.
+    """Whether a daemon runs in ``directory``; None if this user lacks the permission.
 
-    A user who may not open the lock sees it by the control socket, which accepts every user.
+    For a user who cannot open the lock, the control socket shows it: it accepts every user.
     Never blocks and follows no link: the directory belongs to the daemon's user.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -9,7 +9,7 @@ from typing import Any
 async def end(*tasks: asyncio.Task[Any], within_s: float | None = None) -> None:
     """Cancel ``tasks`` and wait until they have ended, at most ``within_s``.
 
-    What a task raised is dropped: its result is no longer wanted.
+    Exceptions of the tasks are dropped: their results are no longer needed.
     """
     for task in tasks:
         cancel(task)
