@@ -184,7 +184,7 @@ BY_AT = _event(
 ZTP_CALL = _event(
     "ztp.calling",
     _INFO,
-    "asking {host} for credentials ({service}, attempt {attempt})",
+    "asking {host} for credentials{name} ({service}, attempt {attempt})",
     "ztpd calls the provisioning service.",
 )
 PROVISIONED = _event(

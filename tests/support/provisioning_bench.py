@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -68,8 +69,10 @@ class ProvisioningBench:
         )
         self.answer: Answer | None = None
         self.calls: list[float] = []
+        self.requests: list[dict[str, Any]] = []
         self.dispatched: list[Dispatched] = []
         self.board = board
+        self.hostname = "gateway-1"
         self.token = TOKEN
         self.modem: list[Identity | ZtpdError] = [Identity(IMEI, "the modem")]
         self.reads = 0
@@ -99,6 +102,7 @@ class ProvisioningBench:
                 now=lambda: self.now_unix_s,
             ),
             board_serial=lambda: self.board,
+            hostname=lambda: self.hostname,
             post=self._post,
             rng=self._rng,
         )
@@ -120,6 +124,7 @@ class ProvisioningBench:
 
     async def _post(self, url: str, body: bytes, *, timeout_s: float, ca_file: str) -> Reply:
         self.calls.append(_now())
+        self.requests.append(json.loads(body))
         if self.answer:
             return self.answer()
         headers = {"content-length": str(len(body))}

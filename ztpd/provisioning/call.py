@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -27,19 +26,23 @@ class Request:
     body: bytes = field(repr=False)  # the token is in it
     token: Secret
     hardware_id: str
+    shown_name: str  # the given name, an IMEI in it masked
 
     @classmethod
-    def of(cls, settings: ZtpOptions, identity: Identity, token: Secret) -> Request:
+    def of(
+        cls, settings: ZtpOptions, identity: Identity, token: Secret, *, hostname: str
+    ) -> Request:
         """Raises :class:`ConfigError` where a setting cannot be sent."""
         log.redaction.hide([token])
         body = ztp.request_body(
             token=token,
-            given_name=_given_name(settings.given_name, identity),
+            given_name=_given_name(settings.given_name, hostname, identity.hardware_id),
             tags=settings.tags,
             hardware_id=identity.hardware_id,
         )
         url = settings.url.rstrip("/") + ztp.PATHS[settings.service]
-        return cls(url, body, token, identity.hardware_id)
+        shown_name = log.quoted(_given_name(settings.given_name, hostname, str(identity)))
+        return cls(url, body, token, identity.hardware_id, shown_name)
 
     @property
     def host(self) -> str:
@@ -102,6 +105,6 @@ def describe_transports(credentials: Credentials) -> str:
     return ", ".join(found)
 
 
-def _given_name(template: str, identity: Identity) -> str:
-    name = template.replace("{hostname}", socket.gethostname())
-    return name.replace("{imei}", identity.hardware_id)[: ztp.GIVEN_NAME_LIMIT]
+def _given_name(template: str, hostname: str, hardware_id: str) -> str:
+    name = template.replace("{hostname}", hostname)
+    return name.replace("{imei}", hardware_id)[: ztp.GIVEN_NAME_LIMIT]

@@ -19,7 +19,9 @@ from ztpd.provisioning.call import Post, Request, call, describe_transports, req
 from ztpd.provisioning.keeper import Keeper
 from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
 from ztpd.provisioning.store import CredentialStore
+from ztpd.system import hostname
 from ztpd.system.clock import Clock
+from ztpd.system.offload import offload
 from ztpd.wire.hostnames import is_loopback
 
 SCHEDULE_FILE = "ztp-schedule.json"
@@ -48,6 +50,7 @@ class Provisioner:
         clock: Clock | None = None,
         schedule: Schedule | None = None,
         board_serial: Callable[[], str] = board.serial,
+        hostname: Callable[[], str] = hostname.current,
         post: Post = http.post,
         rng: random.Random | None = None,
     ) -> None:
@@ -56,6 +59,7 @@ class Provisioner:
         self._read_identity = read_identity
         self._token = token
         self._board = board_serial()
+        self._hostname = hostname
         self._rng = rng or random.SystemRandom()
         self._schedule = schedule or Schedule(state_dir / SCHEDULE_FILE)
         self._post = post
@@ -163,8 +167,12 @@ class Provisioner:
             raise
 
     def request(self, identity: Identity) -> Request:
-        """The request that a call would send. Raises what the token or a setting lacks."""
-        return Request.of(self._config.ztp, identity, self._token())
+        """The request that a call would send; blocks for up to 4 s.
+
+        Raises what the token or a setting lacks.
+        """
+        hostname = self._hostname()
+        return Request.of(self._config.ztp, identity, self._token(), hostname=hostname)
 
     def rate_limit_reason(self) -> str:
         """Why the service is not called now, even if a person asks; "" if it may be."""
@@ -274,14 +282,21 @@ class Provisioner:
 
     async def _call(self, identity: Identity) -> StoredCredentials:
         """One call. Raises a typed error; nothing is stored unless the answer is complete."""
-        settings, request = self._config.ztp, self.request(identity)
+        settings, request = self._config.ztp, await offload(self.request, identity)
         if is_loopback(request.host):
             self.clock.check()  # a service on this machine has this machine's clock
         else:
             await self.clock.wait_usable()
         steps = self._backoff.dump()
         attempt = sum(steps.values()) + 1
-        log.emit(events.ZTP_CALL, host=request.host, service=settings.service, attempt=attempt)
+        name = f' as "{request.shown_name}"' if request.shown_name else ""
+        log.emit(
+            events.ZTP_CALL,
+            host=request.host,
+            name=name,
+            service=settings.service,
+            attempt=attempt,
+        )
         crash_wait_s = retry.ZTP[Retry.SERVER].sample(attempt, self._rng)
         server = Retry.SERVER.value
         steps[server] = steps.get(server, 0) + 1  # a crash in the call counts as a failed one
