@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from ztpd import check, config, events, lifecycle, status
+from ztpd import check, config, events, health, lifecycle, status
 from ztpd.config.options import TABLES, Option
 from ztpd.config.rules import toml
 from ztpd.serialport import usbids
@@ -48,15 +48,34 @@ The arrows are the table in `ztpd/lifecycle.py`; their labels are what happened.
 
 _STATUS_HEAD = """# The status, for programs
 
-`ztpd status --json` prints one JSON object; `/run/ztpd/status.json` has the same, without `running`
-and `clock`. There are no secrets in it and no position, so every user may read it. It is renewed at
-every change, and every 10 s while corrections flow.
+`ztpd status --json` prints one JSON object; `/run/ztpd/status.json` has the same, without
+`running`, `health` and `clock`. There are no secrets in it and no position, so every user may read
+it. It is renewed at every change, and every 10 s; one older than 20 s is out of date.
 
 `schema` is {schema}. A later version may add fields; what a field means changes only with `schema`.
 A field that has nothing to say is left out, or is null.
 
-The exit status tells the rest: 0 corrections flow and are used, 1 a person is needed, 2 waiting or
-degraded, 3 no daemon is running.
+## The verdict
+
+The exit status of `ztpd status` is 0 where the receiver uses the corrections, 1 where a person is
+needed, 3 where no daemon runs, and 2 for everything between. The first line has it in a word:
+
+| word | exit | meaning |
+| --- | --- | --- |
+| healthy | 0 | corrections are used, and the fix is what this receiver can reach |
+| starting | 2 | nothing has failed yet |
+| waiting | 2 | something failed and is tried again; also during a try |
+| blocked | 1 | something failed that waiting alone does not mend; also during a try |
+| degraded | 2 | corrections flow, and are not used, or not as well as they could be |
+| unknown | 2 | no report: of use for {use:.0f} min, of a position, or of the daemon |
+| not running | 3 | no daemon runs |
+
+Degraded is, apart from corrections that the receiver does not use: no fix for {no_fix:.0f} s; for
+{low:.0f} min no fix that is the best this receiver can reach (RTK float where it can do RTK fixed);
+more than {share:.0%} of the corrections of five minutes dropped; credentials that are only in
+memory.
+
+## The fields
 
 | field | meaning |
 | --- | --- |
@@ -78,7 +97,14 @@ same cause. `links` is the whole chain in its order, each with `layer`, `state` 
 def _status() -> str:
     rows = "".join(f"| `{path}` | {meaning} |\n" for path, meaning in status.FIELDS.items())
     links = "".join(f"| `{layer}` | {name} |\n" for layer, name in check.LINKS.items())
-    head = _STATUS_HEAD.format(schema=status.SCHEMA)
+    head = _STATUS_HEAD.format(
+        schema=status.SCHEMA,
+        use=health.USE_UNKNOWN_AFTER_S / 60,
+        stale=health.STALE_AFTER_S,
+        no_fix=health.NO_FIX_AFTER_S,
+        low=health.FIX_LOW_AFTER_S / 60,
+        share=health.DROPPED_SHARE,
+    )
     return f"{head}{rows}{_CHECK_JSON.format(schema=check.SCHEMA)}{links}"
 
 

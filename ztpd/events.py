@@ -193,6 +193,14 @@ PROVISIONED = _event(
     "provisioned: client {client_id}, {transports}",
     "The service gave credentials, and they are safe on the disk.",
 )
+CREDENTIALS_UNSAVED = _event(
+    "credentials.unsaved",
+    _WARNING,
+    "the credentials have been in memory only for {period}: the disk does not take them",
+    "The credentials work, and a restart or a power cut would lose them.",
+    "ztpd tries to store them again, once an hour at least.",
+    "Check the disk: `dmesg`, `df -h`; it may be full or read-only.",
+)
 CREDENTIALS_LOADED = _event(
     "credentials.loaded",
     _INFO,
@@ -280,6 +288,14 @@ STATE_VOLATILE = _event(
     "changes go to memory.",
     "ztpd works, and asks the provisioning service for its credentials again at each boot.",
     "Mount a partition of the disk on the state directory; docs/fleet.md shows how.",
+)
+DROPPED_SHARE = _event(
+    "stream.dropped_share",
+    _WARNING,
+    "{share} of the corrections of the last five minutes were dropped",
+    "The line to the receiver is too slow for the corrections, or the port stands still.",
+    "ztpd drops the oldest message whole and keeps the newest.",
+    "Raise [receiver] baudrate, or choose a region or plan with less data.",
 )
 STALE_LOCK = _event(
     "serial.stale_lock",
@@ -441,6 +457,38 @@ NOT_REPORTED = _not_used(
 )
 
 
+NO_FIX = _event(
+    "gnss.no_fix",
+    _WARNING,
+    "the receiver has had no fix for {period}",
+    "Corrections flow, and the receiver has no position.",
+    "ztpd goes on sending corrections.",
+    "Check the antenna, its cable and its view of the sky.",
+)
+FIX_LOW = _event(
+    "gnss.fix_low",
+    _WARNING,
+    "no {best} for {period}: the fix is {fix}",
+    "The receiver uses the corrections, and its fix stays below the best that it can reach.",
+    "ztpd goes on sending corrections.",
+    "Check the antenna, its cable and its view of the sky, and that the service covers this place.",
+)
+FIX_UNKNOWN = _event(
+    "gnss.fix_unknown",
+    _WARNING,
+    "the receiver uses the corrections and reports no position",
+    "NAV-PVT does not come, so the fix is not known.",
+    "ztpd goes on sending corrections.",
+    "Switch on NAV-PVT on the receiver's port, or set [receiver] configure = true.",
+)
+USE_UNKNOWN = _event(
+    "gnss.use_unknown",
+    _WARNING,
+    "the receiver has not reported for {period} whether it uses the corrections",
+    "Corrections flow, and neither a report nor the fix shows that they are used.",
+    "ztpd goes on sending corrections.",
+    "`ztpd receiver show` names the reports that are off; a newer firmware may be needed.",
+)
 USED = _event(
     "gnss.used",
     _INFO,

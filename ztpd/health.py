@@ -1,13 +1,29 @@
-"""The whole status in one word, and the cause that a person should know first."""
+"""The whole status in one word, and its causes: the first is the one a person should know."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 from ztpd import events
-from ztpd.status import Cause, ReceiverView, Status
+from ztpd.errors import DaemonSilent
+from ztpd.events import JournalEvent
+from ztpd.log import duration
+from ztpd.status import Cause, Failure, ReceiverView, Status
 
 EXIT_STREAMING, EXIT_FAILED, EXIT_DEGRADED, EXIT_NOT_RUNNING = 0, 1, 2, 3
+
+STALE_AFTER_S = 20.0  # the daemon renews its status every 10 s
+USE_UNKNOWN_AFTER_S = 120.0
+NO_FIX_AFTER_S = 60.0
+FIX_LOW_AFTER_S = 600.0
+DROPPED_SHARE = 0.05
+"""The limits beyond which corrections that flow are not enough; docs/status.md has them."""
+
+_RANKS = ("no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
 
 
 class Health(Enum):
@@ -15,6 +31,7 @@ class Health(Enum):
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
+    UNKNOWN = "unknown"
     STARTING = "starting"
     WAITING = "waiting"
     BLOCKED = "blocked"
@@ -22,7 +39,7 @@ class Health(Enum):
 
     @property
     def exit_status(self) -> int:
-        """0 streaming, 1 failed (a person is needed), 2 degraded or waiting, 3 down."""
+        """0 corrections are used, 1 a person is needed, 3 no daemon runs, 2 everything else."""
         return {
             Health.HEALTHY: EXIT_STREAMING,
             Health.BLOCKED: EXIT_FAILED,
@@ -30,32 +47,79 @@ class Health(Enum):
         }.get(self, EXIT_DEGRADED)
 
 
-def health(status: Status, *, is_running: bool) -> Health:
-    """The word for ``status``."""
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """Corrections flow, and something is not as it should be."""
+
+    event: JournalEvent
+    fields: dict[str, object] = field(default_factory=dict)
+    is_ignorance: bool = False  # nothing is known to be wrong
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.event.name, self.event.text.format(**self.fields), self.event.remedy)
+
+
+def health(status: Status, *, is_running: bool, now: datetime | None = None) -> Health:
+    """The word for ``status``; ``now`` tells whether it is still the present one."""
     if not is_running:
         return Health.NOT_RUNNING
+    if stale(status, now):
+        return Health.UNKNOWN
     match status.state:
         case "blocked":
             return Health.BLOCKED
         case "waiting":
             return Health.WAITING
         case "streaming":
-            return Health.DEGRADED if trouble(status) else Health.HEALTHY
+            return _while_streaming(status)
+    if status.last_failure:
+        return Health.BLOCKED if status.last_failure.needs_person else Health.WAITING
     return Health.STARTING
 
 
-def cause(status: Status) -> Cause | None:
+def _while_streaming(status: Status) -> Health:
+    if status.receiver_problem or not_used(status.receiver):
+        return Health.DEGRADED
+    found = list(weaknesses(status))
+    if any(not each.is_ignorance for each in found):
+        return Health.DEGRADED
+    if found:
+        return Health.UNKNOWN
+    return Health.HEALTHY if status.receiver.use == "used" else Health.STARTING
+
+
+def cause(status: Status, now: datetime | None = None) -> Cause | None:
     """The first thing that a person should know; None where all is well."""
-    return trouble(status) or status.config_problem
+    return stale(status, now) or next(iter(causes(status)), None)
 
 
-def trouble(status: Status) -> Cause | None:
-    """The reason why corrections are not used, or not as well as they could be."""
+def causes(status: Status) -> list[Cause]:
+    """Everything that is wrong, the most important first."""
     reason, problem = status.reason, status.receiver_problem
-    if status.state != "streaming":
-        is_named = reason.advice or status.state != "waiting"
-        return reason if is_named else problem or reason
-    return problem or not_used(status.receiver)
+    if status.state == "streaming":
+        quality = [each.cause for each in weaknesses(status)]
+        found = [problem, not_used(status.receiver), *quality]
+    elif status.state in ("waiting", "blocked") and reason.advice:
+        found = [reason, problem]
+    elif failure := status.last_failure:
+        found = [_again(failure), problem]
+    elif status.state == "waiting":
+        found = [problem, reason]
+    else:
+        found = [reason, problem]
+    return [each for each in (*found, status.config_problem) if each]
+
+
+def _again(failure: Failure) -> Cause:
+    text = f"trying again ({ordinal(failure.times + 1)} time): {failure.text}"
+    return Cause(failure.event, text, failure.advice)
+
+
+def ordinal(number: int) -> str:
+    """1 as "1st", 2 as "2nd", 12 as "12th"."""
+    ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def not_used(view: ReceiverView) -> Cause | None:
@@ -64,3 +128,51 @@ def not_used(view: ReceiverView) -> Cause | None:
         return None
     event = events.named(view.use_event)
     return Cause(event.name, event.text, event.remedy) if event else Cause(view.use_event, view.use)
+
+
+def weaknesses(status: Status) -> Iterator[Weakness]:
+    """What is not as it should be while corrections flow, the most important first."""
+    yield from receiver_weaknesses(status.receiver)
+    credentials = status.credentials
+    if credentials and credentials.unsaved:
+        yield Weakness(events.CREDENTIALS_UNSAVED, {"period": duration(credentials.age_s)})
+
+
+def receiver_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
+    """Corrections dropped, a fix below the receiver's best, or nothing heard of either."""
+    share, use_for_s = view.dropped_share or 0.0, view.use_for_s or 0.0
+    if share > DROPPED_SHARE:
+        yield Weakness(events.DROPPED_SHARE, {"share": f"{share:.0%}"})
+    if view.use == "unknown" and use_for_s >= USE_UNKNOWN_AFTER_S:
+        yield Weakness(events.USE_UNKNOWN, {"period": duration(use_for_s)}, is_ignorance=True)
+    if view.use == "used":
+        yield from _fix_weaknesses(view)
+
+
+def _fix_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
+    if view.fix not in _RANKS:
+        yield Weakness(events.FIX_UNKNOWN, is_ignorance=True)
+        return
+    without_s = view.fix_for_s or 0.0
+    if view.fix == "no fix" and without_s >= NO_FIX_AFTER_S:
+        yield Weakness(events.NO_FIX, {"period": duration(without_s)})
+        return
+    low_s, best = view.best_fix_age_s or 0.0, view.best_fix
+    if best in _RANKS and _RANKS.index(view.fix) < _RANKS.index(best) and low_s >= FIX_LOW_AFTER_S:
+        yield Weakness(events.FIX_LOW, {"best": best, "period": duration(low_s), "fix": view.fix})
+
+
+def age_s(status: Status, now: datetime | None) -> float | None:
+    """Seconds since ``status`` was made; None where that is not known."""
+    with suppress(ValueError, TypeError, OverflowError):
+        return (now - datetime.fromisoformat(status.at)).total_seconds() if now else None
+    return None
+
+
+def stale(status: Status, now: datetime | None) -> Cause | None:
+    """The cause where ``status`` is too old to be the present one."""
+    old_s = age_s(status, now)
+    if old_s is None or old_s <= STALE_AFTER_S:
+        return None
+    text = f"the daemon has not renewed its status for {duration(old_s)}"
+    return Cause(DaemonSilent.code, text, DaemonSilent.advice)

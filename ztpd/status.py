@@ -26,6 +26,18 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """The last failure, kept until its step succeeds."""
+
+    event: str = ""
+    text: str = ""
+    advice: str = ""
+    at: str = ""  # ISO 8601, UTC
+    times: int = 0  # in a row
+    needs_person: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class IdentityStatus:
     id: str = ""  # an IMEI without its middle
     source: str = ""
@@ -64,11 +76,13 @@ class ReceiverView:
     problem: str = ""
     fix: str = "unknown"
     fix_for_s: float | None = None  # how long the fix has had this label; None: unknown
+    best_fix_age_s: float | None = None  # since the fix was best_fix, or since the set-up
     best_fix: str = ""  # the best label in reach with these corrections; "": not known yet
     carrier: str = "none"
     correction_age_s: float | None = None
     accuracy_m: float | None = None
     satellites: int = 0
+    use_for_s: float | None = None  # how long ``use`` has been so
     use: str = "unknown"  # "used", "not used: " and why, or "unknown"
     use_event: str = ""  # name of the event that says why they are not used; "": no such reason
     used: Mapping[str, int] = field(default_factory=dict)
@@ -97,6 +111,7 @@ class Status:
     since: str = ""  # ISO 8601, UTC
     reason: Cause = field(default_factory=Cause)
     next_attempt_s: float | None = None
+    last_failure: Failure | None = None
     identity: IdentityStatus | None = None
     service: str | None = None
     client_id: str | None = None
@@ -134,6 +149,7 @@ FIELDS: Mapping[str, str] = {
     "schema": "version of this form",
     "version": "of ztpd",
     "running": "whether a daemon runs; else the rest is what the last one said",
+    "health": "the verdict in a word",
     "at": "when this was written (ISO 8601, UTC)",
     "pid": "process id of the daemon",
     "state": "what the daemon is doing, see [states](states.md)",
@@ -142,6 +158,12 @@ FIELDS: Mapping[str, str] = {
     "reason.text": "why, for a person",
     "reason.advice": "what a person should do, or empty",
     "next_attempt_s": "seconds from `at` to the next try",
+    "last_failure.event": "the last failure; kept until its step succeeds, during tries too",
+    "last_failure.text": "for a person",
+    "last_failure.advice": "the remedy",
+    "last_failure.at": "when it came (ISO 8601, UTC)",
+    "last_failure.times": "how often in a row",
+    "last_failure.needs_person": "whether waiting alone cannot help",
     "identity.id": "the IMEI without its middle, or the configured hardware id",
     "identity.source": "where it was read",
     "service": "`flex` or `live`",
@@ -166,11 +188,13 @@ FIELDS: Mapping[str, str] = {
     "receiver.fix": "`no fix`, `2D`, `3D`, `DGNSS`, `RTK float`, `RTK fixed` or `unknown`",
     "receiver.fix_for_s": "seconds since the fix has been this",
     "receiver.best_fix": "the best fix that this receiver can reach, empty until it has answered",
+    "receiver.best_fix_age_s": "seconds since the fix was that; since the set-up if it never was",
     "receiver.carrier": "`none`, `float` or `fixed`",
     "receiver.correction_age_s": "upper bound of the age of the corrections in use",
     "receiver.accuracy_m": "horizontal, 1 sigma, as the receiver estimates it",
     "receiver.satellites": "used in the position",
     "receiver.use": "`used`, `not used: ` and why, or `unknown`",
+    "receiver.use_for_s": "for how many seconds `use` has been so",
     "receiver.use_event": "the [event](events.md) that says why they are not used, else empty",
     "receiver.used": "messages that the receiver used, by kind",
     "receiver.rejected": "messages that it did not use, by kind",

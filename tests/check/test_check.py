@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import encodings.utf_8_sig  # noqa: F401 - another user may not read it where Python is installed
 import os
 import random
 import tempfile
@@ -161,6 +162,19 @@ async def test_a_cause_that_has_passed_is_told_as_one(tmp_path: Path) -> None:
     broken = problem(found)
     assert (broken.layer, broken.event) == ("login", "net.dns")
     assert "ztpd retry" in broken.advice
+
+
+async def test_FR65_a_silent_server_is_not_said_to_work(tmp_path: Path) -> None:
+    reason = {"event": "net.timeout", "text": "no answer in time", "advice": "Check firewalls."}
+    async with site(tmp_path) as (gateway, _):
+        told = {"state": "waiting", "reason": reason, "pid": os.getpid()}
+        found = await walk(gateway, status.from_json(told))
+
+    broken = problem(found)
+    assert (broken.layer, broken.event) == ("login", "net.timeout")
+    assert broken.advice == (
+        "DNS, TCP and TLS work at present; no request was sent. Check firewalls."
+    )
 
 
 async def test_C01_a_clock_at_1970_is_found_before_the_network_is_blamed(tmp_path: Path) -> None:

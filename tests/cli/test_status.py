@@ -5,7 +5,7 @@ import pytest
 
 from ztpd import events, status
 from ztpd.cli.status import render
-from ztpd.health import health
+from ztpd.health import cause, health, ordinal
 from ztpd.status import Status
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -164,3 +164,79 @@ def test_without_any_status_that_is_said() -> None:
 @pytest.mark.parametrize("damaged", [{"state": 1}, {"since": []}, {"source": 3, "receiver": None}])
 def test_a_status_of_another_version_is_shown_as_far_as_it_goes(damaged: dict[str, Any]) -> None:
     assert render(document(**damaged), is_running=True, now=NOW)
+
+
+GOOD = {
+    "model": "ZED-F9P",
+    "fix": "RTK fixed",
+    "best_fix": "RTK fixed",
+    "best_fix_age_s": 0.0,
+    "fix_for_s": 700.0,
+    "use": "used",
+    "use_for_s": 700.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "word", "event"),
+    [
+        ({}, "healthy", ""),
+        ({"fix": "RTK float", "best_fix_age_s": 599.0}, "healthy", ""),
+        ({"fix": "RTK float", "best_fix_age_s": 601.0}, "degraded", "gnss.fix_low"),
+        ({"fix": "3D", "best_fix_age_s": 601.0, "fix_for_s": 1.0}, "degraded", "gnss.fix_low"),
+        ({"fix": "DGNSS", "best_fix": "DGNSS"}, "healthy", ""),
+        ({"fix": "RTK float", "best_fix": "RTK float"}, "healthy", ""),
+        ({"fix": "DGNSS", "best_fix": ""}, "healthy", ""),
+        ({"fix": "no fix", "fix_for_s": 59.0}, "healthy", ""),
+        ({"fix": "no fix", "fix_for_s": 61.0}, "degraded", "gnss.no_fix"),
+        ({"fix": "unknown"}, "unknown", "gnss.fix_unknown"),
+        ({"dropped_share": 0.05}, "healthy", ""),
+        ({"dropped_share": 0.25}, "degraded", "stream.dropped_share"),
+        ({"use": "unknown", "use_for_s": 119.0}, "starting", ""),
+        ({"use": "unknown", "use_for_s": 121.0}, "unknown", "gnss.use_unknown"),
+        ({"use": "unknown", "use_for_s": None}, "starting", ""),
+        ({"dropped_share": 0.25, "fix": "unknown"}, "degraded", "stream.dropped_share"),
+    ],
+)
+def test_FR61_healthy_means_used_with_the_fix_that_is_in_reach(
+    changed: dict[str, Any], word: str, event: str
+) -> None:
+    told = document(receiver=GOOD | changed)
+    known = cause(told)
+
+    assert health(told, is_running=True).value == word
+    assert (known.event if known else "") == event
+    assert not known or known.advice
+
+
+def failed(state: str, **failure: Any) -> Status:
+    known = {
+        "event": "ztp.refused.not_listed",
+        "text": "not on the list",
+        "advice": "Add it.",
+        "at": "2026-11-23T11:30:00+00:00",
+        "times": 2,
+        "needs_person": True,
+    }
+    return document(state=state, receiver={}, last_failure=known | failure)
+
+
+def test_FR62_while_ztpd_tries_again_the_last_failure_is_shown() -> None:
+    told = failed("provisioning")
+    shown = render(told, is_running=True, now=NOW)
+
+    assert health(told, is_running=True).exit_status == 1
+    assert shown.splitlines()[:2] == [
+        "ztpd 0.1.0: blocked: trying again (3rd time): not on the list",
+        "          do  Add it.",
+    ]
+    assert "2 times in a row, the last 30 min ago" in shown
+    assert health(failed("connecting", needs_person=False), is_running=True).value == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (21, "21st")],
+)
+def test_an_ordinal_is_written_as_people_do(number: int, text: str) -> None:
+    assert ordinal(number) == text

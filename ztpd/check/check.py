@@ -28,7 +28,7 @@ from ztpd.errors import (
     StoreUnsafe,
     ZtpdError,
 )
-from ztpd.health import not_used
+from ztpd.health import not_used, receiver_weaknesses
 from ztpd.model import SourceEndpoint, StoredCredentials, utc
 from ztpd.provisioning import board
 from ztpd.provisioning.store import CredentialStore
@@ -272,10 +272,11 @@ class Check:
 
     async def use(self) -> str:
         view = await self._probe.use()
-        if unused := not_used(view):
-            raise Problem(unused)
+        weak = [each.cause for each in receiver_weaknesses(view)]
+        if found := [each for each in (not_used(view), *weak) if each]:
+            raise Problem(found[0])
         if view.use != "used":
-            raise NotReached("the receiver has not said yet what it does with corrections")
+            raise NotReached("the receiver has not reported yet whether it uses the corrections")
         return f"the receiver uses them, fix {view.fix}"
 
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ztpd.check.results import NotReached, Problem, joined, layer_of
-from ztpd.status import ReceiverView, SourceStatus, Status
+from ztpd.health import causes
+from ztpd.status import Cause, ReceiverView, SourceStatus, Status
 
 OWN_PROBES = ("clock", "route", "dns", "tcp", "tls")
 """Layers that are probed beside the daemon too."""
+
+
+_BEHIND = ("net.timeout", "net.lost", "net.failed")
+"""Events that may come from behind TLS, where nothing is tried."""
+
+
+def _tried(cause: Cause) -> str:
+    if cause.event in _BEHIND:
+        return f"DNS, TCP and TLS work at present; no request was sent. {cause.advice}"
+    return "It works at present: `ztpd retry` ends the daemon's wait."
 
 
 class StatusProbe:
@@ -31,15 +42,11 @@ class StatusProbe:
 
     def raise_reported(self, *layers: str) -> None:
         """Raise what keeps the daemon from going on, if it belongs to one of ``layers``."""
-        causes = [self._status.receiver_problem, self._status.config_problem]
-        if self._status.state in ("waiting", "blocked"):
-            causes.insert(0, self._status.reason)
-        for cause in filter(None, causes):
+        for cause in causes(self._status):
             layer = layer_of(cause.event)
             if layer in layers:
                 if layer in OWN_PROBES:  # found in order a moment ago
-                    advice = "It works at present: `ztpd retry` ends the daemon's wait."
-                    cause = replace(cause, advice=advice)
+                    cause = replace(cause, advice=_tried(cause))
                 raise Problem(cause)
 
     async def modem(self) -> str:

@@ -62,6 +62,11 @@ _LAYERS = {
     "gnss.nak": "setup",
     "gnss.no_spartn": "setup",
     "gnss.not_used": "use",
+    "gnss.no_fix": "use",
+    "gnss.fix_": "use",
+    "gnss.use_": "use",
+    "stream.": "use",
+    "credentials.": "credentials",
     "gnss.": "receiver",
 }
 

@@ -15,10 +15,10 @@ from ztpd import status as published
 from ztpd.cli.ask import daemon_status
 from ztpd.cli.screen import joined, row, show
 from ztpd.errors import ZtpdError
-from ztpd.health import Health, cause, health
+from ztpd.health import STALE_AFTER_S, Health, age_s, cause, health
 from ztpd.log import duration
 from ztpd.model import utc
-from ztpd.status import ReceiverView, SourceStatus, Status
+from ztpd.status import Cause, ReceiverView, SourceStatus, Status
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
 
@@ -34,13 +34,13 @@ def status(options: argparse.Namespace) -> int:
         clock, told = Clock().describe(), daemon_status()
         is_running = told is not None
         shown = told or published.read(configuration.runtime_dir())
-        ended = health(shown, is_running=is_running).exit_status
+        word = health(shown, is_running=is_running, now=datetime.now(UTC))
         if options.json:
-            document = {"running": is_running, **published.to_json(shown), "clock": clock}
-            return json.dumps(document, indent=1) + "\n", ended
+            document = {"running": is_running, "health": word.value, **published.to_json(shown)}
+            return json.dumps(document | {"clock": clock}, indent=1) + "\n", word.exit_status
         on_disk = "" if is_running else _on_disk()
         text = render(shown, is_running=is_running, clock=clock, on_disk=on_disk, colour=colour)
-        return text, ended
+        return text, word.exit_status
 
     return show(screen, again=options.watch, still=not options.json)
 
@@ -83,11 +83,16 @@ def render(
     ``clock`` is its quality in a word; ``on_disk`` the stored credentials, where no daemon runs.
     """
     now = now or datetime.now(UTC)
-    word = health(status, is_running=is_running)
-    lines = [_headline(status, word, colour), *_explained(status, word, now), "\n"]
+    word = health(status, is_running=is_running, now=now)
+    known = cause(status, now)
+    lines = [_headline(status, word, known, colour)]
+    if known and word not in (Health.HEALTHY, Health.STARTING, Health.NOT_RUNNING):
+        lines += [row("do", known.advice), row("next try", _next_try(status, now))]
+    lines += [*_settings(status), "\n"]
     state = f"{status.state} {_since(status.since, now)}".rstrip()
     if is_running:
-        lines.append(row("state", state))
+        lines.append(row("state", joined(state, _renewed(status, now))))
+        lines.append(row("failed", _failure(status, now)))
     else:
         lines += [row("on disk", on_disk), row("last state", state if status.state else "")]
     if status.identity:
@@ -100,7 +105,7 @@ def render(
     return "".join(lines)
 
 
-def _headline(status: Status, word: Health, colour: bool) -> str:
+def _headline(status: Status, word: Health, known: Cause | None, colour: bool) -> str:
     shown = word.value
     if colour:
         shown = f"\033[1;{_COLOURS.get(word, _YELLOW)}m{shown}\033[0m"
@@ -108,25 +113,37 @@ def _headline(status: Status, word: Health, colour: bool) -> str:
         case Health.NOT_RUNNING:
             text = "start it with `systemctl start ztpd`"
         case Health.HEALTHY:
-            is_used = status.receiver.use == "used"
-            used = "the receiver uses the corrections" if is_used else "streaming"
-            text = joined(used, status.receiver.fix)
+            text = joined("the receiver uses the corrections", status.receiver.fix)
+        case Health.STARTING if status.state == "streaming":
+            text = "corrections flow; the receiver has not reported yet whether it uses them"
         case _:
-            known = cause(status)
             text = known.text if known else ""
     version = f"ztpd {status.version}" if status.version else "ztpd"
     return f"{version}: {shown}: {text}\n"
 
 
-def _explained(status: Status, word: Health, now: datetime) -> Iterator[str]:
-    """The advice, and the time of the next try."""
-    known = cause(status)
-    if known and word in (Health.DEGRADED, Health.WAITING, Health.BLOCKED):
-        yield row("do", known.advice)
-        yield row("next try", _next_try(status, now))
+def _settings(status: Status) -> Iterator[str]:
+    """A changed configuration that is not in force."""
     if broken := status.config_problem:
         yield row("settings", broken.text)
         yield row("", broken.advice)
+
+
+def _failure(status: Status, now: datetime) -> str:
+    """How often the same failure came, where it came before."""
+    failure = status.last_failure
+    if failure is None or failure.times < 2:
+        return ""
+    with suppress(ValueError, TypeError, OverflowError):
+        ago_s = (now - datetime.fromisoformat(failure.at)).total_seconds()
+        return f"{failure.times} times in a row, the last {duration(ago_s)} ago"
+    return f"{failure.times} times in a row"
+
+
+def _renewed(status: Status, now: datetime) -> str:
+    old_s = age_s(status, now)
+    is_old = old_s is not None and old_s > STALE_AFTER_S
+    return f"as of {duration(old_s or 0.0)} ago" if is_old else ""
 
 
 def _credentials(status: Status) -> str:

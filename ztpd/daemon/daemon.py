@@ -16,6 +16,7 @@ from ztpd.config import LoadedConfig, read_token
 from ztpd.daemon import requests
 from ztpd.daemon.activities import Activities
 from ztpd.daemon.present import PresentState
+from ztpd.daemon.quality import QualityLog
 from ztpd.daemon.reload import changes
 from ztpd.daemon.snapshot import document
 from ztpd.daemon.systemd import notify
@@ -60,6 +61,7 @@ class Daemon:
         self._tasks = Tasks()
         self._stopped = asyncio.Event()
         self._identity: Identity | None = None
+        self._quality = QualityLog()
         self.receiver = self._make_receiver(loaded)
         self.provisioner = Provisioner(
             loaded.config,
@@ -217,8 +219,8 @@ class Daemon:
             progress = self._activities.progress
             if not self.present.is_overdue(progress.last_frame_s if progress else None):
                 notify("WATCHDOG=1")
-            if self.present.state is State.STREAMING:
-                self._publish()
+            self._publish()
+            self._quality.look(self.document())
             await asyncio.sleep(_HEARTBEAT_S)
 
     def _publish(self) -> None:
@@ -235,6 +237,7 @@ class Daemon:
             state=self.present.state,
             since=self.present.since,
             reason=self.present.reason,
+            last_failure=self.present.failures.last,
             identity=self._identity,
             stored=self.stored,
             unsaved=self.provisioner.keeper.unsaved is not None,

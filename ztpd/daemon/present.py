@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from ztpd import events, log
+from ztpd.daemon.failures import FailureMemory
 from ztpd.daemon.snapshot import Reason
 from ztpd.daemon.systemd import notify
 from ztpd.errors import ZtpdError
@@ -41,6 +42,7 @@ class PresentState:
         self.activity = Activity.NONE
         self.since = datetime.now(UTC)
         self.reason = Reason("daemon.started", "", "")
+        self.failures = FailureMemory()
         self._overdue_s = float("inf")  # loop time
 
     @property
@@ -67,6 +69,7 @@ class PresentState:
         Raises :class:`ztpd.lifecycle.ImpossibleEvent`; then nothing has changed.
         """
         following = step(self.state, self.activity, event)
+        self.failures.follow(event, error)
         now = asyncio.get_running_loop().time()
         before, self.state = self.state, following.state
         self.activity = following.start or self.activity

@@ -9,8 +9,19 @@ from ztpd import events, log, retry
 from ztpd.errors import Retry, StoreCorrupt, StoreError, StoreUnsafe
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.board import is_another
+from ztpd.provisioning.call import describe_transports
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system.offload import offload
+
+
+def log_provisioned(stored: StoredCredentials) -> None:
+    """Say that ``stored`` are on the disk."""
+    log.emit(
+        events.PROVISIONED,
+        client_id=stored.credentials.client_id,
+        transports=describe_transports(stored.credentials),
+    )
+
 
 _SAVE_AGAIN = {Retry.LOCAL: retry.Delay(60, 3600, floor_s=60)}
 
@@ -86,7 +97,10 @@ class Keeper:
         backoff = retry.Backoff(_SAVE_AGAIN, self._rng)
         while self.unsaved:
             await asyncio.sleep(backoff.wait_s(StoreError()))
+            stored = self.unsaved
             try:
-                await self.save(self.unsaved)
+                await self.save(stored)
+                if self.unsaved is None:
+                    log_provisioned(stored)
             except StoreUnsafe as error:  # a wrong mode may be corrected later
                 self._failures.record(error)

@@ -15,8 +15,8 @@ from ztpd.errors import Retry, StoreError, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Identity, Imei, Secret, StoredCredentials
 from ztpd.provisioning import board, http, renewal
-from ztpd.provisioning.call import Post, Request, call, describe_transports, request_hash
-from ztpd.provisioning.keeper import Keeper
+from ztpd.provisioning.call import Post, Request, call, request_hash
+from ztpd.provisioning.keeper import Keeper, log_provisioned
 from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system import hostname
@@ -317,12 +317,8 @@ class Provisioner:
         self._may_fall_back = True
         await self.keeper.save(stored)
         self._guard(self._schedule.succeeded)
-        credentials = stored.credentials
-        log.emit(
-            events.PROVISIONED,
-            client_id=credentials.client_id,
-            transports=describe_transports(credentials),
-        )
+        if self.keeper.unsaved is None:
+            log_provisioned(stored)
         return stored
 
     def _guard(self, write: Callable[[], None]) -> None:

@@ -22,12 +22,13 @@ class FixHistory:
         self._label_since_s = 0.0
         self._started_s = 0.0
         self._first_s: dict[str, float] = {}  # seconds from the set-up, by label
+        self._latest_s: dict[str, float] = {}  # when each label was last seen
         self._logged = "no fix"
         self._logged_s = 0.0
 
     def restarted(self, now_s: float) -> None:
         """The receiver has just been set up: times to the first fix count from now."""
-        self._started_s, self._first_s = now_s, {}
+        self._started_s, self._first_s, self._latest_s = now_s, {}, {}
         self._logged, self._logged_s = "no fix", 0.0
 
     def add(self, fix: Fix, now_s: float) -> None:
@@ -36,6 +37,7 @@ class FixHistory:
         if before is None or before.label != fix.label:
             self._label_since_s = now_s
         self.last, self._last_s = fix, now_s
+        self._latest_s[fix.label] = now_s
 
     def is_news(self, fix: Fix, now_s: float) -> bool:
         """Whether this fix is worth a line: at once where it is the best so far, else at most
@@ -60,6 +62,14 @@ class FixHistory:
     def label_for_s(self, now_s: float) -> float | None:
         """For how many seconds the present fix has had its label; None without a present fix."""
         return None if self.present(now_s) is None else now_s - self._label_since_s
+
+    def below_for_s(self, label: str, now_s: float) -> float | None:
+        """Seconds since the fix was ``label`` or better, or since the set-up if it never was;
+        None for no label."""
+        if label not in _RANKS:
+            return None
+        good = [self._latest_s.get(each, 0.0) for each in _RANKS[_RANKS.index(label) :]]
+        return now_s - max(self._started_s, *good)
 
     def first_at_least(self, label: str) -> float | None:
         """Seconds from the set-up until the fix was ``label`` or better."""

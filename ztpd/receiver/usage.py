@@ -74,6 +74,7 @@ class CorrectionUsage:
 
     def __init__(self) -> None:
         self.verdict = UsageVerdict.UNKNOWN
+        self._verdict_since_s: float | None = None
         self.used: dict[str, int] = {}  # messages by name
         self.rejected: dict[str, int] = {}
         self._reports = True  # whether this receiver can report at all
@@ -127,6 +128,8 @@ class CorrectionUsage:
 
     def judge(self, now_s: float, fix: Fix | None, *, has_keys: bool) -> bool:
         """Think again about :attr:`verdict`; True if it changed."""
+        if self._verdict_since_s is None:
+            self._verdict_since_s = now_s
         before = self.verdict
         if not self._delivering(now_s):
             self.verdict = UsageVerdict.UNKNOWN
@@ -137,7 +140,13 @@ class CorrectionUsage:
             self.verdict = self._trouble(now_s, fix, has_keys)
         else:
             self.verdict = UsageVerdict.UNKNOWN
+        if self.verdict is not before:
+            self._verdict_since_s = now_s
         return self.verdict is not before
+
+    def verdict_for_s(self, now_s: float) -> float | None:
+        """For how many seconds the verdict has been what it is; None before the first."""
+        return None if self._verdict_since_s is None else now_s - self._verdict_since_s
 
     def _trouble(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
         seen = next((each for each in MessageOutcome if self._recent(each, now_s)), None)
