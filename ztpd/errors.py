@@ -9,6 +9,7 @@
       NoCredentials     none are stored
       NotPermitted      the user lacks a right
       ImportInvalid     a file given to `ztpd import`
+      DemoIncomplete    a package that only the demonstration needs
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered without usable credentials
@@ -135,6 +136,16 @@ class NotPermitted(ZtpdError):
     exit_status = 77
     summary = "this user lacks the permission"
     advice = "Run it as root, with sudo."
+
+
+class DemoIncomplete(ZtpdError):
+    code = "demo.incomplete"
+    retry = Retry.NEVER
+    exit_status = 69
+    summary = "the demonstration needs a package that is not installed"
+    advice = (
+        "Install it: `apt install python3-trustme mosquitto`; from a clone, `make demo` does it."
+    )
 
 
 class IdentityError(ZtpdError):

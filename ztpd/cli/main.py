@@ -14,7 +14,7 @@ from ztpd import __version__, events, log
 from ztpd import config as configuration
 from ztpd.cli import check, config, credentials, provision, receiver, status, token
 from ztpd.cli.screen import complain
-from ztpd.errors import NotPermitted, UsageError, ZtpdError
+from ztpd.errors import DemoIncomplete, NotPermitted, UsageError, ZtpdError
 
 EXIT_INTERRUPTED = 130
 
@@ -177,6 +177,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from ztpd.demo import run
+    try:
+        from ztpd.demo import run
 
-    return run(options)
+        return run(options)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("ztpd"):
+            raise
+        raise DemoIncomplete(error.name) from error

@@ -1,0 +1,32 @@
+"""The demonstration where a package that it needs is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import TOP
+
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+from ztpd.cli import main
+sys.exit(main(["demo", "--once"]))
+"""
+
+
+@pytest.mark.parametrize("missing", ["trustme", "cryptography"])
+def test_FR58_a_missing_package_is_named_with_the_way_to_install_it(missing: str) -> None:
+    script = WITHOUT.format(missing=missing)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 69
+    assert "Traceback" not in done.stderr
+    assert f"not installed: {missing}" in done.stderr
+    assert "apt install python3-trustme" in done.stderr
