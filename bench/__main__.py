@@ -72,13 +72,27 @@ async def scan() -> None:
         row(f"{name}, pieces of {piece} bytes", "", f"{us:.3f} us/byte, {times:.1f} times", wanted)
 
 
+async def uart() -> None:
+    found = await _in_directory(partial(process.uart, for_s=60))
+    row("receiver on a UART, pieces of 16 bytes", "", f"{found.bytes_per_s:.0f} bytes/s", "")
+    row("  CPU while streaming", "", f"{found.cpu_s_per_hour:.0f} s/hour", "")
+    row("  wake-ups while streaming", "", f"{found.wake_ups_per_s:.1f}/s", "8/s")
+
+
 async def _in_directory(work: Callable[[Path], Awaitable[T]]) -> T:
     # In memory, as /run is: else the daemon would also wait for this machine's disk.
     with tempfile.TemporaryDirectory(prefix="ztpd-bench-", dir="/dev/shm") as directory:
         return await work(Path(directory))
 
 
-PARTS = {"scan": scan, "process": costs, "overload": overload, "outage": outage, "silence": silence}
+PARTS = {
+    "scan": scan,
+    "process": costs,
+    "uart": uart,
+    "overload": overload,
+    "outage": outage,
+    "silence": silence,
+}
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster
 from ztpd.sim.portal import TOKEN, Portal, Profile
-from ztpd.wire import ztp
+from ztpd.sim.pty import Pty
+from ztpd.wire import nmea, ztp
 
 _READY_WITHIN_S = 30.0
 _READY = b"daemon.started"  # the line that is written with READY=1
@@ -162,3 +163,88 @@ async def costs(directory: Path, *, for_s: float) -> Costs:
             await asyncio.sleep(for_s / 2)
             found.wake_ups_absent = await process.wake_ups_per_s(for_s)
     return found
+
+
+# A receiver as it comes: NMEA as from the factory, on a UART whose driver gives 16 bytes at a time.
+
+_UART_BAUD, _PIECE = 38_400, 16
+_FACTORY = (
+    b"GNRMC,120000.00,A,5231.2000,N,01324.3000,E,0.010,,281126,,,R,V",
+    b"GNVTG,,T,,M,0.010,N,0.019,K,D",
+    b"GNGGA,120000.00,5231.2000,N,01324.3000,E,4,12,0.60,78.4,M,44.4,M,1.0,0000",
+    *(
+        b"GNGSA,A,3,02,05,07,09,13,15,20,24,28,30,,,1.10,0.60,0.92,%d" % each
+        for each in (1, 2, 3, 4)
+    ),
+    *(
+        b"G%cGSV,3,%d,12,02,47,088,44,05,31,213,43,07,62,301,47,09,18,145,41,1" % (maker, number)
+        for maker in b"PLAB"
+        for number in (1, 2, 3)
+    ),
+    b"GNGLL,5231.2000,N,01324.3000,E,120000.00,A,D",
+)
+
+
+class UartPty(Pty):
+    """Gives the host what the device sends as a UART does: slowly, in small pieces."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.bytes = 0
+        self._line = bytearray()
+
+    def send(self, data: bytes) -> None:
+        self._line += data
+
+    async def carry(self) -> None:
+        loop = asyncio.get_running_loop()
+        free_s = loop.time()
+        while True:
+            await asyncio.sleep(max(0.0005, free_s - loop.time()))
+            while self._line and free_s <= loop.time():
+                piece = bytes(self._line[:_PIECE])
+                del self._line[:_PIECE]
+                super().send(piece)
+                self.bytes += len(piece)
+                free_s = max(free_s, loop.time() - 0.05) + len(piece) * 10 / _UART_BAUD
+            if not self._line:
+                free_s = loop.time() + 0.001
+
+    async def speak_nmea(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.send(b"".join(b"$%b*%02X\r\n" % (each, nmea.checksum(each)) for each in _FACTORY))
+
+
+@dataclass
+class UartCosts:
+    bytes_per_s: float
+    cpu_s_per_hour: float
+    wake_ups_per_s: float
+
+
+async def uart(directory: Path, *, for_s: float, share: bool = False) -> UartCosts:
+    """The daemon while it streams to a receiver on a UART."""
+    gateway = Gateway(directory)
+    gateway.gnss = line = UartPty(directory / "uart")
+    async with source(gateway.authority) as caster:
+        store_credentials(gateway, caster.port)
+        output = {"output": {"pty": str(directory / "shared")}} if share else {}
+        gateway.configure(
+            receiver={"port": line.path, "baudrate": _UART_BAUD},
+            ntrip={"ca_file": gateway.ca_file},
+            identity={"source": "fixed", "hardware_id": _IMEI},
+            **output,
+        )
+        carrying = [asyncio.create_task(line.carry()), asyncio.create_task(line.speak_nmea())]
+        try:
+            async with gateway.receiver(wired="UART1") as receiver, daemon(gateway) as process:
+                await until(lambda: receiver.stage == "RTK fixed", within_s=120)
+                await asyncio.sleep(5)
+                began_s, before = process.cpu_s(), line.bytes
+                wake_ups = await process.wake_ups_per_s(for_s)
+                spent_s = process.cpu_s() - began_s
+                return UartCosts((line.bytes - before) / for_s, 3600 * spent_s / for_s, wake_ups)
+        finally:
+            for task in carrying:
+                task.cancel()

@@ -232,8 +232,8 @@ async def test_the_whole_way_reads_like_a_story(tmp_path: Path) -> None:
             f"gnss.found receiver ZED-F9P, firmware HPG 1.32, on {port} at 38400 baud",
             "gnss.configured receiver configured: 9 of 17 settings written",
             "gnss.fix fix: 3D, n satellites, 1.2 m, after n s",
-            "gnss.used the receiver uses the corrections",
             "gnss.fix fix: DGNSS, n satellites, 0.6 m, after n s",
+            "gnss.used the receiver uses the corrections",
             "gnss.fix fix: RTK float, n satellites, 0.25 m, after n s",
             "gnss.fix fix: RTK fixed, n satellites, 0.014 m, after n s",
         ]

@@ -515,3 +515,144 @@ async def test_a_new_speed_holds_behind_what_was_written_before(link: Path) -> N
                 received += await pty.read()
             await changing
             assert port.baudrate == pty.baudrate == 115200
+
+
+# Pieces of a UART
+
+
+async def piecewise(pty: Pty, data: bytes, *, piece: int = 16, baudrate: int = 38_400) -> None:
+    """As the driver of a UART gives them."""
+    for at in range(0, len(data), piece):
+        pty.send(data[at : at + piece])
+        await asyncio.sleep(piece * 10 / baudrate)
+
+
+def test_pieces_are_gathered_into_a_few_readings(tmp_path: Path) -> None:
+    sent = bytes(range(256)) * 6
+
+    async def main() -> list[int]:
+        sizes = []
+        async with Pty(tmp_path / "gnss") as pty:
+            port = await SerialPort.open(pty.path, 38_400)
+            sending = asyncio.create_task(piecewise(pty, sent))
+            found = b""
+            while len(found) < len(sent):
+                found += (data := await port.read(gather_s=0.1))
+                sizes.append(len(data))
+            await sending
+            port.close()
+        assert found == sent
+        return sizes
+
+    sizes = ptybench.run(main())
+    assert len(sizes) <= 6
+
+
+@pytest.mark.parametrize(("baudrate", "most_s"), [(38_400, 0.1), (921_600, 0.03)])
+def test_a_lone_report_is_no_older_than_the_time_of_gathering(
+    baudrate: int, most_s: float, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with Pty(tmp_path / "gnss") as pty:
+            port = await SerialPort.open(pty.path, baudrate)
+            for _ in range(3):
+                reading = asyncio.create_task(port.read(gather_s=0.1))
+                await asyncio.sleep(1)
+                pty.send(b"report")
+                began_s = loop.time()
+                assert await reading == b"report"
+                assert loop.time() - began_s <= most_s + 0.001
+            port.close()
+
+    ptybench.run(main())
+
+
+def test_a_usb_device_is_read_sooner_than_a_uart(tmp_path: Path) -> None:
+    async def main() -> float:
+        async with Pty(tmp_path / "ttyACM0") as pty:
+            port = await SerialPort.open(pty.path, 38_400)
+            began_s = asyncio.get_running_loop().time()
+            pty.send(b"epoch")
+            assert await port.read(gather_s=0.1) == b"epoch"
+            port.close()
+            return asyncio.get_running_loop().time() - began_s
+
+    assert ptybench.run(main()) <= 0.021
+
+
+def test_more_than_one_reading_takes_is_read_without_delay(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Pty(tmp_path / "gnss") as pty:
+            port = await SerialPort.open(pty.path, 38_400)
+            writing = asyncio.create_task(pty.write(bytes(40_000)))
+            found = 0
+            began_s = asyncio.get_running_loop().time()
+            while found < 40_000:
+                found += len(await port.read(gather_s=0.1))
+            assert asyncio.get_running_loop().time() - began_s < 0.5
+            await writing
+            port.close()
+
+    ptybench.run(main())
+
+
+async def test_U01_unplug_ends_a_read_that_gathers(link: Path) -> None:
+    async with Pty(link) as pty:
+        port = await SerialPort.open(pty.path, 38_400)
+        for before in (b"", b"x" * 300):
+            pty.send(before)
+            if before:
+                await port.read(gather_s=0.05)
+        reading = asyncio.create_task(port.read(gather_s=0.05))
+        await asyncio.sleep(0.02)
+        pty.unplug()
+        with pytest.raises(PortLost):
+            await reading
+        with pytest.raises(PortLost):
+            await port.read(gather_s=0.05)
+
+
+async def test_writing_is_not_delayed_by_gathering(link: Path) -> None:
+    async with Pty(link) as pty:
+        port = await SerialPort.open(pty.path, 38_400)
+        reading = asyncio.create_task(port.read(gather_s=5.0))
+        pty.send(b"x")
+        await asyncio.sleep(0.05)
+        port.write(b"correction")
+        async with asyncio.timeout(1):
+            assert await pty.read() == b"correction"
+        reading.cancel()
+        port.close()
+
+
+# The end
+
+
+async def test_FR80_finish_lets_the_frame_begun_leave_and_drops_the_others(link: Path) -> None:
+    first, second = b"\xd3" * 4000, b"\xb5" * 900
+    async with Pty(link) as pty:
+        port = await SerialPort.open(pty.path, 38_400)
+        port.write(first)
+        port.write(second)
+        finishing = asyncio.create_task(port.finish())
+        found = b""
+        async with asyncio.timeout(5):
+            while len(found) < len(first):
+                found += await pty.read()
+        await finishing
+        assert found == first
+        assert pty.pending() == 0
+        assert port.dropped_frames == 1
+        assert not pty.exclusive
+
+
+async def test_FR80_finish_is_bounded_where_the_device_takes_nothing(link: Path) -> None:
+    async with Pty(link) as pty:
+        port = await SerialPort.open(pty.path, 921_600)
+        for _ in range(10):
+            port.write(bytes(9000))
+        began_s = time.monotonic()
+        await port.finish()
+        assert time.monotonic() - began_s < 4
+        assert port.lost

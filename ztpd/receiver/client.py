@@ -34,24 +34,30 @@ class UbxClient:
 
     def reset_scanner(self) -> None:
         """Start counting anew, as after a change of speed."""
+        self.is_ublox = False  # proven by a frame that no other maker's device sends
         self.scanner = Scanner(FrameKind.UBX, FrameKind.NMEA, FrameKind.RTCM3)
 
     @property
     def valid_frames(self) -> int:
         return sum(self.scanner.counts.frames.values())
 
-    async def receive(self, within_s: float | None = None) -> list[Parsed]:
+    async def receive(
+        self, within_s: float | None = None, *, gather_s: float = 0.0
+    ) -> list[Parsed]:
         """The UBX messages that came with the next bytes; none if ``within_s`` passed, or the
-        line paused within a frame.
+        line paused within a frame. ``gather_s`` as in :meth:`SerialPort.read`.
 
         Raises :class:`ztpd.errors.PortLost`.
         """
         begun = self.scanner.pending > 0
         try:
-            async with asyncio.timeout(_QUIET_S if begun else within_s):
-                frames = self.scanner.feed(await self.port.read())
+            async with asyncio.timeout(_QUIET_S + gather_s if begun else within_s):
+                data = await self.port.read(gather_s=gather_s)
         except TimeoutError:
-            frames = self.scanner.flush() if begun else []
+            data = self.port.read_now()  # they may wait there where this process was late
+        frames = self.scanner.feed(data) if data else []
+        if begun and not data:
+            frames = self.scanner.flush()
         return [message for frame in frames if (message := self._take(frame)) is not None]
 
     async def sniff(self, seconds: float) -> None:
@@ -66,6 +72,8 @@ class UbxClient:
 
     def _take(self, frame: Frame) -> Parsed | None:
         message: Parsed | None = None
+        is_report = frame.kind is FrameKind.UBX and len(frame.data) > ubx.OVERHEAD  # no echo
+        self.is_ublox |= is_report or frame.name == "PUBX"
         if frame.kind is FrameKind.UBX:
             try:
                 message = ubx.parse(frame.data)

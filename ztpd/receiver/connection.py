@@ -30,6 +30,8 @@ _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble
 _LOGGED_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer logged
 _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
+_GATHER_S = 0.12  # reports are read together and so much older: 100 wake-ups a second become 8
+_SHARED_GATHER_S = 0.05  # the same where other programs read them
 _CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
 
 
@@ -96,6 +98,7 @@ class Connection:
         self._state = state
         self._hooks = hooks
         self._questions: list[asyncio.Future[Inspection]] = []
+        self._gather_s = _SHARED_GATHER_S if settings.share else _GATHER_S
         self._restart_sign = ""
         self._ready_s = 0.0
         self._interval_s: float | None = None  # of NAV-PVT; None: it is not switched on
@@ -112,7 +115,7 @@ class Connection:
             await self._run_ready()
         finally:
             self._state.ready.clear()
-            self.port.close()
+            await self.port.finish()
             for question in self._waiting_questions():
                 question.set_exception(PortLost(f"{self.port.path}, while it was asked"))
 
@@ -199,7 +202,7 @@ class Connection:
     async def _run_ready(self) -> None:
         """Follow a receiver that is ready. Ends by an error only."""
         while True:
-            await self.client.receive(_TICK_S)
+            await self.client.receive(_TICK_S, gather_s=self._gather_s)
             if self._questions:
                 await self._inspect()
             now = _now()

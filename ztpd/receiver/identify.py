@@ -1,7 +1,7 @@
 """Is there a u-blox receiver on the port, which one, and at what speed?
 
 Nothing but the empty poll of MON-VER is written before it is answered: a device of another kind
-must not be disturbed.
+must not be disturbed. Filler follows only where UBX frames prove a u-blox receiver.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ztpd.errors import ReceiverSilent, ReceiverUnknown
 from ztpd.receiver.client import TRIES, UbxClient
 from ztpd.wire import ubx
+from ztpd.wire.frames import SPARTN_LIMIT
 from ztpd.wire.ubx import Message, MonVer, Parsed
 
 SPEEDS = (38400, 9600, 115200, 57600, 230400, 460800, 921600)
@@ -18,6 +19,10 @@ SPEEDS = (38400, 9600, 115200, 57600, 230400, 460800, 921600)
 highest come last: a port that cannot be set to one of them ends the search."""
 
 _LISTEN_S = 1.2  # a receiver left as it was made says something every second
+
+_FILLER = b"\xff" * (SPARTN_LIMIT + 4)
+"""Longer than any frame ztpd sends. A receiver whose parser holds the beginning of a frame takes
+all that follows for the rest of it, polls too; bytes of 0xFF behind that it skips."""
 
 _NOISE = 40  # bytes without a valid frame: more than one cut in two can leave
 
@@ -39,7 +44,9 @@ async def identify(
         client.reset_scanner()
         if only_if_heard:
             await client.sniff(_LISTEN_S)
-        for _ in range(TRIES if client.valid_frames or not only_if_heard else 0):
+        for tried in range(TRIES if client.valid_frames or not only_if_heard else 0):
+            if tried and client.is_ublox:
+                client.port.write(_FILLER)
             try:
                 return await version(client, tries=1)
             except ReceiverSilent:

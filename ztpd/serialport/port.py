@@ -36,12 +36,15 @@ from ztpd.system.offload import offload
 
 _TIOCGEXCL = 0x80045440  # linux/ioctls.h; not in the termios module
 _READ_BYTES = 4096
+_TTY_BUFFER_BYTES = 4096  # the kernel keeps so many for a reader, and more only for a while
+_PAUSED, _FLOWING, _BEHIND = range(3)  # the last read: the line was quiet, busy, or faster than us
+_USB_GATHER_S = 0.02  # a USB device sends a whole epoch at once
 _BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
 KERNEL_QUEUE_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
 _DRAIN_S = 2.0  # for what the kernel holds to leave before a change of speed
-DRAIN_GRACE_S = (
-    KERNEL_QUEUE_S + 0.2
-)  # after the last write; what is held still, the device does not take
+DRAIN_GRACE_S = KERNEL_QUEUE_S + 0.2
+"""After the last write; bytes that are held longer, the device does not take."""
+_FINISH_S = 2.5  # for the frame begun to leave: 1.1 kB at 9600 baud behind a full kernel queue
 
 
 class SerialPort:
@@ -59,6 +62,7 @@ class SerialPort:
         self._loop = asyncio.get_running_loop()
         self._lost = ""  # why, once it is
         self._reading: asyncio.Future[None] | None = None
+        self._arriving = _PAUSED
         self._queue_bytes = queue_bytes
         self._max_age_s = max_age_s
         self._queue: deque[tuple[float, bytes, Callable[[bool], None]]] = deque()  # not begun
@@ -102,23 +106,57 @@ class SerialPort:
             opening.abandon()
             raise
 
-    async def read(self) -> bytes:
-        """What is there: at least one byte. Raises :class:`PortLost`. One reader at a time."""
+    async def read(self, *, gather_s: float = 0.0) -> bytes:
+        """At least one byte. Raises :class:`PortLost`. One reader at a time.
+
+        A UART gives its bytes in pieces of 16 and fewer. With ``gather_s`` the bytes of that time
+        are read together, so the first of them is that much older: less where the kernel cannot
+        keep so many, or where a USB device gives them all at once.
+        """
+        if gather_s:
+            return await self._gather(self._window_s(gather_s))
         while True:
             await asyncio.sleep(0)  # a device that never pauses must not stop the daemon
-            if self._lost:
-                raise self._gone()
-            try:
-                data = os.read(self._fd, _READ_BYTES)
-            except BlockingIOError:
+            if data := self.read_now():
+                return data
+            await self._readable()
+
+    async def _gather(self, window_s: float) -> bytes:
+        """One wake-up for each window while bytes keep coming, and none while they do not."""
+        while True:
+            if self._arriving == _PAUSED:
+                if self._lost:
+                    raise self._gone()
                 await self._readable()
+            await asyncio.sleep(0 if self._arriving == _BEHIND else window_s)
+            if not (data := self.read_now()):
+                self._arriving = _PAUSED
                 continue
-            except OSError as error:
-                raise self._fail(error.strerror) from error
-            if not data:  # with VMIN 1 a tty says so only when it has hung up
-                raise self._fail("hung up")
-            self.read_bytes += len(data)
+            line_s = len(data) / self._bytes_per_s if self._paced else 0.0
+            self._arriving = _FLOWING if line_s > window_s / 2 else _PAUSED
+            if len(data) >= _TTY_BUFFER_BYTES - 1:
+                self._arriving = _BEHIND
             return data
+
+    def _window_s(self, gather_s: float) -> float:
+        if not self._paced:
+            return min(gather_s, _USB_GATHER_S)
+        return min(gather_s, _TTY_BUFFER_BYTES / 2 / self._bytes_per_s)
+
+    def read_now(self) -> bytes:
+        """The bytes that the kernel has; b"" for none. Raises :class:`PortLost`."""
+        if self._lost:
+            raise self._gone()
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise self._fail(error.strerror) from error
+        if not data:  # with VMIN 1 a tty says so only when it has hung up
+            raise self._fail("hung up")
+        self.read_bytes += len(data)
+        return data
 
     @property
     def lost(self) -> bool:
@@ -182,9 +220,25 @@ class SerialPort:
         if self._lost:
             raise self._gone()
 
+    async def finish(self) -> None:
+        """Let the frame begun leave, then close. The next program to speak would else be taken
+        for the rest of that frame. Bounded; a device that takes nothing is not waited for."""
+        while self._queue:
+            self._drop_oldest()
+        taking = self._loop.time() - self._sent_s < DRAIN_GRACE_S
+        try:
+            if taking and not self._lost:
+                async with asyncio.timeout(_FINISH_S):
+                    await self.drained()
+                    await self._drain()
+        except (TimeoutError, PortLost):
+            pass
+        finally:
+            self.close()
+
     def close(self) -> None:
-        """Give the port back. What was not sent is discarded: a close that waits for a device
-        that takes nothing would stop the whole daemon for half a minute."""
+        """Give the port back. Bytes not sent are discarded: a close that waits for a device that
+        takes nothing would stop the whole daemon for half a minute."""
         self._fail("closed")
         if self._port.is_open:
             self._discard_output()

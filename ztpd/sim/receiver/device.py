@@ -191,7 +191,7 @@ class SimReceiver:
 
     def _hear(self, data: bytes) -> None:
         bad_before = self._scanner.counts.bad_checks
-        for frame in self._scanner.feed(data):
+        for frame in self._frames(data):
             self.received.append(frame)
             if frame.kind is FrameKind.UBX:
                 self._command(frame)
@@ -199,6 +199,21 @@ class SimReceiver:
                 self._correction(frame)
         if self._scanner.counts.bad_checks > bad_before:
             self._report(RxmCor(0, erroneous=True, used=False, type_valid=False))
+
+    def _frames(self, data: bytes) -> list[Frame]:
+        if not self.faults.drops_failed:
+            return self._scanner.feed(data)
+        found: list[Frame] = []
+        for byte in data:  # one byte completes one frame only, or proves it wrong
+            bad_before = self._scanner.counts.bad_checks
+            frames = self._scanner.feed(bytes((byte,)))
+            if self._scanner.counts.bad_checks == bad_before:
+                found += frames
+                continue
+            self._skipped_before = self.skipped_bytes + self._scanner.pending
+            self._scanner = Scanner(*self._input_protocols())
+            self._report(RxmCor(0, erroneous=True, used=False, type_valid=False))
+        return found
 
     def _command(self, frame: Frame) -> None:
         number, payload = ubx.unwrap(frame.data)

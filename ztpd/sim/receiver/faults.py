@@ -19,6 +19,7 @@ class Faults:
     damaged_input: Callable[[bytes], bytes] = bytes  # the line changes the host's bytes to this
     deaf_at: set[int] = field(default_factory=set)  # speeds in baud its line is too bad for
     on_other_ports: int = 0  # bytes each of its other ports gets between two of our messages
+    drops_failed: bool = False  # a frame whose check is wrong is lost whole, and all that is in it
     overruns: int = 0  # periods in which its port lost bytes, so far
 
     # answers
