@@ -259,6 +259,15 @@ class NoRoute(NetworkError):
     advice = "Check SIM, antenna and APN, or the Ethernet cable; `ip route` should show a default."
 
 
+class FamilyUnreachable(NoRoute):
+    code = "net.family"
+    summary = "the uplink has no route for this kind of address"
+    advice = (
+        "It carries IPv6 only, or IPv4 only: name the host in place of its address, or ask the "
+        "provider for the other kind (NAT64, 464XLAT)."
+    )
+
+
 class ResolveFailed(NetworkError):
     code = "net.dns"
     retry = Retry.LOCAL
@@ -294,15 +303,18 @@ class TlsUntrusted(TlsError):
     code = "tls.untrusted"
     summary = "the server's certificate is not from a trusted issuer"
     advice = (
-        "A proxy or firewall intercepts TLS, or the package ca-certificates is missing; "
-        "a private service needs its ca_file setting."
+        "A proxy or firewall intercepts TLS, ca-certificates is missing here, or an intermediate "
+        "certificate is missing there; a private service needs its ca_file."
     )
 
 
 class TlsHostname(TlsError):
     code = "tls.hostname"
     summary = "the server's certificate is for another name"
-    advice = "Check the host setting; else a proxy or firewall intercepts TLS."
+    advice = (
+        "Check the host setting; else a proxy or firewall intercepts TLS. In a certificate only "
+        "the names under subjectAltName count."
+    )
 
 
 class TlsClock(TlsError):
@@ -316,6 +328,13 @@ class TlsVersion(TlsError):
     code = "tls.version"
     summary = "the server offers no TLS 1.2 or newer, or no TLS at all on that port"
     advice = "Check the port setting."
+
+
+class TlsClientCertificate(TlsError):
+    code = "tls.client_certificate"
+    retry = Retry.REFUSED
+    summary = "the server wants a client certificate, or does not accept the one it was shown"
+    advice = "Check the port: another one may need none; for a broker see [mqtt] cert_file."
 
 
 class TlsMismatch(TlsError):

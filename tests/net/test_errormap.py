@@ -15,6 +15,7 @@ from ztpd.errors import (
     NetworkError,
     NoRoute,
     ResolveFailed,
+    TlsClientCertificate,
     TlsClock,
     TlsError,
     TlsHostname,
@@ -56,6 +57,9 @@ def alert(reason: str) -> ssl.SSLError:
         pytest.param(alert("TLSV1_ALERT_PROTOCOL_VERSION"), TlsVersion, id="N18"),
         pytest.param(alert("WRONG_VERSION_NUMBER"), TlsVersion, id="N18-no-tls"),
         pytest.param(alert("SSLV3_ALERT_HANDSHAKE_FAILURE"), TlsError),
+        pytest.param(alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), TlsClientCertificate, id="FR22"),
+        pytest.param(alert("TLSV1_UNRECOGNIZED_NAME"), TlsHostname, id="FR22-name"),
+        pytest.param(alert("SSLV3_ALERT_CERTIFICATE_EXPIRED"), TlsClientCertificate, id="FR22-end"),
         pytest.param(OSError(errno.EMFILE, "too many open files"), NetworkError, id="N30"),
     ],
 )
@@ -65,3 +69,25 @@ def test_an_exception_becomes_an_error_that_names_the_host(
     found = network_error(error, "caster.invalid")
     assert type(found) is kind
     assert "caster.invalid" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "a client certificate is wanted"),
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "has expired, by the server's clock"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "issuer of the client certificate is unknown"),
+        ("TLSV1_UNRECOGNIZED_NAME", "the server does not serve this name"),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "no common cipher, or a client certificate"),
+        ("BAD_SIGNATURE", "bad signature"),
+    ],
+)
+def test_FR22_an_alert_is_named_by_its_meaning(reason: str, words: str) -> None:
+    assert words in network_error(alert(reason), "caster.invalid").detail
+
+
+@pytest.mark.parametrize("code", [2, 20, 21])
+def test_FR34_an_issuer_that_was_not_sent_is_named(code: int) -> None:
+    error = network_error(unverified(code, "unable to get local issuer"), "caster.invalid")
+    assert "sends no certificate of its issuer" in error.detail
+    assert "intermediate" in error.advice

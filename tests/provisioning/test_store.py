@@ -32,7 +32,8 @@ from ztpd.errors import (
     ZtpKeyMismatch,
 )
 from ztpd.model import Secret, StoredCredentials
-from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore, Loaded, check_pair
+from ztpd.provisioning.call import check_pair
+from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore, Loaded
 from ztpd.sim.authority import Authority
 from ztpd.wire import ztp
 

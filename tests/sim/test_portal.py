@@ -19,7 +19,7 @@ from ztpd.errors import (
     ZtpTokenRefused,
 )
 from ztpd.model import Credentials, Secret
-from ztpd.provisioning.store import check_pair
+from ztpd.provisioning.call import check_pair
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Portal, Profile
 from ztpd.wire import ztp

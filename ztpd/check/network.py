@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ztpd.config import Config
-from ztpd.errors import ConnectTimeout, NoRoute, ResolveFailed
+from ztpd.errors import ConnectTimeout, NoRoute
 from ztpd.model import Secret, SourceEndpoint
 from ztpd.net import routes
-from ztpd.net.dial import dial
+from ztpd.net.dial import Dialled, dial, on_trial
 from ztpd.net.errormap import network_error
+from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context, handshake
 from ztpd.system.offload import offload
 from ztpd.wire.hostnames import is_loopback
 
-_LOOKUP_S = 5.0
-_CONNECT_S = 10.0
+_HANDSHAKE_S = 10.0
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Endpoint:
     certificate: str = ""
     private_key: Secret = field(default_factory=lambda: Secret(""))
     authority: str = ""
-    _connected: socket.socket | None = None
+    _addresses: Sequence[Address] = ()
+    _connected: Dialled | None = None
 
     @classmethod
     def ztp(cls, config: Config) -> Endpoint:
@@ -63,42 +64,32 @@ class Endpoint:
         return str(default[0]) if default else f"no default, only {known[0]}"
 
     async def dns(self) -> str:
-        lookup = (socket.getaddrinfo, self.host, self.port, 0, socket.SOCK_STREAM)
-        try:
-            found = await offload(*lookup, timeout_s=_LOOKUP_S)
-        except TimeoutError as error:
-            raise ResolveFailed(f"{self.host}: no answer within {_LOOKUP_S:g} s") from error
-        except UnicodeError as error:
-            raise ResolveFailed(f"{self.host}: not a host name") from error
-        except OSError as error:
-            raise ResolveFailed(f"{self.host}: {error.strerror}") from error
-        addresses = dict.fromkeys(str(place[0]) for *_, place in found)
-        return f"{self.host} is {' and '.join(list(addresses)[:2])}"
+        self._addresses = await resolve(self.host, self.port)
+        found = dict.fromkeys(str(address.place[0]) for address in self._addresses)
+        return f"{self.host} is {' and '.join(list(found)[:2])}"
 
     async def tcp(self) -> str:
         began_s = time.monotonic()
         try:
-            async with asyncio.timeout(_CONNECT_S):
-                self._connected = await dial(self.host, self.port)
-        except TimeoutError as error:
-            raise ConnectTimeout(self.where) from error
+            self._connected = await dial(self._addresses)
         except OSError as error:
             raise network_error(error, self.where) from error
         return f"{self.where} answers after {1000 * (time.monotonic() - began_s):.0f} ms"
 
     async def tls_handshake(self) -> str:
         """The TLS handshake, with the client's certificate where there is one."""
-        connected, self._connected = self._connected, None
-        if connected is None:
+        if self._connected is None:
             return ""
+        (connected, address), self._connected = self._connected, None
         if not self.tls:
             connected.close()
             return "not used with this service"
         try:
             pair = self.certificate, self.private_key
             context = await offload(client_context, self.ca_file, *pair, self.authority)
-            async with asyncio.timeout(_CONNECT_S):
-                secured = await handshake(context, connected, self.host)
+            with on_trial(address):
+                async with asyncio.timeout(_HANDSHAKE_S):
+                    secured = await handshake(context, connected, self.host)
         except TimeoutError as error:
             raise ConnectTimeout(f"{self.where}, in the middle of TLS") from error
         except OSError as error:
@@ -110,4 +101,4 @@ class Endpoint:
 
     def close(self) -> None:
         if self._connected is not None:
-            self._connected.close()
+            self._connected.sock.close()

@@ -1,87 +1,154 @@
-"""A TCP connection to a host, by whichever of its addresses answers first."""
+"""A TCP connection to whichever address of a host answers first."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from ztpd.errors import ResolveFailed
-from ztpd.system.offload import offload
+from ztpd.errors import FamilyUnreachable
+from ztpd.net import routes
+from ztpd.net.errormap import NO_ROUTE
+from ztpd.net.resolve import Address
+from ztpd.system.tasks import end
 
-RESOLVE_S = 5.0  # a resolver that has not answered by then has no uplink either
+CONNECT_S = 10.0
 
 _HEAD_START_S = 0.25  # RFC 8305 section 5, "Connection Attempt Delay"
+_LAST_FOR_S = 600.0
+_MOST_FAILED = 64
 
-_Address = tuple[socket.AddressFamily, Any]
-Resolver = Callable[..., list[Any]]
-"""Called as ``socket.getaddrinfo`` is, and may block."""
+_failed_s: dict[tuple[Any, ...], float] = {}  # by address and port: loop time of the failure
 
 
-async def dial(host: str, port: int, *, resolver: Resolver = socket.getaddrinfo) -> socket.socket:
-    """A connected, non-blocking socket.
+class Dialled(NamedTuple):
+    """A connected, non-blocking socket, and the address that it is connected to."""
 
-    The name is looked up anew each time. The addresses are tried in the resolver's order,
-    families taking turns, each with a head start on the next: an address family that is dead on
-    this uplink costs a quarter of a second. Raises :class:`ResolveFailed` when the name leads
-    nowhere or the resolver does not answer within ``RESOLVE_S``, and the OSError of the first
-    address that failed when none works. Else gives up only when cancelled.
+    sock: socket.socket
+    address: Address
+
+
+async def dial(addresses: Sequence[Address], *, within_s: float = CONNECT_S) -> Dialled:
+    """A connection to the first address that answers.
+
+    The addresses are tried in their order, each with a head start on the next: an address that
+    is dead on this uplink costs a quarter of a second. One that failed in the last ten minutes
+    goes last. Where none answers within ``within_s``, the failure of the address that got
+    farthest is raised, as OSError; :class:`FamilyUnreachable` where the uplink has no route for
+    this kind of address at all.
     """
-    waiting = await _resolve(resolver, host, port)
-    running: set[asyncio.Task[socket.socket]] = set()
-    failures: list[BaseException] = []
+    waiting = sorted(addresses, key=_has_failed)
+    running: dict[asyncio.Task[socket.socket], Address] = {}
+    failures: list[OSError] = []
+    limit_s = _now() + within_s
     try:
         while waiting or running:
             if waiting:
-                running.add(asyncio.create_task(_connect(waiting.pop(0))))
-            done, running = await asyncio.wait(
+                address = waiting.pop(0)
+                running[asyncio.create_task(_connect(address))] = address
+            left_s = limit_s - _now()
+            done, _ = await asyncio.wait(
                 running,
-                timeout=_HEAD_START_S if waiting else None,
+                timeout=min(_HEAD_START_S, left_s) if waiting else left_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            won = [task.result() for task in done if task.exception() is None]
-            failures += [error for task in done if (error := task.exception())]
+            won: list[Dialled] = []
+            for task in done:
+                address, error = running.pop(task), task.exception()
+                if error is None:
+                    won.append(Dialled(task.result(), address))
+                else:
+                    _avoid(address)
+                    failures.append(_os_error(error))
             for late in won[1:]:
-                late.close()
+                late.sock.close()
             if won:
                 return won[0]
+            if _now() >= limit_s:
+                for address in running.values():
+                    _avoid(address)
+                failures.append(TimeoutError(f"no answer within {within_s:g} s"))
+                break
+    finally:
+        await _abandon(running)
+    _check_families(addresses, failures)
+    raise farthest(failures)
+
+
+@contextlib.contextmanager
+def on_trial(address: Address) -> Iterator[None]:
+    """Holds until the service has answered: after a failure or a time-out in this context
+    ``address`` goes last for a while."""
+    try:
+        yield
+    except BaseException:
+        _avoid(address)
+        raise
+
+
+def _avoid(address: Address) -> None:
+    _failed_s.pop(address.place[:2], None)
+    _failed_s[address.place[:2]] = _now()
+    if len(_failed_s) > _MOST_FAILED:
+        del _failed_s[next(iter(_failed_s))]
+
+
+def _has_failed(address: Address) -> bool:
+    failed_s = _failed_s.get(address.place[:2])
+    return failed_s is not None and 0 <= _now() - failed_s < _LAST_FOR_S
+
+
+def _os_error(error: BaseException) -> OSError:
+    if isinstance(error, OSError):
+        return error
+    raise error
+
+
+async def _abandon(running: dict[asyncio.Task[socket.socket], Address]) -> None:
+    try:
+        await end(*running)
     finally:
         for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
-        for task in running:
-            if not task.cancelled() and task.exception() is None:
+            if task.done() and not task.cancelled() and task.exception() is None:
                 task.result().close()
-    raise failures[0] if failures else ResolveFailed(f"{host}: no address")
 
 
-async def _resolve(resolver: Resolver, host: str, port: int) -> list[_Address]:
-    hints = (socket.AF_UNSPEC, socket.SOCK_STREAM)
-    try:
-        found = await offload(resolver, host, port, *hints, timeout_s=RESOLVE_S)
-    except socket.gaierror as error:
-        raise ResolveFailed(f"{host}: {error.strerror}") from error
-    except UnicodeError as error:  # an empty label, or one of more than 63 characters
-        raise ResolveFailed(f"{host}: not a host name") from error
-    except TimeoutError as error:
-        raise ResolveFailed(f"{host}: no answer within {RESOLVE_S:g} s") from error
-    families: dict[socket.AddressFamily, list[_Address]] = {}
-    for family, _, _, _, address in found:
-        families.setdefault(family, []).append((family, address))
-    rounds = itertools.zip_longest(*families.values())
-    return [address for each in rounds for address in each if address is not None]
+def farthest(failures: Sequence[OSError]) -> OSError:
+    """The failure that tells most: an answer, silence, a failure of this machine, no route."""
+
+    def reached(failure: OSError) -> int:
+        if isinstance(failure, ConnectionError):
+            return 3
+        if isinstance(failure, TimeoutError):
+            return 2
+        return 0 if failure.errno in NO_ROUTE else 1
+
+    return max(failures, key=reached)
 
 
-async def _connect(address: _Address) -> socket.socket:
-    family, (host, *rest) = address
+def _check_families(addresses: Sequence[Address], failures: Sequence[OSError]) -> None:
+    """Raise :class:`FamilyUnreachable` where the addresses are of the one kind, IPv4 or IPv6, and
+    the default routes of the other."""
+    if any(failure.errno not in NO_ROUTE for failure in failures):
+        return
+    have = {
+        "IPv6" if ":" in route.network else "IPv4" for route in routes.read() if route.is_default
+    }
+    want = {"IPv6" if each.family is socket.AF_INET6 else "IPv4" for each in addresses}
+    if have and not have & want:
+        place = addresses[0].place[0]
+        raise FamilyUnreachable(f"{place} is {want.pop()}, and this uplink has {have.pop()} only")
+
+
+async def _connect(address: Address) -> socket.socket:
+    host, *rest = address.place
     # A link-local address names its zone twice, in the text and by number. With the text asyncio
     # would resolve it once more, in a thread that stays.
     place = (host.partition("%")[0], *rest)
     # With its protocol named asyncio switches Nagle's delay off: a position is one small write.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock = socket.socket(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, place)
@@ -89,3 +156,7 @@ async def _connect(address: _Address) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -13,6 +13,7 @@ from ztpd.errors import (
     NetworkError,
     NoRoute,
     ResolveFailed,
+    TlsClientCertificate,
     TlsClock,
     TlsError,
     TlsHostname,
@@ -39,7 +40,36 @@ _VERSION_REASONS = frozenset(
     }
 )
 
-_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+# The issuer is neither among what the server sent nor trusted here: _UNABLE_TO_GET_ISSUER_CERT
+# and _LOCALLY, _UNABLE_TO_VERIFY_LEAF_SIGNATURE.
+_ISSUER_CODES = frozenset({2, 20, 21})
+_ISSUER_MISSING = "the server sends no certificate of its issuer, and this gateway has none"
+
+# Alerts of the server about the client's certificate (RFC 8446 section 6.2) by OpenSSL's reason.
+# With TLS 1.3 they come after the handshake, in place of the first data.
+CLIENT_CERTIFICATE = {
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the client certificate is not accepted",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the client certificate has expired, by the server's clock",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the client certificate is revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the client certificate is not accepted",
+    "SSLV3_ALERT_NO_CERTIFICATE": "a client certificate is wanted",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "this kind of client certificate is not accepted",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "a client certificate is wanted",
+    "TLSV1_ALERT_ACCESS_DENIED": "the client certificate has no access",
+    "TLSV1_ALERT_UNKNOWN_CA": "the issuer of the client certificate is unknown to the server",
+}
+
+_OTHER_ALERTS = {
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no common cipher, or a client certificate is wanted",
+    "TLSV1_ALERT_DECRYPT_ERROR": "the server could not verify a signature",
+    "TLSV1_ALERT_INSUFFICIENT_SECURITY": "the server wants stronger ciphers",
+    "TLSV1_ALERT_INTERNAL_ERROR": "an error inside the server",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server speaks another protocol (ALPN)",
+}
+
+_UNKNOWN_NAME = "TLSV1_UNRECOGNIZED_NAME"
+
+NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 
 
 def tls_error(error: ssl.SSLError, host: str) -> NetworkError:
@@ -50,13 +80,19 @@ def tls_error(error: ssl.SSLError, host: str) -> NetworkError:
             return TlsClock(detail)
         if error.verify_code in _NAME_CODES:
             return TlsHostname(detail)
+        if error.verify_code in _ISSUER_CODES:
+            detail += f" ({_ISSUER_MISSING})"
         return TlsUntrusted(detail)
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return ConnectionLost(f"{host}: in the middle of TLS")
     reason = error.reason or str(error)
     if reason in _VERSION_REASONS:
         return TlsVersion(f"{host}: {_words(reason)}")
-    return TlsError(f"{host}: {_words(reason)}")
+    if reason in CLIENT_CERTIFICATE:
+        return TlsClientCertificate(f"{host}: {CLIENT_CERTIFICATE[reason]}")
+    if reason == _UNKNOWN_NAME:
+        return TlsHostname(f"{host}: the server does not serve this name")
+    return TlsError(f"{host}: {_OTHER_ALERTS.get(reason) or _words(reason)}")
 
 
 def network_error(error: OSError, where: str) -> NetworkError:
@@ -71,7 +107,7 @@ def network_error(error: OSError, where: str) -> NetworkError:
         return ConnectTimeout(where)
     if isinstance(error, ConnectionError):
         return ConnectionLost(f"{where}: {error.strerror or error}")
-    if error.errno in _NO_ROUTE:
+    if error.errno in NO_ROUTE:
         return NoRoute(f"{where}: {error.strerror}")
     return NetworkError(f"{where}: {error.strerror or error}")
 

@@ -1,4 +1,10 @@
-"""TLS for the correction services: verified, 1.2 or newer, with a client certificate if given."""
+"""TLS towards a service: verified, 1.2 or newer, with a client certificate if there is one.
+
+Python 3.13 sets other verification flags than 3.11. Here they are set, not inherited, so that an
+upgrade of the system changes no verdict: VERIFY_X509_STRICT is off, because private authorities
+without the keyUsage extension are in use, and VERIFY_X509_PARTIAL_CHAIN is on: a certificate in
+``ca_file`` is trusted, also where it is an intermediate one.
+"""
 
 from __future__ import annotations
 
@@ -7,54 +13,143 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
-from ztpd.errors import SessionRefused, TlsUntrusted
+from ztpd.errors import NetworkError, SessionRefused, TlsUntrusted
 from ztpd.model import Secret
 from ztpd.net.errormap import tls_error
 
-__all__ = ["client_context", "handshake", "tls_error"]
+__all__ = ["client_context", "handshake", "load_pair", "secure", "tls_error", "verifying_context"]
 
-
+_VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 _NO_KEY = Secret("")
+
+
+class PairUnusable(ValueError):
+    """OpenSSL does not take a certificate and its key; the text says why."""
+
+
+def verifying_context(ca_file: str = "", authority: str = "") -> ssl.SSLContext:
+    """A context that checks the server against ``ca_file``, else against the PEM text
+    ``authority``, and where both are empty against the system's trust store.
+
+    Raises OSError, ``ssl.SSLError`` among them, where the authority cannot be used, and
+    :class:`TlsUntrusted` where the system has no trust store. Reads files: a caller in the event
+    loop offloads it.
+    """
+    context = ssl.create_default_context(
+        cafile=ca_file or None, cadata=(not ca_file and authority) or None
+    )
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags = _VERIFY_FLAGS
+    context.hostname_checks_common_name = False  # RFC 9110 section 4.3.4
+    if not (ca_file or authority or _has_trust(context)):
+        raise TlsUntrusted("this system trusts nobody; install the package ca-certificates")
+    return context
 
 
 def client_context(
     ca_file: str = "", certificate: str = "", private_key: Secret = _NO_KEY, authority: str = ""
 ) -> ssl.SSLContext:
-    """A context that checks the server against ``ca_file``, else against the PEM text
-    ``authority``, and where both are empty against the system's trust store.
+    """A :func:`verifying_context`, with the client's ``certificate`` and ``private_key`` (PEM).
 
-    ``certificate`` and ``private_key`` are the client's PEM texts. They reach OpenSSL, which
-    reads files only, through a file in memory. Raises :class:`TlsUntrusted` for an authority
-    that cannot be used and :class:`SessionRefused` for such a pair. Reads files: a caller in the
-    event loop offloads it.
+    Raises :class:`TlsUntrusted` for an authority that cannot be used, :class:`SessionRefused` for
+    such a pair, and :class:`NetworkError` where the process has no descriptor left.
     """
     try:
-        context = ssl.create_default_context(
-            cafile=ca_file or None, cadata=(not ca_file and authority) or None
-        )
+        context = verifying_context(ca_file, authority)
     except OSError as error:
         name = f"ca_file {ca_file}" if ca_file else "the authority of the credentials"
-        raise TlsUntrusted(f"{name}: {error.strerror or error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+        raise TlsUntrusted(f"{name}: {authority_reason(error)}") from error
     if certificate:
         try:
-            _load_pair(context, certificate, private_key)
+            load_pair(context, certificate, private_key)
+        except PairUnusable as error:
+            raise SessionRefused(f"client certificate and key: {error}") from error
         except OSError as error:
-            reason = getattr(error, "reason", None) or error.strerror
-            raise SessionRefused(f"client certificate and key: {reason}") from error
+            raise NetworkError(f"client certificate and key: {error.strerror}") from error
     return context
 
 
-def _load_pair(context: ssl.SSLContext, certificate: str, private_key: Secret) -> None:
-    memory = os.memfd_create("client-pair", os.MFD_CLOEXEC)
+def authority_reason(error: OSError) -> str:
+    """Why a file or text of trusted certificates cannot be used."""
+    if isinstance(error, ssl.SSLError):
+        return "no certificate in it"
+    return error.strerror or str(error)
+
+
+def load_pair(context: ssl.SSLContext, certificate: str, private_key: Secret) -> None:
+    """Let ``context`` show ``certificate``, whose key is ``private_key`` (PEM texts).
+
+    An encrypted key is refused; nothing asks for a passphrase. Raises :class:`PairUnusable`, and
+    OSError where the process has no descriptor left.
+    """
+    encrypted = False
+
+    def passphrase() -> str:
+        nonlocal encrypted
+        encrypted = True
+        return ""
+
+    memory = os.memfd_create("client-pair", os.MFD_CLOEXEC)  # OpenSSL reads files only
     try:
         with os.fdopen(memory, "wb", closefd=False) as file:
             file.write(f"{private_key.reveal()}\n{certificate}\n".encode())
-        # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
-        context.load_cert_chain(f"/proc/self/fd/{memory}", password="")
+        context.load_cert_chain(f"/proc/self/fd/{memory}", password=passphrase)
+    except ssl.SSLError as error:
+        why = (error.reason or "not PEM").lower().replace("_", " ")
+        raise PairUnusable("the private key is encrypted" if encrypted else why) from error
     finally:
         os.close(memory)
+
+
+def _has_trust(context: ssl.SSLContext) -> bool:
+    """Certificates in a directory are read when they are needed, so they are not counted."""
+    if context.cert_store_stats()["x509_ca"]:
+        return True
+    directory = ssl.get_default_verify_paths().capath
+    try:
+        return bool(directory) and any(Path(directory).iterdir())
+    except OSError:
+        return False
+
+
+class Transports(NamedTuple):
+    """``secured`` takes the data; ``raw`` is below it, and the one to abort: Python 3.11.2 breaks
+    where the upper one is closed twice."""
+
+    raw: asyncio.Transport
+    secured: asyncio.Transport
+
+
+async def secure(
+    connected: socket.socket,
+    make_protocol: Callable[[], asyncio.Protocol],
+    context: ssl.SSLContext,
+    host: str,
+) -> Transports:
+    """``connected`` with TLS on it, and a protocol above.
+
+    The socket is owned by the transports, and closed at once when this fails or is cancelled.
+    Raises what the handshake raises.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        raw, _ = await loop.create_connection(asyncio.Protocol, sock=connected)
+    except BaseException:
+        connected.close()
+        raise
+    protocol = make_protocol()
+    try:
+        secured = await loop.start_tls(raw, protocol, context, server_hostname=host)
+        if secured is None:
+            raise ConnectionResetError(104, "Connection reset by peer")
+    except BaseException:
+        raw.abort()
+        raise
+    protocol.connection_made(secured)
+    return Transports(raw, secured)
 
 
 async def handshake(context: ssl.SSLContext, connected: socket.socket, host: str) -> ssl.SSLSocket:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ztpd import log
 from ztpd.config.options import ZtpOptions
+from ztpd.errors import StoreError, ZtpKeyMismatch
 from ztpd.model import Credentials, Identity, Secret, StoredCredentials, fingerprint
+from ztpd.net.tls import load_pair
 from ztpd.provisioning import http
-from ztpd.provisioning.store import check_pair
 from ztpd.system.offload import offload
 from ztpd.wire import x509, ztp
 
@@ -91,6 +93,20 @@ def bind_to_gateway(
         check_pair(credentials.mqtt.certificate, credentials.mqtt.private_key)
         expires_unix_s = x509.not_after(credentials.mqtt.certificate)
     return StoredCredentials(credentials, hardware_id, board_serial, now_unix_s, expires_unix_s)
+
+
+def check_pair(certificate: str, private_key: Secret) -> None:
+    """Raise :class:`ZtpKeyMismatch` unless the PEM texts are a certificate and its key.
+
+    An encrypted key is refused.
+    """
+    try:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, private_key)
+        x509.not_after(certificate)
+    except ValueError as error:
+        raise ZtpKeyMismatch(str(error)) from error
+    except OSError as error:
+        raise StoreError(f"the key pair cannot be checked: {error.strerror}") from error
 
 
 def describe_transports(credentials: Credentials) -> str:

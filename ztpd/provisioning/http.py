@@ -9,9 +9,8 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,19 +20,19 @@ from ztpd.errors import (
     ConnectionLost,
     ConnectTimeout,
     NetworkError,
-    ResolveFailed,
-    TlsUntrusted,
     ZtpBadAnswer,
     ZtpTooBig,
     ZtpTruncated,
 )
+from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
+from ztpd.net.resolve import Address, resolve
+from ztpd.net.tls import authority_reason, secure, verifying_context
 from ztpd.system.offload import offload
-from ztpd.wire.hostnames import is_address, is_loopback
+from ztpd.wire.hostnames import is_loopback
 from ztpd.wire.ztp import BODY_LIMIT
 
-_LOOKUP_TIMEOUT_S = 5.0
-_CONNECT_TIMEOUT_S = 10.0  # TCP and TLS
+_HANDSHAKE_TIMEOUT_S = 10.0
 
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -49,17 +48,22 @@ class Reply:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far the exchange has come: "lookup", "connect", "handshake", "response" or "body"."""
+    """How far the exchange has come: "connect", "handshake", "response" or "body"."""
 
-    where: str
-    stage: str = "lookup"
+    host: str
+    port: int
+    stage: str = "connect"
+
+    @property
+    def where(self) -> str:
+        return f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.where}, stage {self.stage}"
 
 
 async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") -> Reply:
-    """The answer to ``body``, JSON, sent to ``url``; all of it within ``timeout_s``.
+    """The answer to ``body``, JSON, sent to ``url``; within ``timeout_s`` of the look-up.
 
     TLS is verified against ``ca_file`` ("": the system's trust store) and is 1.2 or newer; plain
     HTTP is for loopback. Redirects are returned, not followed; proxies in the environment are not
@@ -68,19 +72,19 @@ async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") ->
 
     Raises :class:`ConfigError`, a :class:`NetworkError`, :class:`ZtpTooBig` (more than
     ``BODY_LIMIT`` bytes), :class:`ZtpTruncated` and :class:`ZtpBadAnswer` (not HTTP). Importing
-    aiohttp and reading the trust store hold up the event loop, for a second on a slow board.
+    aiohttp holds up the event loop, for a second on a slow board.
     """
     target = _target(url)
-    context = _context(ca_file) if target.scheme == "https" else None
+    context = await offload(_context, ca_file) if target.scheme == "https" else None
     for variable in _PROXY_VARIABLES:
         if os.environ.get(variable):
             log.emit(events.PROXY_IGNORED, variable=variable)
     host, port = target.hostname or "", target.port or (443 if context else 80)
-    progress = _Progress(f"{host}:{port}")
+    progress = _Progress(host, port)
+    addresses = await resolve(host, port)
     try:
         async with asyncio.timeout(timeout_s):
-            addresses = await _lookup(host, port)
-            return await _exchange(url, body, context, addresses, progress)
+            return await _exchange(url, body, addresses, context, progress)
     except TimeoutError as error:
         raise ConnectTimeout(str(progress)) from error
 
@@ -100,96 +104,36 @@ def _target(url: str) -> SplitResult:
 
 def _context(ca_file: str) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
+        return verifying_context(ca_file)
     except (FileNotFoundError, IsADirectoryError, PermissionError, ssl.SSLError) as error:
-        reason = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"[ztp] ca_file = {ca_file}: {reason}") from error
+        raise ConfigError(f"[ztp] ca_file = {ca_file}: {authority_reason(error)}") from error
     except OSError as error:
         raise NetworkError(f"{ca_file}: {error.strerror}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not ca_file and not _has_trust(context):
-        raise TlsUntrusted("this system trusts nobody; install the package ca-certificates")
-    return context
-
-
-def _has_trust(context: ssl.SSLContext) -> bool:
-    """Certificates in a directory are read when they are needed, so they are not counted."""
-    if context.cert_store_stats()["x509_ca"]:
-        return True
-    directory = ssl.get_default_verify_paths().capath
-    try:
-        return bool(directory) and any(Path(directory).iterdir())
-    except OSError:
-        return False
-
-
-async def _lookup(host: str, port: int) -> list[dict[str, Any]]:
-    """The addresses of ``host``, as aiohttp wants them; none if it is an address itself.
-
-    IPv4 comes first. aiohttp before 3.10 tries one address after the other: IPv6 that is
-    announced and leads nowhere, which is common on mobile networks, would cost it a whole
-    time-out, whereas IPv4 that is not there fails at once.
-    """
-    if is_address(host):
-        return []
-    if host == "localhost":  # RFC 6761 section 6.3: not a matter of the network
-        found = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
-    else:
-        found = sorted(await _ask_resolver(host, port), key=lambda entry: entry[0])
-    return [
-        {
-            "hostname": host,
-            "host": address,
-            "port": port,
-            "family": family,
-            "proto": socket.IPPROTO_TCP,
-            "flags": socket.AI_NUMERICHOST,
-        }
-        for family, address in found
-    ]
-
-
-async def _ask_resolver(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    hints = (socket.AF_UNSPEC, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
-    try:
-        found = await offload(socket.getaddrinfo, host, port, *hints, timeout_s=_LOOKUP_TIMEOUT_S)
-    except socket.gaierror as error:
-        raise ResolveFailed(f"{host}: {error.strerror}") from error
-    except UnicodeError as error:
-        raise ResolveFailed(f"{host}: not a host name") from error
-    except TimeoutError as error:
-        raise ResolveFailed(f"{host}: no answer within {_LOOKUP_TIMEOUT_S:.0f} s") from error
-    except OSError as error:
-        raise network_error(error, host) from error
-    return [(family, str(place[0])) for family, _, _, _, place in found]
 
 
 async def _exchange(
     url: str,
     body: bytes,
+    addresses: Sequence[Address],
     context: ssl.SSLContext | None,
-    addresses: list[dict[str, Any]],
     progress: _Progress,
 ) -> Reply:
     import aiohttp
 
-    progress.stage = "connect"
-    watch = aiohttp.TraceConfig()
+    class Connector(aiohttp.BaseConnector):
+        """Gives out one connection, whose address was chosen by our rules: those of aiohttp
+        differ from release to release."""
 
-    async def connected(*_: object) -> None:
-        progress.stage = "response"
+        connection: Any = None
 
-    watch.on_connection_create_end.append(connected)
-    tls: dict[str, Any] = {}
-    if context:
-        context.sslobject_class = _watched(progress)
-        tls["ssl"] = context
-    connector = aiohttp.TCPConnector(
-        resolver=_Known(addresses),  # type: ignore[arg-type]
-        use_dns_cache=False,
-        force_close=True,
-        **tls,
-    )
+        def make_protocol(self) -> Any:
+            self.connection = self._factory()
+            return self.connection
+
+        async def _create_connection(self, *_: Any) -> Any:
+            return self.connection
+
+    connector = Connector(force_close=True)
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",
@@ -197,30 +141,30 @@ async def _exchange(
         "User-Agent": f"ztpd/{__version__}",
     }
     try:
-        async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                headers=headers,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S),
-                auto_decompress=False,
-                trust_env=False,
-                trace_configs=[watch],
-            ) as session,
-            session.post(url, data=body, allow_redirects=False) as response,
-        ):
-            progress.stage = "body"
+        connected, address = await dial(addresses)
+        with on_trial(address):
+            transport = await _opened(connected, connector.make_protocol, context, progress)
             try:
-                return await _read(response, progress)
+                async with (
+                    aiohttp.ClientSession(
+                        connector=connector,
+                        headers=headers,
+                        cookie_jar=aiohttp.DummyCookieJar(),
+                        timeout=aiohttp.ClientTimeout(total=None),
+                        auto_decompress=False,
+                        trust_env=False,
+                    ) as session,
+                    session.post(url, data=body, allow_redirects=False) as response,
+                ):
+                    progress.stage = "body"
+                    try:
+                        return await _read(response, progress)
+                    finally:
+                        transport.abort()  # hear no more of what is not wanted
             finally:
-                if response.connection and response.connection.transport:
-                    response.connection.transport.abort()  # hear no more of what is not wanted
+                transport.abort()
     except TimeoutError:
         raise
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise _failed(error.certificate_error, progress) from error
-    except aiohttp.ClientConnectorError as error:
-        raise _failed(error.os_error, progress) from error
     except aiohttp.ClientPayloadError as error:
         raise ZtpTruncated(str(progress)) from error
     except aiohttp.ServerDisconnectedError as error:
@@ -233,12 +177,28 @@ async def _exchange(
         raise NetworkError(f"{progress}: {type(error).__name__}") from error
 
 
-def _failed(error: Exception, progress: _Progress) -> NetworkError:
-    if isinstance(error, OSError):
-        if error.errno and not isinstance(error, ssl.SSLError):
-            error = OSError(error.errno, error.strerror)  # the kind that belongs to the number
-        return network_error(error, str(progress))
-    return NetworkError(f"{progress}: {type(error).__name__}")
+async def _opened(
+    connected: socket.socket,
+    make_protocol: Callable[[], asyncio.Protocol],
+    context: ssl.SSLContext | None,
+    progress: _Progress,
+) -> asyncio.Transport:
+    """The transport of ``connected``, below TLS where there is a ``context``."""
+    if context is None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(make_protocol, sock=connected)
+    else:
+        progress.stage = "handshake"
+        async with asyncio.timeout(_HANDSHAKE_TIMEOUT_S):
+            transport = (await secure(connected, make_protocol, context, progress.host)).raw
+    progress.stage = "response"
+    return transport
+
+
+def _failed(error: OSError, progress: _Progress) -> NetworkError:
+    if error.errno and not isinstance(error, ssl.SSLError):
+        error = OSError(error.errno, error.strerror)  # the kind that belongs to the number
+    return network_error(error, str(progress))
 
 
 async def _read(response: Any, progress: _Progress) -> Reply:
@@ -256,27 +216,3 @@ async def _read(response: Any, progress: _Progress) -> Reply:
         if len(body) > BODY_LIMIT:
             raise ZtpTooBig(f"cut off after {BODY_LIMIT} bytes")
     return Reply(response.status, headers, bytes(body))
-
-
-class _Known:
-    """A resolver that has looked the name up already (aiohttp's ``AbstractResolver``)."""
-
-    def __init__(self, addresses: list[dict[str, Any]]) -> None:
-        self._addresses = addresses
-
-    async def resolve(self, *_: object, **__: object) -> list[dict[str, Any]]:
-        return self._addresses
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
-def _watched(progress: _Progress) -> type[ssl.SSLObject]:
-    """aiohttp reports TCP and TLS as one; which of them hangs or fails is worth knowing."""
-
-    class Watched(ssl.SSLObject):
-        def do_handshake(self) -> None:
-            progress.stage = "handshake"
-            super().do_handshake()
-
-    return Watched

@@ -34,7 +34,6 @@ import json
 import os
 import pwd
 import shlex
-import ssl
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,10 +48,9 @@ from ztpd.errors import (
     StoreUnsafe,
     StoreVersion,
     ZtpError,
-    ZtpKeyMismatch,
 )
-from ztpd.model import Secret, StoredCredentials
-from ztpd.wire import x509, ztp
+from ztpd.model import StoredCredentials
+from ztpd.wire import ztp
 
 CURRENT = "credentials.json"
 PREVIOUS = "credentials.previous.json"
@@ -333,34 +331,3 @@ def _decoded(content: bytes) -> StoredCredentials:
         raise StoreCorrupt(f"{error} is missing") from error
     except ZtpError as error:
         raise StoreCorrupt(f"the answer in it cannot be used: {error.detail}") from error
-
-
-def check_pair(certificate: str, private_key: Secret) -> None:
-    """Raise :class:`ZtpKeyMismatch` unless the PEM texts are a certificate and its key.
-
-    An encrypted key is refused; nobody is asked for a passphrase.
-    """
-    asked = False
-
-    def passphrase() -> str:
-        nonlocal asked
-        asked = True
-        return ""
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        memory = os.memfd_create("client-pair", os.MFD_CLOEXEC)  # OpenSSL reads files only
-        try:
-            with os.fdopen(memory, "wb", closefd=False) as file:
-                file.write(f"{private_key.reveal()}\n{certificate}\n".encode())
-            context.load_cert_chain(f"/proc/self/fd/{memory}", password=passphrase)
-        finally:
-            os.close(memory)
-        x509.not_after(certificate)
-    except ssl.SSLError as error:
-        why = (error.reason or "not PEM").lower().replace("_", " ")
-        raise ZtpKeyMismatch("the private key is encrypted" if asked else why) from error
-    except ValueError as error:
-        raise ZtpKeyMismatch(str(error)) from error
-    except OSError as error:
-        raise StoreError(f"the key pair cannot be checked: {error.strerror}") from error

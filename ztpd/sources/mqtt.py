@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -32,8 +32,9 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Frame, FrameKind, MqttEndpoint
-from ztpd.net.dial import dial
+from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
+from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context, handshake
 from ztpd.sources.mqtt_socket import TooBig, WatchedSocket, WatchedTlsSocket
 from ztpd.sources.topics import Role, frame_kinds, qos, role
@@ -131,9 +132,17 @@ class MqttSession:
     async def __aenter__(self) -> Self:
         if not self._paths:
             raise SubscriptionRefused("there is no topic to subscribe to")
+        if not self._endpoint.tls and not is_loopback(self._endpoint.host):
+            raise NoTransport(f"{self.where} is not this machine, and would be without TLS")
+        endpoint, context = self._endpoint, None
+        addresses = await resolve(endpoint.host, endpoint.port)
+        if endpoint.tls:
+            pair = endpoint.certificate, endpoint.private_key
+            context = await offload(client_context, endpoint.ca_file, *pair, endpoint.authority)
+            context.sslsocket_class = WatchedTlsSocket
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._open()
+                await self._open(addresses, context)
         except BaseException as error:
             self._release()
             if isinstance(error, TimeoutError):
@@ -164,21 +173,18 @@ class MqttSession:
         self._queued_bytes -= len(frame.data)
         return frame
 
-    async def _open(self) -> None:
+    async def _open(self, addresses: Sequence[Address], context: ssl.SSLContext | None) -> None:
         """Connect, log in, subscribe."""
-        endpoint = self._endpoint
-        if endpoint.tls:
-            pair = endpoint.certificate, endpoint.private_key
-            context = await offload(client_context, endpoint.ca_file, *pair, endpoint.authority)
-            context.sslsocket_class = WatchedTlsSocket
-            connected = await dial(endpoint.host, endpoint.port)
-            self._stage = "in the TLS handshake"
-            sock: Any = await handshake(context, connected, endpoint.host)  # a WatchedTlsSocket
-        else:
-            if not is_loopback(endpoint.host):
-                raise NoTransport(f"{self.where} is not this machine, and would be without TLS")
-            connected = await dial(endpoint.host, endpoint.port)
-            sock = WatchedSocket(fileno=connected.detach())
+        connected, address = await dial(addresses)
+        with on_trial(address):
+            if context:
+                self._stage = "in the TLS handshake"
+                sock: Any = await handshake(context, connected, self._endpoint.host)
+            else:
+                sock = WatchedSocket(fileno=connected.detach())
+            await self._log_in(sock)
+
+    async def _log_in(self, sock: WatchedSocket) -> None:
         self._stage = "waiting for CONNACK"
         client = self._start(sock)
         await self._until(lambda: self._accepted)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -24,8 +25,9 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripEndpoint
-from ztpd.net.dial import dial
+from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
+from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context
 from ztpd.system.offload import offload
 from ztpd.wire import nmea
@@ -174,10 +176,10 @@ class NtripSession:
     async def __aenter__(self) -> Self:
         """Raises :class:`NetworkError`, :class:`SessionError` or :class:`ConfigError`."""
         await self._wait_stable_fix()
+        addresses = await resolve(self._endpoint.host, self._endpoint.port)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._connect()
-                await self._wait_for_answer()
+                await self._open(addresses)
         except OSError as error:
             await self._close()
             raise self._lost(error) from error
@@ -211,14 +213,22 @@ class NtripSession:
             await asyncio.sleep(_LOOK_S)
             self._gga.update(fix := self._position(), _now())
 
-    async def _connect(self) -> None:
+    async def _open(self, addresses: Sequence[Address]) -> None:
         endpoint = self._endpoint
         sentence = self._gga.next_sentence(_now(), interval_s=CLOSEST_S)
         asked = request(endpoint, gga=sentence)
         context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
-        connected = await dial(endpoint.host, endpoint.port)
+        connected, address = await dial(addresses)
+        with on_trial(address):
+            await self._ask(connected, context, asked)
+            self._sent += bool(sentence)
+            await self._wait_for_answer()
+
+    async def _ask(
+        self, connected: socket.socket, context: ssl.SSLContext | None, asked: bytes
+    ) -> None:
         self._stage = "in the TLS handshake" if context else "waiting for the answer"
-        name = endpoint.host if context else None
+        name = self._endpoint.host if context else None
         try:
             self._reader, self._writer = await asyncio.open_connection(
                 sock=connected, ssl=context, server_hostname=name
@@ -228,7 +238,6 @@ class NtripSession:
             raise
         self._stage = "waiting for the answer"
         self._writer.write(asked)
-        self._sent += bool(sentence)
 
     async def _wait_for_answer(self) -> None:
         answered = self._response

@@ -1,0 +1,59 @@
+"""The one way from a host name to addresses."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ztpd.errors import ResolveFailed
+from ztpd.system.offload import offload
+from ztpd.wire.hostnames import is_address
+
+RESOLVE_S = 45.0
+"""Above the resolver's own retries: by default 5 s for each of up to three name servers, twice
+(resolv.conf(5), ``timeout`` and ``attempts``). It ends only a look-up that hangs."""
+
+_STREAM = (socket.AF_UNSPEC, socket.SOCK_STREAM)
+
+Resolver = Callable[..., list[Any]]
+"""Called as ``socket.getaddrinfo`` is, and may block."""
+
+
+class Address(NamedTuple):
+    """``place`` is what ``socket.connect`` takes."""
+
+    family: socket.AddressFamily
+    place: tuple[Any, ...]
+
+
+async def resolve(host: str, port: int, *, resolver: Resolver | None = None) -> list[Address]:
+    """The addresses of ``host``, families taking turns, beginning with the one that the resolver
+    prefers (RFC 8305 section 4). The name is looked up anew each time.
+
+    Raises :class:`ResolveFailed`, after ``RESOLVE_S`` where the resolver hangs.
+    """
+    if host == "localhost":  # RFC 6761 section 6.3: not a matter of the network
+        places = [(socket.AF_INET6, ("::1", port, 0, 0)), (socket.AF_INET, ("127.0.0.1", port))]
+        return [Address(*each) for each in places]
+    resolver = resolver or socket.getaddrinfo
+    try:
+        if is_address(host):
+            found = resolver(host, port, *_STREAM, 0, socket.AI_NUMERICHOST)
+        else:
+            found = await offload(resolver, host, port, *_STREAM, timeout_s=RESOLVE_S)
+    except UnicodeError as error:  # an empty label, or one of more than 63 characters
+        raise ResolveFailed(f"{host}: not a host name") from error
+    except TimeoutError as error:
+        raise ResolveFailed(f"{host}: no answer within {RESOLVE_S:g} s") from error
+    except OSError as error:  # gaierror, and a process without descriptors
+        raise ResolveFailed(f"{host}: {error.strerror or error}") from error
+    families: dict[socket.AddressFamily, list[Address]] = {}
+    for family, _, _, _, place in found:
+        families.setdefault(family, []).append(Address(family, place))
+    rounds = itertools.zip_longest(*families.values())
+    addresses = [address for each in rounds for address in each if address is not None]
+    if not addresses:
+        raise ResolveFailed(f"{host}: no address")
+    return addresses
