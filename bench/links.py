@@ -20,7 +20,7 @@ from ztpd.sim.receiver import SimReceiver
 
 OUTAGE_S = 3.0
 SLOW_BAUD = 38_400
-OVERLOAD = 1.67  # times what that line carries
+OVERLOAD = 1.67  # times the capacity of that line
 _LOOK_S = 0.01
 
 

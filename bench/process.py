@@ -1,4 +1,4 @@
-"""What a provisioned daemon costs: start, memory, CPU time, wake-ups, modules."""
+"""The cost of a provisioned daemon: start, memory, CPU time, wake-ups, modules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Process:
     """A running daemon, seen from outside. Its imports are known where they were asked for."""
 
     pid: int
-    ready_s: float = 0.0  # from its start to the moment it tells systemd READY=1
+    ready_s: float = 0.0  # from its start to READY=1
     imports: set[str] = field(default_factory=set)
 
     def memory_kib(self, field: str) -> int:

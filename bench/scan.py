@@ -1,4 +1,4 @@
-"""What a byte costs the scanner: of honest streams, and of those made to cost time."""
+"""The cost of a byte for the scanner: of normal streams, and of those made to cost time."""
 
 from __future__ import annotations
 

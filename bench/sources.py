@@ -1,4 +1,4 @@
-"""A broker or a caster that sends frames which tell when they were made."""
+"""A broker or a caster that sends frames with the time of their making."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes what is produced from the code: ``python -m tools.documents DIRECTORY``."""
+"""Writes the files that are produced from the code: ``python -m tools.documents DIRECTORY``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _states() -> str:
     rows = "\n".join(f"| {state.name} | {state.meaning} |" for state in lifecycle.State)
     return f"""# States
 
-What the daemon is doing is one of these; `ztpd status` and `STATUS=` in `systemctl status` show it.
+The daemon is in one of these states; `ztpd status` and `systemctl status` show it.
 
-| state | what is true in it |
+| state | meaning |
 | --- | --- |
 {rows}
 
-The arrows are the table in `ztpd/lifecycle.py`; their labels are what happened.
+The arrows are the table of transitions in `ztpd/lifecycle.py`, labelled with their events.
 
 ```mermaid
 {lifecycle.diagram()}```
@@ -49,23 +49,23 @@ The arrows are the table in `ztpd/lifecycle.py`; their labels are what happened.
 _STATUS_HEAD = """# The status, for programs
 
 `ztpd status --json` prints one JSON object; `/run/ztpd/status.json` has the same, without
-`running`, `health` and `clock`. There are no secrets in it and no position, so every user may read
-it. It is renewed at every change, and every 10 s; one older than 20 s is out of date.
+`running`, `health` and `clock`. It holds no secrets and no position, so every user may read it. The
+daemon writes it at every change, and every 10 s; a document older than 20 s is out of date.
 
-`schema` is {schema}. A later version may add fields; what a field means changes only with `schema`.
-A field that has nothing to say is left out, or is null.
+`schema` is {schema}. A later version may add fields; the meaning of a field changes only with
+`schema`. A field without a value is left out, or is null.
 
 ## The verdict
 
-The exit status of `ztpd status` is 0 where the receiver uses the corrections, 1 where a person is
-needed, 3 where no daemon runs, and 2 for everything between. The first line has it in a word:
+The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if a person is needed,
+3 if no daemon runs, and 2 otherwise. The first line has it in a word:
 
 | word | exit | meaning |
 | --- | --- | --- |
-| healthy | 0 | corrections are used, and the fix is what this receiver can reach |
+| healthy | 0 | corrections are used, and the fix is the best that this receiver can reach |
 | starting | 2 | nothing has failed yet |
 | waiting | 2 | something failed and is tried again; also during a try |
-| blocked | 1 | something failed that waiting alone does not mend; also during a try |
+| blocked | 1 | a person must act; also during a try |
 | degraded | 2 | corrections flow, and are not used, or not as well as they could be |
 | unknown | 2 | no report: of use for {use:.0f} min, of a position, or of the daemon |
 | not running | 3 | no daemon runs |
@@ -84,10 +84,10 @@ memory.
 _CHECK_JSON = """
 ## `ztpd check --json`
 
-`schema` is {schema}. `ok` tells whether every link is well. `layer`, `event`, `text` and `advice`
-are those of the first broken link, or null; `event` is the one the [journal](events.md) has for the
-same cause. `links` is the whole chain in its order, each with `layer`, `state` ("OK", "problem" or
-"not reached") and `text`. The exit status is 0 if `ok`, else 1.
+`schema` is {schema}. `ok` is true if every link works. `layer`, `event`, `text` and `advice`
+are those of the first broken link, or null; `event` is that of the [journal](events.md) for
+the same cause. `links` is the whole chain in its order, each with `layer`, `state` ("OK",
+"problem" or "not reached") and `text`. The exit status is 0 if `ok`, else 1.
 
 | layer | link |
 | --- | --- |
@@ -110,23 +110,23 @@ def _status() -> str:
 
 _EVENTS_HEAD = """# Events
 
-Every line of the journal that matters has a name (`ZTPD_EVENT`), a message id and fields. Names and
-ids never change; texts may.
+Every journal event has a name (`ZTPD_EVENT`), a message id and fields. Names and ids never change;
+texts may.
 
 ```console
-$ journalctl -u ztpd -x                         # each line with what it means and what to do
-$ journalctl ZTPD_EVENT=ztp.provisioned         # one kind of line
-$ journalctl -u ztpd -p warning                 # what went wrong
+$ journalctl -u ztpd -x                         # each line with its meaning and remedy
+$ journalctl ZTPD_EVENT=ztp.provisioned         # one event
+$ journalctl -u ztpd -p warning                 # warnings and errors
 $ journalctl -u ztpd -o json | jq .ZTPD_EVENT   # for programs
 ```
 
-An error needs a person; a warning passes, or says what helps if it does not. The first failure of a
-kind is told at once, its repeats at level debug with one summary a minute at most. In steady state
-there are at most 2 lines a minute (usually one an hour), in any fault at most 20.
+An error needs a person; a warning usually passes, and has a remedy if it does not. The first
+failure of a kind is logged at once, its repeats at level debug with one summary a minute at most.
+In steady state there are at most 2 lines a minute (usually one an hour), in any fault at most 20.
 
-Failures have the fields `ZTPD_ERROR` (the sentence of the line), `ZTPD_ADVICE` and, where one is
-due, `ZTPD_RETRY_IN_S`. See also [states](states.md), [status](status.md) and
-[troubleshooting](troubleshooting.md), which goes by symptom.
+Failures have the fields `ZTPD_ERROR` (the sentence of the line), `ZTPD_ADVICE` and, before another
+try, `ZTPD_RETRY_IN_S`. See also [states](states.md), [status](status.md) and
+[troubleshooting](troubleshooting.md) by symptom.
 """
 
 
@@ -139,7 +139,7 @@ def _events() -> str:
         if event.reaction:
             parts.append(f"\n{event.reaction}\n")
         if event.remedy:
-            parts.append(f"\n**What to do:** {event.remedy}\n")
+            parts.append(f"\n**Remedy:** {event.remedy}\n")
         parts.append(f"\n{level}, `{event.message_id}`{', ' if fields else ''}{fields}\n")
     return "".join(parts)
 
@@ -154,10 +154,10 @@ def _catalog() -> str:
             "Documentation: man:ztpd(8)",
             f"Documentation: file:///usr/share/doc/ztpd/docs/events.md#{_anchor(event.name)}",
             "",
-            event.reaction or "This is information; nothing follows from it.",
+            event.reaction or "For information only.",
         ]
         if event.remedy:
-            lines += ["", f"What to do: {event.remedy}"]
+            lines += ["", f"Remedy: {event.remedy}"]
         entries.append("\n".join(lines) + "\n")
     return "\n".join(entries)
 
@@ -167,7 +167,7 @@ def _anchor(heading: str) -> str:
 
 
 def _udev() -> str:
-    """The udev rules, from the receivers that the code knows."""
+    """The udev rules, from the known receivers."""
     (vendor,) = {vendor for vendor, _ in usbids.GNSS}
     products = sorted(product for _, product in usbids.GNSS)
     any_of = "|".join(f"{product:04x}" for product in products)
@@ -183,7 +183,7 @@ SUBSYSTEM=="usb", ENV{{DEVTYPE}}=="usb_device", ATTR{{idVendor}}=="{vendor:04x}"
 SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", \\
   ATTRS{{idProduct}}=="{any_of}", ENV{{ID_MM_PORT_IGNORE}}="1"
 
-# A name that does not change; several receivers are told apart by /dev/serial/by-id or by-path.
+# A stable name; several receivers differ in their names below /dev/serial/by-id and by-path.
 SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", \\
   ATTRS{{idProduct}}=="{own}", SYMLINK+="ublox"
 
@@ -205,33 +205,33 @@ _MANUAL_HEAD = r""".Dd November 23, 2026
 .Pa /etc/ztpd/ztpd.toml.d/*.toml
 .El
 .Sh DESCRIPTION
-The file is read first, then the drop-ins beside it in the order of their names.
-The last one that sets a key wins, key by key.
+ztpd reads the file first, then the drop-ins in the order of their names.
+The last file that sets a key wins, key by key.
 Hidden files and those with another ending, such as the
 .Pa *.dpkg-dist
 that an upgrade leaves, are not read.
 .Pp
-The file that the package brings sets nothing: everything has a default, and
-most gateways need no more than the ZTP token.
+The file of the package sets nothing: every setting has a default, and most
+gateways need no more than the ZTP token.
 The format is TOML.
 An empty text or list means
 .Dq not set .
-A key's name ends in its unit:
+The end of a key's name is its unit:
 .Ql _s
 is seconds,
 .Ql _bytes
 is bytes.
 .Pp
 A wrong value keeps the daemon from starting, with exit status 78; the message
-names file, key, value and what the key takes.
-A key that this version does not know is an error to
+names file, key, value and the allowed values.
+An unknown key is an error for
 .Ql ztpd config check
-and a warning in the journal to
+and a warning in the journal for
 .Ql ztpd run ,
 so that one file can serve gateways of several versions.
 .Pp
-No secret stands in these files: token, passwords and private keys have files
-of their own.
+These files hold no secret: token, passwords and private keys are in their own
+files.
 """
 
 _MANUAL_TAIL = r""".Sh EXAMPLES
@@ -267,7 +267,7 @@ def _manual_entry(option: Option) -> str:
 
 
 def _roff(text: str) -> str:
-    """``text`` in lines that roff takes as they are, each sentence on a new one."""
+    """``text`` as roff source, each sentence on a new line."""
     escaped = " ".join(text.split()).replace("\\", "\\e").replace('"', "\\(dq")
     lines = []
     for sentence in re.split(r"(?<=\.) (?=[A-Z\\])", escaped):

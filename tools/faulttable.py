@@ -1,4 +1,4 @@
-"""`make faults`: what the pages of faults list, the tests that bear those numbers, the results."""
+"""`make faults`: the rows of the pages of faults, each with the results of its tests."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _NUMBER = re.compile(rf"(?<![A-Z0-9]){_FORM}(?!\d)")
 
 def rows() -> dict[str, str]:
     """Number and description of each fault."""
-    return {number: what for number, what, _ in _table()}
+    return {number: fault for number, fault, _ in _table()}
 
 
 def untested() -> set[str]:
-    """The numbers whose row argues why there is no test."""
+    """The numbers whose row explains why there is no test."""
     return {number for number, _, does in _table() if does.startswith("not tested: ")}
 
 
@@ -62,12 +62,12 @@ def main() -> int:
                 failed.update(found)
             else:
                 (skipped if "skipped" in ends else passed).update(found)
-    for number, what in rows().items():
+    for number, fault in rows().items():
         results = {"FAILED": failed, "passed": passed, "skipped": skipped}
         result = next((name for name, cases in results.items() if cases[number]), "NO TEST")
         result = "argued" if result == "NO TEST" and number in untested() else result
         count = passed[number] + failed[number]
-        print(f"{number:<4}  {result:<8} {count:>4} cases  {what}")
+        print(f"{number:<4}  {result:<8} {count:>4} cases  {fault}")
     return status.returncode
 
 

@@ -17,8 +17,8 @@ PORTS = ("I2C", "UART1", "UART2", "USB", "SPI")
 _HEAD = '''\
 """The configuration keys of all u-blox receivers: ids by name.
 
-Produced by tools/ubxkeys_table.py from the database of pyubx2 {version}; not loaded unless
-somebody uses such a name. "*" stands for I2C, UART1, UART2, USB, SPI, with ids in that order.
+Produced by tools/ubxkeys_table.py from the database of pyubx2 {version}; loaded only for
+such a name. "*" is I2C, UART1, UART2, USB, SPI, with ids in that order.
 """
 
 from __future__ import annotations

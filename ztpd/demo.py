@@ -1,6 +1,6 @@
-"""``ztpd demo``: simulated devices and services on this machine, and the real daemon among them.
+"""``ztpd demo``: simulated devices and services on this machine, and the real daemon.
 
-The daemon is a process of its own, and knows of the demo only what its configuration file says.
+The daemon is a separate process; it knows only its configuration file.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ _LOOK_S = 0.5
 _ACTIVATION_S = 5.0
 _STOP_WITHIN_S = 10.0
 _JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
-_FASTER = 5.0  # than real corrections, which come every 5 s
+_FASTER = 5.0  # faster than real corrections, which come every 5 s
 
 
 class Console:
-    """Tells what happens, a line a step; on a terminal the last line lives."""
+    """Prints each step on a line; on a terminal it updates the last line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._began_s = time.monotonic()
         self._living = stream.isatty()
         self._shown = False
-        self.on_closed_output: Callable[[], object] = lambda: None  # nobody listens any more
+        self.on_closed_output: Callable[[], object] = lambda: None  # after the output was closed
 
     def teller(self, who: str) -> Callable[[str], None]:
-        """What a simulator says goes here; it may begin with its own name."""
+        """Print a message of a simulator, which may begin with its own name."""
         return lambda what: self.tell(who, what.removeprefix(f"{who}: ").removeprefix(f"{who} "))
 
     def tell(self, who: str, what: str) -> None:
@@ -65,7 +65,7 @@ class Console:
         try:
             self._clear()
             print(f"{seconds:6.1f} s  {who:<9} {what}", file=self._stream, flush=True)
-        except OSError:  # `| head` has had enough, or the terminal was closed
+        except OSError:  # the reader of the pipe ended, or the terminal was closed
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             self.on_closed_output()
 
@@ -84,7 +84,7 @@ class Console:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong: from the start on, or once the receiver is RTK fixed."""
+    """A fault: from the start on, or once the receiver is RTK fixed."""
 
     about: str
     early: Callable[[Demo], None] = lambda _: None
@@ -125,7 +125,7 @@ FAULTS: Mapping[str, Fault] = {
         "the connection is reset on the way", late=lambda demo: demo.proxy.reset(), breaks=True
     ),
     "half-open": Fault(
-        "the connection dies and nobody is told",
+        "the connection breaks, and neither end is notified",
         late=lambda demo: demo.proxy.half_open(),
         breaks=True,
     ),
@@ -134,7 +134,7 @@ FAULTS: Mapping[str, Fault] = {
 
 
 class Demo:
-    """One run. The simulators are attributes, so that a fault can reach them."""
+    """One run. The simulators are attributes, for the faults."""
 
     broker: Broker
     caster: Caster
@@ -155,7 +155,7 @@ class Demo:
         self._connections = 0  # through the proxy
 
     async def run(self) -> bool:
-        """Whether the receiver reached RTK fixed with corrections it used."""
+        """Whether the receiver reached RTK fixed with the corrections."""
         async with AsyncExitStack() as stack:
             await self._start_simulators(stack)
             config = self._write_configuration()
@@ -216,7 +216,7 @@ class Demo:
             self._fault.early(self)
 
     def _write_configuration(self) -> Path:
-        """All that the daemon is told. Ports are named because nothing here is on USB."""
+        """Write the daemon's configuration. It names the ports, since none of them is on USB."""
         top, via = self._directory, self._options.via
         authority = self._authority.write(top / "authority.pem")
         token = top / "token"
@@ -271,14 +271,14 @@ class Demo:
         )
 
     async def _tell_journal(self, daemon: asyncio.subprocess.Process) -> None:
-        """The daemon's own words, without their times: the story has its own."""
+        """Print the daemon's journal lines with the times of the demo instead of their own."""
         assert daemon.stderr  # noqa: S101 - it was asked for
         async for line in daemon.stderr:
             text = line.decode(errors="replace").rstrip()
             self._story.tell("ztpd", _JOURNAL_LINE.sub("", text).replace(f"{self._directory}/", ""))
 
     async def _watch(self, daemon: asyncio.subprocess.Process) -> bool:
-        """Look at the daemon and the receiver until the story is complete."""
+        """Watch daemon and receiver until corrections are in use."""
         due_s, told = time.monotonic() + ONCE_WITHIN_S, False
         while daemon.returncode is None:
             seen = status.read(self._directory / "run")
@@ -301,7 +301,7 @@ class Demo:
         return False
 
     def _proven(self, seen: Status) -> bool:
-        """The receiver used corrections and is fixed, and the daemon knows it."""
+        """The receiver uses corrections and is RTK fixed, and the daemon knows it."""
         if self.proxy.connections < self._connections:
             self._expect_more()
         fresh = len(self.receiver.corrections()) >= self._wanted
@@ -313,7 +313,7 @@ class Demo:
         )
 
     def _inject_late_fault(self, fault: Fault) -> None:
-        """Let the fault happen; from here on only corrections that come after it count."""
+        """Inject the fault; from now on only later corrections count."""
         self._struck = True
         self._connections = self.proxy.connections + fault.breaks
         self._expect_more()
@@ -324,7 +324,7 @@ class Demo:
         self._wanted = len(self.receiver.corrections()) + 12
 
     def activate(self) -> None:
-        """The Thing is made inactive, and activated by hand a little later."""
+        """Deactivate the Thing, and activate it a little later."""
         portal = self.service.portal
         portal.profile = replace(portal.profile, auto_activate=False)
 
@@ -392,7 +392,7 @@ class Demo:
         if options.format == "rtcm":
             return corrections.coalesce(corrections.rtcm(rng))
         now = corrections.spartn_time(time.time())
-        encrypted = options.via == "mqtt"  # as the service does it
+        encrypted = options.via == "mqtt"  # like the service
         return corrections.coalesce(corrections.spartn(rng, encrypted=encrypted, start=now))
 
 
@@ -415,7 +415,7 @@ async def _stop(daemon: asyncio.subprocess.Process) -> None:
 
 
 async def _play(options: argparse.Namespace, story: Console, directory: Path) -> bool:
-    """The demo, ended in order by whatever ends it: nothing of it may stay behind."""
+    """Run the demo, and end every part of it in order, also after an error."""
     playing, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert playing  # noqa: S101 - a coroutine runs in a task
     story.on_closed_output = playing.cancel

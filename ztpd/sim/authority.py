@@ -33,14 +33,14 @@ class Pair:
 
 
 class Authority:
-    """Issues server and client certificates that only its own :attr:`certificate` vouches for."""
+    """Issues server and client certificates; only :attr:`certificate` verifies them."""
 
     def __init__(self) -> None:
         self._ca = trustme.CA()
 
     @property
     def certificate(self) -> str:
-        """The authority's own certificate, as PEM text."""
+        """The certificate of the authority, as PEM text."""
         return self._ca.cert_pem.bytes().decode()
 
     def write(self, path: Path) -> Path:
@@ -56,7 +56,7 @@ class Authority:
     ) -> Pair:
         """A server certificate for ``names`` (host names and addresses; loopback if none).
 
-        Valid from 2000 to 3000 unless told otherwise (naive datetimes, UTC).
+        By default valid from 2000 to 3000 (naive datetimes, UTC).
         """
         given: dict[str, Any] = {"not_after": not_after}
         if not_before is not None:  # a parameter of trustme 1.2 and newer
@@ -74,7 +74,7 @@ class Authority:
 
 
 def server_context(pair: Pair) -> ssl.SSLContext:
-    """A TLS 1.2+ server context that shows ``pair``."""
+    """A TLS 1.2+ server context with ``pair``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     memory = os.memfd_create("pair", os.MFD_CLOEXEC)  # ssl reads files only

@@ -1,8 +1,8 @@
-"""Streams of corrections as the services send them: true in framing, size and rhythm.
+"""Streams of corrections with the framing, sizes and periods of real services.
 
-What the messages say is noise; a receiver that is simulated looks at the frame, not into it.
-Sizes and periods of SPARTN are those measured in captures of PointPerfect's European stream
-(2024): 319 bytes/s, an OCB message a constellation every 5 s, atmosphere and areas every 30 s.
+The payloads are noise: the simulated receiver looks at the frames only. Sizes and periods of
+SPARTN are from captures of PointPerfect's European stream (2024): 319 bytes/s, an OCB
+message a constellation every 5 s, atmosphere and areas every 30 s.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SPARTN_EPOCH_UNIX_S = 1_262_304_000  # 2010-01-01
 
 
 class Piece(NamedTuple):
-    """Something to send ``delay_s`` after the piece before it."""
+    """Bytes to send ``delay_s`` after the piece before."""
 
     delay_s: float
-    suffix: str  # what MQTT appends to the topic of the region: "ocb", "hpac", "gad"; "" for RTCM
+    suffix: str  # appended to the MQTT topic of the region: "ocb", "hpac", "gad"; "" for RTCM
     data: bytes
 
 
@@ -58,7 +58,7 @@ def spartn_time(unix_s: float) -> int:
 def spartn(
     rng: random.Random, *, encrypted: bool = False, start: int = 452_044_770
 ) -> Iterator[Piece]:
-    """An endless stream, as of one region. ``start`` is a :func:`spartn_time`.
+    """An endless stream of one region. ``start`` is a :func:`spartn_time`.
 
     Every third OCB message has the wide time tag, and so has every HPAC message.
     """
@@ -99,13 +99,13 @@ def spartn(
 # GPS, GLONASS, Galileo, BeiDou: satellites, and the number of the second signal (tables 3.5-91 on)
 _MSM7 = {1077: (10, 16), 1087: (7, 8), 1097: (8, 16), 1127: (6, 14)}
 STATION = StationPosition(2003, 3_779_152.6664, 903_806.9938, 5_040_997.7531, 0.0)
-"""5.4 km from where the simulated receiver is, in Berlin."""
+"""5.4 km from the simulated receiver, in Berlin."""
 
 
 def rtcm(
     rng: random.Random, *, station: StationPosition = STATION, without: Container[int] = ()
 ) -> Iterator[Piece]:
-    """An endless stream, as of one base station: 1006, four times MSM7 and 1230 a second, but
+    """An endless stream of one base station: 1006, four times MSM7 and 1230 a second, but
     for the message numbers in ``without``."""
     number_of = station.station_id
     for second in itertools.count():
@@ -151,8 +151,8 @@ def _packed(fields: Iterable[tuple[int, int]]) -> bytes:
 
 
 def captured(capture: Path, kind: FrameKind) -> Sequence[Frame]:
-    """The frames of one kind in a captured stream. Raises ValueError where there are none, which
-    says what there is instead, and OSError."""
+    """The frames of one kind in a captured stream. Raises OSError, and ValueError with the kinds
+    that the capture has if there are none."""
     found = Scanner(FrameKind.SPARTN, FrameKind.RTCM3).feed(capture.read_bytes())
     frames = [frame for frame in found if frame.kind is kind]
     if not frames:
@@ -173,7 +173,7 @@ def replay(frames: Sequence[Frame], *, bytes_per_s: float = 319.0) -> Iterator[P
 
 
 def coalesce(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """What is sent at one moment under one topic in one piece, as the MQTT service does it."""
+    """Joins pieces of one moment and topic, as the MQTT service does."""
     waiting: Piece | None = None
     for piece in pieces:
         if waiting and not piece.delay_s and piece.suffix == waiting.suffix:
@@ -187,7 +187,7 @@ def coalesce(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def cut(pieces: Iterable[Piece], rng: random.Random) -> Iterator[Piece]:
-    """Every piece cut at up to three random places, as a network without messages does it."""
+    """Cuts every piece at up to three random places, as a TCP stream may."""
     for piece in pieces:
         places = sorted(rng.sample(range(1, len(piece.data)), min(3, len(piece.data) - 1)))
         delays = itertools.chain((piece.delay_s,), itertools.repeat(0.0))
@@ -196,7 +196,7 @@ def cut(pieces: Iterable[Piece], rng: random.Random) -> Iterator[Piece]:
 
 
 async def paced(pieces: Iterable[Piece], *, speed: float = 1.0) -> AsyncIterator[Piece]:
-    """``pieces`` in their time, ``speed`` times as fast; late ones are not made up for."""
+    """``pieces`` at their times, ``speed`` times as fast; delays are not caught up."""
     for piece in pieces:
         if piece.delay_s:
             await asyncio.sleep(piece.delay_s / speed)

@@ -1,7 +1,7 @@
-"""A modem that speaks AT: models as data, one engine that plays them, a pty to play them on.
+"""A simulated AT modem: models as data, an engine that plays them, a pty for it.
 
-What a model says is written down literally, since the differences between modems are in the
-details: echo, blank lines, quotes, the wrong number at the right place. See docs/modems.md.
+The answers of a model are literal, since modems differ in details: echo, blank lines, quotes, a
+wrong number in the place of the right one. See docs/modems.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Protocol
 from ztpd.sim.pty import Pty
 
 FORBIDDEN = ("ATZ", "AT&F", "AT&W", "AT+IPR", "AT+CFUN", "+++")
-"""What changes a modem for whoever else uses it; no client of ours may send these."""
+"""Commands that change the modem for other programs; ztpd must never send them."""
 
 _CME_TEXTS = {
     4: "operation not supported",
@@ -31,8 +31,8 @@ _CME_TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Information lines, divided by line feeds, and a final result code. ``{imei}`` in the text
-    stands for the model's number."""
+    """Information lines, divided by line feeds, and a final result code. The engine replaces
+    ``{imei}`` by the number of the model."""
 
     text: str = ""
     final: str = "OK"
@@ -52,14 +52,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Unplug:
-    """The port vanishes; after ``seconds`` the modem is back, freshly started."""
+    """The port vanishes; after ``seconds`` the modem is back, restarted."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """From here on nothing is answered."""
+    """The modem answers nothing from now on."""
 
 
 Step = Say | Refuse | Wait | Unplug | Hang | bytes
@@ -73,29 +73,31 @@ NAMED = Say('+CGSN: "{imei}"')
 
 @dataclass(frozen=True)
 class ModemModel:
-    """How one modem behaves. Times are in seconds."""
+    """The behaviour of one modem. Times are in seconds."""
 
     name: str
-    answers: Mapping[str, Reply | list[Reply]]  # a list: the nth call takes the nth, then the last
+    answers: Mapping[
+        str, Reply | list[Reply]
+    ]  # of a list, the nth call gets the nth answer, then always the last
     imei: str = "490154203237518"
     echo: bool = False
     verbose: bool = True  # ATV1: result codes as words
-    boot_s: float = 0.0  # deaf for so long, then the banner
+    boot_s: float = 0.0  # time without answers after the start, then the banner
     banner: tuple[str, ...] = ()
-    before: str = "\r\n"  # what stands before a line
+    before: str = "\r\n"  # text before a line
     after: str = "\r\n"
-    ends: bytes = b"\r"  # what ends a command line
+    ends: bytes = b"\r"  # the end of a command line
     chunk_bytes: int = 0  # 0: all at once
     gap_s: float = 0.0  # between chunks
-    baudrate: int = 0  # 0: USB, any speed will do
-    training: int = 0  # so many AT are missed while the speed is being measured
-    hangs: bool = False  # takes everything, answers nothing: data mode, multiplexer, firmware
-    stream: bytes = b""  # said unasked, again and again
+    baudrate: int = 0  # 0: USB, works at any speed
+    training: int = 0  # number of AT lost while the modem measures the speed
+    hangs: bool = False  # reads all, answers nothing: data mode, multiplexer, firmware fault
+    stream: bytes = b""  # unsolicited, repeated
     stream_every_s: float = 1.0
 
 
 class ModemLine(Protocol):
-    """What the engine plays on; :class:`ztpd.sim.pty.Pty` is one."""
+    """The line of an engine; :class:`ztpd.sim.pty.Pty` is one."""
 
     @property
     def baudrate(self) -> int: ...
@@ -115,7 +117,7 @@ class Engine:
     say: Callable[[str], None] = lambda _: None
     seed: int = 0
     commands: list[str] = field(default_factory=list)
-    """Every command that came, also while the modem was deaf."""
+    """Every command that came, also those without an answer."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -126,7 +128,7 @@ class Engine:
 
     @property
     def forbidden(self) -> list[str]:
-        """Commands heard that change a modem's state for others."""
+        """Received commands that change the modem for other programs."""
         return [command for command in self.commands if command.upper().startswith(FORBIDDEN)]
 
     def _reset(self) -> None:
@@ -196,7 +198,7 @@ class Engine:
                 self.say(f"modem answered {command}")
 
     def _reply(self, command: str) -> Reply:
-        """The model's answer, else what every modem does."""
+        """The model's answer, else the one common to all modems."""
         if command in self.model.answers:
             answer = self.model.answers[command]
             if not isinstance(answer, list):
@@ -258,7 +260,7 @@ class Engine:
 
     async def _send(self, data: bytes) -> None:
         size = self.model.chunk_bytes or max(len(data), 1)
-        async with self._sending:  # so what comes unasked comes between lines
+        async with self._sending:  # so unsolicited lines come between lines
             for start in range(0, len(data), size):
                 if start:
                     await self._sleep(self.model.gap_s)
@@ -295,7 +297,7 @@ class SimModem:
 
     @property
     def commands(self) -> list[str]:
-        """Every command the modem was sent."""
+        """Every command that the modem received."""
         return self.engine.commands
 
     async def __aenter__(self) -> SimModem:

@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets (section 3), as far as a broker that pretends or a publisher needs them."""
+"""MQTT 3.1.1 packets (section 3), as far as simulated brokers and publishers need them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFUSED = 0x80
 
 
 class Packet(NamedTuple):
-    """One packet: its type (the upper four bits of the first byte), and what follows the length."""
+    """One packet: its type (the upper four bits of the first byte), and its body."""
 
     type: int
     body: bytes

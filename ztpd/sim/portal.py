@@ -1,4 +1,4 @@
-"""What the provisioning service knows and says: device profile, Things, refusals. No network."""
+"""The state and answers of the provisioning service: device profile, Things, refusals. No I/O."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Profile:
 
 @dataclass(slots=True)
 class Thing:
-    """What the service made for one hardware code."""
+    """The Thing of one hardware code."""
 
     client_id: str
     active: bool
@@ -50,7 +50,7 @@ class Thing:
 class Portal:
     """One device profile and the Things made by it. ``profile`` may be changed at any time.
 
-    Refusals have the texts that are known of the real service, and likely ones elsewhere.
+    Refusals have the known texts of the real service, else likely ones.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Portal:
         self.keys = _keys(now())  # the same for every Thing
 
     def activate(self, hardware_id: str) -> None:
-        """What a person does where the profile has no Auto Activate."""
+        """Activate a Thing by hand, for a profile without Auto Activate."""
         self.things[hardware_id].active = True
 
     def answer(
@@ -185,7 +185,7 @@ def _topics() -> Iterator[dict[str, str]]:
 
 
 def asked_for(body: bytes) -> dict[str, Any]:
-    """The fields of a request; none where it is not a JSON object."""
+    """The fields of a request; none if it is not a JSON object."""
     with suppress(ValueError):
         asked = json.loads(body)
         if isinstance(asked, dict):
@@ -194,7 +194,7 @@ def asked_for(body: bytes) -> dict[str, Any]:
 
 
 def masked(hardware_id: str) -> str:
-    """A hardware code as it may be shown."""
+    """A hardware code, masked for display."""
     if len(hardware_id) == 15:
         return f"{hardware_id[:8]}*****{hardware_id[-2:]}"
     return hardware_id or "a gateway without hardware code"

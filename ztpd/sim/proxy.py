@@ -1,7 +1,7 @@
-"""A bad line on purpose: a TCP proxy that delays, slows, cuts, swallows and regroups bytes.
+"""Simulates a bad line: a TCP proxy that delays, slows, cuts, discards and regroups bytes.
 
-It knows nothing of what it carries, so it stands before a broker, a caster or an HTTPS server
-alike. Each direction has its own :class:`Line`, which may be changed while connections live.
+It works with any protocol over TCP. Each direction has its own :class:`Line`, which may be changed
+during connections.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from types import TracebackType
 from typing import Self
 
 _BLOCK = 16_384
-_IN_FLIGHT = 1 << 18  # bytes on the line; above it the sender is held back, as by a window
+_IN_FLIGHT = 1 << 18  # bytes on the line; beyond it the sender waits, as for a TCP window
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What happens to the bytes of one direction. Offsets count from a connection's first byte."""
+    """The faults of one direction. Offsets count from the first byte of a connection."""
 
     latency_s: float = 0.0
-    bytes_per_s: float = 0.0  # 0: as fast as can be
+    bytes_per_s: float = 0.0  # 0: no limit
     piece: int = 0  # at most so many bytes at a time, each as a segment of its own; 0: any
-    coalesce_s: float = 0.0  # collect for so long, then hand over all at once
+    coalesce_s: float = 0.0  # collect for this time, then deliver all at once
     cut_at: int | None = None  # bytes delivered, then both sides see an orderly end
     reset_at: int | None = None  # bytes delivered, then both sides see a reset
     silent_at: int | None = None  # bytes delivered, then nothing, and no end: half-open
 
     def room(self, sent: int) -> int:
-        """How many more bytes may be delivered behind ``sent``."""
+        """The number of bytes that may be delivered after ``sent``."""
         ends = (self.cut_at, self.reset_at, self.silent_at)
         return max(0, min((end for end in ends if end is not None), default=sys.maxsize) - sent)
 
@@ -47,7 +47,7 @@ BAD_LINES: Mapping[str, tuple[str, Line]] = {
     "split": ("every byte arrives in a segment of its own", Line(piece=1)),
     "coalesce": ("bytes arrive in bursts, 2 s apart", Line(coalesce_s=2.0)),
 }
-"""Lines towards the client that work, though badly: what each does, for a person."""
+"""Bad lines towards the client that still work, each with its description."""
 
 
 class FaultProxy:
@@ -56,8 +56,8 @@ class FaultProxy:
         async with FaultProxy("127.0.0.1", caster.port, to_client=Line(piece=1)) as proxy:
             connect to proxy.port
 
-    ``connections`` counts those accepted, ``alive`` those that still are; ``carried`` has the
-    bytes delivered to the client and to the server.
+    ``connections`` counts accepted connections, ``alive`` the open ones; ``carried`` has the bytes
+    delivered to the client and to the server.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class FaultProxy:
         return len(self._alive)
 
     async def listen(self) -> None:
-        """Take connections, again on the same port after :meth:`refuse`."""
+        """Accept connections, again on the same port after :meth:`refuse`."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
-        """Refuse new connections, as a machine does whose server is down."""
+        """Refuse new connections, like a machine whose server is down."""
         if self._server:
             self._server.close()
 
@@ -121,19 +121,19 @@ class FaultProxy:
         self._end_all("reset", reset=True)
 
     def go_silent(self) -> None:
-        """From now on swallow everything in both directions, and tell nobody."""
+        """Discard all bytes in both directions from now on, without closing a connection."""
         self.to_client = replace(self.to_client, silent_at=0)
         self.to_server = replace(self.to_server, silent_at=0)
         self._say("the line went silent")
 
     def half_open(self) -> None:
-        """Leave every connection there is half-open for ever; new ones are well."""
-        self._say("the line lost its connections, and tells nobody")
+        """Leave every present connection half-open; new ones work."""
+        self._say("the line drops its connections without closing them")
         for connection in self._alive:
             connection.stranded = True
 
     def heal(self) -> None:
-        """A good line again, for connections that can still use it."""
+        """Make the line good again, for connections that still exist."""
         self.to_client = self.to_server = GOOD
         self._say("the line is good again")
 
@@ -189,7 +189,7 @@ class FaultProxy:
         writer: asyncio.StreamWriter,
         direction: int,
     ) -> None:
-        """One direction: what is read goes into flight with the time it is due at the far end."""
+        """One direction: queues the bytes read, each with its time of delivery."""
         flight = _Flight()
         landing = asyncio.create_task(self._land(connection, flight, writer, direction))
         try:
@@ -243,7 +243,7 @@ class _Connection:
 
 
 class _Flight:
-    """Bytes on their way, oldest first, with the time each is due; b"" is the end."""
+    """Bytes on the line, oldest first, each with its time of delivery; b"" is the end."""
 
     def __init__(self) -> None:
         self._blocks: deque[tuple[float, bytes]] = deque()
@@ -259,7 +259,7 @@ class _Flight:
             self._changed.notify_all()
 
     async def next(self, coalesce_s: float) -> bytes:
-        """What has arrived, joined where it is to be; b"" for the end, which is told again."""
+        """The next bytes to deliver, joined if the line joins them; b"" at the end, each time."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._blocks)
         loop = asyncio.get_running_loop()

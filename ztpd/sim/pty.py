@@ -1,8 +1,8 @@
-"""The device's end of a serial line: a pseudo-terminal behind a stable name.
+"""The device's end of a serial line: a pseudo-terminal with a stable name.
 
 The host opens :attr:`Pty.path`, a symbolic link such as udev makes in ``/dev/serial/by-id``; the
-simulated device reads and writes the other side. Pulling the plug closes that side, so the host
-sees a hang-up; plugging in again makes a new terminal behind the same name.
+simulated device reads and writes the master side. Unplugging closes it, so the host sees a
+hang-up; plugging in again makes a new terminal with the same name.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _SPEEDS = {
 class Pty:
     """One serial line.
 
-    The host's end is held open here too: without that, reads on the device's end fail as long
-    as no host has the port open. Nothing is read ahead, so a device that does not read makes
-    the host's writes wait, as with flow control.
+    The simulator keeps the host's end open too, since reads on the device's end fail while no host
+    has the port open. It reads nothing ahead, so a device that does not read makes the host's
+    writes wait, as flow control does.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -70,7 +70,7 @@ class Pty:
         if self._device is not None:
             return
         self._device, self._host = os.openpty()
-        tty.setraw(self._host)  # a fresh pty echoes: the device would hear itself
+        tty.setraw(self._host)  # a new pty echoes: the device would receive its own output
         os.set_blocking(self._device, False)
         link = Path(self.path)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Pty:
             asyncio.get_running_loop().add_reader(self._device, _settle, self._reading)
 
     def unplug(self) -> None:
-        """Make the port vanish: whoever has it open sees a hang-up."""
+        """Make the port vanish: a program that has it open sees a hang-up."""
         if self._device is None or self._host is None:
             return
         if self._reading is not None:
@@ -98,18 +98,18 @@ class Pty:
         self._device = self._host = None
 
     def replug(self) -> None:
-        """Unplug, and come back as another terminal behind the same name."""
+        """Unplug, and come back as another terminal with the same name."""
         old = self.terminal if self.plugged else None
         self.unplug()
         holder = os.open(old, os.O_RDWR | os.O_NOCTTY) if old and Path(old).exists() else None
         try:
-            self.plug()  # the holder, if any, keeps the number from being given out again
+            self.plug()  # a holder keeps the number from being reused
         finally:
             if holder is not None:
                 os.close(holder)
 
     async def read(self, limit: int = 4096) -> bytes:
-        """What the host wrote: at least one byte, at most ``limit``. One reader at a time.
+        """Bytes from the host: at least one, at most ``limit``. One reader at a time.
 
         While the port is unplugged this waits for it to be plugged again.
         """
@@ -122,16 +122,16 @@ class Pty:
             await self._readable()
 
     def pending(self) -> int:
-        """How many bytes the host has written that were not read here yet."""
+        """The number of bytes from the host that the device has not read yet."""
         if self._device is None:
             return 0
-        select.select([self._device], [], [], 0)  # has the kernel move what is under way
+        select.select([self._device], [], [], 0)  # makes the kernel deliver pending bytes
         answer = fcntl.ioctl(self._device, termios.FIONREAD, struct.pack("i", 0))
         return int(struct.unpack("i", answer)[0])
 
     async def write(self, data: bytes) -> None:
-        """Give ``data`` to the host, as fast as it takes it; what is written while unplugged,
-        or cut off by an unplug, is lost."""
+        """Send ``data`` to the host, as fast as it reads; bytes written while unplugged, or cut off
+        by an unplug, are lost."""
         async with self._turn:
             device, rest = self._device, memoryview(data)
             while rest and device is not None and self._device == device:
@@ -140,34 +140,33 @@ class Pty:
                     await self._writable(device)
 
     def send(self, data: bytes) -> None:
-        """Give ``data`` to the host without waiting; what does not fit is lost, as on a line
-        that nobody reads."""
+        """Send ``data`` to the host without waiting; bytes that do not fit are lost."""
         if self._device is not None:
             _give(self._device, memoryview(data))
 
     @property
     def baudrate(self) -> int:
-        """The speed the host set, in baud; 0 where it set none or the port is unplugged."""
+        """The speed that the host set, in baud; 0 if it set none or the port is unplugged."""
         if self._host is None:
             return 0
         return _SPEEDS.get(termios.tcgetattr(self._host)[5], 0)
 
     @property
     def exclusive(self) -> bool:
-        """Whether some host set TIOCEXCL. A pty keeps the flag when that host has died."""
+        """Whether a host set TIOCEXCL. A pty keeps the flag after that process has ended."""
         answer = fcntl.ioctl(self._host_fd(), _TIOCGEXCL, struct.pack("i", 0))
         return bool(struct.unpack("i", answer)[0])
 
     def clear_exclusive(self) -> None:
-        """Take TIOCEXCL off again, as the last close of a real port does."""
+        """Clear TIOCEXCL, as the last close of a real port does."""
         fcntl.ioctl(self._host_fd(), termios.TIOCNXCL)
 
     def users(self) -> list[int]:
-        """Who has the port open: a process id for each descriptor, those in here left out."""
+        """The processes that have the port open: a pid for each descriptor, except our own."""
         own, terminal = f"/proc/{os.getpid()}/fd/{self._host_fd()}", os.fstat(self._host_fd())
         found = []
         for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # another user's, or it has ended
+            with contextlib.suppress(OSError):  # another user's process, or it has ended
                 for entry in (process / "fd").iterdir():
                     with contextlib.suppress(OSError):
                         if os.path.samestat(entry.stat(), terminal) and str(entry) != own:

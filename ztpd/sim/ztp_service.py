@@ -1,7 +1,7 @@
-"""The provisioning service on loopback, with misbehaviour on request.
+"""The provisioning service on loopback, with faults on request.
 
-It speaks HTTP/1.1 by itself, one request for each connection, because most of what it is for is
-what no HTTP library would send.
+It has its own HTTP/1.1, with one request for each connection, because no HTTP library sends most of
+the faults.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ztpd.sim.portal import Portal, Profile, Thing, asked_for
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request and how it was answered. The token is not kept."""
+    """One request and its answer. The token is not stored."""
 
     path: str
     headers: Mapping[str, str] = field(repr=False)
@@ -38,7 +38,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answers so, and does nothing."""
+    """Sends this answer and does nothing else."""
 
     status: int
     text: str = ""
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Says nothing until the client goes away."""
+    """Sends nothing until the client closes."""
 
     stage: Literal["handshake", "response"] = "response"
 
@@ -70,7 +70,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Does its work, and closes after byte ``at`` of the answer, head included."""
+    """Processes the request, and closes after byte ``at`` of the answer, head included."""
 
     at: int
 
@@ -80,7 +80,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """Does its work, and sends the answer's body byte by byte."""
+    """Processes the request, and sends the answer's body byte by byte."""
 
     interval_s: float = 1.0
 
@@ -101,7 +101,7 @@ class Huge:
 
 @dataclass(frozen=True, slots=True)
 class Bomb:
-    """Sends ``size`` zeros in a coding that was not asked for."""
+    """Sends ``size`` zeros in a coding that the client did not accept."""
 
     size: int = 200 * 1024 * 1024
     coding: Literal["gzip", "deflate"] = "gzip"
@@ -133,8 +133,8 @@ class ZtpService:
         async with ZtpService(Authority(), profile=Profile(format="spartn")) as service:
             service.script.append(Reset("body"))
 
-    Each call takes one fault from ``script``, which may be added to at any time; without one it
-    is answered as :attr:`portal` says.
+    Each call takes one fault from ``script``, which may grow at any time; without one
+    :attr:`portal` answers.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class ZtpService:
 
     @property
     def things(self) -> Mapping[str, Thing]:
-        """What was created, by hardware code."""
+        """The Things created, by hardware code."""
         return self.portal.things
 
     @property
@@ -230,7 +230,7 @@ class ZtpService:
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol, connection, ssl=self._tls
             )
-        except OSError:  # a client that does not like our certificate, for one
+        except OSError:  # such as a client that refuses the certificate
             connection.close()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
@@ -239,7 +239,7 @@ class ZtpService:
             writer.close()
             await writer.wait_closed()
         except (OSError, asyncio.IncompleteReadError):
-            pass  # the client went away
+            pass  # the client closed
         finally:
             transport.abort()
 
@@ -306,7 +306,7 @@ async def _send(writer: asyncio.StreamWriter, response: bytes, fault: Fault | No
         case Reset():
             writer.write(response[: body_at + 1])
             await writer.drain()
-            await asyncio.sleep(0.05)  # a reset overtakes what has not been read
+            await asyncio.sleep(0.05)  # a reset discards bytes that the client has not read
             _reset(writer)
         case Drip(interval_s):
             writer.write(response[:body_at])
@@ -319,11 +319,11 @@ async def _send(writer: asyncio.StreamWriter, response: bytes, fault: Fault | No
 
 
 async def _pour(writer: asyncio.StreamWriter, blocks: Iterable[bytes]) -> None:
-    """Send ``blocks`` for as long as the client takes them."""
+    """Send ``blocks`` while the client reads them."""
     for block in blocks:
         writer.write(block)
         await writer.drain()
-        await asyncio.sleep(0)  # drain alone never lets the loop notice that the client has gone
+        await asyncio.sleep(0)  # with drain alone the loop never notices that the client closed
 
 
 def _compressed(size: int, coding: str) -> Iterable[bytes]:

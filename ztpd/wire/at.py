@@ -1,7 +1,7 @@
-"""AT commands: one command out, its answer in, and the IMEI an answer holds.
+"""AT commands: a command out, its answer in, and the IMEI in an answer.
 
 Sources: ITU-T V.250 sections 5.7 and 6.2 (result codes, ATE, ATV); 3GPP TS 27.007 sections 5.4
-(+CGSN) and 9.2 (+CME ERROR). What modems really send differs by maker; see docs/modems.md.
+(+CGSN) and 9.2 (+CME ERROR). The answers of modems differ by maker; see docs/modems.md.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ztpd.errors import ImeiInvalid
 from ztpd.model import Imei
 
 IMEI_COMMANDS = ("AT+CGSN=1", "AT+CGSN", "AT+GSN", "AT#CGSN", "ATI")
-"""What to ask for the IMEI, in this order: the first is defined to be the IMEI, the next two are
-"the serial number", mostly the IMEI; then Telit's form; ATI has a line for it on some sticks."""
+"""Commands for the IMEI, in this order: the first is defined to give the IMEI, the next two "the
+serial number", mostly the IMEI; then Telit's form; ATI has a line for it on some sticks."""
 
 CR, CR_LF = b"\r", b"\r\n"
-"""Ends of a command line: V.250 section 6.2.1 says CR; Nordic's Serial LTE Modem application acts
+"""Ends of a command line: CR by V.250 section 6.2.1; Nordic's Serial LTE Modem application acts
 on CR LF only, unless it was built otherwise."""
 
 LINE_LIMIT = 512
@@ -37,12 +37,12 @@ _BINARY_RUN = re.compile(rb"[\x00\xfe\xff]{%d}" % _MOST_NOISE)
 
 @dataclass(frozen=True, slots=True)
 class AtAnswer:
-    """All lines up to the final result code, echo and unsolicited lines left out."""
+    """All lines up to the final result code, without echo and unsolicited lines."""
 
     ok: bool
     final: str  # "OK", "ERROR", "+CME ERROR: 13"
     lines: tuple[str, ...]
-    garbage: bool  # bytes that are not text, or a line too long: nothing here can be trusted
+    garbage: bool  # bytes that are not text, or a line too long: the answer is unreliable
 
 
 class Exchange:
@@ -56,7 +56,7 @@ class Exchange:
         self._garbage = False
 
     def feed(self, data: bytes) -> AtAnswer | None:
-        """The answer, once its final result code is there; bytes behind it are dropped.
+        """The answer, once its final result code has come; bytes behind it are dropped.
 
         Lines end in any run of CR and LF, which covers every terminator seen in modems.
         """
@@ -88,13 +88,13 @@ class Exchange:
 
 
 def imeis_in(command: str, answer: AtAnswer) -> tuple[str, ...]:
-    """The numbers that stand for the IMEI in an answer to ``command``, in their order.
+    """The numbers in an answer to ``command`` that are an IMEI, in their order.
 
-    One is not checked yet; two or more, of a modem with several SIM slots, are valid. Empty where
-    there is none: a refusal, something else than digits (serial number, UUID, MEID), or reason to
-    doubt: noise, a bare number of another length, or several of which only one is valid, so that
-    one may have come unasked. A number with its name in front wins over bare ones. Only
-    ``AT+CGSN=1`` is defined to speak of the IMEI, so 16 digits (IMEISV) count from it alone.
+    A single number is not checked yet; two or more, of a modem with several SIM slots, are valid.
+    Empty for a refusal, for other identifiers (serial number, UUID, MEID), and for unreliable
+    answers: noise, a bare number of another length, or several numbers with only one valid, since
+    one may be unsolicited. A number with its name in front wins over bare ones. Only ``AT+CGSN=1``
+    is defined to give the IMEI, so 16 digits (IMEISV) count from it alone.
     """
     if not answer.ok or answer.garbage:
         return ()
@@ -129,22 +129,22 @@ def _would_do(text: str) -> bool:
     return True
 
 
-def is_text(heard: bytes) -> bool:
-    """Whether ``heard`` could be the end of what a modem says: ASCII, in lines."""
-    tail = _LINE_ENDS.split(heard)[-1]
-    return not _NOT_TEXT.search(_LINE_ENDS.sub(b"", heard)) and len(tail) <= LINE_LIMIT
+def is_text(received: bytes) -> bool:
+    """Whether ``received`` may be the end of a modem's output: ASCII, in lines."""
+    tail = _LINE_ENDS.split(received)[-1]
+    return not _NOT_TEXT.search(_LINE_ENDS.sub(b"", received)) and len(tail) <= LINE_LIMIT
 
 
-def binary_noise(heard: bytes) -> bool:
-    """Whether ``heard`` has what AT text never has: a run of 32 bytes NUL, FE or FF. It comes
+def binary_noise(received: bytes) -> bool:
+    """Whether ``received`` has a run of 32 bytes NUL, FE or FF, which AT text never has. It comes
     from diagnostic ports, and from a UART at another speed."""
-    return _BINARY_RUN.search(heard) is not None
+    return _BINARY_RUN.search(received) is not None
 
 
-def diagnostic_frame(heard: bytes) -> bool:
-    """Whether ``heard`` has a whole Qualcomm DIAG frame: HDLC-like, 7E at its end, CRC right
+def diagnostic_frame(received: bytes) -> bool:
+    """Whether ``received`` has a whole Qualcomm DIAG frame: HDLC-like, 7E at its end, CRC right
     (RFC 1662 appendix C.2)."""
-    for body in heard.split(b"\x7e")[:-1]:
+    for body in received.split(b"\x7e")[:-1]:
         escaped = re.sub(rb"\x7d(.)", lambda m: bytes([m[1][0] ^ 0x20]), body, flags=re.DOTALL)
         if len(escaped) > 2 and _crc16(escaped) == 0xF0B8:
             return True

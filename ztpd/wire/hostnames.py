@@ -1,4 +1,4 @@
-"""Host names and addresses, judged by their form alone: nothing is looked up."""
+"""Host names and addresses, classified by their form, without a look-up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
 
 def is_name(host: str) -> bool:
-    """Whether ``host`` (lower case) can be a DNS name. An address is none."""
+    """Whether ``host`` (lower case) can be a DNS name. Addresses are not."""
     return bool(_NAME.fullmatch(host)) and not _ENDS_IN_NUMBER.fullmatch(host)
 
 
@@ -24,7 +24,7 @@ def is_address(host: str) -> bool:
 
 
 def address(host: str) -> Address | None:
-    """The address that ``host`` is. An IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2) is
+    """The address in ``host``. An IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2) is
     that IPv4 address: Python releases differ in how they class the form."""
     try:
         found = ipaddress.ip_address(host)

@@ -11,19 +11,19 @@ _PER_DEGREE = 60 * 10_000  # GGA gives minutes with four decimals: 0.2 m
 
 
 def checksum(body: bytes) -> int:
-    """What stands behind the ``*``: exclusive or of all between ``$`` and ``*``."""
+    """The two digits behind ``*``: exclusive or of all bytes between ``$`` and ``*``."""
     return reduce(xor, body, 0)
 
 
 def gga(fix: Fix, *, age_s: float | None = None, talker: str = "GN") -> bytes:
-    """The sentence a caster takes as the position: no field empty, CRLF at its end.
+    """The sentence with the position for a caster: no field empty, CRLF at its end.
 
-    ``age_s`` is the age of the corrections in use; without it the fix tells, and 0.0 stands for
-    none. Time is 000000.00 while the receiver's is not resolved: casters go by the position.
-    PDOP stands in for HDOP, which it is never below.
+    ``age_s`` is the age of the corrections in use; None takes it from the fix, or 0.0 without
+    one. The time is 000000.00 while the receiver has not resolved it: casters use the position
+    only. The HDOP field holds the PDOP, which is never below the HDOP.
 
-    Raises ValueError for a fix that is not ok and for a position that can be none: latitude and
-    longitude both exactly 0 are what software without a position says.
+    Raises ValueError for a fix that is not ok, and for a latitude and longitude of exactly 0,
+    which software without a position writes.
     """
     if not fix.ok:
         raise ValueError("there is no valid fix")

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STATION_POSITION = frozenset({1005, 1006})
-GLONASS_BIASES = frozenset({1033, 1230})  # code-phase biases, or the receiver type that tells them
+GLONASS_BIASES = frozenset(
+    {1033, 1230}
+)  # code-phase biases, or the receiver type that implies them
 MOVING_BASE = 4072  # u-blox: reference station that moves; it takes the place of 1005
 
 _OBSERVATIONS = {

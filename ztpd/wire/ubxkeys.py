@@ -1,7 +1,7 @@
 """The configuration keys of all u-blox receivers: ids by name.
 
-Produced by tools/ubxkeys_table.py from the database of pyubx2 1.4.0; not loaded unless
-somebody uses such a name. "*" stands for I2C, UART1, UART2, USB, SPI, with ids in that order.
+Produced by tools/ubxkeys_table.py from the database of pyubx2 1.4.0; loaded only for
+such a name. "*" is I2C, UART1, UART2, USB, SPI, with ids in that order.
 """
 
 from __future__ import annotations

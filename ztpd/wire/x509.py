@@ -1,6 +1,6 @@
-"""How long a certificate is valid: a walk through its DER (RFC 5280 section 4.1), nothing more.
+"""The validity of a certificate, read from its DER (RFC 5280 section 4.1).
 
-The standard library verifies certificates, but tells these dates only of a peer's.
+The standard library shows these dates only for the certificate of a peer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 
 def not_before(pem: str) -> int:
-    """When the first certificate in ``pem`` begins to be valid, in seconds since the Unix epoch.
+    """The notBefore date of the first certificate in ``pem``, in seconds since the Unix epoch.
 
     Raises ValueError.
     """
@@ -23,7 +23,7 @@ def not_before(pem: str) -> int:
 
 
 def not_after(pem: str) -> int:
-    """When the first certificate in ``pem`` ends, in seconds since the Unix epoch.
+    """The notAfter date of the first certificate in ``pem``, in seconds since the Unix epoch.
 
     Raises ValueError.
     """

@@ -1,9 +1,9 @@
 """The zero-touch provisioning call of PointPerfect Flex and Live: bytes to values, and back.
 
-The request is documented by u-blox ("Implementing Zero Touch Provisioning"); the answers are not,
-so what is read here is what several public clients agree on, and it is read tolerantly: numbers
-may be texts, unknown fields are kept and not looked at, and one usable way to corrections is
-enough. Nothing the service says becomes a path, and no text of it reaches a log unscrubbed.
+u-blox documents the request ("Implementing Zero Touch Provisioning"), not the answers. The parser
+follows several public clients, and is tolerant: numbers may be texts, unknown fields are stored and
+ignored, and one usable transport of corrections is enough. No text of the service becomes a path,
+and none reaches a log before it is sanitised.
 """
 
 from ztpd.wire.ztp.answer import BODY_LIMIT, Service, parse_answer

@@ -1,4 +1,4 @@
-"""An answer that is credentials, from the service, the store or the portal."""
+"""Parses an answer with credentials, from the service, the store or the portal."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _TOPICS_LIMIT = 256
 def parse_answer(service: Service, body: bytes | Mapping[str, Any]) -> Credentials:
     """The credentials in a 200 answer, in a stored one, or in a download from the portal.
 
-    MQTT and NTRIP are looked at separately: one that is incomplete or malformed is left out as
-    long as the other is usable. Raises :class:`ZtpNotActive` if the answer is one, but without
-    usable credentials (activation has not finished), :class:`ZtpBadAnswer` if it is none or the
-    fields that would be needed are malformed, :class:`ZtpTooBig`, and :class:`ZtpCaptivePortal`
-    for a web page.
+    MQTT and NTRIP are parsed separately: an incomplete or malformed one is left out if the other
+    is usable. Raises :class:`ZtpNotActive` for an answer without usable credentials (activation
+    has not finished), :class:`ZtpBadAnswer` for anything else than an answer and for malformed
+    required fields, :class:`ZtpTooBig`, and :class:`ZtpCaptivePortal` for a web page.
     """
     answer = _json_object(body) if isinstance(body, bytes) else body
     _check_depth(answer)
@@ -91,7 +90,7 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):  # which one counts would be anybody's guess
+    if len(found) != len(pairs):  # it is undefined which one counts
         raise ValueError("a name occurs twice in one object")
     return found
 
@@ -127,14 +126,14 @@ def _is_from_portal(answer: Mapping[str, Any]) -> bool:
 
 
 class _Portal(NamedTuple):
-    """What the portal's download has and a ZTP answer has not."""
+    """Fields of the portal's download that a ZTP answer lacks."""
 
     port: int
     authority: str  # PEM
 
 
 def _portal_fields(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], _Portal]:
-    """The portal's u-center configuration under the names of a ZTP answer, and what is more.
+    """The portal's u-center configuration under the names of a ZTP answer, and its further fields.
 
     Shape and the bare base64 of certificate and key: PyGPSClient's example file, and the
     importer of u-blox's own pointperfect_client.py.
@@ -169,7 +168,7 @@ def _portal_topics(root: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _member(parent: Any, name: str) -> Mapping[str, Any]:
-    """The object ``name`` of ``parent``; an empty one where it is absent or null."""
+    """The object ``name`` of ``parent``; an empty one if it is absent or null."""
     found = parent.get(name) if isinstance(parent, Mapping) else None
     if found is None:
         return {}
@@ -179,7 +178,7 @@ def _member(parent: Any, name: str) -> Mapping[str, Any]:
 
 
 def _text(parent: Mapping[str, Any], name: str) -> str:
-    """The text ``name`` of ``parent``; "" where it is absent or null."""
+    """The text ``name`` of ``parent``; "" if it is absent or null."""
     found = parent.get(name)
     if found is None:
         return ""
@@ -210,7 +209,7 @@ def _port(parent: Mapping[str, Any], name: str) -> int | None:
 
 
 def _mqtt(fields: Mapping[str, Any], portal: _Portal) -> MqttAccess | None:
-    """None where anything of it is absent."""
+    """None if a part of it is absent."""
     client_id, host = _client_id(fields), _host(fields, "brokerHost")
     certificate = _pem(fields, "certificate", "CERTIFICATE")
     private_key = _pem(fields, "privateKey", "RSA PRIVATE KEY")
@@ -259,7 +258,7 @@ def _topics(fields: Mapping[str, Any]) -> Iterator[Topic]:
         raise ZtpBadAnswer(f"subscriptions is not a list of at most {_TOPICS_LIMIT}")
     for entry in offered:
         if not isinstance(entry, Mapping):
-            raise ZtpBadAnswer("subscriptions holds what is not an object")
+            raise ZtpBadAnswer("subscriptions has an item that is not an object")
         path = _text(entry, "path")
         if not re.fullmatch(r"[\x21-\x7e]{1,256}", path):
             raise ZtpBadAnswer("subscriptions holds a path that is no topic")
@@ -272,7 +271,7 @@ _KEY_LONGEST_MS = 366 * 86_400_000
 
 
 def _keys(fields: Mapping[str, Any]) -> Iterator[DynamicKey]:
-    """Current and next key, as far as they are there; impossible ones are refused."""
+    """Current and next key, if the answer has them; impossible ones are refused."""
     held = _member(fields, "dynamickeys" if "dynamickeys" in fields else "dynamicKeys")
     for name in ("current", "next"):
         key = _member(held, name)
@@ -292,7 +291,7 @@ def _keys(fields: Mapping[str, Any]) -> Iterator[DynamicKey]:
 def _ntrip(answer: Mapping[str, Any]) -> NtripAccess | None:
     """The account in ``rtcmCredentials``, else in any object that holds one.
 
-    Which object an account for SPARTN or for Live is in, no public client shows.
+    No public client shows which object holds an account for SPARTN or for Live.
     """
     preferred = answer.get("rtcmCredentials")
     malformed: ZtpBadAnswer | None = None

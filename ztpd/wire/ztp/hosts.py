@@ -1,4 +1,4 @@
-"""Which hosts an answer may send this gateway to."""
+"""Checks the hosts that an answer names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOCAL_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
 def check_hosts(
     credentials: Credentials, *, allowed_hosts: Sequence[str], service_host: str
 ) -> None:
-    """Refuse credentials that point where no public service is.
+    """Refuse credentials whose hosts are not public services.
 
     With ``allowed_hosts`` a host has to be in it (".example.com" allows everything below that
     domain). Without, it has to be a public DNS name, unless the service itself is at a private

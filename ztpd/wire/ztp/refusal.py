@@ -1,4 +1,4 @@
-"""An answer that is not credentials."""
+"""Classifies an answer without credentials."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def refusal(
     secrets: Iterable[Secret] = (),
     now: Callable[[], float] = time.time,
 ) -> ZtpdError:
-    """What an answer other than credentials means: by its status, then by its words.
+    """The error for an answer without credentials: by its status, then by its text.
 
-    Every refusal known by its text has status 403. The words go into the detail, ``secrets``
-    (the token above all, which a service may quote back) and control characters taken out.
+    Every refusal known by its text has status 403. The detail holds the text without ``secrets``
+    (a service may quote the token) and control characters.
     """
     text = body[:BODY_LIMIT].decode(errors="replace")
     kind = _kind(status, text.lower(), is_web_page=is_web_page(body))
@@ -75,7 +75,7 @@ def _kind(status: int, text: str, *, is_web_page: bool) -> type[ZtpdError]:
     return ZtpBadAnswer
 
 
-# The first three as public clients search for them, the others as they are likely to be worded.
+# Public clients search for the first three; the others are likely wordings.
 _WORDS: tuple[tuple[str, type[ZtpdError]], ...] = (
     ("whitelist", ZtpNotListed),
     ("already registered", ZtpAlreadyRegistered),
@@ -88,7 +88,7 @@ _WORDS: tuple[tuple[str, type[ZtpdError]], ...] = (
 
 
 def _message(text: str) -> str:
-    """The sentence in a JSON envelope, which is all a person wants of it; else the whole text."""
+    """The sentence in a JSON envelope; else the whole text."""
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(text)
         if isinstance(found, dict) and isinstance(found.get("message"), str):
@@ -98,7 +98,9 @@ def _message(text: str) -> str:
 
 def _scrubbed(text: str, secrets: Iterable[Secret]) -> str:
     forms = {form for secret in secrets for form in _forms(secret.reveal()) if len(form) >= 4}
-    for form in sorted(forms, key=len, reverse=True):  # the long first: a short one may be in it
+    for form in sorted(
+        forms, key=len, reverse=True
+    ):  # the longest first, since it may contain a shorter one
         text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
     return text
 

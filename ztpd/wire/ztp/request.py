@@ -1,4 +1,4 @@
-"""What a gateway sends: its token, its name, its hardware id."""
+"""The request of a gateway: its token, its name, its hardware id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATHS: Mapping[str, str] = {
 }
 GIVEN_NAME_LIMIT = 49  # characters; SparkFun's firmware refuses to send more
 
-# Limits of our own, where the service documents none.
+# The service documents no limits for these.
 _TAGS_LIMIT, _TAG_LIMIT, _HARDWARE_ID_LIMIT = 16, 49, 64
 
 _TOKEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -38,7 +38,7 @@ def check_token(text: str) -> Secret:
 
 
 def request_body(*, token: Secret, given_name: str, tags: Sequence[str], hardware_id: str) -> bytes:
-    """The JSON of one call. Raises :class:`ConfigError` where a text breaks a limit.
+    """The JSON of one call. Raises :class:`ConfigError` if a text breaks a limit.
 
     ``hardware_id`` is always sent: only with it does a second call return the same Thing.
     """
