@@ -17,6 +17,7 @@ BESIDE_THE_CHAIN = {
     "credentials.none",
     "check.not_permitted",
     "output.failed",
+    "demo.incomplete",
     "import.unusable",
 }
 """Failures of a command, not of the chain."""

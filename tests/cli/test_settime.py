@@ -43,15 +43,16 @@ def _loop_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-def says(*times: float | None) -> Callable[[], dict[str, Any]]:
-    """A receiver's answers, one after the other; the last one stays."""
+def says(*times: float | None, clock: str = "unknown") -> Callable[[], dict[str, Any]]:
+    """A receiver's answers, one after the other, and the daemon's word; the last one stays."""
     left = list(times)
 
     def ask() -> dict[str, Any]:
         unix_s = left.pop(0) if len(left) > 1 else left[0]
         if unix_s is None:
-            return {"ok": False, "error": "the receiver has no fully resolved time"}
-        return {"ok": True, "utc": datetime.fromtimestamp(unix_s, UTC).isoformat()}
+            return {"ok": False, "error": "the receiver has no fully resolved time", "clock": clock}
+        utc = datetime.fromtimestamp(unix_s, UTC).isoformat()
+        return {"ok": True, "utc": utc, "clock": clock}
 
     return ask
 
@@ -72,13 +73,34 @@ def test_C05_a_clock_at_1970_is_set_by_two_answers_that_agree() -> None:
     assert clock.set_to == [NOW_S + 10]
 
 
-def test_a_clock_that_may_be_right_is_left_alone_and_nobody_is_asked() -> None:
-    def ask() -> dict[str, Any]:
-        raise AssertionError
-
+def test_a_clock_by_which_corrections_flow_is_left_alone() -> None:
     clock = Clock(RELEASED_UNIX_S)
 
-    assert "nothing to do" in run(for_an_hour(clock, ask))
+    assert "nothing to do" in run(for_an_hour(clock, says(NOW_S, clock="right")))
+    assert clock.set_to == []
+
+
+def test_a_clock_of_which_nothing_is_known_yet_is_left_alone() -> None:
+    clock = Clock(RELEASED_UNIX_S)
+
+    assert run(for_an_hour(clock, says(NOW_S, NOW_S + 10))) == ""
+    assert clock.set_to == []
+
+
+def test_FR41_a_clock_after_the_release_is_set_where_it_keeps_the_daemon_from_its_work() -> None:
+    """fake-hwclock and timesyncd start with the date of the last shutdown, or the image's."""
+    clock = Clock(RELEASED_UNIX_S + 60 * 86_400)
+    later_s = RELEASED_UNIX_S + 300 * 86_400
+    done = run(for_an_hour(clock, says(later_s, later_s + 10, clock="wrong")))
+
+    assert "is set" in done
+    assert clock.set_to == [later_s + 10]
+
+
+def test_FR41_the_clock_is_never_set_back() -> None:
+    clock = Clock(NOW_S + 1e6)
+    run(for_an_hour(clock, says(NOW_S, NOW_S + 10, clock="wrong")))
+
     assert clock.set_to == []
 
 
@@ -122,7 +144,7 @@ def test_who_else_sets_the_clock_is_not_overruled() -> None:
         asyncio.get_running_loop().call_later(5, setattr, clock, "offset_s", NOW_S + 77)
         return await for_an_hour(clock, says(NOW_S, NOW_S + 10))
 
-    assert "nothing to do" in run(scenario())
+    assert run(scenario()) == ""
     assert clock.set_to == []
 
 

@@ -39,6 +39,7 @@ def provision(url: str, ca_file: str, state_dir: str) -> None:
         read_identity=identity,
         token=lambda: TOKEN,
         clock=Clock(synchronised=lambda: None),
+        hostname=lambda: "gateway-1",  # libfaketime stands no subprocess of a thread
         post=_post_to(url),
     )
     try:

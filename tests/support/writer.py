@@ -74,6 +74,7 @@ async def provision(directory: Path) -> None:
         token=lambda: Secret("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1"),
         clock=Clock(now=lambda: 1_800_000_000.0, synchronised=lambda: True),
         board_serial=lambda: "board-1",
+        hostname=lambda: "gateway-1",
         post=post,
     )
     say("begin 2")

@@ -11,9 +11,16 @@ from ztpd.system.clock import SYNC_WAIT_S, Clock
 class Time:
     def __init__(self, now_s: float, synchronised: bool | None) -> None:
         self.now_s, self.synchronised = now_s, synchronised
+        self.up_s = 0.0
 
-    def clock(self, floor_unix_s: int = 0) -> Clock:
-        return Clock(floor_unix_s, now=lambda: self.now_s, synchronised=lambda: self.synchronised)
+    def clock(self, noted_unix_s: int = 0) -> Clock:
+        clock = Clock(
+            now=lambda: self.now_s,
+            monotonic=lambda: self.up_s,
+            synchronised=lambda: self.synchronised,
+        )
+        clock.note_past(noted_unix_s)
+        return clock
 
 
 async def settled_after_s(clock: Clock) -> float:
@@ -40,6 +47,25 @@ def test_a_synchronised_clock_knows_better_than_a_date_noted_while_it_was_ahead(
     assert run(settled_after_s(Time(RELEASED_UNIX_S + 60, True).clock(ahead_s))) == 0
     with pytest.raises(ClockError):
         run(settled_after_s(Time(RELEASED_UNIX_S - 60, True).clock(ahead_s)))
+
+
+def test_FR53_a_date_that_was_noted_in_2035_holds_for_an_hour() -> None:
+    """Nothing synchronises: ``ztpd import`` had noted a date that was ahead by years."""
+    time = Time(RELEASED_UNIX_S + 60, None)
+    clock = time.clock(RELEASED_UNIX_S + 9 * 365 * 86_400)
+    assert clock.is_past
+
+    time.up_s = 3601.0
+    clock.note_past(RELEASED_UNIX_S + 9 * 365 * 86_400)  # read from the disk once more
+    assert not clock.is_past
+    assert run(settled_after_s(clock)) == 0
+
+
+def test_the_date_of_the_release_holds_for_good() -> None:
+    time = Time(RELEASED_UNIX_S - 60, None)
+    clock = time.clock(RELEASED_UNIX_S + 86_400)
+    time.up_s = 1e9
+    assert clock.is_past
 
 
 def test_a_synchronised_clock_is_used_at_once() -> None:

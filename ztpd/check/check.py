@@ -141,8 +141,7 @@ class Check:
         """The service that everything from the route on is tried with."""
         credentials = self._stored.credentials if self._stored else None
         if self._stored:
-            past_s = max(self._clock.floor_unix_s, self._stored.stored_unix_s)
-            self._clock.floor_unix_s = past_s
+            self._clock.note_past(self._stored.stored_unix_s)
         if credentials or configured_without_ztp(self._config):
             try:
                 self._source = endpoints(self._config, credentials)[0]

@@ -1,6 +1,7 @@
 """``python3 -m ztpd.cli.settime``: set a clock that lies in the past from the receiver, once.
 
-For a gateway without clock chip and without NTP, which could otherwise not check a certificate.
+For a gateway without clock chip and without NTP, which could otherwise not check a certificate:
+such a clock starts in 1970, with the image's date, or with that of the last shutdown.
 The opt-in unit ``ztpd-settime.service`` runs it with CAP_SYS_TIME and nothing else; the daemon,
 which alone talks to the receiver, tells it the time and cannot set the clock itself.
 """
@@ -22,6 +23,7 @@ from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 _EVERY_S = 10.0
+_LOOK_S = 60.0  # while nothing says that the clock is wrong
 _AGREE_WITHIN_S = 2.0
 _LATEST_UNIX_S = RELEASED_UNIX_S + 20 * 365 * 86_400  # a receiver that has lost its week count
 
@@ -38,32 +40,43 @@ async def run(
     now: Callable[[], float] = time.time,
     set_clock: Callable[[float], None] = _set_clock,
 ) -> str:
-    """What was done, in words; returns as soon as the clock does not lie in the past any more.
+    """The result, as a sentence; returns when the clock was set, or corrections flow by it.
 
-    The clock is set, forward only, when two answers that are seconds apart agree and are later
-    than the release of this program. Raises OSError where it may not be set.
+    The clock is set while it shows a date before the release of this program, or the daemon says
+    that the date keeps it from its work: forward only, when two answers that are seconds apart
+    agree and are later than the release. Raises OSError where it may not be set.
     """
     offset_s: float | None = None  # of the receiver's time to the loop's, by the answer before
-    while now() < RELEASED_UNIX_S:
-        unix_s, loop_s = await _receiver_time(ask), asyncio.get_running_loop().time()
-        if unix_s is None or not RELEASED_UNIX_S <= unix_s < _LATEST_UNIX_S:
+    while True:
+        unix_s, clock = await _asked(ask)
+        loop_s = asyncio.get_running_loop().time()
+        if clock == "right":
+            return "corrections flow, so the clock is good enough: nothing to do"
+        wrong = clock == "wrong" or now() < RELEASED_UNIX_S
+        if unix_s is None or not max(RELEASED_UNIX_S, now()) <= unix_s < _LATEST_UNIX_S:
             offset_s = None
         elif offset_s is None or abs(unix_s - loop_s - offset_s) > _AGREE_WITHIN_S:
             offset_s = unix_s - loop_s
-        elif now() < RELEASED_UNIX_S:  # nobody else has set it meanwhile
+        elif wrong:
             set_clock(unix_s)
             return f"the clock is set to {unix_s:.0f} s by the GNSS receiver"
-        await asyncio.sleep(_EVERY_S)
-    return "the clock is later than this program: nothing to do"
+        await asyncio.sleep(_EVERY_S if wrong else _LOOK_S)
 
 
-async def _receiver_time(ask: Ask) -> float | None:
-    """Seconds since the Unix epoch; None while the receiver, or the daemon, cannot tell."""
+async def _asked(ask: Ask) -> tuple[float | None, str]:
+    """The receiver's time in seconds since the Unix epoch, and the daemon's word for the clock.
+
+    None while the receiver does not know the time, "" while there is no daemon to ask.
+    """
     try:
         answer = await offload(ask)
-        return datetime.fromisoformat(answer["utc"]).timestamp()
-    except (NotRunning, KeyError, TypeError, ValueError):
-        return None
+    except NotRunning:
+        return None, ""
+    clock = str(answer.get("clock", ""))
+    try:
+        return datetime.fromisoformat(answer["utc"]).timestamp(), clock
+    except (KeyError, TypeError, ValueError):
+        return None, clock
 
 
 def main(runtime_dir: Path | None = None) -> int:

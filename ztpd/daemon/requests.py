@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from ztpd import records, status
 from ztpd.daemon.present import PresentState
-from ztpd.errors import ZtpdError
+from ztpd.errors import ClockError, TlsClock, ZtpdError
+from ztpd.lifecycle import State
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.call import describe_transports
 from ztpd.provisioning.provisioner import Provisioner
@@ -18,6 +19,8 @@ from ztpd.system.control import Verb
 
 _INSPECT_S = 8.0
 _TIME_WITHIN_S = 5.0
+
+_WRONG_CLOCK = {ClockError.code, TlsClock.code}
 
 Answer = dict[str, Any]
 
@@ -51,7 +54,7 @@ async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
             daemon.provisioner.keeper.unsaved = None
             return _try_now(daemon, "credentials were imported")
         case Verb.TIME:
-            return _time(daemon.receiver)
+            return _time(daemon.receiver) | {"clock": _clock(daemon)}
         case Verb.RECEIVER:
             return await _inspect(daemon.receiver)
         case Verb.STATUS:
@@ -92,6 +95,14 @@ def _time(receiver: Receiver) -> Answer:
     if fix is None or fix.utc is None or age_s is None or age_s > _TIME_WITHIN_S:
         return _no("the receiver has no fully resolved time")
     return {"ok": True, "utc": (fix.utc + timedelta(seconds=age_s)).isoformat()}
+
+
+def _clock(daemon: Controlled) -> str:
+    """Whether the date keeps ztpd from its work ("wrong"), or corrections flow by it ("right")."""
+    failure = daemon.present.failures.last
+    if daemon.provisioner.clock.is_past or (failure and failure.event in _WRONG_CLOCK):
+        return "wrong"
+    return "right" if daemon.present.state is State.STREAMING else "unknown"
 
 
 async def _inspect(receiver: Receiver) -> Answer:

@@ -79,7 +79,7 @@ class Provisioner:
         stored = await self.keeper.load()
         if stored is None:
             return None
-        self.clock.floor_unix_s = max(self.clock.floor_unix_s, stored.stored_unix_s)
+        self.clock.note_past(stored.stored_unix_s)
         if stored.hardware_id and board.is_another(stored.board, self._board):
             return await self._rebind_to_board(stored)
         return stored

@@ -14,6 +14,7 @@ from ztpd.model import utc
 from ztpd.system.offload import offload
 
 SYNC_WAIT_S = 120.0
+NOTED_DATE_HOLDS_S = 3600.0
 _POLL_S = 2.0
 _TIMESYNC_FLAG = Path("/run/systemd/timesync/synchronized")
 _ASK_TIMEDATED = [
@@ -43,22 +44,41 @@ def synchronised() -> bool | None:
 
 
 class Clock:
-    """Admits TLS connections. ``floor_unix_s`` is the newest date that is certainly in the past."""
+    """Admits TLS connections, unless the clock shows a date that is certainly in the past.
+
+    That is one before the release of this program; and for an hour one before a date that was
+    noted with the credentials. The clock may have been ahead when it was noted: after the hour TLS
+    decides, so that no gateway is locked out for years.
+    """
 
     def __init__(
         self,
-        floor_unix_s: int = 0,
         *,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         synchronised: Callable[[], bool | None] = synchronised,
     ) -> None:
-        self.floor_unix_s = max(RELEASED_UNIX_S, floor_unix_s)
         self.now = now
+        self._monotonic = monotonic
         self._synchronised = synchronised
+        self._noted_unix_s = 0
+        self._noted_until_s = 0.0  # by the monotonic clock
+
+    def note_past(self, unix_s: int) -> None:
+        """``unix_s`` was the date when the credentials were stored."""
+        if unix_s > self._noted_unix_s:
+            self._noted_unix_s = unix_s
+            self._noted_until_s = self._monotonic() + NOTED_DATE_HOLDS_S
+
+    @property
+    def floor_unix_s(self) -> int:
+        """The newest date that is taken to be in the past."""
+        holds = self._monotonic() < self._noted_until_s
+        return max(RELEASED_UNIX_S, self._noted_unix_s if holds else 0)
 
     @property
     def is_past(self) -> bool:
-        """The clock shows a date that is certainly in the past."""
+        """The clock shows a date that is taken to be in the past."""
         return self.now() < self.floor_unix_s
 
     def check(self) -> None:
@@ -70,11 +90,10 @@ class Clock:
         """Return when the clock may be used for TLS.
 
         Raises :class:`ClockError` while it is behind. A clock that is not synchronised may still be
-        right: after ``SYNC_WAIT_S`` TLS decides. A synchronised clock overrides a stored lower
-        bound, which may come from a time when the clock was ahead.
+        right: after ``SYNC_WAIT_S`` TLS decides. A synchronised clock overrides a noted date.
         """
         if self.is_past and await offload(self._synchronised) is True:
-            self.floor_unix_s = RELEASED_UNIX_S
+            self._noted_until_s = 0.0
         self.check()
         deadline = asyncio.get_running_loop().time() + SYNC_WAIT_S
         while asyncio.get_running_loop().time() < deadline:
