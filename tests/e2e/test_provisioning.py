@@ -61,6 +61,17 @@ async def test_a_refusal_needs_a_person_and_says_what_to_do(
         assert len(service.calls) == 1
 
 
+async def test_FR57_a_token_of_a_wrong_form_is_named_with_its_cure(tmp_path: Path) -> None:
+    refused = Answer(422, '{"errors":["token invalid token format"]}')
+    async with services(tmp_path, script=(refused,)) as (gateway, _, _), gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+
+        assert reason(gateway) == "ztp.refused.token"
+        told = gateway.status["reason"]
+        assert told["text"].endswith("status 422: token invalid token format")
+        assert "ztpd token set" in told["advice"]
+
+
 async def test_Z04_once_the_person_has_helped_a_retry_provisions_at_once(tmp_path: Path) -> None:
     refusing = Profile(allowlist=frozenset())
     async with services(tmp_path, profile=refusing) as (gateway, service, _):

@@ -43,6 +43,7 @@ CASES = {
     "rate-limited": ZtpThrottled,
     "server-error": ZtpServerError,
     "gateway": ZtpServerError,
+    "token-format": ZtpTokenRefused,
 }
 
 ERRORS = json.loads((ANSWERS / "errors.json").read_bytes())
@@ -197,3 +198,62 @@ def test_of_an_envelope_only_the_sentence_is_shown(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b'{"message": 7}', b"[]", b"{", b"[" * 10_000, b"\xff"])
 def test_what_is_no_envelope_is_shown_as_it_is(body: bytes) -> None:
     assert ztp.refusal(403, {}, body).detail.startswith("status 403: ")
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "words"),
+    [
+        (
+            '{"errors":["token invalid token format"]}',
+            ZtpTokenRefused,
+            "token invalid token format",
+        ),
+        (
+            '{"errors":[{"message":"token invalid token format"}]}',
+            ZtpTokenRefused,
+            "token invalid token format",
+        ),
+        ('{"errors":{"token":["invalid format"]}}', ZtpTokenRefused, "token invalid format"),
+        ('{"error":"Invalid token"}', ZtpTokenRefused, "Invalid token"),
+        ('{"error":{"message":"unknown token"}}', ZtpTokenRefused, "unknown token"),
+        ('{"Message":"The token is not valid"}', ZtpTokenRefused, "The token is not valid"),
+        ("token invalid token format", ZtpTokenRefused, "token invalid token format"),
+        ('{"errors":["hardwareId is required"]}', ZtpHardwareCode, "hardwareId is required"),
+        ('{"errors":["givenName too long"]}', ZtpRefused, "givenName too long"),
+        (
+            '{"errors":["Device hardware code not whitelisted"]}',
+            ZtpNotListed,
+            "Device hardware code not whitelisted",
+        ),
+        ('{"errors":["Device already registered"]}', ZtpAlreadyRegistered, "Device already"),
+        ('{"errors":["No plan for device device:1"]}', ZtpNoPlan, "No plan for device"),
+        ('{"errors":["a","b"],"message":"Bad Request"}', ZtpRefused, "Bad Request; a; b"),
+        ('{"errors":[]}', ZtpRefused, '{"errors":[]}'),
+        ('{"code":7}', ZtpRefused, '{"code":7}'),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_FR57_the_sentences_are_taken_out_of_their_envelope_and_known(
+    status: int, raw: str, kind: type[ZtpError], words: str
+) -> None:
+    error = ztp.refusal(status, {}, raw.encode())
+    assert type(error) is kind
+    assert error.detail.startswith(f"status {status}: {words}")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["errors", "message", "token", "x"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.sampled_from([400, 403, 422]))
+def test_FR57_any_envelope_gives_one_refusal_in_one_line(envelope: Any, status: int) -> None:
+    error = ztp.refusal(status, {}, json.dumps(envelope).encode())
+    assert isinstance(error, ZtpRefused)
+    assert error.detail.isprintable()
+    assert len(error.detail) <= 220

@@ -6,7 +6,8 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from ztpd.errors import (
     ZtpAlreadyRegistered,
@@ -28,6 +29,7 @@ from ztpd.sanitize import quoted
 from ztpd.wire.ztp.answer import BODY_LIMIT, is_web_page
 
 RETRY_AFTER_LIMIT_S = 86_400.0
+_DEPTH_LIMIT = 4
 
 
 def refusal(
@@ -40,8 +42,8 @@ def refusal(
 ) -> ZtpdError:
     """The error for an answer without credentials: by its status, then by its text.
 
-    Every refusal known by its text has status 403. The detail holds the text without ``secrets``
-    (a service may quote the token) and control characters.
+    The refusals known by their text have status 403 or 422. The detail holds the text without
+    ``secrets`` (a service may quote the token) and control characters.
     """
     text = body[:BODY_LIMIT].decode(errors="replace")
     kind = _kind(status, text.lower(), is_web_page=is_web_page(body))
@@ -69,31 +71,58 @@ def _kind(status: int, text: str, *, is_web_page: bool) -> type[ZtpdError]:
         case _ if 300 <= status < 400:
             return ZtpRedirect
         case _ if 400 <= status < 500:
-            return next((kind for words, kind in _WORDS if words in text), ZtpRefused)
+            return next((kind for words, kind in _WORDS if re.search(words, text)), ZtpRefused)
         case _ if 500 <= status < 600:
             return ZtpServerError
     return ZtpBadAnswer
 
 
-# Public clients search for the first three; the others are likely wordings.
+_WRONG = r"\b(invalid|malformed|format|unknown|expired|revoked|disabled|missing|required|not)\b"
+
+# Public clients search for the first three; a device has logged "token invalid token format"; the
+# others are likely wordings.
 _WORDS: tuple[tuple[str, type[ZtpdError]], ...] = (
     ("whitelist", ZtpNotListed),
     ("already registered", ZtpAlreadyRegistered),
     ("no plan", ZtpNoPlan),
     ("allowlist", ZtpNotListed),
-    ("allow list", ZtpNotListed),
+    ("allow[- ]list", ZtpNotListed),
     ("hardwareid", ZtpHardwareCode),
-    ("hardware code", ZtpHardwareCode),
+    ("hardware[- ]?(code|id)", ZtpHardwareCode),
+    (rf"\btoken\b.{{0,40}}{_WRONG}|{_WRONG}.{{0,40}}\btoken\b", ZtpTokenRefused),
 )
 
 
+_ENVELOPE = ("message", "errors", "error", "detail", "details", "title", "description")
+
+
 def _message(text: str) -> str:
-    """The sentence in a JSON envelope; else the whole text."""
+    """The sentences in a JSON envelope; else the whole text."""
+    sentences: list[str] = []
     with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(text)
-        if isinstance(found, dict) and isinstance(found.get("message"), str):
-            return str(found["message"])
-    return text
+        sentences = list(dict.fromkeys(_sentences(json.loads(text), 0)))
+    return "; ".join(sentences) or text
+
+
+def _sentences(found: Any, depth: int) -> Iterator[str]:
+    """The texts under the usual names of an error's text, nested or not. A text under the name of
+    a field of the request gets that name in front."""
+    if depth > _DEPTH_LIMIT:
+        return
+    if isinstance(found, str) and depth:
+        if found.strip():
+            yield found  # whole: a secret in it is looked for as it is
+    elif isinstance(found, list):
+        for each in found:
+            yield from _sentences(each, depth + 1)
+    elif isinstance(found, dict):
+        known = {str(name).lower(): value for name, value in found.items()}
+        if named := [known[name] for name in _ENVELOPE if name in known]:
+            for each in named:
+                yield from _sentences(each, depth + 1)
+        elif depth:
+            for field, value in found.items():
+                yield from (f"{field} {words}" for words in _sentences(value, depth + 1))
 
 
 def _scrubbed(text: str, secrets: Iterable[Secret]) -> str:
