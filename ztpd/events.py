@@ -489,6 +489,98 @@ USE_UNKNOWN = _event(
     "ztpd goes on sending corrections.",
     "`ztpd receiver show` names the reports that are off; a newer firmware may be needed.",
 )
+_SENDS_ON = "ztpd goes on sending corrections."
+
+ANTENNA_SHORT = _event(
+    "gnss.reception.antenna_short",
+    _WARNING,
+    "the receiver reports a short circuit in the antenna or its cable",
+    "The receiver's antenna supervisor measures a short circuit (MON-RF).",
+    _SENDS_ON,
+    "Check antenna, cable and plugs for water and crushed places; replace the part that is broken.",
+)
+ANTENNA_OPEN = _event(
+    "gnss.reception.antenna_open",
+    _WARNING,
+    "the receiver reports that no antenna is connected",
+    "The receiver's antenna supervisor measures no current (MON-RF).",
+    _SENDS_ON,
+    "Connect the antenna; check cable and plugs. If a splitter blocks the supply, set "
+    "CFG-HW-ANT_CFG_OPENDET = 0 in [receiver.keys].",
+)
+JAMMED = _event(
+    "gnss.reception.jammed",
+    _WARNING,
+    "the receiver reports radio interference{where}",
+    "A transmitter nearby disturbs the satellites' signals (SEC-SIG, MON-RF).",
+    _SENDS_ON,
+    "Move the antenna away from transmitters, USB 3 cables, switching supplies and the modem's "
+    "antenna; shield what cannot be moved.",
+)
+SPOOFED = _event(
+    "gnss.reception.spoofed",
+    _WARNING,
+    "the receiver reports false satellite signals (spoofing)",
+    "The receiver sees signs of signals that only pretend to be satellites' (SEC-SIG).",
+    _SENDS_ON + " Its position may be wrong.",
+    "Do not rely on the position. Look for GNSS repeaters and simulators nearby.",
+)
+WEAK_SIGNALS = _event(
+    "gnss.reception.weak",
+    _WARNING,
+    "only {good} of {seen} satellites are received well (35 dBHz or more), the best with {best} "
+    "dBHz",
+    "RTK needs at least eight satellites with strong signals (NAV-SAT).",
+    _SENDS_ON,
+    "Give the antenna a clear view of the sky, on a metal plate; check its cable; use a dual-band "
+    "antenna.",
+)
+PORT_OVERRUN = _event(
+    "gnss.reception.overrun",
+    _WARNING,
+    "the receiver lost bytes at its port {port}, {count} times in the last minutes",
+    "Bytes came faster than the receiver took them (MON-COMMS): corrections arrive damaged.",
+    _SENDS_ON,
+    "Find what else writes to that port of the receiver; lower [receiver] baudrate.",
+)
+LATE_CORRECTIONS = _event(
+    "gnss.reception.late",
+    _WARNING,
+    "the corrections in use are up to {age_s:.0f} s old",
+    "Corrections come, and the receiver uses old ones: RTK needs them within seconds.",
+    _SENDS_ON,
+    "Check the delay of the mobile network, and whether the service sends an epoch each second.",
+)
+FAR_STATION = _event(
+    "gnss.reception.far",
+    _WARNING,
+    "the reference station is {distance_km:.0f} km away",
+    "RTK with one reference station reaches about 35 km (RTCM 1005 or 1006 tells where it is).",
+    _SENDS_ON,
+    "Choose a nearer mountpoint, or one that makes a virtual station from the GGA.",
+)
+NO_STATION = _event(
+    "gnss.reception.no_station",
+    _WARNING,
+    "the corrections lack RTCM 1005 and 1006, the position of the reference station",
+    "Observations of a reference station come, and its position does not: they are of no use.",
+    _SENDS_ON,
+    "Switch 1005 or 1006 on at the base station, or choose another mountpoint.",
+)
+NO_BIASES = _event(
+    "gnss.reception.no_biases",
+    _WARNING,
+    "the corrections have GLONASS and lack RTCM 1230 and 1033, its biases",
+    "Without them the receiver cannot fix the ambiguities of GLONASS.",
+    _SENDS_ON,
+    "Switch 1230 on at the base station, or GLONASS off, or choose another mountpoint.",
+)
+RECEPTION_OVER = _event(
+    "gnss.reception.over",
+    _INFO,
+    "over after {period}: {finding}",
+    "Something that kept the receiver from a fixed position has ended.",
+)
 USED = _event(
     "gnss.used",
     _INFO,

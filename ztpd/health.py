@@ -79,7 +79,7 @@ def health(status: Status, *, is_running: bool, now: datetime | None = None) -> 
 
 
 def _while_streaming(status: Status) -> Health:
-    if status.receiver_problem or not_used(status.receiver):
+    if status.receiver_problem or reception_causes(status.receiver):
         return Health.DEGRADED
     found = list(weaknesses(status))
     if any(not each.is_ignorance for each in found):
@@ -99,7 +99,7 @@ def causes(status: Status) -> list[Cause]:
     reason, problem = status.reason, status.receiver_problem
     if status.state == "streaming":
         quality = [each.cause for each in weaknesses(status)]
-        found = [problem, not_used(status.receiver), *quality]
+        found = [problem, *reception_causes(status.receiver), *quality]
     elif status.state in ("waiting", "blocked") and reason.advice:
         found = [reason, problem]
     elif failure := status.last_failure:
@@ -120,6 +120,17 @@ def ordinal(number: int) -> str:
     """1 as "1st", 2 as "2nd", 12 as "12th"."""
     ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
+
+
+def reception_causes(view: ReceiverView) -> list[Cause]:
+    """Why corrections are not used, and the receiver's findings, the most direct first: without an
+    antenna there is neither time nor position."""
+    unused = not_used(view)
+    found = [Cause(each.event, each.text, each.advice) for each in view.findings]
+    if unused is None:
+        return found
+    follows = unused.event in (events.NO_TIME.name, events.NO_POSITION.name)
+    return [*found, unused] if follows else [unused, *found]
 
 
 def not_used(view: ReceiverView) -> Cause | None:

@@ -64,6 +64,16 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingStatus:
+    """A reason why the position is no better than it is."""
+
+    event: str = ""
+    text: str = ""
+    advice: str = ""
+    since: str = ""  # ISO 8601, UTC
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiverView:
     """The receiver's part of the status. No position, no key."""
 
@@ -87,6 +97,7 @@ class ReceiverView:
     use_event: str = ""  # name of the event that says why they are not used; "": no such reason
     used: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
+    findings: tuple[FindingStatus, ...] = ()  # the most direct reason first
     delivered_frames: int = 0  # that left the port
     delivered_bytes: int = 0
     dropped: int = 0  # frames that came faster than the line takes them
@@ -198,6 +209,11 @@ FIELDS: Mapping[str, str] = {
     "receiver.use_event": "the [event](events.md) that says why they are not used, else empty",
     "receiver.used": "messages that the receiver used, by kind",
     "receiver.rejected": "messages that it did not use, by kind",
+    "receiver.findings.event": "a list: the [events](events.md) that say why the position is no "
+    "better, the most direct one first",
+    "receiver.findings.text": "each for a person",
+    "receiver.findings.advice": "what to do",
+    "receiver.findings.since": "since when (ISO 8601, UTC)",
     "receiver.delivered_frames": "messages that have left the port towards it",
     "receiver.delivered_bytes": "their bytes",
     "receiver.dropped": "messages that came faster than the line takes them",

@@ -68,7 +68,7 @@ async def test_slow_navigation_is_not_taken_for_silence(tmp_path: Path) -> None:
 async def test_nothing_is_asked_in_steady_state(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
-        await b.stream(5, b.spartn)
+        await b.stream(15, b.spartn)  # the reports about reception are on by then
         before = len(b.sim.received)
         sent: list[Frame] = []
 

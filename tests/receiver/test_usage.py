@@ -257,7 +257,7 @@ async def test_G07_damage_on_the_line(tmp_path: Path) -> None:
     noise = random.Random(2)
 
     def damage(data: bytes) -> bytes:
-        return bytes(byte ^ (noise.random() < 0.02) << 3 for byte in data)
+        return bytes(byte ^ (noise.random() < 0.05) << 3 for byte in data)
 
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()

@@ -519,6 +519,8 @@ async def test_the_antenna_is_known_where_its_detection_is_on(tmp_path: Path) ->
 async def test_newer_firmware_reports_jamming_in_sec_sig_alone(tmp_path: Path) -> None:
     for model in (F9P, F9P_NEW):
         async with powered(tmp_path / model.firmware, model) as (sim, host):
+            if model.jamming_in_rf:
+                sim.set("CFG-ITFM-ENABLE", 1)
             sim.faults.jamming, sim.faults.spoofing = Jamming.CRITICAL, Spoofing.INDICATED
             seen = await _monitored(host, sim)
             security, radio = seen[SecSig], seen[MonRf]

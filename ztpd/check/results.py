@@ -65,6 +65,7 @@ _LAYERS = {
     "gnss.no_fix": "use",
     "gnss.fix_": "use",
     "gnss.use_": "use",
+    "gnss.reception": "use",
     "stream.": "use",
     "credentials.": "credentials",
     "gnss.": "receiver",

@@ -115,6 +115,8 @@ def life(view: ReceiverView) -> str:
         _row("corrections", view.use + (f", the last within {age_s:g} s" if age_s else "")),
         _row("line", _delivered(view)),
     ]
+    for finding in view.findings:
+        lines += [_row("found", finding.text), _row("do", finding.advice)]
     if names := sorted({*view.used, *view.rejected}):
         lines.append(f"\n{'':>11}  {'type':<12}{'used':>8}{'not used':>10}\n")
         lines += [

@@ -100,7 +100,7 @@ def render(
     lines.append(row("credentials", _credentials(status)))
     if is_running:
         lines += _source_rows(status.source) if status.source else []
-        lines += _receiver_rows(status.receiver)
+        lines += _receiver_rows(status.receiver, now)
     lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", clock)))
     return "".join(lines)
 
@@ -169,7 +169,7 @@ def _source_rows(source: SourceStatus) -> list[str]:
     return rows
 
 
-def _receiver_rows(view: ReceiverView) -> list[str]:
+def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:
     if not view.model:
         return [row("receiver", view.problem)]
     age_s = view.correction_age_s
@@ -186,6 +186,14 @@ def _receiver_rows(view: ReceiverView) -> list[str]:
             ),
         ),
         row("use", view.use),
+        *(
+            line
+            for each in view.findings
+            for line in (
+                row("found", joined(each.text, _since(each.since, now))),
+                row("", each.advice),
+            )
+        ),
     ]
 
 

@@ -125,13 +125,18 @@ class AppliedSettings:
         return [self.values.get(key, 0) for key in port_keys(pattern)]
 
     @property
+    def epoch_s(self) -> float:
+        """Between two navigation epochs; one second where the receiver does not tell."""
+        measure_s = self.values.get(MEASURE_MS, 1000) / 1000
+        return measure_s * self.values.get(MEASURES_PER_FIX, 1)
+
+    @property
     def fix_interval_s(self) -> float | None:
         """Between two NAV-PVT on the port where they come most seldom; None where all are off."""
         rates = [rate for rate in self.port_values(POSITION_OUT) if rate]
         if not rates:
             return None
-        measure_s = self.values.get(MEASURE_MS, 1000) / 1000
-        return measure_s * self.values.get(MEASURES_PER_FIX, 1) * max(rates)
+        return self.epoch_s * max(rates)
 
 
 async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> AppliedSettings:

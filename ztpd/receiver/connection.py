@@ -20,7 +20,9 @@ from ztpd.receiver.client import UbxClient
 from ztpd.receiver.configure import AppliedSettings, Group
 from ztpd.receiver.deliveries import DeliveryCounts
 from ztpd.receiver.fixes import FixHistory
+from ztpd.receiver.monitoring import Monitoring
 from ztpd.receiver.products import has_rtk
+from ztpd.receiver.reception import Reception
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.receiver.usage import CorrectionUsage, MessageOutcome, UsageVerdict
 from ztpd.serialport.port import SerialPort
@@ -62,6 +64,7 @@ class ReceiverState:
     best_fix: str = ""  # the best label in reach with corrections; "": not known
     fixes: FixHistory = field(default_factory=FixHistory)
     usage: CorrectionUsage = field(default_factory=CorrectionUsage)
+    reception: Reception = field(default_factory=Reception)
     counts: DeliveryCounts = field(default_factory=DeliveryCounts)
     ring: keys.KeyRing = field(default_factory=keys.KeyRing)
     set_ups: SetUpLog = field(default_factory=SetUpLog)
@@ -97,6 +100,7 @@ class Connection:
         self._groups = groups
         self._state = state
         self._hooks = hooks
+        self._monitoring = Monitoring(port, settings)
         self._questions: list[asyncio.Future[Inspection]] = []
         self._gather_s = _SHARED_GATHER_S if settings.share else _GATHER_S
         self._restart_sign = ""
@@ -128,6 +132,7 @@ class Connection:
                 state.counts.on_sent(len(frame.data), now())
                 if frame.kind is not FrameKind.UBX:
                     state.usage.delivered(now())
+                    state.reception.on_correction(frame, now())
             elif self.port.lost:
                 state.counts.undelivered += 1
             else:
@@ -175,6 +180,8 @@ class Connection:
         state.usage.restarted(reports=any(applied.port_values(configure.REPORTS_OUT)))
         state.fixes.restarted(now)
         state.ring.restarted()
+        state.reception.restarted()
+        self._monitoring.restarted(now, applied.epoch_s)
         state.best_fix = _best_fix(state.attachment.version, applied)
         self._position_s, self._interval_s = None, applied.fix_interval_s
         self._ready_s, self._check_s = now, now + _CHECK_S
@@ -216,6 +223,8 @@ class Connection:
                 await self._give_keys()
             elif self._in_doubt(now) and now >= self._check_s:
                 await self._check_settings()
+            elif self._monitoring.due(now, fixed=self._state.reception.fixed):
+                await self._monitoring.update(self.client, now)
 
     def _evaluate(self, now: float) -> None:
         """Whether the receiver is well, and whether it uses the corrections."""
@@ -229,6 +238,8 @@ class Connection:
         verdict = state.usage.to_tell(now)
         if verdict is not None and verdict.value is not None:
             log.emit(verdict.value)
+        if state.reception.log_news(now):
+            self._hooks.on_change()
         undecryptable = state.usage.verdict in (UsageVerdict.NO_KEY, UsageVerdict.WRONG_KEY)
         if undecryptable and state.ring.request_due(now):
             self._hooks.on_keys_wanted()
@@ -306,6 +317,8 @@ class Connection:
     def _on_message(self, frame: Frame, message: Parsed | None) -> None:
         """Take note of everything that the receiver sends."""
         self._hooks.on_frame(frame)
+        if message is not None:
+            self._state.reception.on_message(message, _now())
         if isinstance(message, NavPvt):
             self._on_fix(message.to_fix())
         elif isinstance(message, RxmCor):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ztpd import events, log
@@ -25,11 +25,12 @@ from ztpd.model import DynamicKey, Fix, Frame, FrameKind
 from ztpd.receiver import configure, filter, keys
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.connection import Connection, Hooks, ReceiverState
+from ztpd.receiver.reception import Finding
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.retry import Delay
 from ztpd.serialport.discovery import ROOT
 from ztpd.serialport.pty import SharedPort
-from ztpd.status import ReceiverView
+from ztpd.status import FindingStatus, ReceiverView
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message
 
@@ -167,6 +168,7 @@ class Receiver:
             use_event=state.usage.event_name,
             used=dict(state.usage.used),
             rejected=dict(state.usage.rejected),
+            findings=self._findings() if self.ready else (),
             delivered_frames=counts.frames,
             delivered_bytes=counts.bytes,
             dropped=counts.dropped,
@@ -177,6 +179,18 @@ class Receiver:
             first_float_s=fixes.first_at_least("RTK float"),
             first_fixed_s=fixes.first_at_least("RTK fixed"),
             skipped_bytes=self._skipped_bytes + skipped_bytes,
+        )
+
+    def _findings(self) -> tuple[FindingStatus, ...]:
+        """With the date of their beginning, by the host's clock."""
+
+        def since(finding: Finding) -> str:
+            began = self._wall_clock() - timedelta(seconds=_now() - finding.since_s)
+            return began.isoformat(timespec="seconds")
+
+        return tuple(
+            FindingStatus(each.event.name, each.text, each.event.remedy, since(each))
+            for each in self._state.reception.findings()
         )
 
     async def inspect(self) -> Inspection:

@@ -159,6 +159,11 @@ class SerialPort:
         return data
 
     @property
+    def line_bytes_per_s(self) -> float | None:
+        """The most that the line carries in one direction; None where only USB limits it."""
+        return self.baudrate / _BITS_PER_BYTE if self._paced else None
+
+    @property
     def lost(self) -> bool:
         """Whether the port is closed, or of no more use."""
         return bool(self._lost)

@@ -336,7 +336,7 @@ class SimReceiver:
 
     def _send_monitors(self, pvt: NavPvt) -> None:
         if self._due("UBX_MON_RF"):
-            self._send_ubx(monitors.radio(self.model, self.faults, self.setting).encode())
+            self._send_ubx(monitors.radio(self.faults, self.setting).encode())
         if self._due("UBX_SEC_SIG"):
             self._send_ubx(monitors.security(self.model, self.faults).encode())
         if self._due("UBX_MON_COMMS"):

@@ -60,6 +60,8 @@ class Model:
             values |= {"CFG-RTCM-DF003_IN": 0, "CFG-RTCM-DF003_IN_FILTER": 0}
         if "MON_RF" in self.monitors:
             values |= {"CFG-HW-ANT_CFG_SHORTDET": 0, "CFG-HW-ANT_CFG_OPENDET": 0}
+        if "MON_RF" in self.monitors and self.jamming_in_rf:
+            values["CFG-ITFM-ENABLE"] = 0
         if self.spartn:
             values["CFG-SPARTN-USE_SOURCE"] = 0
         if self.base:

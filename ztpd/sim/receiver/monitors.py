@@ -14,15 +14,15 @@ _SATELLITES = 32
 _JAMMED_KHZ = 1_575_420
 
 
-def radio(model: Model, faults: Faults, setting: Callable[[str], int]) -> MonRf:
-    """MON-RF. The antenna's state is known only where its detection is switched on."""
+def radio(faults: Faults, setting: Callable[[str], int]) -> MonRf:
+    """MON-RF. Antenna and jamming are known only where their detection is switched on."""
     antenna = Antenna.OK
     short, broken = setting("CFG-HW-ANT_CFG_SHORTDET"), setting("CFG-HW-ANT_CFG_OPENDET")
     if not (short or broken):
         antenna = Antenna.UNKNOWN
     elif (faults.antenna is Antenna.SHORT and short) or (faults.antenna is Antenna.OPEN and broken):
         antenna = faults.antenna
-    jamming = faults.jamming if model.jamming_in_rf else Jamming.UNKNOWN
+    jamming = faults.jamming if setting("CFG-ITFM-ENABLE") else Jamming.UNKNOWN
     jammed = faults.jamming in (Jamming.WARNING, Jamming.CRITICAL)
     return MonRf(
         tuple(

@@ -1,0 +1,302 @@
+"""Why the position stays float, or does not come at all: antenna, interference, satellites, ports
+and the corrections themselves.
+
+Judged by the receiver's own reports (MON-RF, SEC-SIG, NAV-SAT, MON-COMMS, NAV-PVT) and by the
+RTCM messages that are sent to it. Time is passed in. A state counts once it has lasted, and is
+over once it has been away for a minute: each finding is logged once, not with every report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ztpd import events, log
+from ztpd.events import JournalEvent
+from ztpd.model import Carrier, Fix, Frame, FrameKind
+from ztpd.wire import rtcm
+from ztpd.wire.ubx import (
+    Antenna,
+    Jamming,
+    MonComms,
+    MonRf,
+    NavPvt,
+    NavSat,
+    Parsed,
+    SecSig,
+    Spoofing,
+)
+
+LASTING_S = 15.0
+"""So long something must last before it is a finding: two reports of MON-RF or SEC-SIG."""
+
+WEAK_LASTING_S = 45.0
+"""The same for weak signals: two reports of NAV-SAT."""
+
+OVER_S = 60.0
+"""So long it must be away before it is over."""
+
+GOOD_CNO_DBHZ = 35
+"""Carrier to noise density with which carrier phases are usable."""
+
+ENOUGH_SATELLITES = 8
+FAR_M = 35_000.0
+"""Baseline of RTK with a single reference station: u-blox ZED-F9P integration manual, "RTK"."""
+
+OLD_S = 20.0
+"""Age of corrections in use, upper bound of NAV-PVT's class, above which they are late."""
+
+_VALID_S = 90.0  # a report counts so long; the most seldom one is due each minute
+_KINDS_S = 120.0  # a stream must lack a kind of message for so long
+_GAP_S = 60.0  # after such a pause another stream may have begun
+_OVERRUN_S = 150.0  # an overrun counts so long: two intervals of MON-COMMS
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason why the position is no better."""
+
+    event: JournalEvent
+    fields: Mapping[str, object]
+    since_s: float  # on the clock that was passed in
+
+    @property
+    def text(self) -> str:
+        """One clause for a person."""
+        return self.event.text.format(**self.fields)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """How long a state has lasted, or been away."""
+
+    began_s: float
+    seen_s: float
+    fields: Mapping[str, object]
+    found: bool = False
+
+
+@dataclass(slots=True)
+class _StationStream:
+    """The RTCM messages of one reference station."""
+
+    began_s: float = 0.0
+    last_s: float = -math.inf
+    station_id: int | None = None
+    position: rtcm.StationPosition | None = None
+    seen_s: dict[int, float] = field(default_factory=dict)  # by message number
+
+    def has(self, numbers: frozenset[int], now_s: float) -> bool:
+        return any(now_s - self.seen_s.get(each, -math.inf) <= _KINDS_S for each in numbers)
+
+
+class Reception:
+    """Reports and corrections in, findings out."""
+
+    def __init__(self) -> None:
+        self._fix: Fix | None = None
+        self._reports: dict[type[Parsed], tuple[Parsed, float]] = {}
+        self._overruns: dict[str, int] = {}
+        self._overrun: tuple[str, int, float] | None = None  # port, count, when
+        self._stream = _StationStream()
+        self._watches: dict[str, _Watch] = {}
+
+    def restarted(self) -> None:
+        """The receiver begins anew; its counters start at 0."""
+        self._fix = None
+        self._reports.clear()
+        self._overruns.clear()
+        self._overrun = None
+
+    @property
+    def fixed(self) -> bool:
+        """The position is as good as it gets."""
+        return self._fix is not None and self._fix.carrier is Carrier.FIXED
+
+    def on_message(self, message: Parsed, now_s: float) -> None:
+        """Take a report of the receiver; those of other kinds are left alone."""
+        if isinstance(message, NavPvt):
+            self._fix = message.to_fix()
+        elif isinstance(message, MonRf | SecSig | NavSat):
+            self._reports[type(message)] = message, now_s
+        elif isinstance(message, MonComms):
+            self._on_ports(message, now_s)
+
+    def on_correction(self, frame: Frame, now_s: float) -> None:
+        """Take a correction that goes to the receiver."""
+        stream = self._stream
+        payload = rtcm.payload(frame.data) if frame.kind is FrameKind.RTCM3 else b""
+        station = rtcm.station_id(payload)
+        other = station is not None and stream.station_id not in (None, station)
+        if other or now_s - stream.last_s > _GAP_S:
+            stream = self._stream = _StationStream(began_s=now_s, station_id=station)
+        stream.last_s = now_s
+        if station is not None:
+            stream.station_id = station
+        if payload:
+            stream.seen_s[rtcm.number(payload)] = now_s
+        if rtcm.number(payload) in rtcm.STATION_POSITION:
+            try:
+                stream.position = rtcm.StationPosition.decode(payload)
+            except ValueError:
+                stream.position = None
+
+    def update(self, now_s: float) -> tuple[list[Finding], list[tuple[Finding, float]]]:
+        """Judge again: the findings that have begun, and those that are over with the seconds
+        they lasted."""
+        begun, over = [], []
+        for event, probe, lasting_s in _PROBES:
+            fields = probe(self, now_s)
+            watch = self._watches.get(event.name)
+            if fields is not None:
+                if watch is None:
+                    watch = self._watches[event.name] = _Watch(now_s, now_s, fields)
+                watch.seen_s, watch.fields = now_s, fields
+                if not watch.found and now_s - watch.began_s >= lasting_s:
+                    watch.found = True
+                    begun.append(Finding(event, fields, watch.began_s))
+            elif watch is not None and (not watch.found or now_s - watch.seen_s >= OVER_S):
+                del self._watches[event.name]
+                if watch.found:
+                    finding = Finding(event, watch.fields, watch.began_s)
+                    over.append((finding, watch.seen_s - watch.began_s))
+        return begun, over
+
+    def log_news(self, now_s: float) -> bool:
+        """Judge again, and log each finding when it begins and when it is over; True if any."""
+        begun, over = self.update(now_s)
+        for finding in begun:
+            log.emit(finding.event, **finding.fields)
+        for finding, lasted_s in over:
+            log.emit(events.RECEPTION_OVER, period=log.duration(lasted_s), finding=finding.text)
+        return bool(begun or over)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Those that hold, as of the last :meth:`update`; the most direct reason first."""
+        return tuple(
+            Finding(event, watch.fields, watch.began_s)
+            for event, _, _ in _PROBES
+            if (watch := self._watches.get(event.name)) is not None and watch.found
+        )
+
+    def _on_ports(self, message: MonComms, now_s: float) -> None:
+        for port, counts in message.ports.items():
+            before = self._overruns.get(port, counts.overruns)
+            lost = (counts.overruns - before) % (1 << 16)
+            if lost:
+                self._overrun = port, lost, now_s
+            self._overruns[port] = counts.overruns
+
+    def _report(self, kind: type[Parsed], now_s: float) -> Parsed | None:
+        """The last report of a kind, unless it is too old."""
+        found = self._reports.get(kind)
+        return found[0] if found and now_s - found[1] <= _VALID_S else None
+
+    def _antenna(self, now_s: float) -> Antenna:
+        report = self._report(MonRf, now_s)
+        return report.antenna if isinstance(report, MonRf) else Antenna.UNKNOWN
+
+    def _antenna_short(self, now_s: float) -> Mapping[str, object] | None:
+        return {} if not self.fixed and self._antenna(now_s) is Antenna.SHORT else None
+
+    def _antenna_open(self, now_s: float) -> Mapping[str, object] | None:
+        return {} if not self.fixed and self._antenna(now_s) is Antenna.OPEN else None
+
+    def _jammed(self, now_s: float) -> Mapping[str, object] | None:
+        """SEC-SIG where it knows; before HPG 1.50 MON-RF knows too."""
+        security, radio = self._report(SecSig, now_s), self._report(MonRf, now_s)
+        state, where = Jamming.UNKNOWN, ""
+        if isinstance(security, SecSig) and security.detects_jamming:
+            state = security.jamming
+            bands = [f"{khz / 1000:.2f} MHz" for khz in security.jammed_khz]
+            where = f" at {', '.join(bands)}" if bands else ""
+        if state is Jamming.UNKNOWN and isinstance(radio, MonRf):
+            state = radio.jamming
+        return {"where": where} if not self.fixed and state >= Jamming.WARNING else None
+
+    def _spoofed(self, now_s: float) -> Mapping[str, object] | None:
+        """Also with a fixed position, which is then a false one."""
+        report = self._report(SecSig, now_s)
+        suspected = isinstance(report, SecSig) and report.spoofing >= Spoofing.INDICATED
+        return {} if suspected else None
+
+    def _weak(self, now_s: float) -> Mapping[str, object] | None:
+        report = self._report(NavSat, now_s)
+        if self.fixed or not isinstance(report, NavSat):
+            return None
+        strengths = [each.cno_dbhz for each in report.satellites if each.cno_dbhz]
+        good = sum(each >= GOOD_CNO_DBHZ for each in strengths)
+        if good >= ENOUGH_SATELLITES:
+            return None
+        return {"good": good, "seen": len(strengths), "best": max(strengths, default=0)}
+
+    def _overrunning(self, now_s: float) -> Mapping[str, object] | None:
+        if self._overrun is None or now_s - self._overrun[2] > _OVERRUN_S:
+            return None
+        return {"port": self._overrun[0], "count": self._overrun[1]}
+
+    def _late(self, now_s: float) -> Mapping[str, object] | None:
+        age_s = self._fix.correction_age_s if self._fix else None
+        if self.fixed or age_s is None or age_s <= OLD_S:
+            return None
+        return {"age_s": age_s} if now_s - self._stream.last_s <= OLD_S else None
+
+    def _far(self, now_s: float) -> Mapping[str, object] | None:
+        fix, station = self._fix, self._stream.position
+        if self.fixed or fix is None or not fix.ok or station is None:
+            return None
+        if now_s - self._stream.last_s > _GAP_S:
+            return None
+        distance_m = math.dist(ecef_m(fix), (station.x_m, station.y_m, station.z_m))
+        return {"distance_km": distance_m / 1000} if distance_m > FAR_M else None
+
+    def _observed(self, now_s: float) -> set[str]:
+        """The systems whose observations come, in a stream that has been seen for long enough."""
+        stream = self._stream
+        if self.fixed or now_s - stream.began_s < _KINDS_S or now_s - stream.last_s > _GAP_S:
+            return set()
+        recent = (each for each, seen_s in stream.seen_s.items() if now_s - seen_s <= _GAP_S)
+        return {system for each in recent if (system := rtcm.observed_system(each))}
+
+    def _no_station(self, now_s: float) -> Mapping[str, object] | None:
+        enough = rtcm.STATION_POSITION | {rtcm.MOVING_BASE}
+        lacking = self._observed(now_s) and not self._stream.has(enough, now_s)
+        return {} if lacking else None
+
+    def _no_biases(self, now_s: float) -> Mapping[str, object] | None:
+        lacking = "GLO" in self._observed(now_s) and not self._stream.has(
+            rtcm.GLONASS_BIASES, now_s
+        )
+        return {} if lacking else None
+
+
+_Probe = Callable[[Reception, float], Mapping[str, object] | None]
+_PROBES: tuple[tuple[JournalEvent, _Probe, float], ...] = (
+    (events.ANTENNA_SHORT, Reception._antenna_short, LASTING_S),
+    (events.ANTENNA_OPEN, Reception._antenna_open, LASTING_S),
+    (events.JAMMED, Reception._jammed, LASTING_S),
+    (events.SPOOFED, Reception._spoofed, LASTING_S),
+    (events.WEAK_SIGNALS, Reception._weak, WEAK_LASTING_S),
+    (events.PORT_OVERRUN, Reception._overrunning, LASTING_S),
+    (events.LATE_CORRECTIONS, Reception._late, LASTING_S),
+    (events.NO_STATION, Reception._no_station, LASTING_S),
+    (events.FAR_STATION, Reception._far, LASTING_S),
+    (events.NO_BIASES, Reception._no_biases, LASTING_S),
+)
+
+_SEMI_MAJOR_M = 6_378_137.0  # WGS 84
+_FLATTENING = 1 / 298.257223563
+
+
+def ecef_m(fix: Fix) -> tuple[float, float, float]:
+    """The position in earth-centred, earth-fixed coordinates (WGS 84)."""
+    lat, lon = math.radians(fix.lat_deg), math.radians(fix.lon_deg)
+    height_m = fix.height_m + fix.geoid_m
+    eccentricity = _FLATTENING * (2 - _FLATTENING)
+    normal_m = _SEMI_MAJOR_M / math.sqrt(1 - eccentricity * math.sin(lat) ** 2)
+    return (
+        (normal_m + height_m) * math.cos(lat) * math.cos(lon),
+        (normal_m + height_m) * math.cos(lat) * math.sin(lon),
+        (normal_m * (1 - eccentricity) + height_m) * math.sin(lat),
+    )
