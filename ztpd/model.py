@@ -263,6 +263,7 @@ class NtripEndpoint:
     version: Literal["auto", "1", "2"] = "auto"
     gga_interval_s: float = 10.0
     ca_file: str = ""
+    own_account: bool = False  # user name and password are the configuration's, not those of ZTP
 
     kind: Literal["ntrip"] = "ntrip"
 

@@ -23,6 +23,7 @@ with atheris.instrument_imports(include=["ztpd"]):
     from ztpd.errors import ImeiInvalid, ZtpdError, ZtpError
     from ztpd.model import FrameKind, Secret
     from ztpd.wire import at, frames, ntrip, ubx, ztp
+    from ztpd.wire.sourcetable import sourcetable
 
 REAL_ANSWERS = [
     path.read_bytes()
@@ -164,7 +165,7 @@ def caster(data: bytes) -> None:
     except ZtpdError as error:
         fit_for_a_log(error)
     assert taken <= len(data)
-    ntrip.sourcetable(data)
+    sourcetable(data)
 
 
 PARSERS: dict[str, Callable[[bytes], None]] = {

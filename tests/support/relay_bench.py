@@ -69,7 +69,7 @@ def steady(lasts_s: float, frame: Frame = SPARTN, ends: ZtpdError | None = None)
 class Session:
     def __init__(self, where: str, script: Script) -> None:
         self.where, self._script = where, script
-        self.counts = Counts()
+        self.counts, self.sample = Counts(), b""
         self._frames = iter(script.frames)
 
     def __aiter__(self) -> Session:

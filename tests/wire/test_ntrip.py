@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 
 from ztpd import __version__
 from ztpd.errors import (
+    AuthenticationUnknown,
     CasterForbidden,
+    CasterRedirect,
+    ClientCertificateWanted,
     ConfigError,
+    MountpointNotServed,
     MountpointUnknown,
     Retry,
     SessionClosed,
@@ -26,7 +30,8 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import NtripEndpoint, Secret
-from ztpd.wire.ntrip import HEAD_LIMIT, Response, request, sourcetable
+from ztpd.wire.ntrip import HEAD_LIMIT, Response, request
+from ztpd.wire.sourcetable import sourcetable
 
 RTCM = bytes.fromhex("d300133ed7d30202980edeef34b4bd62ac0941986f33360b98")
 SPARTN = bytes.fromhex("7300122b5d0100")
@@ -74,6 +79,7 @@ def test_the_request_is_that_of_ntrip_2() -> None:
         b"GET /NEAR-RTCM HTTP/1.1\r\n"
         b"Host: caster.example:2102\r\n"
         b"User-Agent: NTRIP ztpd/" + __version__.encode() + b"\r\n"
+        b"Accept: */*\r\n"
         b"Ntrip-Version: Ntrip/2.0\r\n"
         b"Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"
         b"Accept-Encoding: identity\r\n"
@@ -286,16 +292,52 @@ def test_R04_what_the_caster_has_is_listed_where_nothing_is_near() -> None:
 
 def test_R04_a_listed_mountpoint_that_is_not_served_may_come_back() -> None:
     error = failure(TABLE_HEADS["NTRIP 1"] + TABLE, mountpoint="BASE1")
-    assert type(error) is SessionError
+    assert isinstance(error, MountpointNotServed)
     assert error.retry is Retry.SERVER
 
 
-def test_R04_an_endless_sourcetable_is_cut() -> None:
-    line = b"STR;M%05d;x;RTCM 3;;;;;;;;0;\r\n"
-    table = b"".join(line % number for number in range(5000))
-    error = failure(TABLE_HEADS["NTRIP 1"] + table, mountpoint="zzzz", closed=False)
+def long_table(entries: int) -> bytes:
+    line = (
+        b"STR;M%06d;somewhere in the country;RTCM 3.2;;2;GPS;x;GBR;51.00;0.00;0;0;x;none;B;N;;\r\n"
+    )
+    return b"".join(line % number for number in range(entries))
+
+
+@pytest.mark.parametrize("step", [0, 1448])
+def test_FR29_the_mountpoint_is_found_in_a_table_of_a_megabyte(step: int) -> None:
+    table = TABLE_HEADS["NTRIP 1"] + long_table(12_000)
+    error = failure(table, mountpoint="M011000", step=step, closed=False)
+    assert isinstance(error, MountpointNotServed)
+
+
+def test_FR29_a_whole_table_without_the_mountpoint_proves_that_there_is_none() -> None:
+    table = TABLE_HEADS["NTRIP 1"] + long_table(12_000) + b"ENDSOURCETABLE\r\n"
+    error = failure(table, mountpoint="M12000", closed=False)
     assert isinstance(error, MountpointUnknown)
     assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize("entries", [1, 100, 12_000])
+def test_FR29_a_table_that_is_cut_proves_nothing(entries: int) -> None:
+    error = failure(TABLE_HEADS["NTRIP 1"] + long_table(entries)[:-40], mountpoint="zzzz")
+    assert type(error) is SessionError
+    assert error.retry is Retry.SERVER
+    assert "bytes of it came" in str(error)
+
+
+def test_FR29_a_table_shorter_than_its_length_proves_nothing() -> None:
+    head = b"SOURCETABLE 200 OK\r\nContent-Length: 9999\r\n\r\n"
+    assert type(failure(head + long_table(5), mountpoint="zzzz")) is SessionError
+
+
+def test_FR29_an_endless_sourcetable_is_cut_and_takes_no_memory() -> None:
+    response = Response("zzzz")
+    response.feed(TABLE_HEADS["NTRIP 1"])
+    fed = 0
+    while response.failure is None:
+        fed += len(response.feed(long_table(1000)) or long_table(1000))
+        assert fed < 10 << 20
+    assert type(response.failure) is SessionError
 
 
 def test_the_sourcetable_is_read() -> None:
@@ -440,6 +482,115 @@ def test_R15_a_tls_port_asked_in_plain_text(said: bytes) -> None:
     error = failure(said)
     assert isinstance(error, TlsMismatch)
     assert "[ntrip] tls" in str(error)
+
+
+# Heads as casters really write them
+
+LENIENT = {
+    "no version": b"HTTP 200 OK\r\nServer: x\r\n\r\n",
+    "an empty line before ICY": b"\r\nICY 200 OK\r\n\r\n",
+    "two empty lines before HTTP": b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    "lower case": b"icy 200 ok\r\n\r\n",
+    "a blank before": b" ICY 200 OK\r\n\r\n",
+    "a blank before the colon": b"HTTP/1.0 200 OK\r\nServer : x\r\nDate\t: today\r\n\r\n",
+    "a blank before the colon, ICY": b"ICY 200 OK\r\nServer : x\r\n\r\n",
+    "text/plain": b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n",
+    "text/html": b"HTTP/1.0 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n",
+    "chunked that is not": CHUNKED,
+}
+
+
+@pytest.mark.parametrize("head", LENIENT.values(), ids=LENIENT)
+@pytest.mark.parametrize("data", [RTCM, SPARTN], ids=["RTCM", "SPARTN"])
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_FR30_heads_that_keep_to_no_standard_are_read(head: bytes, data: bytes, step: int) -> None:
+    payload, response = answer(head + data, step=step)
+    assert payload == data
+    assert response.accepted
+    assert response.failure is None
+
+
+def test_FR30_a_stream_in_chunks_under_the_name_of_a_text_is_read() -> None:
+    head = CHUNKED.replace(b"gnss/data", b"text/plain")
+    payload, response = answer(head + b"%x\r\n%b\r\n" % (len(RTCM), RTCM))
+    assert (payload, response.accepted) == (RTCM, True)
+
+
+def test_FR30_a_sentence_in_place_of_headers_is_shown() -> None:
+    error = failure(b"SOURCETABLE 200 OK\r\nNO SOURCETABLE AVAILABLE\r\n")
+    assert isinstance(error, MountpointUnknown)
+    assert '"NO SOURCETABLE AVAILABLE"' in str(error)
+
+
+def test_FR30_a_sentence_behind_the_status_line_is_shown() -> None:
+    error = failure(b"HTTP/1.0 200 OK\r\nSorry, closed on Sundays\r\n\r\n")
+    assert "Sorry, closed on Sundays" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        (b"HTTP/1.1 200 OK\r\nbad name: \x1b[31mx\r\n\r\n", '"bad name: [31mx"'),
+        (b"EHLO there\r\n", '"EHLO there"'),
+        (CHUNKED + b"0xfe\r\n", '"0xfe"'),
+    ],
+)
+def test_FR30_the_line_that_cannot_be_read_is_quoted(said: bytes, quoted: str) -> None:
+    error = failure(said)
+    assert isinstance(error, SessionProtocol)
+    assert quoted in str(error)
+    assert str(error).isprintable()
+
+
+# Refusals that have a cure of their own
+
+
+@pytest.mark.parametrize(
+    "asked", [b'Digest realm="x", qop="auth", nonce="1"', b"Bearer", b"Negotiate"]
+)
+def test_FR31_an_authentication_other_than_basic_is_named(asked: bytes) -> None:
+    error = failure(b"HTTP/1.1 401 No\r\nWWW-Authenticate: " + asked + b"\r\n\r\n")
+    assert isinstance(error, AuthenticationUnknown)
+    assert asked.split()[0].decode() in str(error)
+
+
+@pytest.mark.parametrize(
+    "asked", [b'Basic realm="Digest"', b'Digest realm="x", Basic realm="x"', b"basic"]
+)
+def test_FR31_where_basic_is_offered_a_401_is_about_the_credentials(asked: bytes) -> None:
+    error = failure(b"HTTP/1.1 401 No\r\nWWW-Authenticate: " + asked + b"\r\n\r\n")
+    assert isinstance(error, SessionRefused)
+
+
+def test_FR31_the_target_of_a_redirect_is_shown_without_a_password() -> None:
+    error = failure(
+        b"HTTP/1.1 302 Found\r\nLocation: http://me:secret@other.example:2101/NEAR\x07\r\n\r\n"
+    )
+    assert isinstance(error, CasterRedirect)
+    assert "http://other.example:2101/NEAR" in str(error)
+    assert "secret" not in str(error)
+    assert str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"Client sent an HTTP request to an HTTPS server.",
+        b"The plain HTTP request was sent to HTTPS port",
+        b"Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+        b"This combination of host and port requires TLS.",
+    ],
+)
+def test_FR31_plain_http_on_a_tls_port_is_named_whatever_the_server(words: bytes) -> None:
+    assert isinstance(failure(b"HTTP/1.0 400 Bad Request\r\n\r\n" + words), TlsMismatch)
+
+
+def test_FR31_a_client_certificate_that_is_wanted_is_named() -> None:
+    error = failure(
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n"
+        b"<h1>400 Bad Request</h1><center>No required SSL certificate was sent</center>"
+    )
+    assert isinstance(error, ClientCertificateWanted)
 
 
 # Properties

@@ -10,7 +10,9 @@ import asyncio
 import base64
 import binascii
 import random
+import socket
 import ssl
+import struct
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -45,10 +47,31 @@ FAULTS: Mapping[str, str] = {
     "bad-crc": "damages every fourth block",
     "noise": "puts bytes of no meaning between the blocks",
     "gga-first": "answers 401 unless the request has a position",
+    "no-accept": "answers 403 to a request without an Accept header",
+    "gp-only": "takes a position from $GPGGA sentences only",
+    "empty": "says yes and closes without a byte",
+    "outside": "says yes, then in a sentence that no station is near, and closes",
+    "cmr": "streams CMR packets",
+    "rtcm2": "streams RTCM 2",
+    "nmea": "streams NMEA sentences",
+    "nmea-between": "puts NMEA sentences and empty lines between the blocks",
+    "table-for-password": "answers a wrong password with its sourcetable",
+    "cut-table": "sends half a sourcetable and closes",
+    "no-table": "answers with a sentence in place of headers",
+    "loose-head": "writes its head as no standard allows, and calls the stream text/plain",
+    "raw-chunks": "announces chunks and streams without them",
+    "digest": "asks for Digest authentication",
+    "redirect": "redirects to another host",
+    "https-port": "answers plain HTTP as a TLS server written in Go does",
+    "version-1-400": "answers 400 to HTTP/1.1",
+    "version-1-reset": "resets the connection at HTTP/1.1",
+    "reset": "resets every session after 20 s",
 }
+"""Faults, and the manners of real casters; docs/casters.md says which caster has which."""
 
 _STALL_BYTES = 2048
 _SHORT_LIFE_S = 10.0
+_RESET_S = 20.0
 _HEAD_LIMIT = 8192
 _V2 = b"HTTP/1.1 200 OK\r\nNtrip-Version: Ntrip/2.0\r\nServer: NTRIP sim\r\n"
 _STREAM = _V2 + b"Cache-Control: no-store\r\nConnection: close\r\nContent-Type: gnss/data\r\n"
@@ -61,6 +84,8 @@ _HEADS: Mapping[str, bytes] = {
     "identity": _STREAM + b"\r\n",
     "chunked": _STREAM + b"Transfer-Encoding: chunked\r\n\r\n",
     "odd": _STREAM + b"TRANSFER-ENCODING:  Chunked \r\n\r\n",
+    "loose": b"\r\nHTTP 200 OK\r\nServer : NTRIP sim\r\nContent-Type : text/plain\r\n\r\n",
+    "raw-chunks": _STREAM + b"Transfer-Encoding: chunked\r\n\r\n",
 }
 
 
@@ -82,7 +107,8 @@ class Caster:
     With ``needs_gga`` a session gets nothing before a position, and ends ``gga_keep_s`` after the
     last one. ``users`` None lets everybody in, in any number of sessions; else each user has one,
     and a second connection ends the first. ``fault`` (of :data:`FAULTS`, "" for none) holds for
-    connections made from then on.
+    connections made from then on. With ``ban`` an address is banned as RTK2go does: after so many
+    failed connections without a successful one between them.
     """
 
     def __init__(
@@ -95,6 +121,7 @@ class Caster:
         needs_gga: bool = False,
         gga_keep_s: float = 30.0,
         fault: str = "",
+        ban: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
         say: Callable[[str], None] = lambda _: None,
@@ -104,6 +131,9 @@ class Caster:
         self.streams, self.users, self.form, self.fault = dict(streams), users, form, fault
         self.needs_gga, self.gga_keep_s = needs_gga, gga_keep_s
         self.host, self.port = host, port
+        self.ban = ban
+        self.failed_in_a_row = self.most_failed_in_a_row = 0
+        self.connected_s: list[float] = []  # the loop's time of each connection
         self.connections = 0
         self.sessions = 0  # streams begun
         self.evicted = 0
@@ -150,6 +180,9 @@ class Caster:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.connected_s.append(asyncio.get_running_loop().time())
+        self.failed_in_a_row += 1  # until it has been served
+        self.most_failed_in_a_row = max(self.most_failed_in_a_row, self.failed_in_a_row)
         self._writers.add(writer)
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
@@ -162,7 +195,12 @@ class Caster:
             self.requests.append(request)
             mountpoint, headers = _parsed(request)
             user, password = _credentials(headers)
+            if self.fault == "version-1-reset" and b" HTTP/1.1\r\n" in request:
+                _reset(writer)
+                return
             refusal = self._refusal(mountpoint, user, password, headers)
+            if self.fault == "version-1-400" and b" HTTP/1.1\r\n" in request:
+                refusal = _status("400 Bad Request")
             if refusal is None:
                 await self._session(reader, writer, mountpoint, user, headers)
                 return
@@ -184,14 +222,22 @@ class Caster:
         self, mountpoint: str, user: str, password: str, headers: Mapping[str, str]
     ) -> bytes | None:
         """What is sent in place of a stream, None where a stream is due."""
+        if self.ban and self.failed_in_a_row > self.ban:
+            return _REFUSALS["banned"]
         canned = _REFUSALS.get(self.fault)
         if canned is not None:
             return canned
+        if self.fault == "no-accept" and "accept" not in headers:
+            return _status("403 Forbidden")
+        if self.fault == "cut-table":
+            return self._sourcetable(headers)[:-60]
         if self.fault == "gga-first" and "ntrip-gga" not in headers:
             return _status("401 Unauthorized")
         if self.fault == "sourcetable" or mountpoint not in self.streams:
             return self._sourcetable(headers)
         if self.users is not None and (not user or self.users.get(user) != password):
+            if self.fault == "table-for-password":
+                return self._sourcetable(headers)
             return _status("401 Unauthorized", 'WWW-Authenticate: Basic realm="sim"')
         return None
 
@@ -224,7 +270,7 @@ class Caster:
         told = headers.get("ntrip-gga", "")
         if told and self._note(told, user, in_request=True):
             located.set()
-        life_s = _SHORT_LIFE_S if self.fault == "short-life" else None
+        life_s = {"short-life": _SHORT_LIFE_S, "reset": _RESET_S}.get(self.fault)
         parts = [
             asyncio.create_task(self._listen(reader, user, located)),
             asyncio.create_task(self._send(writer, mountpoint, form, located)),
@@ -235,6 +281,8 @@ class Caster:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
+            if self.fault == "reset":
+                _reset(writer)
             self._say(f"caster ended the session of {name}")
 
     def _evict(self, user: str) -> None:
@@ -251,6 +299,8 @@ class Caster:
     def _form_for(self, headers: Mapping[str, str]) -> str:
         if self.fault in ("bad-chunks", "huge-chunk"):
             return "chunked"
+        if self.fault in ("loose-head", "raw-chunks", "outside"):
+            return {"loose-head": "loose", "outside": "icy"}.get(self.fault, self.fault)
         if self.form != "auto":
             return self.form
         return "chunked" if "ntrip-version" in headers else "icy"
@@ -283,6 +333,8 @@ class Caster:
         fields = body.split(",")
         if not star or check != f"{nmea.checksum(body.encode()):02X}" or len(fields) != 15:
             return False
+        if self.fault == "gp-only" and fields[0] != "GPGGA":
+            return False
         if fields[0][2:] != "GGA" or not (fields[2] and fields[4]) or fields[6] in ("", "0"):
             return False
         at_s = asyncio.get_running_loop().time()
@@ -298,7 +350,11 @@ class Caster:
             await located.wait()
         if self.fault == "silent":
             await asyncio.get_running_loop().create_future()
+        if self.fault in ("empty", "outside"):
+            writer.write(_OUTSIDE if self.fault == "outside" else b"")
+            return
         self.sessions += 1
+        self.failed_in_a_row = 0
         sent = 0
         async for block in self._spoilt(self.streams[mountpoint]()):
             if self.fault in _STALLS and sent + len(block) > _STALL_BYTES:
@@ -318,6 +374,11 @@ class Caster:
             if self.fault == "bad-crc" and number % 4 == 0:
                 yield block[:-1] + bytes([block[-1] ^ 0x10])
                 continue
+            if foreign := _FOREIGN.get(self.fault):
+                yield foreign
+                continue
+            if self.fault == "nmea-between":
+                yield _NMEA + b"\r\n"
             if self.fault == "noise":
                 yield self._rng.randbytes(self._rng.randint(1, 40))
             yield block
@@ -351,9 +412,38 @@ _REFUSALS: Mapping[str, bytes] = {
     "unavailable": _status("503 Service Unavailable", "Retry-After: 120"),
     "gzip": _STREAM + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00" + bytes(64),
     "no-answer": b"",
+    "no-table": b"SOURCETABLE 200 OK\r\nNO SOURCETABLE AVAILABLE\r\n",
+    "digest": _status("401 Unauthorized", 'WWW-Authenticate: Digest realm="sim", nonce="1"'),
+    "redirect": _status("302 Found", "Location: http://me:secret@other.example:2101/NEAR"),
+    "https-port": b"HTTP/1.0 400 Bad Request\r\n\r\n"
+    b"Client sent an HTTP request to an HTTPS server.\n",
     "half-head": _STREAM[: len(_STREAM) // 2],
     "endless-head": _STREAM + b"X-Pad: " + b"a" * (1 << 20),
 }
+
+_OUTSIDE = b"No station within 50 km of your position. Check your coverage.\r\n"
+_NMEA = b"$GNGGA,120000.00,5123.4567,N,00012.3456,W,4,12,0.80,45.0,M,47.0,M,1.0,0000*42\r\n"
+
+
+def _cmr(data: bytes) -> bytes:
+    body = bytes([0, 0x93, len(data)]) + data  # status, type, length
+    return b"\x02" + body + bytes([sum(body) & 0xFF, 3])
+
+
+_FOREIGN: Mapping[str, bytes] = {
+    "cmr": _cmr(bytes(range(4, 100))),
+    "rtcm2": bytes(0x40 | (number * 37 + 26) & 0x3F for number in range(90)),
+    "nmea": _NMEA,
+}
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End the connection by RST, as a network does that has lost its state."""
+    sock = writer.transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
 
 _STALLS: Mapping[str, bytes] = {
     "stall": b"",

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ztpd.model import Fix, Frame, SourceEndpoint
 from ztpd.sources import topics
-from ztpd.sources.ntrip import GgaPolicy, NtripSession
+from ztpd.sources.ntrip import CasterVersions, GgaPolicy, NtripSession
 from ztpd.wire.frames import Counts
 
 
@@ -23,6 +23,11 @@ class Session(Protocol):
 
     @property
     def counts(self) -> Counts: ...
+    @property
+    def sample(self) -> bytes:
+        """The beginning of the stream; empty where it comes in messages."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[Frame]: ...
 
 
@@ -33,13 +38,14 @@ async def open_session(
     region: str,
     position: Callable[[], Fix | None],
     gga: GgaPolicy | None = None,
+    versions: CasterVersions | None = None,
     fresh_credentials: bool,
 ) -> AsyncIterator[Session]:
     """A session that is ready to deliver. Raises a typed error.
 
-    ``position`` gives the receiver's present fix; ``gga`` keeps the position from one session to
-    the next. With ``fresh_credentials`` a refusal may only mean that the service has not activated
-    them yet. paho-mqtt is imported at its first use.
+    ``position`` gives the receiver's present fix; ``gga`` keeps the position, and ``versions`` the
+    protocol of each caster, from one session to the next. With ``fresh_credentials`` a refusal may
+    only mean that the service has not activated them yet. paho-mqtt is imported at its first use.
     """
     if endpoint.kind == "mqtt":
         from ztpd.sources.mqtt import MqttSession
@@ -51,6 +57,10 @@ async def open_session(
             yield mqtt
     else:
         async with NtripSession(
-            endpoint, position=position, gga=gga, fresh_credentials=fresh_credentials
+            endpoint,
+            position=position,
+            gga=gga,
+            versions=versions,
+            fresh_credentials=fresh_credentials,
         ) as ntrip:
             yield ntrip

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ztpd.model import Fix, SourceEndpoint
 from ztpd.sources import Session, open_session
-from ztpd.sources.ntrip import GgaPolicy
+from ztpd.sources.ntrip import CasterVersions, GgaPolicy
 
 _FRESH_CREDENTIALS_S = 600.0
 _POSITION_S = 5.0
@@ -29,6 +29,7 @@ class SessionContext:
         """``receiver`` returns the one in use at present."""
         self._receiver = receiver
         self._gga = GgaPolicy()  # one for all sessions: a reconnection keeps the position
+        self._versions = CasterVersions()
         self._obtained_s = float("-inf")
 
     def credentials_obtained(self) -> None:
@@ -44,6 +45,7 @@ class SessionContext:
             region=region,
             position=self.position,
             gga=self._gga,
+            versions=self._versions,
             fresh_credentials=age_s < _FRESH_CREDENTIALS_S,
         )
 

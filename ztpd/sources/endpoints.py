@@ -83,7 +83,8 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | N
     if not host or not mountpoint:
         return None
     username, password = own.username, _password(own.password_file, "[ntrip] password_file")
-    if not username and access and host == access.host:
+    of_answer = not username and access is not None and host == access.host
+    if of_answer and access:
         username, password = access.username, access.password
     return NtripEndpoint(
         host=host,
@@ -95,6 +96,7 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | N
         version=own.version,
         gga_interval_s=own.gga_interval_s,
         ca_file=own.ca_file,
+        own_account=not of_answer,
     )
 
 

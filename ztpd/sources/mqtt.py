@@ -110,6 +110,7 @@ class MqttSession:
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         self.where = f"mqtt://{host}:{endpoint.port}"
         self.counts = Counts()  # over all topics
+        self.sample = b""
         self.dropped = 0  # frames
         self.strays = 0  # messages or frames that do not belong under their topic
         self.refused: tuple[str, ...] = ()  # topics that the broker refused

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from ztpd import log
 from ztpd.errors import (
+    AccountRefused,
+    CasterForbidden,
+    ClientCertificateWanted,
     ConnectionLost,
     ConnectTimeout,
     GgaRequired,
-    NetworkError,
     SessionClosed,
+    SessionError,
     SessionNotActive,
     SessionRefused,
     StreamCorrupt,
@@ -28,16 +30,21 @@ from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripEndpoin
 from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
+from ztpd.net.streams import open_streams
 from ztpd.net.tls import client_context
 from ztpd.system.offload import offload
 from ztpd.wire import nmea
+from ztpd.wire.foreign import SAMPLE_BYTES, is_text
 from ztpd.wire.frames import Counts, Scanner
 from ztpd.wire.ntrip import PLAIN_PORT, TLS_PORT, Response, request
+from ztpd.wire.sourcetable import clean
 
 STABLE_S = 3.0  # of unbroken fix, before a position is sent
 HOLD_S = 300.0  # the last position stands in for a lost fix
 CLOSEST_S = 1.0  # two sentences are never closer
 _CURRENT_S = 2.0  # a younger position is the present one, not a held one
+
+_TALKER = "GP"  # every known caster takes it; some take no other
 
 _ANSWER_S = 10.0  # for the whole head of the answer
 _GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
@@ -45,6 +52,7 @@ _LOOK_S = 1.0  # how often the position is read while nothing comes
 _NO_FIX_LOOK_S = 5.5  # the same without a fix; streams send something every 5 s
 _QUIET_S = 3.0  # a stream this quiet will not complete the frame begun
 _CLOSE_S = 1.0
+_WAITING = "waiting for the answer"  # a stage of opening
 _READ_BYTES = 4096  # then the event loop's other work has its turn
 
 # OpenSSL's reasons for an answer that is not TLS at all; which one depends on its version.
@@ -54,6 +62,17 @@ _NOT_TLS = (
     "RECORD_LAYER_FAILURE",
     "WRONG_VERSION_NUMBER",
 )
+
+# The same for a client that shows no certificate where one is wanted. The first comes with TLS 1.3,
+# after the handshake; the others from servers with TLS 1.2, which know no alert of its own.
+_CERTIFICATE_WANTED = (
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+)
+
+_NO_VERSION_2 = (400, 501, 505)  # statuses by which a caster of NTRIP 1 refuses HTTP/1.1
+_FALL_BACK_EVERY_S = 600.0
 
 
 def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
@@ -113,8 +132,9 @@ class GgaPolicy:
         self._sent_s = now_s
         age_s = now_s - self._good_s
         if age_s < _CURRENT_S:
-            return nmea.gga(self._good)
-        return nmea.gga(replace(self._good, carrier=Carrier.NONE, differential=False), age_s=age_s)
+            return nmea.gga(self._good, talker=_TALKER)
+        held = replace(self._good, carrier=Carrier.NONE, differential=False)
+        return nmea.gga(held, age_s=age_s, talker=_TALKER)
 
 
 def _is_a_place(fix: Fix) -> bool:
@@ -122,6 +142,35 @@ def _is_a_place(fix: Fix) -> bool:
     if not (fix.ok and abs(fix.lat_deg) <= 90 and abs(fix.lon_deg) <= 180):
         return False
     return abs(fix.lat_deg) > 0.01 or abs(fix.lon_deg) > 0.01
+
+
+class CasterVersions:
+    """The NTRIP version that each caster takes, where the configuration leaves it open."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Literal["1", "2"]] = {}
+        self._fell_back_s: dict[tuple[str, int], float] = {}
+
+    def first(self, endpoint: NtripEndpoint) -> Literal["1", "2"]:
+        """The version to ask with."""
+        if endpoint.version != "auto":
+            return endpoint.version
+        return self._known.get((endpoint.host, endpoint.port), "2")
+
+    def fall_back(self, endpoint: NtripEndpoint, now_s: float) -> bool:
+        """Whether to ask once more with version 1; every ten minutes at most."""
+        caster = endpoint.host, endpoint.port
+        if self._known.get(caster) == "1":
+            del self._known[caster]  # it may have become one of version 2
+        if endpoint.version != "auto" or caster in self._known:
+            return False
+        due = now_s - self._fell_back_s.get(caster, float("-inf")) >= _FALL_BACK_EVERY_S
+        if due:
+            self._fell_back_s[caster] = now_s
+        return due
+
+    def accepted(self, endpoint: NtripEndpoint, version: Literal["1", "2"]) -> None:
+        self._known[endpoint.host, endpoint.port] = version
 
 
 class NtripSession:
@@ -145,10 +194,12 @@ class NtripSession:
         timeout_s: float = 15.0,
         fresh_credentials: bool = False,
         gga: GgaPolicy | None = None,
+        versions: CasterVersions | None = None,
     ) -> None:
         """``fresh_credentials``: provisioned so recently that a 401 means "not active yet".
 
-        ``gga``: the policy to go on with; without one the session begins with a new one.
+        ``gga`` and ``versions`` go on from one session to the next; without them the session
+        begins with new ones.
         """
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         mountpoint = log.quoted(endpoint.mountpoint.removeprefix("/"), 64)
@@ -158,10 +209,13 @@ class NtripSession:
         self._timeout_s = timeout_s
         self._fresh = fresh_credentials
         self._gga = gga or GgaPolicy()
+        self._versions = versions or CasterVersions()
         self._sent = 0  # sentences, the one in the request included
         self._sent_on_stream = False
         self._response = Response(endpoint.mountpoint)
         self._scanner = Scanner(FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX)
+        self.sample = b""
+        """The beginning of the stream."""
         self._frames: deque[Frame] = deque()
         self._failure: ZtpdError | None = None
         self._stage = "connecting"
@@ -214,30 +268,46 @@ class NtripSession:
             self._gga.update(fix := self._position(), _now())
 
     async def _open(self, addresses: Sequence[Address]) -> None:
-        endpoint = self._endpoint
+        version, endpoint = self._versions.first(self._endpoint), self._endpoint
         sentence = self._gga.next_sentence(_now(), interval_s=CLOSEST_S)
-        asked = request(endpoint, gga=sentence)
-        context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
-        connected, address = await dial(addresses)
-        with on_trial(address):
-            await self._ask(connected, context, asked)
-            self._sent += bool(sentence)
-            await self._wait_for_answer()
+        try:
+            await self._ask(version, sentence, addresses)
+        except (OSError, ZtpdError) as error:
+            if not self._is_about_version(error) or not self._versions.fall_back(endpoint, _now()):
+                raise
+            await self._close()
+            version, self._response = "1", Response(endpoint.mountpoint)
+            try:
+                await self._ask(version, sentence, addresses)
+            except (OSError, ZtpdError):
+                if self._response.status:
+                    raise
+                raise error from None
+        self._versions.accepted(endpoint, version)
+
+    def _is_about_version(self, error: Exception) -> bool:
+        """Whether a caster that knows NTRIP 1 only may have failed so."""
+        if self._response.status:
+            kinds = (CasterForbidden, SessionError)
+            return self._response.status in _NO_VERSION_2 and type(error) in kinds
+        return self._stage == _WAITING and isinstance(error, (ConnectionError, SessionClosed))
 
     async def _ask(
-        self, connected: socket.socket, context: ssl.SSLContext | None, asked: bytes
+        self, version: Literal["1", "2"], sentence: bytes, addresses: Sequence[Address]
     ) -> None:
-        self._stage = "in the TLS handshake" if context else "waiting for the answer"
-        name = self._endpoint.host if context else None
-        try:
-            self._reader, self._writer = await asyncio.open_connection(
-                sock=connected, ssl=context, server_hostname=name
-            )
-        except BaseException:
-            connected.close()
-            raise
-        self._stage = "waiting for the answer"
-        self._writer.write(asked)
+        """Connect, ask for the mountpoint, and wait until the caster accepts."""
+        endpoint = self._endpoint
+        asked = request(replace(endpoint, version=version), gga=sentence)
+        context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
+        self._stage = "connecting"
+        connected, address = await dial(addresses)
+        with on_trial(address):
+            self._stage = "in the TLS handshake" if context else _WAITING
+            self._reader, self._writer = await open_streams(connected, context, endpoint.host)
+            self._stage = _WAITING
+            self._writer.write(asked)
+            self._sent += bool(sentence)
+            await self._wait_for_answer()
 
     async def _wait_for_answer(self) -> None:
         answered = self._response
@@ -291,7 +361,9 @@ class NtripSession:
 
     def _receive(self, data: bytes) -> None:
         if data:
-            self._frames += self._scanner.feed(self._response.feed(data))
+            payload = self._response.feed(data)
+            self.sample += payload[: SAMPLE_BYTES - len(self.sample)]
+            self._frames += self._scanner.feed(payload)
         else:
             self._response.eof()
 
@@ -319,15 +391,25 @@ class NtripSession:
                 return SessionNotActive(detail)
             if not self._sent:  # casters answer 401 to a missing position, too
                 return GgaRequired(f"{detail}, before a position could be sent")
+            if self._endpoint.own_account:
+                return AccountRefused(detail)
         position_lost = self._sent > 0 and not self._gga.has_position(_now())
         if isinstance(failure, SessionClosed) and (self._waits_for_gga or position_lost):
             return GgaRequired(detail)
+        if isinstance(failure, SessionClosed) and not self.counts.frames and is_text(self.sample):
+            words = clean(self.sample, 200)
+            banned = "banned" in words.lower() or "sandbox" in words.lower()
+            return (CasterForbidden if banned else SessionClosed)(f'{detail}; it said "{words}"')
         return type(failure)(detail, retry_after_s=failure.retry_after_s)
 
-    def _lost(self, error: OSError) -> NetworkError:
+    def _lost(self, error: OSError) -> ZtpdError:
         where = f"{self.where}, {self._stage}" if self._stage else self.where
         if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
             return TlsMismatch(f"{self.where}: no TLS there, and [ntrip] tls is on")
+        if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_WANTED:
+            return ClientCertificateWanted(
+                f"{self.where}: {error.reason.lower().replace('_', ' ')}"
+            )
         found = network_error(error, where)
         if "TLS" in self._stage and isinstance(found, (ConnectionLost, ConnectTimeout)):
             return type(found)(f"{found.detail}; [ntrip] tls is on, is that port plain?")

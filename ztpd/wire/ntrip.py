@@ -7,15 +7,16 @@ Sources: RTCM 10410.0 (NTRIP 1.0) and 10410.1 (NTRIP 2.0) for request and answer
 from __future__ import annotations
 
 import base64
-import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from ztpd import __version__
 from ztpd.errors import (
+    AuthenticationUnknown,
     CasterForbidden,
+    CasterRedirect,
+    ClientCertificateWanted,
     ConfigError,
     MountpointUnknown,
     SessionClosed,
@@ -26,26 +27,36 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import NtripEndpoint
+from ztpd.wire.sourcetable import Sourcetable, clean
 
 PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
 TLS_PORT = 2102  # PointPerfect's; no standard names one
 
 HEAD_LIMIT = 8192  # bytes of status line and headers, and again of a chunked body's trailer
 _CHUNK_LINE_LIMIT = 256  # size, extensions and line end
-_TABLE_LIMIT = 65_536  # of a sourcetable; public casters have longer ones, the start is enough
+_BLANK_LINES = 4  # before the status line
 _WORDS_LIMIT = 2048  # of any other text that comes in place of a stream
 
-_STATUS = re.compile(rb"(HTTP/1\.[01]|ICY|SOURCETABLE) +(\d{3})(?: (.*))?")
+_STATUS = re.compile(rb" *(HTTP(?:/1\.[01])?|ICY|SOURCETABLE) +(\d{3})(?: (.*))?", re.IGNORECASE)
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 5.6.2, of a sane length
+_HEADER_NAME = re.compile(_TOKEN.pattern + rb"[ \t]*")
 _CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r]*)?\r\n")
 _PRINTABLE = re.compile(r"[!-~]+")
 _TAG = re.compile(r"<[^>]*>")
-_TABLE_END = b"ENDSOURCETABLE"
+_SPARTN = re.compile(rb"s[^\t\r\n -~]")
 _BUSY = (408, 425, 429)
+
+# The words of nginx, Go, Apache httpd and Envoy for plain HTTP on a TLS port.
+_WANTS_TLS = re.compile(
+    r"https port|http request to an https server|ssl-enabled server port|requires tls",
+    re.IGNORECASE,
+)
+_WANTS_CERTIFICATE = re.compile(r"no required ssl certificate|client certificate", re.IGNORECASE)
+_USERINFO = re.compile(r"//[^/@\s]*@")
 
 
 def request(endpoint: NtripEndpoint, *, gga: bytes = b"") -> bytes:
-    """The bytes that ask for the delivery's mountpoint.
+    """The bytes that ask for the endpoint's mountpoint.
 
     ``gga`` is a whole sentence, b"" for none: the Ntrip-GGA header of 10410.1; an NTRIP 1 caster
     ignores it. Raises :class:`ConfigError` for what cannot be asked.
@@ -61,6 +72,7 @@ def request(endpoint: NtripEndpoint, *, gga: bytes = b"") -> bytes:
         f"GET /{path} HTTP/1.{0 if first else 1}",
         f"Host: {host}:{endpoint.port}",
         f"User-Agent: NTRIP ztpd/{__version__}",
+        "Accept: */*",  # without it some casters, and the proxies before them, answer 403
     ]
     if not first:
         lines.append("Ntrip-Version: Ntrip/2.0")
@@ -73,56 +85,41 @@ def request(endpoint: NtripEndpoint, *, gga: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
-class Mountpoint:
-    """One stream of a sourcetable (its STR line)."""
-
-    name: str
-    format: str = ""  # "RTCM 3.3", "SPARTN"; free text
-    needs_gga: bool = False  # the caster wants a position (field 12, "nmea")
-
-
-def sourcetable(text: bytes) -> list[Mountpoint]:
-    """The streams ``text`` lists; lines of other kinds and damaged ones are passed over."""
-    found = []
-    for line in text.splitlines():
-        kind, *fields = (_clean(field, 64) for field in line.split(b";"))
-        if kind == "STR" and fields and fields[0]:
-            fields += [""] * (11 - len(fields))
-            found.append(Mountpoint(fields[0], fields[2], fields[10] == "1"))
-    return found
-
-
 class Response:
     """One caster's answer: bytes in, the payload out.
 
     ``feed`` never raises; what ends the stream, or is no stream at all, is a typed error in
     ``failure``, set once and behind all the payload that came before it.
 
-    ``accepted`` says that the caster streams, or will once it has a position. It is told as early
-    as can be: an NTRIP 1 caster may send ``ICY 200 OK``, a single line end, and then wait for a
+    ``accepted`` is set when the caster streams, or will once it has a position, as early as
+    possible: an NTRIP 1 caster may send ``ICY 200 OK``, a single line end, and then wait for a
     GGA. ``status`` is 0 until the first line was read.
+
+    Heads are read as leniently as NTRIP 1 was always written. A line that cannot be read is quoted.
     """
 
     def __init__(self, mountpoint: str) -> None:
         self.accepted = False
         self.status = 0
         self.failure: ZtpdError | None = None
-        self._mountpoint = _clean(mountpoint.removeprefix("/"), 64)
+        self._mountpoint = clean(mountpoint.removeprefix("/"), 64)
         self._protocol = ""
         self._reason = ""
         self._chunked = False
         self._headers: dict[str, str] = {}
         self._waiting = bytearray()
         self._payload = bytearray()
-        self._text: bytearray | None = None  # collected in place of a payload
+        self._text: bytearray | None = None  # collected in place of a payload, its beginning
+        self._table = Sourcetable(self._mountpoint)
+        self._blank_lines = 0
+        self._first_chunk = True
         self._left: int | None = None  # bytes left of the body or chunk; None: until it closes
         self._room = HEAD_LIMIT
         self._step: Callable[[], bool] = self._status_line
 
     @property
     def form(self) -> str:
-        """How the caster answers, for a person: "ICY", "HTTP/1.1 chunked"."""
+        """Protocol and coding of the answer: "ICY", "HTTP/1.1 chunked"."""
         return self._protocol + (" chunked" if self._chunked else "")
 
     def feed(self, data: bytes) -> bytes:
@@ -139,13 +136,15 @@ class Response:
         if self.failure is not None:
             return
         if self._text is not None or self.status not in (0, 200):  # RTKLIB's 401 is one line only
-            self._refuse()
+            self._refuse(is_cut=self._left is not None or self._chunked)
         elif self.status:
             self._fail(SessionClosed("the caster closed the connection"))
+        elif self._blank_lines:
+            self._fail(SessionProtocol("the answer has empty lines only"))
         else:
             self._fail(SessionClosed("the caster closed the connection without an answer"))
 
-    # Each step takes from _waiting what it can and tells whether another may follow at once.
+    # Each step takes its part of _waiting and returns whether another may follow at once.
 
     def _status_line(self) -> bool:
         if self._waiting[:1] == b"\x15":  # a TLS alert record (RFC 8446 5.1)
@@ -153,21 +152,24 @@ class Response:
         line = self._line()
         if line is None:
             return False
+        if not line.strip() and self._blank_lines < _BLANK_LINES:
+            self._blank_lines += 1
+            return True
         match = _STATUS.fullmatch(line)
         if match is None:
             return self._odd_first_line(line)
         protocol, status, reason = match.groups()
-        self._protocol, self.status = protocol.decode(), int(status)
-        self._reason = _clean(reason or b"", 80)
+        self._protocol, self.status = protocol.decode().upper(), int(status)
+        self._reason = clean(reason or b"", 80)
         self._step = self._header_line
-        if protocol == b"ICY" and self.status == 200:
+        if self._protocol == "ICY" and self.status == 200:
             self.accepted = True
             self._step = self._behind_icy
         return True
 
     def _odd_first_line(self, line: bytes) -> bool:
         """NTRIP 1 casters also refuse with a line such as "ERROR - Bad Password"."""
-        said = _clean(line, 80)
+        said = clean(line, 80)
         if not said.startswith("ERROR"):
             return self._fail(SessionProtocol(f'the answer begins with "{said}"'))
         if "pass" in said.lower():
@@ -189,7 +191,7 @@ class Response:
             del waiting[: waiting.index(b"\n") + 1]
             self._step = self._body
             return True
-        name = _TOKEN.match(waiting)
+        name = _HEADER_NAME.match(waiting)
         if name and name.end() == len(waiting) and name.end() < 64:
             return False
         header = name is not None and waiting[name.end() : name.end() + 1] == b":"
@@ -205,10 +207,22 @@ class Response:
         if line[:1] in b" \t":  # a folded line: none that matters here is ever folded
             return True
         name, colon, value = line.partition(b":")
-        if not colon or not _TOKEN.fullmatch(name):
-            return self._fail(SessionProtocol("a line of the answer's head is no header"))
+        if not colon:
+            return self._words_begin(line)
+        name = name.rstrip(b" \t")
+        if not _TOKEN.fullmatch(name):
+            said = clean(line, 80)
+            return self._fail(SessionProtocol(f'the answer\'s head has the line "{said}"'))
         key, text = name.decode().lower(), value.strip().decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        return True
+
+    def _words_begin(self, line: bytes) -> bool:
+        """Some casters send a sentence in place of headers ("NO SOURCETABLE AVAILABLE")."""
+        self.accepted = False
+        self._text = bytearray()
+        self._step = self._body
+        self._deliver(line + b"\r\n")
         return True
 
     def _head_is_whole(self) -> bool:
@@ -219,11 +233,11 @@ class Response:
         if not self.accepted:
             self._text = bytearray()
         if content not in ("", "identity"):
-            return self._unreadable(f"content coding {_clean(content, 40)}, not asked for")
+            return self._unreadable(f"content coding {clean(content, 40)}, not asked for")
         if transfer == ["chunked"]:
             self._step, self._chunked = self._chunk_size, True
         elif transfer not in ([], ["identity"]):
-            return self._unreadable(f"transfer coding {_clean(' '.join(transfer), 40)}")
+            return self._unreadable(f"transfer coding {clean(' '.join(transfer), 40)}")
         elif re.fullmatch(r"[0-9]{1,18}", length):
             self._step, self._left = self._body, int(length)
         elif length:
@@ -252,6 +266,9 @@ class Response:
         return False
 
     def _chunk_size(self) -> bool:
+        if self._first_chunk and _is_frame(self._waiting):
+            self._chunked, self._step, self._left = False, self._body, None
+            return True  # "chunked" was announced, and the stream is not
         end = self._waiting.find(b"\n", 0, _CHUNK_LINE_LIMIT) + 1
         if not end:
             if len(self._waiting) >= _CHUNK_LINE_LIMIT:
@@ -259,8 +276,12 @@ class Response:
             return False
         match = _CHUNK_SIZE.fullmatch(self._waiting, 0, end)
         if match is None:
-            return self._fail(SessionProtocol("a chunk's size is no number below 4 GiB"))
+            said = clean(bytes(self._waiting[:end]), 40)
+            return self._fail(
+                SessionProtocol(f'a chunk\'s size is no number below 4 GiB: "{said}"')
+            )
         self._left = int(match[1], 16)
+        self._first_chunk = False
         del self._waiting[:end]
         self._room = HEAD_LIMIT
         self._step = self._chunk_data if self._left else self._trailer
@@ -313,16 +334,26 @@ class Response:
         if text is None:
             self._payload += data
             return
-        searched = max(0, len(text) - len(_TABLE_END))
-        limit = _TABLE_LIMIT if self._is_table() else _WORDS_LIMIT
-        text += data[: limit - len(text)]
-        if len(text) >= limit or text.find(_TABLE_END, searched) >= 0:
+        begun = len(text) >= 2
+        text += data[: _WORDS_LIMIT - len(text)] if begun else data
+        if not begun and len(text) >= 2 and self._may_stream() and _is_frame(text):
+            self._payload += text  # a stream under the name of a text
+            self._text, self.accepted = None, True
+            return
+        del text[_WORDS_LIMIT:]
+        if self.status == 200:
+            self._table.feed(data)
+        if self._table.is_decided or (len(text) >= _WORDS_LIMIT and not self._may_be_table()):
             self._refuse()
+
+    def _may_stream(self) -> bool:
+        return self.status == 200 and self._protocol.startswith("HTTP")
 
     def _end(self) -> None:
         if self._text is None:
             self._fail(SessionClosed("the caster ended the stream"))
         else:
+            self._table.complete = True
             self._refuse()
 
     def _fail(self, error: ZtpdError) -> bool:
@@ -339,58 +370,58 @@ class Response:
         self.accepted = False
         return self._fail(SessionProtocol(f"the answer has {what}"))
 
-    def _is_table(self) -> bool:
+    def _may_be_table(self) -> bool:
         kind = self._headers.get("content-type", "")
-        return self._protocol == "SOURCETABLE" or "sourcetable" in kind.lower()
+        is_table = self._protocol == "SOURCETABLE" or "sourcetable" in kind.lower()
+        return self.status == 200 and (is_table or bool(self._table.names))
 
-    def _refuse(self) -> None:
-        """Set the failure that an answer without a stream means."""
+    def _refuse(self, *, is_cut: bool = False) -> None:
+        """Set the failure that an answer without a stream means. ``is_cut``: the connection ended
+        before the length that was announced."""
         text = bytes(self._text or b"")
-        words = _clean(_TAG.sub(" ", text.decode("utf-8", "ignore")), 200)
+        words = clean(_TAG.sub(" ", text.decode("utf-8", "ignore")), 200)
         status = self.status
         said = f"status {status} {self._reason}".rstrip() + (f": {words}" if words else "")
         low = said.lower()
-        is_table = status == 200 and (self._is_table() or _TABLE_END in text)
-        table = sourcetable(text) if is_table else []
-        if "https port" in low:
+        if _WANTS_TLS.search(said):
             self._fail(TlsMismatch("the caster speaks TLS on that port; [ntrip] tls is off"))
-        elif not table and ("banned" in low or "sandbox" in low):
+        elif status != 200 and _WANTS_CERTIFICATE.search(said):
+            self._fail(ClientCertificateWanted(said))
+        elif not self._table.names and ("banned" in low or "sandbox" in low):
             self._fail(CasterForbidden(said))
-        elif is_table:
-            self._fail(self._not_in(table))
+        elif self._may_be_table() or (status == 200 and self._table.complete and not is_cut):
+            self._fail(self._table.failure(words))
+        elif status == 401 and (scheme := self._unknown_scheme()):
+            self._fail(AuthenticationUnknown(f"{scheme} ({said})"))
         elif status in (401, 403):  # some casters say the one, some the other
             self._fail(SessionRefused(said))
         elif status == 404:
             self._fail(MountpointUnknown(f"{self._mountpoint} ({said})"))
         elif status in _BUSY or 500 <= status < 600:
             self._fail(SessionError(said, retry_after_s=self._retry_after_s()))
-        elif 300 <= status < 500:
+        elif 300 <= status < 400:
+            self._fail(CasterRedirect(said + self._location()))
+        elif 400 <= status < 500:
             self._fail(CasterForbidden(said, retry_after_s=self._retry_after_s()))
         else:
             self._fail(SessionProtocol(f"no caster's answer: {said}"))
 
-    def _not_in(self, table: list[Mountpoint]) -> SessionError:
-        wanted, names = self._mountpoint, {entry.name.upper(): entry.name for entry in table}
-        if wanted in names.values():
-            return SessionError(f"the caster lists {wanted}, but does not serve it at present")
-        near = difflib.get_close_matches(wanted.upper(), names, n=3)
-        hint = ""
-        if near:
-            hint = f"; did you mean {' or '.join(names[name] for name in near)}?"
-        elif names:
-            some = list(names.values())[:8]
-            more = f" and {len(names) - len(some)} more" if len(names) > len(some) else ""
-            hint = f"; it has {', '.join(some)}{more}"
-        return MountpointUnknown(f"{wanted or 'none was named'}{hint}")
+    def _unknown_scheme(self) -> str:
+        """The authentication that is asked for (RFC 9110 11.6.1), "" where Basic is offered."""
+        asked = self._headers.get("www-authenticate", "")
+        if not asked or re.search(r"(^|[\s,])basic($|[\s,])", asked, re.IGNORECASE):
+            return ""
+        return clean(asked.split()[0].strip(","), 40) if asked.split() else ""
+
+    def _location(self) -> str:
+        target = _USERINFO.sub("//", self._headers.get("location", ""))
+        return f", to {clean(target, 200)}" if target else ""
 
     def _retry_after_s(self) -> float | None:
         text = self._headers.get("retry-after", "")
         return float(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def _clean(text: bytes | str, limit: int) -> str:
-    """A peer's text on one line, of printable characters only, cut at ``limit``."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "ignore")
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+def _is_frame(data: bytes | bytearray) -> bool:
+    """Whether ``data`` begins as RTCM 3, UBX or SPARTN, and so is no text."""
+    return data[:1] == b"\xd3" or data[:2] == b"\xb5\x62" or bool(_SPARTN.match(data))

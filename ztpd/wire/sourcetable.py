@@ -1,0 +1,100 @@
+"""The sourcetable of a caster: its mountpoints. Source: RTCM 10410.1, section 2.3 and annex."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from ztpd.errors import MountpointNotServed, MountpointUnknown, SessionError
+
+TABLE_LIMIT = 4 << 20  # bytes; the longest public tables have about 400 kB
+
+_NAMES_LIMIT = 4096  # mountpoints kept for the hint
+_LINE_LIMIT = 8192
+_END = b"ENDSOURCETABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Mountpoint:
+    """One stream of a sourcetable (its STR line)."""
+
+    name: str
+    format: str = ""  # "RTCM 3.3", "SPARTN"; free text
+    needs_gga: bool = False  # the caster wants a position (field 12, "nmea")
+
+
+def sourcetable(text: bytes) -> list[Mountpoint]:
+    """The streams ``text`` lists; lines of other kinds and damaged ones are passed over."""
+    return [found for line in text.splitlines() if (found := _mountpoint(line))]
+
+
+def _mountpoint(line: bytes | bytearray) -> Mountpoint | None:
+    kind, *fields = (clean(bytes(field), 64) for field in line.split(b";"))
+    if kind != "STR" or not fields or not fields[0]:
+        return None
+    fields += [""] * (11 - len(fields))
+    return Mountpoint(fields[0], fields[2], fields[10] == "1")
+
+
+class Sourcetable:
+    """A sourcetable of any length, of which only the names are kept."""
+
+    def __init__(self, wanted: str) -> None:
+        self.names: dict[str, str] = {}  # by their upper-case form
+        self.lists_wanted = self.complete = False
+        self.bytes = 0
+        self._wanted = wanted
+        self._rest = bytearray()
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether more bytes cannot change the meaning."""
+        return self.lists_wanted or self.complete or self.bytes >= TABLE_LIMIT
+
+    def feed(self, data: bytes | bytearray) -> None:
+        self.bytes += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LINE_LIMIT:
+            self._rest.clear()
+        for line in lines:
+            self._take(line)
+        if self._rest.strip() == _END:
+            self.complete = True
+
+    def _take(self, line: bytearray) -> None:
+        if line.strip() == _END:
+            self.complete = True
+        elif found := _mountpoint(line):
+            self.lists_wanted |= found.name == self._wanted
+            if len(self.names) < _NAMES_LIMIT:
+                self.names[found.name.upper()] = found.name
+
+    def failure(self, words: str) -> SessionError:
+        """The meaning of a sourcetable in place of a stream; one that is cut proves nothing."""
+        wanted = self._wanted
+        if self.lists_wanted:
+            return MountpointNotServed(wanted)
+        if not self.complete and (self.names or not words or ";" in words):
+            return SessionError(
+                f"the caster sent its table of mountpoints in place of {wanted}, and only "
+                f"{self.bytes} bytes of it came"
+            )
+        if not self.names and words and not words.startswith("ENDSOURCETABLE"):
+            return MountpointUnknown(f'{wanted}; the caster says "{words}"')
+        near = difflib.get_close_matches(wanted.upper(), self.names, n=3)
+        hint = ""
+        if near:
+            hint = f"; did you mean {' or '.join(self.names[name] for name in near)}?"
+        elif self.names:
+            some = list(self.names.values())[:8]
+            more = f" and {len(self.names) - len(some)} more" if len(self.names) > 8 else ""
+            hint = f"; it has {', '.join(some)}{more}"
+        return MountpointUnknown(f"{wanted or 'none was named'}{hint}")
+
+
+def clean(text: bytes | str, limit: int) -> str:
+    """A peer's text on one line, of printable characters only, cut at ``limit``."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "ignore")
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
