@@ -15,6 +15,7 @@ import pytest
 from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.services import services, state
+from tests.support.tasks import is_at_work, make_fail
 from tests.support.until import until
 from ztpd import events
 from ztpd.daemon.daemon import Daemon
@@ -22,19 +23,6 @@ from ztpd.daemon.tasks import RESTART_S, Task, Tasks
 from ztpd.lifecycle import Activity, Event
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.ztp_service import Silence, ZtpService
-
-
-def make_fail(name: str) -> None:
-    """Let the future that the task ``name`` waits for fail with an error that nobody expects."""
-    task = next(each for each in asyncio.all_tasks() if each.get_name() == name)
-    waiting: asyncio.Future[object] = task._fut_waiter  # type: ignore[attr-defined]
-    if isinstance(waiting, asyncio.Task):
-        waiting = waiting._fut_waiter  # type: ignore[attr-defined]
-    waiting.set_exception(ZeroDivisionError("injected"))
-
-
-def is_at_work(name: str) -> bool:
-    return any(each.get_name() == name for each in asyncio.all_tasks())
 
 
 def died(caplog: pytest.LogCaptureFixture, name: str) -> bool:

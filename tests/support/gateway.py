@@ -28,6 +28,7 @@ class Gateway:
 
     top: Path
     authority: Authority = field(default_factory=Authority)
+    board: str = "board-1"  # serial number, as far as it can be read
 
     def __post_init__(self) -> None:
         self.ca_file = self.authority.write(self.top / "authority.pem")
@@ -60,6 +61,7 @@ class Gateway:
             runtime_dir=self.runtime_dir,
             environ={},
             reload=lambda: config.load(path),
+            board_serial=lambda: self.board,
         )
         running = asyncio.create_task(daemon.run())
         try:
