@@ -45,3 +45,30 @@ async def test_R12_a_gateway_without_sky_is_let_in_again_by_its_last_position(
     last = [gga for gga in caster.ggas if gga.in_request][-1]
     assert last.sentence.split(",")[6] == "1", "as a plain GNSS position, with its age"
     assert float(last.sentence.split(",")[13]) > 0
+
+
+@pytest.mark.slow
+async def test_FR72_after_a_restart_corrections_flow_soon_after_the_fix_is_known(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    tls = gateway.authority.server_context()
+    async with (
+        Caster({"NEAR": frames}, tls=tls, needs_gga=True) as caster,
+        gateway.receiver(),
+    ):
+        ntrip = {"host": "localhost", "port": caster.port, "mountpoint": "NEAR"}
+        gateway.configure(ntrip=ntrip | {"ca_file": gateway.ca_file})
+
+        def reached(fix: str) -> bool:
+            status = gateway.status
+            return status.get("state") == "streaming" and status["receiver"]["fix"] == fix
+
+        async with gateway.running():
+            await until(lambda: reached("RTK fixed"), within_s=40)
+        for _ in range(3):
+            async with gateway.running():
+                began_s = asyncio.get_running_loop().time()
+                await until(lambda: gateway.status.get("state") == "streaming", within_s=20)
+                took_s = asyncio.get_running_loop().time() - began_s
+            assert took_s <= 3.5, "the set-up of the receiver, a fix within a second, 1.5 s"

@@ -58,13 +58,16 @@ from ztpd.errors import (
     TlsUntrusted,
     ZtpdError,
 )
-from ztpd.model import Fix, Frame, FrameKind, NtripAccess, Secret
+from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, Secret
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster, Form
 from ztpd.sim.proxy import FaultProxy, Line
 from ztpd.sources.ntrip import HOLD_S, STABLE_S, GgaPolicy, NtripSession, ntrip_port
 from ztpd.wire.frames import Scanner, spartn_frame
 from ztpd.wire.ubx import Message, message
+
+PLAIN = replace(FIX, carrier=Carrier.NONE)
+
 
 # The port
 
@@ -112,7 +115,7 @@ def looked(
 
 
 def test_the_first_position_comes_after_a_stable_fix_of_3_s() -> None:
-    assert [now_s for now_s, _ in looked(GgaPolicy(), FIX, 0, 30)] == [3, 13, 23]
+    assert [now_s for now_s, _ in looked(GgaPolicy(), PLAIN, 0, 30)] == [3, 13, 23]
 
 
 @pytest.mark.parametrize("fix", [None, NO_FIX, NULL_ISLAND, replace(FIX, lat_deg=float("nan"))])
@@ -120,16 +123,22 @@ def test_what_is_no_position_is_never_told(fix: Fix | None) -> None:
     assert looked(GgaPolicy(), fix, 0, 100) == []
 
 
+@pytest.mark.parametrize("carrier", [Carrier.FLOAT, Carrier.FIXED])
+def test_FR72_a_fix_with_resolved_phases_is_a_stable_one_at_once(carrier: Carrier) -> None:
+    (sent_s, _), *_ = looked(GgaPolicy(), replace(FIX, carrier=carrier), 0, 5)
+    assert sent_s == 0
+
+
 def test_a_flapping_fix_is_not_told() -> None:
     policy = GgaPolicy()
     for now_s in range(0, 60, 3):
-        assert looked(policy, FIX, now_s, now_s + 2) == []
+        assert looked(policy, PLAIN, now_s, now_s + 2) == []
         assert looked(policy, NO_FIX, now_s + 2, now_s + 3) == []
 
 
 def test_a_position_is_held_for_5_minutes_with_its_age() -> None:
     policy = GgaPolicy()
-    looked(policy, FIX, 0, 4)  # sent at 3
+    looked(policy, PLAIN, 0, 4)  # sent at 3
     held = looked(policy, None, 4, 1000)
     assert [now_s for now_s, _ in held] == list(range(13, 304, 10))
     ages = [float(sentence.split(b",")[13]) for _, sentence in held]
@@ -141,9 +150,9 @@ def test_a_position_is_held_for_5_minutes_with_its_age() -> None:
 
 def test_a_held_position_gives_way_to_a_stable_new_one_only() -> None:
     policy = GgaPolicy()
-    looked(policy, FIX, 0, 5, 1.0)
+    looked(policy, PLAIN, 0, 5, 1.0)
     looked(policy, None, 5, 10, 1.0)
-    elsewhere = replace(FIX, lat_deg=10.0)
+    elsewhere = replace(PLAIN, lat_deg=10.0)
     sent = looked(policy, elsewhere, 10, 20, 1.0)
     assert [sentence[17:19] for _, sentence in sent] == [b"47"] * 3 + [b"10"] * 7
 
@@ -152,7 +161,7 @@ def test_R13_never_more_than_one_a_second() -> None:
     policy = GgaPolicy()
     times = []
     for tick in range(100):
-        policy.update(FIX, tick / 10)
+        policy.update(PLAIN, tick / 10)
         if policy.next_sentence(tick / 10, interval_s=0.0):
             times.append(tick / 10)
     assert times == [3, 4, 5, 6, 7, 8, 9]
@@ -160,8 +169,8 @@ def test_R13_never_more_than_one_a_second() -> None:
 
 def test_a_pause_between_two_looks_is_no_stable_fix() -> None:
     policy = GgaPolicy()
-    policy.update(FIX, 0)
-    policy.update(FIX, 100)
+    policy.update(PLAIN, 0)
+    policy.update(PLAIN, 100)
     assert not policy.has_position(100)
 
 
@@ -231,7 +240,7 @@ def test_the_position_is_told_as_soon_as_there_is_a_stable_one() -> None:
         start_s = loop.time() + 5
         async with Caster({"NEAR-RTCM": endless()}, needs_gga=True) as caster:
             session = NtripSession(
-                endpoint(caster.port), position=lambda: FIX if loop.time() >= start_s else NO_FIX
+                endpoint(caster.port), position=lambda: PLAIN if loop.time() >= start_s else NO_FIX
             )
             async with opened(session):
                 frames = await take(session, 3)
@@ -417,7 +426,7 @@ def test_a_fix_that_has_just_come_is_waited_for_until_it_is_stable() -> None:
     async def main() -> tuple[float, bool]:
         loop = asyncio.get_running_loop()
         async with Caster({"NEAR-RTCM": endless()}, fault="gga-first") as caster:
-            session = NtripSession(endpoint(caster.port), position=lambda: FIX)
+            session = NtripSession(endpoint(caster.port), position=lambda: PLAIN)
             before = loop.time()
             async with opened(session):
                 return loop.time() - before, caster.ggas[0].in_request

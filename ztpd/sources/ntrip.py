@@ -114,7 +114,8 @@ class GgaPolicy:
             return
         if self._since_s is None:
             self._since_s = now_s
-        if now_s - self._since_s >= STABLE_S:
+        resolved = fix.carrier is not Carrier.NONE  # has been stable for long
+        if resolved or now_s - self._since_s >= STABLE_S:
             self._good, self._good_s = fix, now_s
 
     def has_position(self, now_s: float) -> bool:
@@ -348,8 +349,8 @@ class NtripSession:
 
     @property
     def _look_in_s(self) -> float:
-        """Longer while there is neither half a frame nor a position: fewer wake-ups."""
-        if self._scanner.pending or self._position() is not None:
+        """Longer where neither half a frame nor a position is waited for: fewer wake-ups."""
+        if self._scanner.pending or self._waits_for_gga or self._position() is not None:
             return _LOOK_S
         return max(CLOSEST_S, min(_NO_FIX_LOOK_S, self._endpoint.gga_interval_s))
 
