@@ -338,6 +338,63 @@ async def test_N25_the_largest_body_that_is_taken(ca_file: str) -> None:
             await call(there, ca_file)
 
 
+async def endless(writer: asyncio.StreamWriter, form: str) -> None:
+    """An answer that never ends, in a part that is not the body."""
+    start = {
+        "headers": b"HTTP/1.1 200 OK\r\n",
+        "trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
+        "informational answers": b"",
+        "chunk extensions": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "empty lines": b"",
+    }
+    more = {
+        "headers": b"".join(b"X-%d: %s\r\n" % (each, b"a" * 4000) for each in range(16)),
+        "trailers": b"".join(b"X-%d: %s\r\n" % (each, b"a" * 4000) for each in range(16)),
+        "informational answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 2000,
+        "chunk extensions": b"1;" + b"e" * 4000 + b"\r\n \r\n",
+        "empty lines": b"\r\n" * 30_000,
+    }
+    writer.write(start[form])
+    sent = 0
+    while not writer.is_closing() and sent < 100 << 20:
+        writer.write(more[form])
+        await writer.drain()
+        await asyncio.sleep(0)
+        sent += len(more[form])
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["TLS", "plain"])
+@pytest.mark.parametrize(
+    "form", ["headers", "trailers", "informational answers", "chunk extensions", "empty lines"]
+)
+async def test_FR83_an_answer_without_end_is_cut_off_in_bounded_memory(
+    ca_file: str, form: str, tls: bool
+) -> None:
+    sending: list[asyncio.Task[None]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        sending.append(asyncio.create_task(endless(writer, form)))
+
+    context = AUTHORITY.server_context() if tls else None
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    url = f"{'https' if tls else 'http'}://localhost:{port}{PATH}"
+    tracemalloc.start()
+    try:
+        with pytest.raises((ZtpTooBig, ZtpBadAnswer)):
+            await http.post(url, BODY, timeout_s=5, ca_file=ca_file if tls else "")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        server.close()
+        for task in sending:
+            task.cancel()
+        with suppress(asyncio.CancelledError, OSError):
+            await asyncio.gather(*sending)
+    assert peak < 24 << 20
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 async def test_N26_a_coded_body_is_not_decoded(ca_file: str, coding: Any) -> None:
     async with service(Bomb(coding=coding)) as there:

@@ -33,6 +33,8 @@ from ztpd.wire.hostnames import is_loopback
 from ztpd.wire.ztp import BODY_LIMIT
 
 _HANDSHAKE_TIMEOUT_S = 10.0
+_ANSWER_LIMIT = BODY_LIMIT + 65_536
+"""Bytes of the whole answer: aiohttp bounds each header and trailer, and not their number."""
 
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -53,6 +55,7 @@ class _Progress:
     host: str
     port: int
     stage: str = "connect"
+    received_bytes: int = 0  # above TLS
 
     @property
     def where(self) -> str:
@@ -60,6 +63,11 @@ class _Progress:
 
     def __str__(self) -> str:
         return f"{self.where}, stage {self.stage}"
+
+    def check_size(self, cause: Exception | None = None) -> None:
+        """Raises :class:`ZtpTooBig` where the answer was cut off."""
+        if self.received_bytes > _ANSWER_LIMIT:
+            raise ZtpTooBig(f"cut off after {_ANSWER_LIMIT} bytes") from cause
 
 
 async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") -> Reply:
@@ -70,9 +78,9 @@ async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") ->
     used. A body that is coded although none was asked for is not decoded: with status 200 that is
     a :class:`ZtpBadAnswer`, else the body is left out.
 
-    Raises :class:`ConfigError`, a :class:`NetworkError`, :class:`ZtpTooBig` (more than
-    ``BODY_LIMIT`` bytes), :class:`ZtpTruncated` and :class:`ZtpBadAnswer` (not HTTP). Importing
-    aiohttp holds up the event loop, for a second on a slow board.
+    Raises :class:`ConfigError`, a :class:`NetworkError`, :class:`ZtpTooBig` (a body of more than
+    ``BODY_LIMIT`` bytes, or 64 KiB more in all), :class:`ZtpTruncated` and :class:`ZtpBadAnswer`
+    (not HTTP). Importing aiohttp holds up the event loop, for a second on a slow board.
     """
     target = _target(url)
     context = await offload(_context, ca_file) if target.scheme == "https" else None
@@ -84,9 +92,14 @@ async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") ->
     addresses = await resolve(host, port)
     try:
         async with asyncio.timeout(timeout_s):
-            return await _exchange(url, body, addresses, context, progress)
+            reply = await _exchange(url, body, addresses, context, progress)
     except TimeoutError as error:
         raise ConnectTimeout(str(progress)) from error
+    except (NetworkError, ZtpTruncated, ZtpBadAnswer) as error:
+        progress.check_size(error)
+        raise
+    progress.check_size()  # an answer may end with the connection: cut off, it seems whole
+    return reply
 
 
 def _target(url: str) -> SplitResult:
@@ -127,7 +140,7 @@ async def _exchange(
         connection: Any = None
 
         def make_protocol(self) -> Any:
-            self.connection = self._factory()
+            self.connection = _bounded(self._factory(), progress)
             return self.connection
 
         async def _create_connection(self, *_: Any) -> Any:
@@ -199,6 +212,22 @@ def _failed(error: OSError, progress: _Progress) -> NetworkError:
     if error.errno and not isinstance(error, ssl.SSLError):
         error = OSError(error.errno, error.strerror)  # the kind that belongs to the number
     return network_error(error, str(progress))
+
+
+def _bounded(protocol: Any, progress: _Progress) -> Any:
+    """``protocol`` of aiohttp, which gets at most ``_ANSWER_LIMIT`` bytes; then the connection is
+    cut. Headers, trailers and chunk extensions without end would else fill the memory."""
+    receive = protocol.data_received
+
+    def data_received(data: bytes) -> None:
+        progress.received_bytes += len(data)
+        if progress.received_bytes <= _ANSWER_LIMIT:
+            receive(data)
+        elif protocol.transport:
+            protocol.transport.abort()
+
+    protocol.data_received = data_received
+    return protocol
 
 
 async def _read(response: Any, progress: _Progress) -> Reply:
