@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -219,12 +220,27 @@ def test_a_path_that_leads_nowhere_is_no_port(tree: UsbTree) -> None:
     assert resolve("/dev/null", tree.root) is None
 
 
-def test_E68_the_process_of_a_lock_file_is_named(tree: UsbTree) -> None:
+async def test_E68_the_process_of_a_lock_file_is_named(tree: UsbTree) -> None:
     tree.plug("2c7c:0125", {2: "ttyUSB2"})
     (tty,) = modem_ports(tree.root)
     assert holder(tty, tree.root) == ""
+    async with Pty(tree.root / "dev/ttyUSB2") as pty:
+        program = f"import sys; port = open({pty.terminal!r}); print(flush=True); sys.stdin.read()"
+        command = [sys.executable, "-S", "-c", program]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+            assert process.stdout
+            process.stdout.readline()
+            (tree.root / "var/lock/LCK..ttyUSB2").write_text(f"{process.pid:>10}\n")
+            assert f"(process {process.pid}) according to" in holder(tty, tree.root)
+            process.kill()
+
+
+def test_FR85_a_lock_file_of_a_process_without_the_port_does_not_count(tree: UsbTree) -> None:
+    tree.plug("2c7c:0125", {2: "ttyUSB2"})
+    (tty,) = modem_ports(tree.root)
     (tree.root / "var/lock/LCK..ttyUSB2").write_text(f"{os.getppid():>10}\n")
-    assert f"(process {os.getppid()}) according to" in holder(tty, tree.root)
+    assert holder(tty, tree.root) == ""
 
 
 def test_E69_a_lock_of_a_process_that_has_ended_does_not_count(tree: UsbTree) -> None:

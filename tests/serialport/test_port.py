@@ -13,7 +13,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from ztpd.errors import (
     PortLost,
     PortPermission,
 )
+from ztpd.serialport import holders
 from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
 
@@ -152,11 +153,84 @@ async def test_E68_a_lock_file_with_a_living_process_is_respected(
     link: Path, tmp_path: Path
 ) -> None:
     async with Pty(link) as pty:
-        lock = tmp_path / f"LCK..{Path(pty.terminal).name}"
-        lock.write_text(f"{os.getppid():10d}\n")
-        with pytest.raises(PortBusy, match=rf"process {os.getppid()}\) according to"):
-            await SerialPort.open(pty.path, 9600, lock_directory=str(tmp_path))
-        assert lock.exists()
+        with held_by_another_process(link, "pass") as pid:
+            lock = tmp_path / f"LCK..{Path(pty.terminal).name}"
+            lock.write_text(f"{pid:10d}\n")
+            with pytest.raises(PortBusy, match=rf"process {pid}\) according to"):
+                await SerialPort.open(pty.path, 9600, lock_directory=str(tmp_path))
+            assert lock.exists()
+
+
+def _fifo(lock: Path) -> None:
+    os.mkfifo(lock)
+
+
+def _device(lock: Path) -> None:
+    lock.symlink_to("/dev/zero")
+
+
+def _link(lock: Path) -> None:
+    lock.with_name("mine").write_text(f"{os.getppid()}\n")
+    lock.symlink_to("mine")
+
+
+def _second_name(lock: Path) -> None:
+    lock.with_name("mine").write_text(f"{os.getppid()}\n")
+    lock.hardlink_to(lock.with_name("mine"))
+
+
+def _folder(lock: Path) -> None:
+    lock.mkdir()
+
+
+def _of_a_living_process_without_the_port(lock: Path) -> None:
+    lock.write_text(f"{os.getppid()}\n")
+
+
+def _of_a_user_who_may_not_open_the_port(lock: Path) -> None:
+    lock.write_text("1\n")
+    os.chown(lock, 65534, -1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _fifo,
+        _device,
+        _link,
+        _second_name,
+        _folder,
+        _of_a_living_process_without_the_port,
+        pytest.param(
+            _of_a_user_who_may_not_open_the_port,
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+        ),
+    ],
+)
+async def test_FR85_a_lock_file_that_proves_nothing_keeps_nobody_out(
+    link: Path, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    async with Pty(link) as pty:
+        with contextlib.suppress(PermissionError):
+            os.chmod(pty.terminal, 0o600)
+        make(tmp_path / f"LCK..{link.name}")
+        async with asyncio.timeout(2):
+            port = await SerialPort.open(pty.path, 9600, lock_directory=str(tmp_path))
+        port.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_FR85_a_lock_file_of_a_user_who_may_open_the_port_counts(
+    link: Path, tmp_path: Path
+) -> None:
+    async with Pty(link) as pty:
+        os.chmod(pty.terminal, 0o666)
+        with held_by_another_process(link, "pass") as pid:
+            lock = tmp_path / f"LCK..{link.name}"
+            lock.write_text(f"{pid}\n")
+            os.chown(lock, 65534, -1)
+            with pytest.raises(PortBusy):
+                await SerialPort.open(pty.path, 9600, lock_directory=str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["not a number", "", "-1"])
@@ -515,6 +589,15 @@ async def test_a_new_speed_holds_behind_what_was_written_before(link: Path) -> N
                 received += await pty.read()
             await changing
             assert port.baudrate == pty.baudrate == 115200
+
+
+@pytest.mark.parametrize(
+    ("major", "is_one"), [(135, False), (136, True), (143, True), (144, False), (188, False)]
+)
+def test_FR44_only_a_pseudo_terminal_keeps_the_flag_of_a_dead_user(
+    major: int, is_one: bool
+) -> None:
+    assert holders.is_pseudo_terminal(os.makedev(major, 0)) is is_one
 
 
 # Pieces of a UART

@@ -154,12 +154,13 @@ def gnss_candidates(root: Path = ROOT) -> list[Tty]:
 def holder(tty: Tty, root: Path = ROOT) -> str:
     """The programs that use the port, as text; "" if this user sees none."""
     lock = root / "var/lock" / f"LCK..{tty.name}"
-    pid = holders.locked_by(lock)
-    if pid is not None and holders.alive(pid):
+    device = os.path.realpath(tty.path)
+    pid = holders.locked_by(lock, device)
+    if pid is not None and holders.may_hold(pid, device):
         return f"{holders.describe([pid])} according to {lock}"
     if tty.name in _read(root / "sys/class/tty/console/active").split():
         return "the console of the kernel"
-    others = [pid for pid in holders.pids_of(os.path.realpath(tty.path)) if pid != os.getpid()]
+    others = [pid for pid in holders.pids_of(device) if pid != os.getpid()]
     return holders.describe(others) if others else ""
 
 

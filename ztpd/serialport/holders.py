@@ -37,8 +37,13 @@ def _is(descriptor: Path, wanted: os.stat_result) -> bool:
         facts = descriptor.stat()
     except OSError:
         return False
-    is_terminal = os.major(wanted.st_rdev) in range(136, 144)  # devices.txt: Unix98 PTY slaves
-    return facts.st_rdev == wanted.st_rdev and (facts.st_dev == wanted.st_dev or not is_terminal)
+    same_system = facts.st_dev == wanted.st_dev or not is_pseudo_terminal(wanted.st_rdev)
+    return facts.st_rdev == wanted.st_rdev and same_system
+
+
+def is_pseudo_terminal(number: int) -> bool:
+    """By a device number (Linux, devices.txt: Unix98 PTY slaves)."""
+    return os.major(number) in range(136, 144)
 
 
 def describe(pids: list[int]) -> str:
@@ -53,17 +58,58 @@ def describe(pids: list[int]) -> str:
     return ", ".join(name(pid) for pid in pids) or "a process of another user"
 
 
-def locked_by(lock: Path) -> int | None:
-    """The process in a UUCP lock file: a decimal number (FHS 3.0 section 5.9). None without a
-    file or number, and for this process."""
+def may_hold(pid: int, device: str) -> bool:
+    """False where the process has ended, or has not ``device`` open: then its number may be that
+    of a later process. True also where this user cannot see that."""
+    if not _alive(pid):
+        return False
     try:
-        pid = int(lock.read_text("ascii"))
+        wanted, entries = Path(device).stat(), list((Path("/proc") / str(pid) / "fd").iterdir())
+    except OSError:
+        return True
+    return any(_is(entry, wanted) for entry in entries)
+
+
+def locked_by(lock: Path, device: str) -> int | None:
+    """The process in a UUCP lock file: a decimal number (FHS 3.0 section 5.9).
+
+    None without a file or number, for this process, and for a file that proves nothing: each user
+    may write to the folder of lock files, so the file must be a regular one, without a second
+    name, of root or of a user who may open ``device``.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = os.open(lock, flags)
+    except OSError:
+        return None
+    try:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            return None
+        if not _may_open(facts.st_uid, Path(device).stat()):
+            return None
+        pid = int(os.read(fd, 64).decode("ascii"))
     except (OSError, ValueError):
         return None
+    finally:
+        os.close(fd)
     return pid if pid > 0 and pid != os.getpid() else None
 
 
-def alive(pid: int) -> bool:
+def _may_open(uid: int, device: os.stat_result) -> bool:
+    """Whether the permissions of ``device`` let that user read and write it."""
+    if uid in (0, device.st_uid) or device.st_mode & 0o006 == 0o006:
+        return True
+    if device.st_mode & 0o060 != 0o060:
+        return False
+    try:
+        user = pwd.getpwuid(uid)
+        return device.st_gid in os.getgrouplist(user.pw_name, user.pw_gid)
+    except (KeyError, OSError):
+        return False
+
+
+def _alive(pid: int) -> bool:
     """Asks the kernel, since /proc may hide the processes of other users."""
     try:
         os.kill(pid, 0)

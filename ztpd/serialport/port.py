@@ -394,11 +394,12 @@ class _Opening:
         """The lock file that a process left which has ended; another's file is never removed."""
         for name in dict.fromkeys((Path(self._path).name, Path(self._device).name)):
             lock = self._lock_directory / f"LCK..{name}"
-            pid = holders.locked_by(lock)
-            if pid is not None and not holders.alive(pid):
+            pid = holders.locked_by(lock, self._device)
+            if pid is None:
+                continue
+            if not holders.may_hold(pid, self._device):
                 return lock
-            if pid is not None:
-                raise PortBusy(f"{self._path}, by {holders.describe([pid])} according to {lock}")
+            raise PortBusy(f"{self._path}, by {holders.describe([pid])} according to {lock}")
         return None
 
     def _open(self) -> serial.Serial:
@@ -418,12 +419,15 @@ class _Opening:
         return port
 
     def _exclude(self, fd: int) -> None:
-        """TIOCEXCL stops other users, but not root, who must look for the flag. It stays on a
-        pty whose user died, so without a living holder it counts for nothing."""
+        """TIOCEXCL stops other users, but not root, who must look for the flag.
+
+        From a container the holder may not be visible. Only a pty keeps the flag when its user has
+        died, so there it counts with a living holder only.
+        """
         flag = fcntl.ioctl(fd, _TIOCGEXCL, struct.pack("i", 0))
         if struct.unpack("i", flag)[0]:
             others = [pid for pid in holders.pids_of(self._device) if pid != os.getpid()]
-            if others:
+            if others or not holders.is_pseudo_terminal(os.fstat(fd).st_rdev):
                 raise PortBusy(f"{self._path}, by {holders.describe(others)}")
         fcntl.ioctl(fd, termios.TIOCEXCL)
 
