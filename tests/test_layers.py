@@ -24,7 +24,7 @@ LAYERS = """
     daemon | sim
     relay | check
     receiver | sources | modem | provisioning
-    health
+    health | unit
     serialport | net | config | status
     system | log | retry | lifecycle
     wire | events

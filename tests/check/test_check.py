@@ -27,6 +27,7 @@ from ztpd.system import control
 from ztpd.system.clock import Clock
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
+from ztpd.unit import UnitState
 
 
 async def rtcm() -> AsyncIterator[bytes]:
@@ -52,12 +53,17 @@ async def walk(gateway: Gateway, daemon: Status | None = None, **given: Any) -> 
         state_dir=gateway.state_dir,
         daemon=daemon,
         environ={},
-        **given,
+        **{"unit": lambda: UnitState("loaded", "inactive", "dead")} | given,
     ).run()
 
 
+def well(found: list[Result]) -> list[Result]:
+    """All but the daemon, which does not run in most of these tests."""
+    return [each for each in found if each.layer != "daemon"]
+
+
 def problem(found: list[Result]) -> Result:
-    (one,) = (each for each in found if each.state is LinkState.PROBLEM)
+    (one,) = (each for each in well(found) if each.state is LinkState.PROBLEM)
     return one
 
 
@@ -66,9 +72,9 @@ async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> Non
         found = await walk(gateway)
         await until(lambda: caster.alive == 0)
 
-    assert [each.layer for each in found if each.state is not LinkState.OK] == []
+    assert [each.layer for each in well(found) if each.state is not LinkState.OK] == []
     assert [each.layer for each in found] == list(check.LINKS)
-    assert "uses them" in found[-1].text
+    assert "uses them" in found[-2].text
 
 
 async def test_each_link_is_told_as_soon_as_it_is_known(tmp_path: Path) -> None:
@@ -207,3 +213,22 @@ def test_somebody_who_may_not_look_is_told_to_be_root() -> None:
             os.seteuid(0)
 
     assert problem(found).event == "check.not_permitted"
+
+
+async def test_FR67_a_service_that_is_stopped_is_a_broken_link(tmp_path: Path) -> None:
+    masked = UnitState("masked", "inactive", "dead")
+    async with site(tmp_path) as (gateway, _):
+        found = await walk(gateway, unit=lambda: masked)
+
+    assert {each.state for each in well(found)} == {LinkState.OK}
+    assert (found[-1].state, found[-1].event) == (LinkState.PROBLEM, "control.not_running")
+    assert found[-1].text == "ztpd.service is masked"
+    assert "unmask" in found[-1].advice
+
+
+async def test_FR69_a_daemon_that_stands_still_is_a_broken_link(tmp_path: Path) -> None:
+    async with site(tmp_path) as (gateway, _):
+        told = {"schema": 1, "state": "streaming", "at": "2026-01-01T00:00:00+00:00", "pid": 1}
+        found = await walk(gateway, status.from_json(told))
+
+    assert (found[-1].layer, found[-1].event) == ("daemon", "control.silent")

@@ -12,8 +12,6 @@ BESIDE_THE_CHAIN = {
     "internal",
     "usage",
     "lock.held",
-    "control.not_running",
-    "control.silent",
     "credentials.none",
     "check.not_permitted",
     "output.failed",

@@ -6,8 +6,10 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,11 +94,11 @@ def seen_by_nobody(directory: Path) -> str:
 
 
 @pytest.fixture
-def open_directory(tmp_path: Path) -> Path:
-    for above in (tmp_path, *tmp_path.parents):
-        if not above.stat().st_mode & 0o001:
-            above.chmod(0o711)
-    return tmp_path
+def open_directory() -> Iterator[Path]:
+    """A directory that everybody may pass; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @needs_root

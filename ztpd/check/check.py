@@ -39,6 +39,8 @@ from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
 from ztpd.system.mounts import lost_at_power_off
 from ztpd.system.offload import offload
+from ztpd.unit import UnitState, why_not_running
+from ztpd.unit import read as read_unit
 
 
 class Check:
@@ -52,8 +54,10 @@ class Check:
         daemon: Status | None = None,
         clock: Clock | None = None,
         environ: Mapping[str, str] = os.environ,
+        unit: Callable[[], UnitState | None] = read_unit,
     ) -> None:
         self._load = load
+        self._unit = unit
         self._state_dir = state_dir
         self._clock = clock or Clock()
         self._environ = environ
@@ -278,6 +282,11 @@ class Check:
             raise NotReached("the receiver has not reported yet whether it uses the corrections")
         return f"the receiver uses them, fix {view.fix}"
 
+    async def daemon(self) -> str:
+        if self._daemon:
+            return self._daemon.present(datetime.now(UTC))
+        raise Problem(why_not_running(await offload(self._unit), self._load))
+
 
 class Link(NamedTuple):
     """One of :data:`LINKS`: its probe, and the links without which it cannot be tried."""
@@ -306,6 +315,7 @@ CHAIN = (
     Link("receiver", Check.receiver, ("permissions",)),
     Link("setup", Check.setup, ("receiver",)),
     Link("use", Check.use, ("data", "setup")),
+    Link("daemon", Check.daemon, ("config",)),
 )
 
 

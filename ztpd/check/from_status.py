@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from ztpd.check.results import NotReached, Problem, joined, layer_of
-from ztpd.health import causes
+from ztpd.health import causes, stale
 from ztpd.status import Cause, ReceiverView, SourceStatus, Status
 
 OWN_PROBES = ("clock", "route", "dns", "tcp", "tls")
@@ -48,6 +49,12 @@ class StatusProbe:
                 if layer in OWN_PROBES:  # found in order a moment ago
                     cause = replace(cause, advice=_tried(cause))
                 raise Problem(cause)
+
+    def present(self, now: datetime) -> str:
+        """The daemon itself. Raises :class:`Problem` where it no longer renews its status."""
+        if old := stale(self._status, now):
+            raise Problem(old)
+        return f"runs as process {self._status.pid}: {self._status.state}"
 
     async def modem(self) -> str:
         self.raise_reported("modem")

@@ -32,6 +32,7 @@ LINKS: Mapping[str, str] = {
     "receiver": "receiver",
     "setup": "its settings",
     "use": "use",
+    "daemon": "daemon",
 }
 """The chain: the layer as ``--json`` has it, and the name for a person."""
 
@@ -68,6 +69,7 @@ _LAYERS = {
     "gnss.reception": "use",
     "stream.": "use",
     "credentials.": "credentials",
+    "control.": "daemon",
     "gnss.": "receiver",
 }
 

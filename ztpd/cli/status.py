@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ from ztpd.model import utc
 from ztpd.status import Cause, ReceiverView, SourceStatus, Status
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
+from ztpd.unit import read as read_unit
+from ztpd.unit import why_not_running
 
 _COLOURS = {Health.HEALTHY: 32, Health.BLOCKED: 31, Health.NOT_RUNNING: 31}
 _YELLOW = 33
@@ -28,6 +31,7 @@ _YELLOW = 33
 
 def status(options: argparse.Namespace) -> int:
     """The verb; its exit status is that of :attr:`Health.exit_status`."""
+    load = functools.partial(configuration.load, options.config)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def screen() -> tuple[str, int]:
@@ -39,7 +43,10 @@ def status(options: argparse.Namespace) -> int:
             document = {"running": is_running, "health": word.value, **published.to_json(shown)}
             return json.dumps(document | {"clock": clock}, indent=1) + "\n", word.exit_status
         on_disk = "" if is_running else _on_disk()
-        text = render(shown, is_running=is_running, clock=clock, on_disk=on_disk, colour=colour)
+        down = None if is_running else why_not_running(read_unit(), load)
+        text = render(
+            shown, is_running=is_running, clock=clock, on_disk=on_disk, down=down, colour=colour
+        )
         return text, word.exit_status
 
     return show(screen, again=options.watch, still=not options.json)
@@ -76,18 +83,22 @@ def render(
     now: datetime | None = None,
     clock: str = "",
     on_disk: str = "",
+    down: Cause | None = None,
     colour: bool = False,
 ) -> str:
     """One screen for a person.
 
-    ``clock`` is its quality in a word; ``on_disk`` the stored credentials, where no daemon runs.
+    ``clock`` is its quality in a word. Where no daemon runs, ``on_disk`` are the stored
+    credentials, and ``down`` is why.
     """
     now = now or datetime.now(UTC)
     word = health(status, is_running=is_running, now=now)
-    known = cause(status, now)
+    known = cause(status, now) if is_running else down
     lines = [_headline(status, word, known, colour)]
-    if known and word not in (Health.HEALTHY, Health.STARTING, Health.NOT_RUNNING):
-        lines += [row("do", known.advice), row("next try", _next_try(status, now))]
+    if known and word not in (Health.HEALTHY, Health.STARTING):
+        lines.append(row("do", known.advice))
+    if is_running and word is not Health.STARTING:
+        lines.append(row("next try", _next_try(status, now)))
     lines += [*_settings(status), "\n"]
     state = f"{status.state} {_since(status.since, now)}".rstrip()
     if is_running:
@@ -110,7 +121,7 @@ def _headline(status: Status, word: Health, known: Cause | None, colour: bool) -
     if colour:
         shown = f"\033[1;{_COLOURS.get(word, _YELLOW)}m{shown}\033[0m"
     match word:
-        case Health.NOT_RUNNING:
+        case Health.NOT_RUNNING if known is None:
             text = "start it with `systemctl start ztpd`"
         case Health.HEALTHY:
             text = joined("the receiver uses the corrections", status.receiver.fix)

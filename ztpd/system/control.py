@@ -75,14 +75,12 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
 ) -> dict[str, Any]:
+    line = await reader.readline()  # what is left unread would cost the client its answer
     peer: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, os.geteuid()):
         return {"ok": False, "error": _ONLY, "event": NotPermitted.code}
-    try:
-        request = json.loads(await reader.readline())
-    except (ValueError, RecursionError):  # too long, not JSON, or nested too deeply
-        request = None
+    request = json.loads(line)
     if not isinstance(request, dict):
         return {"ok": False, "error": "a request is a JSON object"}
     return await handle(request)
