@@ -6,7 +6,7 @@ VENV := .venv
 DEBIAN_VENV := .venv-debian
 FUZZ_VENV := .venv-fuzz
 FUZZ_SECONDS ?= 60
-# Most tests wait for something; three at a time keep two cores busy.
+# Most tests wait; three at a time keep two cores busy.
 PYTEST_ARGS ?= --numprocesses 3
 SLOW_ARGS ?= --numprocesses 2
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
@@ -21,7 +21,7 @@ $(VENV)/.ready: pyproject.toml
 	$(VENV)/bin/pip install --quiet --editable '.[test,lint,demo]'
 	touch $@
 
-# The run-time packages come from Debian; only what tests with them comes from the index.
+# The run-time packages come from Debian, the test tools from the index.
 $(DEBIAN_VENV)/.ready: pyproject.toml
 	$(SYSTEM_PYTHON) -c 'import aiohttp, paho.mqtt, serial, tenacity, systemd' || { \
 	  echo "install Debian's packages first: apt install python3-aiohttp python3-paho-mqtt" \
@@ -44,7 +44,7 @@ test-slow: $(VENV)/.ready  ## the tests that take long
 test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
 	$(DEBIAN_VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
-fuzz:  ## the parsers against bytes that a fuzzer makes up; FUZZ_SECONDS=60 for each
+fuzz:  ## the parsers against bytes of a fuzzer; FUZZ_SECONDS=60 for each
 	@mkdir -p build && $(PYTHON) -m venv $(FUZZ_VENV)
 	@$(FUZZ_VENV)/bin/pip install --quiet --only-binary :all: atheris || { \
 	  echo "fuzz: skipped: there is no atheris for this Python on this machine"; exit 0; }; \
@@ -56,10 +56,10 @@ fuzz:  ## the parsers against bytes that a fuzzer makes up; FUZZ_SECONDS=60 for 
 	  sed -n 's/^stat::\(number_of_executed_units\|peak_rss_mb\): */  \1 /p' build/fuzz.log; \
 	done
 
-faults: $(VENV)/.ready  ## the table of faults, each with the result of its tests
+faults: $(VENV)/.ready  ## the table of faults, each with its test results
 	@$(VENV)/bin/python -m tools.faulttable
 
-bench: $(VENV)/.ready  ## the figures that are promised, measured: a quarter of an hour
+bench: $(VENV)/.ready  ## measure the promised figures: a quarter of an hour
 	@$(VENV)/bin/python -m bench $(ARGS)
 
 lint: $(VENV)/.ready  ## style and types
@@ -74,10 +74,10 @@ format: $(VENV)/.ready  ## rewrite the code in the house style
 demo: $(VENV)/.ready  ## the whole chain against simulators; ARGS="--once" and more
 	@$(VENV)/bin/ztpd demo $(ARGS)
 
-docs: $(VENV)/.ready  ## what is produced from the code: example configuration, references, diagram
+docs: $(VENV)/.ready  ## files produced from the code: example configuration, references, diagram
 	$(VENV)/bin/python -m tools.documents .
 
-operability: $(VENV)/.ready  ## measure what is said of twenty faults, for docs/operability.md
+operability: $(VENV)/.ready  ## the diagnoses of twenty faults, for docs/operability.md
 	$(VENV)/bin/python -m tests.operability.faults \
 	  > docs/operability.md.new
 	mv docs/operability.md.new docs/operability.md
@@ -85,7 +85,7 @@ operability: $(VENV)/.ready  ## measure what is said of twenty faults, for docs/
 deb:  ## the Debian package, in dist/
 	packaging/build-deb dist
 
-# Where no container can be booted this fails: a check that was not made is no check that passed.
+# Without containers it fails, instead of skipping the check.
 boot-test: $(VENV)/.ready deb  ## the package on a real systemd, Debian 12 and 13; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 900 $(BOOT_ARGS) \
 	  tests/packaging/boot --ignore tests/packaging/boot/test_power.py
@@ -94,6 +94,6 @@ boot-test-qemu: $(VENV)/.ready deb  ## late drivers and power cuts, in a virtual
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 $(BOOT_ARGS) \
 	  tests/packaging/boot/test_power.py
 
-clean:  ## remove everything that is made
+clean:  ## remove all built files
 	rm -rf $(VENV) $(DEBIAN_VENV) $(FUZZ_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -27,7 +27,9 @@ def test_codes_are_unique() -> None:
 
 @pytest.mark.parametrize("kind", BELOW_ROOT)
 def test_every_class_speaks_for_itself(kind: type[ZtpdError]) -> None:
-    assert {"code", "summary", "advice"} <= vars(kind).keys(), "inherited, so it does not tell"
+    assert {"code", "summary", "advice"} <= vars(kind).keys(), (
+        "inherited, so it is no description of its own"
+    )
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -39,7 +39,7 @@ ROW = {
 }
 
 SIM_SEES = {"sim", "wire", "model", "errors", "log", "sanitize", "ztpd"}
-"""The simulators speak through wire/, never through what they are there to test."""
+"""The simulators use wire/, never the code that they test."""
 
 PURE = ("wire", "lifecycle", "model", "errors", "events", "sanitize")
 """Bytes and values in, bytes and values out."""
@@ -115,7 +115,7 @@ def _foreign(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_has_its_place(module: str) -> None:
-    assert _room(module) in ROW, "say in LAYERS what it may see"
+    assert _room(module) in ROW, "add it to LAYERS"
 
 
 @pytest.mark.parametrize("module", MODULES)

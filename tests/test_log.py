@@ -27,7 +27,7 @@ logger = logging.getLogger("ztpd.test")
 
 @pytest.fixture
 def own_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What `setup` changes is put back; secrets told here are forgotten."""
+    """Undoes the changes of `setup`, and removes the secrets of these tests."""
     root, ztpd = logging.getLogger(), logging.getLogger("ztpd")
     before = root.handlers[:], root.level, ztpd.level
     monkeypatch.setattr(log, "redaction", log.Redaction())
@@ -299,7 +299,7 @@ def test_where_a_person_is_needed_it_is_an_error(caplog: pytest.LogCaptureFixtur
 
 
 class _JournalHandler(logging.Handler):
-    """Sends what systemd-python's handler sends: the text, and every field of the record."""
+    """Sends the same as systemd-python's handler: the text, and every field of the record."""
 
     sent: list[dict[str, Any]]
 

@@ -17,7 +17,7 @@ from ztpd import status
 from ztpd.status import FIELDS, Cause, CredentialsStatus, IdentityStatus, SourceStatus, Status
 
 RECORDED: dict[str, Any] = json.loads((TOP / "tests/data/status/streaming-0.1.json").read_text())
-"""What 0.1 published while corrections were used."""
+"""A status document of 0.1 while corrections were used."""
 
 FULL = Status(
     next_attempt_s=1.0,

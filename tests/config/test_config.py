@@ -1,4 +1,4 @@
-"""The configuration: what is taken, what is refused in which words, what people are shown."""
+"""The configuration: accepted values, messages for refused ones, and the texts for people."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_D13_broken_TOML_in_a_drop_in_names_that_file(main: Path) -> None:
     "data",
     [
         pytest.param(b'[ztp]\ngiven_name = "\xe9"\n', id="Latin-1"),
-        pytest.param(b"a = " + b"9" * 5000, id="a number beyond what Python reads"),
+        pytest.param(b"a = " + b"9" * 5000, id="a number too large for Python"),
         pytest.param(b"a = " + b"[" * 5000, id="absurd depth"),
     ],
 )
@@ -534,7 +534,7 @@ def test_a_configuration_is_a_value() -> None:
         Config().ztp.url = "x"  # type: ignore[misc]
 
 
-# --- what systemd hands over
+# --- directories and token from systemd
 
 
 def test_directories_come_from_systemd() -> None:

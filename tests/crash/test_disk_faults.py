@@ -45,7 +45,7 @@ def by_libfiu(point: str, errno: int) -> list[str]:
 
 
 def by_strace(calls: str, error: str) -> list[str]:
-    """For what libfiu does not know, such as renameat()."""
+    """For calls that libfiu does not know, such as renameat()."""
     return ["strace", "-f", "-qq", "-o/dev/null", f"-einject={calls}:error={error}"]
 
 

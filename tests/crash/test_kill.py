@@ -50,7 +50,7 @@ def calls(place: Path) -> list[tuple[str, int]]:
 
 
 def _run(place: Path, options: list[str]) -> str:
-    """What the writer said."""
+    """The output of the writer."""
     directory = place / "state"
     shutil.rmtree(directory, ignore_errors=True)
     CredentialStore(directory).save(generation(1))
@@ -60,7 +60,7 @@ def _run(place: Path, options: list[str]) -> str:
 
 
 def killed(place: Path, points: list[tuple[str, int]]) -> int:
-    """How many were killed between the promises; each left what it should."""
+    """The number of writers killed between the promises, each of which kept its promises."""
     within = 0
     for name, number in points:
         said = _run(

@@ -1,5 +1,4 @@
-"""P1, P2, S06: whatever a power cut leaves, a whole generation is there, and none that was promised
-is lost."""
+"""P1, P2, S06: a power cut leaves a whole generation, and loses none that was reported."""
 
 from __future__ import annotations
 

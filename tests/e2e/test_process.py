@@ -1,4 +1,4 @@
-"""What a provisioned gateway's daemon loads."""
+"""The modules that the daemon of a provisioned gateway loads."""
 
 from __future__ import annotations
 

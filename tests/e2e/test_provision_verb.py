@@ -1,4 +1,4 @@
-"""``ztpd provision`` for a person: what it says and how it ends, refusal by refusal."""
+"""``ztpd provision`` for a person: message and exit status of each refusal."""
 
 from __future__ import annotations
 

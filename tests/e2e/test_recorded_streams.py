@@ -47,7 +47,7 @@ def cut(stream: bytes, rng: random.Random) -> Iterator[bytes]:
 async def sent_and_received(
     tmp_path: Path, stream: bytes, herald: bytes, kind: FrameKind
 ) -> list[bytes]:
-    """What the receiver takes of ``stream``. ``herald`` is sent until the way is open."""
+    """The frames of ``stream`` that the receiver accepts. ``herald`` is sent until one passes."""
     gateway, rng = Gateway(tmp_path), random.Random(7)
     client = gateway.authority.client("gateway-1")
     certificate, key = client.write(tmp_path, "client")

@@ -1,4 +1,4 @@
-"""SIGHUP: a changed configuration is taken up, and what it does not concern goes on."""
+"""SIGHUP: a changed configuration comes into force, and unrelated sessions go on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ReloadBench:
         self.gateway.configure(**tables)
 
     async def hup(self, told: list[str]) -> None:
-        """Send the signal to ourselves, and wait until the daemon has said what came of it."""
+        """Send the signal to this process, and wait until the daemon has logged the result."""
         before = len(told)
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: len(told) > before)

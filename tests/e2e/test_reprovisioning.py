@@ -178,7 +178,7 @@ async def test_C07_invariant_10_while_it_streams_it_renews_and_notices_another_m
     soon = (datetime.now(UTC) + timedelta(days=3)).replace(tzinfo=None)
 
     def kept() -> str:
-        """The client id of what is stored."""
+        """The client id of the stored credentials."""
         stored = json.loads((tmp_path / "state/credentials.json").read_text())["stored"]
         return str(stored["answer"]["clientId"])
 

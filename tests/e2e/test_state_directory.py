@@ -1,4 +1,4 @@
-"""Where the daemon keeps its state, and what it says of the place."""
+"""The file system of the state directory, and the warning about it."""
 
 from __future__ import annotations
 

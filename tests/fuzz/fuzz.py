@@ -1,10 +1,10 @@
-"""``make fuzz``: each parser against bytes that a coverage-guided fuzzer makes up.
+"""``make fuzz``: each parser against bytes of a coverage-guided fuzzer.
 
     fuzz.py PARSER CORPUS_DIRECTORY SECONDS
 
 Runs in a virtual environment with atheris alone: the parsers need nothing but the standard
-library. Whatever comes in, a parser gives a value or an error of ztpd/errors.py, keeps what it
-holds bounded, and says nothing that it should not.
+library. For any input a parser returns a value or raises an error of ztpd/errors.py, with bounded
+memory, and reveals no secret.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Result:
 
     @property
     def imei(self) -> str:
-        """The number read; raises what came instead."""
+        """The number read; raises the error, if one came instead."""
         if isinstance(self.outcome, IdentityError):
             raise self.outcome
         assert self.outcome.imei is not None
@@ -60,14 +60,14 @@ class Result:
 
     @property
     def said(self) -> str:
-        """What a person gets to read."""
+        """The log lines for a person."""
         if isinstance(self.outcome, Identity):
             return f"{self.outcome} from {self.outcome.source}"
         return str(self.outcome)
 
     @property
     def command(self) -> str:
-        """What gave the number."""
+        """The source of the number."""
         assert isinstance(self.outcome, Identity)
         return self.outcome.source.split(" on ")[0]
 
@@ -89,7 +89,7 @@ def asked(
     timeout_s: float = BUDGET_S,
     appears_s: float = 0.0,
 ) -> Result:
-    """Read the IMEI of a modem, and check what must hold for every reading."""
+    """Read the IMEI of a modem, and check the invariants of every reading."""
 
     async def scenario() -> Result:
         loop = asyncio.get_running_loop()

@@ -162,7 +162,7 @@ def test_a_configured_port_that_is_not_there_is_left_to_it(
 ) -> None:
     result = reading(gateway, port=str(gateway.root / "dev/ttyUSB2"), timeout_s=20)
     assert isinstance(result.outcome, ModemManagerNoModem)
-    assert result.took_s < 12, "it probes what appears: another try begins with it again"
+    assert result.took_s < 12, "it probes new ports: another try begins with ModemManager again"
 
 
 def test_source_modemmanager_never_opens_a_port(gateway: UsbTree, mm: MockModemManager) -> None:

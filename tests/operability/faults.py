@@ -45,7 +45,7 @@ from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 WITHIN_S = 10.0
-SURE_AFTER_S = 40.0  # a receiver is given 20 s to use what it gets
+SURE_AFTER_S = 40.0  # a receiver has 20 s to use its corrections
 TOPIC = "corrections/base"
 MOUNTPOINT = "NEAR"
 LONG_AGO = datetime(2020, 1, 1)
@@ -69,7 +69,7 @@ async def encrypted() -> AsyncIterator[bytes]:
 
 @dataclass
 class Site:
-    """A gateway with what stands around it. ``stack`` ends all of it."""
+    """A gateway with its devices and services. ``stack`` ends all of them."""
 
     gateway: Gateway
     stack: AsyncExitStack
@@ -326,7 +326,7 @@ FAULTS = (
 
 @dataclass
 class Seen:
-    """What each of the three says of one fault."""
+    """The three diagnoses of one fault."""
 
     journal: list[tuple[str, str]]  # event and line
     told: Status
@@ -336,7 +336,7 @@ class Seen:
 
     @property
     def line(self) -> str:
-        """What the journal says of the cause that the status names."""
+        """The journal lines about the status's cause."""
         event = _named(self.told)
         return next((text for name, text in self.journal if name == event), "")
 
@@ -393,7 +393,7 @@ async def observe(fault: Fault, top: Path) -> Seen:
         await stack.enter_async_context(_running(site, path))
         began_s = loop.time()
         await fault.strike(site)
-        with suppress(TimeoutError):  # the caller compares what there is then
+        with suppress(TimeoutError):  # the caller compares the state at that time
             await until(lambda: _event(site) == fault.event, within_s=fault.within_s)
         after_s = loop.time() - began_s
         runtime_dir = site.gateway.runtime_dir
@@ -421,7 +421,7 @@ def _named(told: Status) -> str:
 
 
 def action(event: str) -> str:
-    """What to do, as declared."""
+    """The declared remedy."""
     return next(each.remedy for each in events.every() if each.name == event)
 
 
@@ -436,17 +436,17 @@ def row(fault: Fault, seen: Seen) -> str:
     return f"| {fault.id} | {fault.about} | `{fault.event}` | {same} | {word} | {layer} |"
 
 
-HEAD = """# Twenty faults, and what ztpd says
+HEAD = """# Twenty faults, and their diagnosis
 
 Measured by `tests/operability`: the real daemon against simulated devices and services, one fault
-at a time. In each, within 10 s (20 s more where a receiver is given time to use what it gets), the
-journal, `ztpd status` and `ztpd check` name the same cause and the same action. "same" says that
-they did. What each event means is in [events.md](events.md).
+at a time. In each, within 10 s (20 s more if a receiver has to use its corrections), the
+journal, `ztpd status` and `ztpd check` name the same cause and the same action. "same" means that
+they did. [events.md](events.md) has the meaning of each event.
 
-| fault | what is wrong | cause, in all three | they agree | status | check stops at |
+| number | fault | cause, in all three | they agree | status | check stops at |
 | --- | --- | --- | --- | --- | --- |
 """
-ACTIONS = "\n## What they tell to do\n\n| cause | action |\n| --- | --- |\n"
+ACTIONS = "\n## Their remedies\n\n| cause | action |\n| --- | --- |\n"
 
 
 def page(rows: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What the package says about the program agrees with the program; the unit is what was agreed."""
+"""The texts of the package agree with the program, and the unit with its specification."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_the_completion_goes_on_after_an_option_with_a_value() -> None:
 
 
 def offered(*words: str) -> set[str]:
-    """What bash offers after ``ztpd words``."""
+    """The completions of bash after ``ztpd words``."""
     if shutil.which("bash") is None:
         pytest.skip("bash is not installed")
     script = r"""

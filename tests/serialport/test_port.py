@@ -1,4 +1,4 @@
-"""The serial port: who may have it, what is written to it, and what its loss looks like."""
+"""The serial port: access, writing, loss."""
 
 from __future__ import annotations
 
@@ -405,7 +405,7 @@ async def test_U10_a_break_disturbs_nothing(link: Path) -> None:
 
 
 async def test_another_reader_is_not_taken_for_a_hang_up(link: Path) -> None:
-    """What others steal leaves a readiness without bytes behind."""
+    """Bytes read by another program leave a readiness without bytes."""
     async with Pty(link) as pty:
         with another_user(link) as thief:
             port = await SerialPort.open(pty.path, 9600)
@@ -446,7 +446,7 @@ async def test_a_device_that_never_pauses_leaves_others_their_turn(link: Path) -
 
 
 def frame(number: int, size: int) -> bytes:
-    """A frame that tells its number and its size: a tear is seen."""
+    """A frame with its number and its size, so that a torn one is noticed."""
     head = number.to_bytes(4, "big") + size.to_bytes(4, "big")
     return head + bytes([number % 251]) * (size - 8)
 
@@ -527,7 +527,7 @@ async def test_frames_that_waited_too_long_are_not_sent(link: Path) -> None:
 
 
 def test_an_overloaded_line_carries_fresh_frames_only(link: Path) -> None:
-    """38,400 baud, offered 1.67 times what it carries: no byte on the wire is 6 s old."""
+    """38,400 baud, offered 1.67 times its capacity: no byte on the wire is 6 s old."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()

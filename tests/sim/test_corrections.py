@@ -1,4 +1,4 @@
-"""The simulated streams are what the services send, as far as framing, size and rhythm go."""
+"""The simulated streams have the framing, sizes and periods of the services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated modem keeps to what its model says, on whatever line it is played."""
+"""The simulated modem follows its model, on every kind of line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the simulated service answers, setting by setting."""
+"""The answers of the simulated service, for each setting."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_request_that_is_none_is_refused(
     assert portal().answer(method, ztp.PATHS["flex"], headers, body)[0] == status
 
 
-def test_T14_the_story_has_no_secret_and_no_whole_imei() -> None:
+def test_T14_the_record_has_no_secret_and_no_whole_imei() -> None:
     said: list[str] = []
     there = portal(said, protocol="both", existing="error")
     found = credentials(there)

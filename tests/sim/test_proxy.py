@@ -1,4 +1,4 @@
-"""The fault proxy: each fault does what it says, to the byte, and nothing else."""
+"""The fault proxy: each fault acts at the exact byte, and has no other effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = random.Random(7).randbytes(10_000)
 
 
 class Server:
-    """Sends ``data``, then keeps what it gets until the client ends; then ends too."""
+    """Sends ``data``, then stores the bytes received until the client ends; then ends too."""
 
     def __init__(self, data: bytes, *, close: bool) -> None:
         self.port = 0
@@ -75,7 +75,7 @@ async def read_pieces(reader: asyncio.StreamReader, total: int) -> list[bytes]:
 
 
 async def reset_behind(reader: asyncio.StreamReader) -> bytes:
-    """What comes before a reset."""
+    """The bytes received before a reset."""
     got = b""
     try:
         while data := await reader.read(100):

@@ -1,4 +1,4 @@
-"""The simulated serial line behaves as the real one does, where ztpd can tell."""
+"""The simulated serial line behaves like a real one, as far as ztpd can notice."""
 
 from __future__ import annotations
 

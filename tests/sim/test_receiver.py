@@ -1,4 +1,4 @@
-"""The simulated receiver, seen through a bare file descriptor; what it says is read by pyubx2."""
+"""The simulated receiver, read through a bare file descriptor by pyubx2."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Host:
         return found
 
     async def ask(self, *requests: bytes) -> list[Parsed]:
-        """What UBX comes back within a moment."""
+        """The UBX messages that come back at once."""
         await self.listen(0)
         for request in requests:
             os.write(self.fd, request)
@@ -323,7 +323,7 @@ async def test_faults_can_be_switched_while_it_runs(tmp_path: Path) -> None:
         assert answer == [Ack(Message.CFG_VALGET, ok=False)]
 
 
-# Models that cannot do what a ZED-F9P can
+# Models that lack functions of a ZED-F9P
 
 
 def msm(station: int = 2003, number: int = 1077) -> bytes:

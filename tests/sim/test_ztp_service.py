@@ -1,4 +1,4 @@
-"""The simulated service on the wire. What it does to a client is proved where the client is."""
+"""The simulated service on the wire. The tests of the client prove its effect there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several tests share: a whole gateway, benches for single rooms, virtual time."""
+"""Code that tests share: a whole gateway, benches for single rooms, virtual time."""
 
 from pathlib import Path
 

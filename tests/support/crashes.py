@@ -1,8 +1,8 @@
-"""Every state that a power cut may leave, worked out from what a program asked of the disk.
+"""Every state that a power cut may leave, computed from the system calls of a program.
 
-The model: what no fsync has confirmed may be on the disk or not, each operation by itself and in
-any order; of a write also its first half alone. An fsync of a file confirms what was written to it
-and the name it was made with; one of a directory confirms the names in it. A rename replaces its
+The model: each operation that no fsync has confirmed is on the disk or not, in any order; of a
+write also its first half alone. An fsync of a file confirms its content and the name it was made
+with; one of a directory confirms the names in it. A rename replaces its
 target at once.
 """
 
@@ -29,7 +29,7 @@ _CALL = re.compile(r"^\d+ +(?P<name>\w+)\((?P<words>.*)\) += (?P<result>-?\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step; ``inode`` is which file it is about, whatever its name just then."""
+    """One step; ``inode`` identifies its file, which may change its name."""
 
     kind: Literal["create", "write", "rename", "unlink", "sync file", "sync names", "promise"]
     inode: int = 0
@@ -40,7 +40,7 @@ class Operation:
 
 @dataclass
 class Disk:
-    """Names, and what is in the files."""
+    """Names and contents of the files."""
 
     names: dict[str, int] = field(default_factory=dict)
     content: dict[int, bytes] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Disk:
 
 
 def traced(directory: Path, what: str) -> tuple[Disk, list[Operation]]:
-    """What was there before, and what the writer then did in ``directory``."""
+    """The state before, and the steps of the writer in ``directory``."""
     before, trace = Disk.read(directory), directory.parent / "trace"
     command = ["strace", "-f", "-y", "-s", "1000000", "-e", f"trace={_TRACED}", "-o", trace]
     run = [*command, sys.executable, WRITER, directory, what]

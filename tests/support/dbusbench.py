@@ -1,8 +1,8 @@
 """A message bus of our own with ModemManager on it: Debian's daemon, or a mock.
 
 Debian's ModemManager has a Test interface, by which a Unix socket becomes a modem's only port: it
-then needs neither udev nor systemd nor root. What it cannot be made to say, such as properties
-of a wrong type, the mock says: python3-dbusmock, run by Debian's own Python.
+then needs neither udev nor systemd nor root. For answers that it never gives, such as properties
+of a wrong type, there is the mock: python3-dbusmock, run by Debian's own Python.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 def wait(until: Callable[[], bool], within_s: float = 10.0) -> None:
     deadline = time.monotonic() + within_s
     while not until():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "no such line"
         time.sleep(0.02)
 
 
@@ -242,7 +242,7 @@ class MockModemManager:
             self.remove(number)
 
     def calls(self, number: int | None = None) -> str:
-        """What was called on the daemon, or on one of its modems."""
+        """The calls on the daemon and its modems."""
         path = OBJECT if number is None else f"{OBJECT}/Modem/{number}"
         return self.bus.call(path, "org.freedesktop.DBus.Mock.GetCalls")
 

@@ -1,4 +1,4 @@
-"""What the tests of the clock run under libfaketime: ``faketime_child.py WHAT [ARGUMENT ...]``."""
+"""Tests of the clock run this under libfaketime: ``faketime_child.py TASK [ARGUMENT ...]``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def identity() -> Identity:
 
 
 def ignored(*_: Any, **__: Any) -> None:
-    """Nobody listens."""
+    """Discards all events."""
 
 
 def provision(url: str, ca_file: str, state_dir: str) -> None:
@@ -85,7 +85,7 @@ def jump(rate_file: str, new_date: str, state_dir: str) -> None:
 
 
 def save(state_dir: str) -> None:
-    """What writes dates, at the date there is."""
+    """Write files with dates, at the present date."""
     schedule = Schedule(Path(state_dir) / "schedule.json")
     schedule.calling(60, {}, "gw-1")
     schedule.succeeded()

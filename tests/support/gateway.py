@@ -41,7 +41,7 @@ class Gateway:
         self.token_file.write_text(TOKEN.reveal())
 
     def configure(self, **tables: dict[str, Any]) -> Path:
-        """Write the configuration file: the receiver's port, and what the test says."""
+        """Write the configuration file: the receiver's port, and ``tables``."""
         tables = {"receiver": {"port": self.gnss.path, "baudrate": FAST_LINE}} | tables
         lines = []
         for table, settings in tables.items():
@@ -53,7 +53,7 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Daemon]:
-        """The daemon, until the context ends; it must then stop by itself, cleanly."""
+        """The daemon, until the context ends; it must then stop cleanly."""
         path = self.top / "ztpd.toml"
         daemon = Daemon(
             config.load(path),

@@ -28,7 +28,7 @@ class Result:
 
     @property
     def imei(self) -> str:
-        """The number read; raises what came instead."""
+        """The number read; raises the error, if one came instead."""
         if isinstance(self.outcome, IdentityError):
             raise self.outcome
         assert self.outcome.imei is not None

@@ -34,7 +34,7 @@ Answer = Callable[[], Reply]
 
 @dataclass
 class Dispatched:
-    """What the provisioner reported, and when."""
+    """An event of the provisioner, with its time."""
 
     at_s: float
     event: Event
@@ -43,7 +43,7 @@ class Dispatched:
 
 
 class ProvisioningBench:
-    """One gateway over its starts and reboots. ``answer`` stands in for the portal if set; it may
+    """One gateway over its starts and reboots. ``answer`` replaces the portal if set; it may
     raise. Times are those of the virtual loop."""
 
     def __init__(
@@ -88,7 +88,7 @@ class ProvisioningBench:
         self._boot, self._booted_s = self._boot + 1, _now()
 
     def start(self) -> Provisioner:
-        """A new process: what it knows is on the disk."""
+        """A new process: it knows only the files on the disk."""
         return Provisioner(
             self.config,
             self.state_dir,
@@ -148,7 +148,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def ended_after(coroutine: Any, seconds: float) -> bool:
-    """Let ``coroutine`` run for so long, then kill it; whether it ended by itself."""
+    """Run ``coroutine`` for at most ``seconds``, then cancel it; whether it ended before."""
     try:
         async with asyncio.timeout(seconds):
             await coroutine

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def _threads() -> list[threading.Thread]:
-    """The calls at work beside the loop."""
+    """The offloaded calls that run now."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("ztpd-")]
 
 
@@ -59,7 +59,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.contextmanager
 def ordinary_user() -> Iterator[None]:
-    """Be nobody for a while: permissions and TIOCEXCL do not bind root."""
+    """Become the user nobody for a while: permissions and TIOCEXCL do not bind root."""
     if os.geteuid() != 0:
         yield
         return
@@ -72,7 +72,7 @@ def ordinary_user() -> Iterator[None]:
 
 @contextlib.contextmanager
 def another_user(path: str | Path, *, locks: bool = False) -> Iterator[int]:
-    """A descriptor of somebody who opened the port before ztpd did."""
+    """A descriptor of another program that opened the port before ztpd."""
     fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         if locks:

@@ -41,8 +41,8 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 
 
 class _Loop(virtualtime.VirtualLoop):
-    """Patient with what takes real time: the thread that opens a port, and the kernel's worker
-    that carries bytes from one end of a pseudo-terminal to the other."""
+    """Waits for work in real time: the thread that opens a port, and the kernel's worker that
+    moves bytes from one end of a pseudo-terminal to the other."""
 
     _ready: deque[Any]
 
@@ -61,7 +61,7 @@ class _Loop(virtualtime.VirtualLoop):
 
 
 class ReceiverBench:
-    """``sim`` and ``receiver`` joined by ``pty``; ``log`` holds what a person would read."""
+    """``sim`` and ``receiver`` joined by ``pty``; ``log`` holds the journal lines."""
 
     def __init__(self, pty: Pty, sim: SimReceiver, receiver: Receiver, log: list[str]) -> None:
         self.pty, self.sim, self.receiver, self.log = pty, sim, receiver, log

@@ -55,10 +55,10 @@ FIX = Fix(
 
 @dataclass
 class Script:
-    """What one session does: how long until it opens, its frames, how it ends."""
+    """The script of one session: its frames, its end, or its refusal."""
 
     frames: Sequence[tuple[float, Frame]] = ()
-    ends: ZtpdError | None = None  # None: silent for ever
+    ends: ZtpdError | None = None  # None: silent without end
     refuses: ZtpdError | None = None
 
 

@@ -13,7 +13,7 @@ _BY_PATH = "platform-fd500000.pcie-pci-0000:01:00.0-usb-0"
 
 
 class UsbTree:
-    """A gateway below ``root``, which gets what is plugged into it."""
+    """A gateway below ``root``, with the devices that a test plugs in."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -36,7 +36,7 @@ class UsbTree:
     ) -> None:
         """A USB device: ``usb`` as "2c7c:0125", interface number and tty of each port.
 
-        ``name`` is what udev makes of the maker's texts; ``hints`` are udev's properties of the
+        ``name`` is udev's form of the maker's texts; ``hints`` are udev's properties of the
         device, ``port_hints`` those of a port.
         """
         device = self.root / _HUB / socket

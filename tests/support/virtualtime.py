@@ -18,8 +18,8 @@ GRACE_S = 0.002
 
 
 class _Selector(selectors.PollSelector):
-    """Each poll looks at every file anew, and a look at a pty has the kernel deliver at once what
-    is under way in it: however busy the machine is, virtual time does not overtake it."""
+    """Each poll looks at every file again, and a look at a pty makes the kernel deliver pending
+    bytes, so that virtual time does not overtake them on a busy machine."""
 
     def __init__(self, grace_s: float) -> None:
         super().__init__()

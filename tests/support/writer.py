@@ -1,6 +1,6 @@
-"""What the crash tests trace and kill: ``writer.py DIRECTORY store|provision``.
+"""The program that crash tests trace and kill: ``writer.py DIRECTORY store|provision``.
 
-Each line it prints is a promise that was given, made by one write to the standard output.
+Each line that it prints is a promise, by one write to the standard output.
 """
 
 from __future__ import annotations

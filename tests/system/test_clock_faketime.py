@@ -27,8 +27,8 @@ pytestmark = pytest.mark.skipif(not shutil.which("faketime"), reason="faketime i
 
 
 async def child(date: str | Path, *words: object) -> list[str]:
-    """The words that the child printed with that date on its clock, or the one that a file tells
-    at each moment; its timers are real ones."""
+    """The words that the child printed with that date on its clock, or with the dates that a file
+    gives; its timers are real."""
     command = [sys.executable, CHILD, *words]
     faked = ["faketime", "--exclude-monotonic", "-f"]
     environ = ENVIRON | {"TZ": "UTC", "FAKETIME_NO_CACHE": "1"}
@@ -51,7 +51,7 @@ async def child(date: str | Path, *words: object) -> list[str]:
 async def called(
     tmp_path: Path, date: str, make: Callable[[Authority], ZtpService]
 ) -> tuple[list[str], ZtpService]:
-    """What came of one call, and the service that was called."""
+    """The result of one call, and the called service."""
     authority = Authority()
     ca_file = authority.write(tmp_path / "ca.pem")
     (tmp_path / STATE).mkdir(mode=0o700)

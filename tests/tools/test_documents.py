@@ -1,4 +1,4 @@
-"""What is produced from the code is what is published; links lead somewhere."""
+"""The published files are those produced from the code; links lead somewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_published_file_is_the_produced_one(name: str) -> None:
     assert (TOP / name).read_text(encoding="utf-8") == PRODUCED[name], "run `make docs`"
 
 
-def test_every_event_has_a_catalog_entry_with_what_to_do() -> None:
+def test_every_event_has_a_catalog_entry_with_its_remedy() -> None:
     catalog = dict(
         entry.split("\n", 1)
         for entry in PRODUCED["packaging/ztpd.catalog"].removeprefix("-- ").split("\n-- ")

@@ -189,7 +189,7 @@ def test_a_recording_survives_damage_as_far_as_it_is_whole(captures: Path) -> No
     assert len(whole) - len(hit) <= len(spared) < len(whole)
 
 
-# What is made here, and what the others make of it
+# Frames made by ztpd, read by other libraries
 
 
 @pytest.mark.parametrize("crc_type", [0, 1, 2, 3])
@@ -576,7 +576,7 @@ def test_FR82_a_stream_of_wrong_checks_is_corrupt_and_a_damaged_one_is_not() -> 
 
 
 def _one_by_one(data: bytes) -> list[bytes]:
-    """The RTCM 3 and UBX frames of ``data``, each place looked at by itself."""
+    """The RTCM 3 and UBX frames of ``data``, each position checked separately."""
     found, at = [], 0
     while at < len(data):
         rest = data[at:]

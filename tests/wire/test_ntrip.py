@@ -1,4 +1,4 @@
-"""NTRIP without I/O: what is asked, and what is made of every kind of answer."""
+"""NTRIP without I/O: the request, and the result for every kind of answer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def failure(data: bytes, **how: Any) -> ZtpdError:
     return response.failure
 
 
-# What is asked
+# The request
 
 
 def test_the_request_is_that_of_ntrip_2() -> None:
@@ -159,7 +159,7 @@ def test_R05_every_form_of_yes_is_understood(head: bytes, data: bytes, step: int
 
 @pytest.mark.parametrize("head", PLAIN_HEADS.values(), ids=PLAIN_HEADS)
 def test_the_caster_need_not_send_data_to_be_understood(head: bytes) -> None:
-    """One that waits for a position would wait for ever."""
+    """A caster that waits for a position would wait without end."""
     assert answer(head)[1].accepted
 
 

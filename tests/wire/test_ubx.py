@@ -106,7 +106,7 @@ MESSAGES: list[Any] = [
 
 
 def read(message: Any) -> Any:
-    """What pyubx2 makes of a message of ours."""
+    """pyubx2's reading of a message of ztpd."""
     return pyubx2.UBXReader.parse(message.encode(), validate=1)
 
 

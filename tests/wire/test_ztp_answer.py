@@ -1,4 +1,4 @@
-"""What is read from an answer, whole, in part, and damaged."""
+"""The credentials read from an answer, whole, partial or damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer means that is not credentials."""
+"""The meaning of an answer without credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gateway sends to the provisioning service."""
+"""The request of a gateway to the provisioning service."""
 
 from __future__ import annotations
 

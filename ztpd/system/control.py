@@ -56,7 +56,7 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, OSError):
-            pass  # the client is gone, or slow: there is nobody to answer
+            pass  # the client is gone, or slow: it gets no answer
         finally:
             writer.close()
 

@@ -35,7 +35,7 @@ def mount_of(path: Path, mountinfo: str) -> Mount | None:
 
 
 def lost_at_power_off(path: Path, mountinfo_file: Path = MOUNTINFO) -> str:
-    """The file system of ``path`` if what is written there is gone after a reboot, else "".
+    """The file system of ``path`` if a reboot deletes its content, else "".
 
     A file system in memory is, and an overlay unless its upper directory is known to lie on a
     disk: an image made read-only by an overlay keeps it in memory, out of sight.

@@ -35,7 +35,7 @@ async def offload(function: Callable[..., T], *args: object, timeout_s: float | 
         result, error = None, None
         try:
             result = function(*args)
-        except BaseException as caught:  # noqa: BLE001 - handed to whoever awaits
+        except BaseException as caught:  # noqa: BLE001 - raised by the await below
             error = caught
         try:
             loop.call_soon_threadsafe(settle, result, error)

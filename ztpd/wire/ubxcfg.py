@@ -1,6 +1,6 @@
 """The receiver's configuration items: names, key ids, and key-value bytes.
 
-An item's key is a 32-bit number whose bits 28 to 30 tell the size of its value. Source: u-blox
+An item's key is a 32-bit number whose bits 28 to 30 give the size of its value. Source: u-blox
 ZED-F9P interface description, section "Configuration interface".
 """
 
@@ -75,7 +75,7 @@ _NAMES = {key: name for name, key in KEYS.items()}
 
 
 def key_id(text: str) -> int:
-    """The key id that a u-blox name or a number ("0x10730005") stands for.
+    """The key id that a u-blox name or a number ("0x10730005") means.
 
     Raises ValueError for an unknown name and for a number that is no key id.
     """

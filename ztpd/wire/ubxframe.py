@@ -10,7 +10,7 @@ from enum import IntEnum
 from itertools import accumulate
 
 SYNC = b"\xb5\x62"
-OVERHEAD = 8  # bytes of a frame beside its payload
+OVERHEAD = 8  # bytes of a frame without its payload
 
 
 class Message(IntEnum):

@@ -1,4 +1,4 @@
-"""What the boot tests do to a gateway and ask of it, whatever machine it runs on."""
+"""Actions and queries of the boot tests on a gateway, in a container or in QEMU."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Builder(Protocol):
 
 
 def last_words(machine: Machine) -> str:
-    """What the unit said last, for whoever reads why a test failed."""
+    """The last journal lines of the unit, for the report of a failed test."""
     return machine.run("journalctl --boot --unit=ztpd --no-hostname | tail -n 25", check=False)
 
 
@@ -74,7 +74,7 @@ def equip(builder: Builder) -> None:
 
 
 def from_now_on(machine: Machine, fault: str) -> None:
-    """What every call of the provisioning service gets; "" for an answer."""
+    """Set the fault of every provisioning call; "" for a normal answer."""
     machine.run(f"echo {fault} >{_FAULT}; sync {_FAULT}; sleep 1")
 
 
@@ -104,7 +104,7 @@ def called(machine: Machine, count: int, *, within_s: float) -> None:
 
 
 def things(machine: Machine) -> dict[str, Any]:
-    """What the service has made."""
+    """The Things that the service has made."""
     book = json.loads(machine.run(f"cat {_BOOK}"))
     made: dict[str, Any] = book["things"]
     return made
@@ -140,7 +140,7 @@ def journal(machine: Machine, *arguments: str) -> list[dict[str, Any]]:
 
 
 def said(machine: Machine) -> list[str]:
-    """The names of what the unit has said since boot."""
+    """The names of the events of the unit since boot."""
     return [line["ZTPD_EVENT"] for line in journal(machine) if "ZTPD_EVENT" in line]
 
 

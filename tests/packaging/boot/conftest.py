@@ -1,4 +1,4 @@
-"""The layers that the boot tests start from, and what they measured.
+"""The layers that the boot tests start from, and their measurements.
 
 Collected only with ``ZTPD_DEB``, the package to test: `make boot-test` sets it. Then nothing is
 skipped: where a container cannot be booted, the tests fail.
@@ -53,7 +53,7 @@ def top() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def payload(top: Path, deb: Path) -> Path:
-    """What containers see as /payload: the package, a newer one, the simulators."""
+    """The /payload of the containers: the package, a newer one, the simulators."""
     directory = top / "payload"
     directory.mkdir()
     shutil.copy(deb, directory / "ztpd.deb")

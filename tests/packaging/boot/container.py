@@ -1,6 +1,6 @@
 """A real systemd in a container: the package as on a gateway, seconds to boot, no network.
 
-The tree of a container is an overlay: what a container changed is one more layer, from which
+The tree of a container is an overlay: the changes of a container are one more layer, from which
 the next one starts.
 """
 
@@ -41,7 +41,7 @@ _STOP_WITHIN_S = 60.0
 
 
 class Container:
-    """``layers`` are directories, the uppermost first; ``top`` takes what changes.
+    """``layers`` are directories, the uppermost first; ``top`` takes the changes.
 
     ``files`` is seen as ``/payload`` inside.
     """
@@ -57,7 +57,7 @@ class Container:
             (top / name).mkdir(parents=True)
 
     def once(self, *command: str) -> str:
-        """Run ``command`` without a boot, as a builder of images does; what it said."""
+        """Run ``command`` without a boot, as a builder of images does; returns its output."""
         done = subprocess.run(
             self._nspawn(*command),
             check=False,
@@ -102,7 +102,7 @@ class Container:
             raise
 
     def run(self, script: str, *, check: bool = True, input: str = "") -> str:
-        """What ``script`` prints in the running container, standard error included."""
+        """The output of ``script`` in the running container, standard error included."""
         return self.ask(script, check=check, input=input).stdout.strip()
 
     def ask(

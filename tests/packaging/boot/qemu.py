@@ -25,7 +25,7 @@ _PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Qemu:
-    """One machine, whose disk keeps what it wrote when the power is cut.
+    """One machine, whose disk keeps its content when the power is cut.
 
     Commands go through QEMU's guest agent.
     """
@@ -79,7 +79,7 @@ class Qemu:
         self.cut_power()
 
     def cut_power(self) -> None:
-        """What the kernel inside has not written yet is lost."""
+        """Data that the kernel inside has not written yet are lost."""
         if self._machine:
             self._machine.kill()
             self._machine.wait()
@@ -90,7 +90,7 @@ class Qemu:
         self._machine = self._connection = self._answers = None
 
     def run(self, script: str, *, check: bool = True, input: str = "") -> str:
-        """What ``script`` prints in the machine, standard error included."""
+        """The output of ``script`` in the machine, standard error included."""
         return self.ask(script, check=check, input=input).stdout.strip()
 
     def ask(

@@ -1,9 +1,10 @@
-"""What stands around a gateway, inside its machine: modem, receiver, provisioning service and
-broker, as one program that the machine's systemd starts before ztpd. It runs on the package it is
-there to test, and on what Debian has.
+"""The environment of a gateway, inside its machine: modem, receiver, provisioning service and
+broker, as one program that the machine's systemd starts before ztpd. It uses the package under test
+and packages of Debian.
 
 The authority, the Things and the number of calls outlive reboots and power cuts, as they would in
-the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there is what calls get.
+the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there applies to all
+calls.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ ca_file = "{ca_file}"
 
 
 class KeptAuthority(Authority):
-    """The same authority after a reboot: what it has signed is still right."""
+    """The same authority after a reboot: certificates that it signed stay valid."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -98,13 +99,13 @@ class KeptService(ZtpService):
 
 
 def for_dialout(pty: Pty) -> None:
-    """What udev does for real ports."""
+    """Like udev for real ports."""
     os.chown(pty.terminal, 0, grp.getgrnam("dialout").gr_gid)
     os.chmod(pty.terminal, 0o660)
 
 
 def let_go(line: Pty) -> None:
-    """What a real port does when the process that had it to itself has died."""
+    """Clear TIOCEXCL, like a real port whose exclusive holder has ended."""
     if line.exclusive and not line.users():
         line.clear_exclusive()
 
