@@ -59,6 +59,7 @@ class ZtpdError(Exception):
         wait that the server asked for."""
         super().__init__(detail)
         self.detail = detail
+        self.delivered = True  # False where the request certainly was not sent
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:

@@ -136,6 +136,7 @@ REPORTS: dict[Activity, dict[Event, Next]] = {
         **_WAITS,
     },
     Activity.REFRESH: {
+        Event.PROVISION: Next(State.REFRESHING),
         Event.PROVISIONED: _RELAY,
         Event.HAVE_CREDENTIALS: _RELAY,  # the old ones: they may be accepted again one day
         **_BACKOFF,

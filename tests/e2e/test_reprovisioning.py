@@ -16,7 +16,7 @@ from tests.support.until import until
 from ztpd.lifecycle import Event
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.portal import Profile
-from ztpd.sim.ztp_service import Answer
+from ztpd.sim.ztp_service import Answer, Silence
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -166,6 +166,36 @@ def test_Z17_after_an_hour_of_refusals_the_service_is_asked_once_and_corrections
             loaded = CredentialStore(gateway.state_dir).load()
             assert loaded is not None
             assert loaded.stored.credentials.answer["rtcmCredentials"] == account
+
+    virtualtime.run(scenario())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_FR101_the_days_call_meets_a_503_and_a_silent_service_and_costs_minutes(
+    tmp_path: Path,
+) -> None:
+    """The whole daemon, in virtual time: the second call after an hour of refusals fails, too."""
+
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time
+        async with services(tmp_path, speed=1.0) as (gateway, service, caster):
+            async with gateway.running():
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+            a_day_later(gateway.state_dir)
+            account = service.portal.things[IMEI].credentials["rtcmCredentials"]
+            account["password"] = "another one"
+            caster.users = {account["userName"]: account["password"]}
+            service.script += [Answer(503), Silence("handshake")]
+            began_s = now()
+            async with gateway.running():
+                while len(service.calls) == 1 and now() - began_s < 3 * 3600:
+                    await asyncio.sleep(10)
+                failed_s = now()
+                await until(lambda: state(gateway) == "streaming", within_s=1800)
+
+            assert now() - failed_s < 600
+            assert len(service.calls) == 3, "503, and the answer; nobody heard the one between"
 
     virtualtime.run(scenario())
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -28,12 +29,17 @@ from tests.support.provisioning_bench import (
     raises,
     run,
 )
-from ztpd.errors import ConnectTimeout, ModemAbsent, ZtpNotListed, ZtpTokenMissing
+from ztpd.errors import ConnectTimeout, ModemAbsent, ZtpdError, ZtpNotListed, ZtpTokenMissing
 from ztpd.lifecycle import Event
 from ztpd.model import Identity, StoredCredentials
 from ztpd.provisioning.http import Reply
 from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore
 from ztpd.sim.portal import TOKEN, Profile
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
 
 MODEM, OTHER_MODEM = Identity(IMEI, "the modem"), Identity(OTHER_IMEI, "the modem")
 
@@ -149,10 +155,134 @@ def test_the_ones_before_come_back_when_the_new_ones_are_refused(
         assert current(gateway) == old
         assert "using the previous ones" in caplog.text
 
-        assert not provisioner.may_replace(), "once: they do not take turns"
+        assert provisioner.may_replace(), "the new ones have their turn again"
 
     with caplog.at_level(logging.INFO):
         run(scenario())
+
+
+def test_FR102_the_two_generations_take_turns(gateway: ProvisioningBench) -> None:
+    """The ones before are dead, and the new ones are accepted only hours later."""
+
+    async def scenario() -> None:
+        old = await provisioned(gateway)
+        gateway.issue(IMEI.digits, ends=in_days(2000))
+        await asyncio.sleep(2 * DAY_S)
+        new = await gateway.start().once()
+        del gateway.calls[:]
+        provisioner, present, taken = gateway.start(), new, []
+        for _ in range(5):
+            await asyncio.sleep(HOUR_S)
+            assert provisioner.may_replace()
+            other = await provisioner.replace(present)
+            assert other is not None
+            present = other
+            taken.append(present == new)
+            assert current(gateway) == present
+
+        assert taken == [False, True, False, True, False]
+        assert present == old
+        assert CredentialStore(gateway.state_dir).load_previous() == new
+        assert not gateway.calls
+
+    run(scenario())
+
+
+def test_FR102_without_a_generation_before_there_is_nothing_to_turn_to(
+    gateway: ProvisioningBench,
+) -> None:
+    async def scenario() -> None:
+        only = await gateway.start().once()
+        provisioner = gateway.start()
+        assert await provisioner.replace(only) is None
+        assert not provisioner.may_replace()
+
+    run(scenario())
+
+
+def test_FR101_a_service_that_fails_for_a_moment_costs_minutes_not_a_day(
+    gateway: ProvisioningBench,
+) -> None:
+    async def scenario() -> None:
+        old = await provisioned(gateway)
+        gateway.issue(IMEI.digits, ends=in_days(2000))
+        await asyncio.sleep(2 * DAY_S)
+        del gateway.calls[:]
+        began_s = now_s()
+
+        def once() -> Reply:
+            gateway.answer = None
+            return Reply(503, {}, b"")
+
+        gateway.answer = once
+        assert await gateway.start().replace(old) != old
+        assert len(gateway.calls) == 2
+        assert 1 <= now_s() - began_s <= 60
+        waits = [each.event for each in gateway.dispatched[-2:]]
+        assert waits == [Event.BACKOFF, Event.PROVISION]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["503", "time-out", "never delivered", "cut off"])
+def test_FR101_failures_of_the_days_call_go_by_the_retry_classes(
+    gateway: ProvisioningBench, kind: str
+) -> None:
+    """The service fails for three hours, with restarts; then it is well."""
+
+    def undelivered() -> Reply:
+        error = ConnectTimeout()
+        error.delivered = False
+        raise error
+
+    def cut_off() -> Reply:
+        raise asyncio.CancelledError
+
+    failing = {
+        "503": lambda: Reply(503, {}, b""),
+        "time-out": raises(ConnectTimeout),
+        "never delivered": undelivered,
+        "cut off": cut_off,
+    }[kind]
+
+    async def scenario() -> None:
+        old = await provisioned(gateway)
+        gateway.issue(IMEI.digits, ends=in_days(2000))
+        await asyncio.sleep(2 * DAY_S)
+        del gateway.calls[:]
+        began_s, gateway.answer, found = now_s(), failing, None
+        while found is None:
+            if now_s() - began_s > 3 * HOUR_S:
+                gateway.answer = None
+            provisioner = gateway.start()
+            if provisioner._schedule.may_refresh():
+                with suppress(ZtpdError, asyncio.CancelledError):
+                    found = await provisioner.replace(old)
+            await asyncio.sleep(60)
+
+        assert now_s() - began_s <= 5 * HOUR_S
+        assert len(gateway.calls) <= 200, "and it was asked more and more slowly"
+        assert min(later - earlier for earlier, later in pairwise(gateway.calls)) >= 1
+
+    run(scenario())
+
+
+def test_FR101_a_refusal_is_the_answer_of_the_day(gateway: ProvisioningBench) -> None:
+    async def scenario() -> None:
+        old = await provisioned(gateway)
+        await asyncio.sleep(2 * DAY_S)
+        gateway.portal.profile = Profile(protocol="mqtt", format="spartn", allowlist=frozenset())
+        del gateway.calls[:]
+        for _ in range(3 * 24):
+            provisioner = gateway.start()
+            with suppress(ZtpNotListed):
+                await provisioner.replace(old)
+            await asyncio.sleep(HOUR_S)
+
+        assert min(later - earlier for earlier, later in pairwise(gateway.calls)) >= DAY_S
+        assert len(gateway.calls) == 3
+
+    run(scenario())
 
 
 def test_the_new_ones_are_kept_when_the_ones_before_come_back(gateway: ProvisioningBench) -> None:

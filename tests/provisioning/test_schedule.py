@@ -111,7 +111,9 @@ def test_a_crash_during_a_call_counts_as_a_failed_call(gateway: ScheduleBench) -
 
 
 def test_credentials_are_refreshed_once_a_day_at_most(gateway: ScheduleBench) -> None:
-    gateway.schedule().calling(30, {}, "gw-1")
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.succeeded()
     assert not gateway.schedule().may_refresh()
     gateway.passes(86_399)
     assert not gateway.schedule().may_refresh()
@@ -120,7 +122,9 @@ def test_credentials_are_refreshed_once_a_day_at_most(gateway: ScheduleBench) ->
 
 
 def test_C01_a_clock_at_1970_does_not_allow_a_refresh(gateway: ScheduleBench) -> None:
-    gateway.schedule().calling(30, {}, "gw-1")
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.succeeded()
     gateway.reboots(date_s=0)
 
     assert not gateway.schedule().may_refresh()
@@ -175,11 +179,74 @@ def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: ScheduleBench) 
 def test_C01_a_day_of_running_allows_a_refresh_whatever_the_clock_shows(
     gateway: ScheduleBench,
 ) -> None:
-    gateway.schedule().calling(30, {}, "gw-1")
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.succeeded()
     gateway.reboots(date_s=0)
     gateway.passes(86_400)
 
     assert gateway.schedule().may_refresh()
+
+
+def test_FR101_a_refusal_counts_as_the_call_of_the_day(gateway: ScheduleBench) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.wait(1800, {"refused": 1}, error="ztp.refused.no_plan", answered=True)
+    gateway.passes(86_399)
+    assert not gateway.schedule().may_refresh()
+    gateway.passes(1)
+    assert gateway.schedule().may_refresh()
+
+
+def test_FR101_after_a_failed_call_its_own_wait_counts_and_not_the_day(
+    gateway: ScheduleBench,
+) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.wait(600, {"server": 1}, error="ztp.server")
+    gateway.passes(599)
+    assert not gateway.schedule().may_refresh()
+    gateway.passes(1)
+    assert gateway.schedule().may_refresh()
+    assert not gateway.schedule().may_renew()
+
+
+def test_FR101_a_call_that_was_cut_off_counts_for_the_wait_of_a_crash(
+    gateway: ScheduleBench,
+) -> None:
+    gateway.schedule().calling(30, {}, "gw-1")
+    gateway.passes(29)
+    assert not gateway.schedule().may_refresh()
+    gateway.passes(1)
+    assert gateway.schedule().may_refresh()
+
+
+def test_FR101_an_earlier_answer_counts_on_where_a_call_was_not_delivered(
+    gateway: ScheduleBench,
+) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1")
+    schedule.succeeded()
+    gateway.passes(3600)
+    schedule.calling(30, {}, "gw-1")
+    schedule.not_delivered()
+    assert not gateway.schedule().may_refresh()
+    gateway.passes(82_800)
+    assert gateway.schedule().may_refresh()
+
+
+def test_FR101_the_wait_after_a_call_that_was_not_delivered_is_this_gateways(
+    gateway: ScheduleBench,
+) -> None:
+    schedule = gateway.schedule()
+    schedule.calling(30, {}, "gw-1", "request")
+    schedule.not_delivered()
+    schedule.wait(600, {"server": 1}, error="net.timeout")
+
+    again = gateway.schedule()
+    assert again.called_for("gw-1")
+    assert again.left_s(3600) == 600
+    assert again.since_call_s() == float("inf")
 
 
 def test_N01_a_call_that_nobody_heard_does_not_count(gateway: ScheduleBench) -> None:

@@ -21,6 +21,7 @@ from ztpd.errors import (
     ConnectTimeout,
     NetworkError,
     ZtpBadAnswer,
+    ZtpdError,
     ZtpTooBig,
     ZtpTruncated,
 )
@@ -69,6 +70,11 @@ class _Progress:
         if self.received_bytes > _ANSWER_LIMIT:
             raise ZtpTooBig(f"cut off after {_ANSWER_LIMIT} bytes") from cause
 
+    def failed(self, error: ZtpdError) -> ZtpdError:
+        """``error``, marked with whether the service can have received the request."""
+        error.delivered = self.stage in ("response", "body")
+        return error
+
 
 async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") -> Reply:
     """The answer to ``body``, JSON, sent to ``url``; within ``timeout_s`` of the look-up.
@@ -87,16 +93,16 @@ async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") ->
     for variable in _PROXY_VARIABLES:
         if os.environ.get(variable):
             log.emit(events.PROXY_IGNORED, variable=variable)
-    host, port = target.hostname or "", target.port or (443 if context else 80)
-    progress = _Progress(host, port)
-    addresses = await resolve(host, port)
+    progress = _Progress(target.hostname or "", target.port or (443 if context else 80))
     try:
+        addresses = await resolve(progress.host, progress.port)
         async with asyncio.timeout(timeout_s):
             reply = await _exchange(url, body, addresses, context, progress)
     except TimeoutError as error:
-        raise ConnectTimeout(str(progress)) from error
+        raise progress.failed(ConnectTimeout(str(progress))) from error
     except (NetworkError, ZtpTruncated, ZtpBadAnswer) as error:
         progress.check_size(error)
+        progress.failed(error)
         raise
     progress.check_size()  # an answer may end with the connection: cut off, it seems whole
     return reply

@@ -26,6 +26,8 @@ from ztpd.wire.hostnames import is_loopback
 
 SCHEDULE_FILE = "ztp-schedule.json"
 ASKED_AT_MOST_EVERY_S = 60.0
+_REFRESH_TRIES = 4
+_REFRESH_WAIT_S = 300.0  # a longer wait is spent with the old credentials
 _KEEP_WAIT_EVERY_S = 600.0
 _COUNTED = (Retry.SERVER, Retry.REFUSED)  # errors of a service that has received a call
 
@@ -66,7 +68,7 @@ class Provisioner:
         self._failures = log.FailureLog()
         self._backoff = retry.Backoff(retry.ZTP, self._rng)
         self._backoff.restore(self._schedule.steps)
-        self._may_fall_back = True
+        self._has_previous = True  # until the disk was read
         self._modem_compared = False
         self.clock = clock or Clock()
         self.keeper = Keeper(CredentialStore(state_dir), self._failures, self._rng)
@@ -104,13 +106,13 @@ class Provisioner:
     async def replace(self, refused: StoredCredentials) -> StoredCredentials | None:
         """Other credentials when ``refused`` were refused for long; None where there are none.
 
-        New ones, if a day has passed since the last call; else the generation before, once. Raises
-        a typed error; the stored ones stay stored then.
+        New ones, if a call may be made; else the generation before: the two take turns. Raises a
+        typed error; the stored ones stay stored then.
         """
         if self._schedule.may_refresh():
-            return await self._call(await self._identity_of(refused))
-        self._may_fall_back = False
+            return await self._call_in_earnest(await self._identity_of(refused))
         older = await self.keeper.previous(refused)
+        self._has_previous = older is not None
         if older:
             log.emit(events.FELL_BACK, client_id=older.credentials.client_id)
             await self.keeper.save(older)
@@ -118,7 +120,23 @@ class Provisioner:
 
     def may_replace(self) -> bool:
         """Whether :meth:`replace` may return credentials."""
-        return self._may_fall_back or self._schedule.may_refresh()
+        return self._has_previous or self._schedule.may_refresh()
+
+    async def _call_in_earnest(self, identity: Identity) -> StoredCredentials:
+        """A call, repeated a few times where the service or the network fails for a moment."""
+        for tries_left in reversed(range(_REFRESH_TRIES)):
+            try:
+                return await self._call(identity)
+            except ZtpdError as error:
+                wait_s = self._backoff.wait_s(error)
+                self._keep_wait(error, wait_s)
+                passing = error.retry in (Retry.LOCAL, Retry.SERVER) and not error.needs_person
+                if not passing or not tries_left or wait_s > _REFRESH_WAIT_S:
+                    raise
+                self._wait(error, wait_s)
+                await asyncio.sleep(wait_s)
+                self._dispatch(Event.PROVISION)
+        raise AssertionError("the last try returns or raises")
 
     async def _identity_of(self, stored: StoredCredentials) -> Identity:
         """The identity that ``stored`` were obtained for: the modem may be away just now."""
@@ -134,7 +152,7 @@ class Provisioner:
 
     async def _call_if_due(self, stored: StoredCredentials) -> StoredCredentials:
         """The answer of a call; ``stored`` if it fails, or the last one was today."""
-        if not self._schedule.may_refresh():
+        if not self._schedule.may_renew():
             return stored
         try:
             return await self._call(await self._identity_of(stored))
@@ -219,7 +237,6 @@ class Provisioner:
 
         stored = await retry.until_done(attempt, self._backoff, waiting=waiting)
         self._failures.clear()
-        self._backoff.succeeded()
         return stored
 
     async def _wait_before_first(self, identity: Identity) -> None:
@@ -259,8 +276,9 @@ class Provisioner:
 
     def _keep_wait(self, error: ZtpdError, wait_s: float) -> None:
         if error.retry in _COUNTED:
+            steps, answered = self._backoff.dump(), error.retry is Retry.REFUSED
             why = {"error": error.code, "detail": error.detail}
-            self._guard(lambda: self._schedule.wait(wait_s, self._backoff.dump(), **why))
+            self._guard(lambda: self._schedule.wait(wait_s, steps, **why, answered=answered))
 
     def _schedule_applies(self, identity: Identity) -> bool:
         """Whether the schedule is about the next call; if not, its waits are dropped."""
@@ -311,12 +329,13 @@ class Provisioner:
                 post=self._post,
             )
         except ZtpdError as error:
-            if error.retry not in _COUNTED:
+            if error.retry not in _COUNTED or not error.delivered:
                 self._guard(self._schedule.not_delivered)
             raise
-        self._may_fall_back = True
+        self._has_previous = True
         await self.keeper.save(stored)
         self._guard(self._schedule.succeeded)
+        self._backoff.succeeded()
         if self.keeper.unsaved is None:
             log_provisioned(stored)
         return stored

@@ -46,16 +46,17 @@ class Schedule:
         self._now = now
         self._data = read_json(path)
         self._before_call: dict[str, Any] = {}
-        self._noted = False  # whether the call under way is noted on the disk
+        self._request: dict[str, str] = {}  # the last one of this run
+        self._noted = False  # the call under way is noted on the disk
         self._note_s = 0.0  # boot time at which the call under way was noted on the disk
-        self._unheard_note_s: float | None = None  # the same, if that call then was none
+        self._old_note_s: float | None = None  # the same, of a call that was not delivered
 
     def called_for(self, hardware_id: str) -> bool:
         """Whether this gateway has called before: its first call is preceded by the splay.
 
         A copied card brings the file of another one along.
         """
-        return "called_unix_s" in self._data and self._data.get("hardware_id") == hardware_id
+        return bool(self._data.get("hardware_id") == hardware_id)
 
     def splay_s(self, hardware_id: str, draw: Callable[[], float]) -> float:
         """Seconds until the first call ever; ``draw`` gives them once, a restart goes on."""
@@ -69,8 +70,8 @@ class Schedule:
         return self.left_s(LONGEST_WAIT_S)
 
     def request_changed(self, request_hash: str) -> bool:
-        """Whether ``question`` is another one than the last call's: a person has changed the
-        token or the settings, and what was refused may be given now. "" is no question."""
+        """Whether ``request_hash`` is another one than the last call's: a person has changed the
+        token or the settings, so the answer may be another one. "" stands for no request."""
         return request_hash not in ("", self._data.get("question", request_hash))
 
     @property
@@ -81,8 +82,8 @@ class Schedule:
     def left_s(self, cap_s: float) -> float:
         """Seconds until the next call is due, between 0 and ``cap_s``.
 
-        A day after a call that gave credentials: whoever needs some again so soon has a disk that
-        loses them, and would call at every start.
+        A day after a call that gave credentials: a gateway that needs some again so soon has a
+        disk that loses them, and would call at every start.
         """
         passed_s = self._passed_s()
         if passed_s is None and "wall_s" in self._data:
@@ -103,6 +104,15 @@ class Schedule:
         return max(at_least_s, self._now() - self._number("called_unix_s"))
 
     def may_refresh(self) -> bool:
+        """Whether refused credentials may be replaced by a call: a day after the last call that
+        was answered with credentials or a refusal; after one that failed, when its wait is over."""
+        answered = self._data.get("answered", self._data.get("succeeded"))
+        if self.since_call_s() >= REFRESH_EVERY_S:
+            return True
+        return not answered and self.left_s(LONGEST_WAIT_S) <= 0
+
+    def may_renew(self) -> bool:
+        """Whether credentials that still work may be renewed: one call a day, failed or not."""
         return self.since_call_s() >= REFRESH_EVERY_S
 
     @property
@@ -111,11 +121,17 @@ class Schedule:
         return str(self._data.get("error", "")), str(self._data.get("detail", ""))
 
     def wait(
-        self, wait_s: float, steps: dict[str, int], *, error: str = "", detail: str = ""
+        self,
+        wait_s: float,
+        steps: dict[str, int],
+        *,
+        error: str = "",
+        detail: str = "",
+        answered: bool = False,
     ) -> None:
-        """The next call is due in ``wait_s``, because of ``error``."""
+        """The next call is due in ``wait_s``, because of ``error``; ``answered``: a refusal."""
         self._set_wait(wait_s, steps)
-        self._data |= {"error": error, "detail": detail}
+        self._data |= self._request | {"error": error, "detail": detail, "answered": answered}
         self._save()
 
     def calling(
@@ -123,8 +139,8 @@ class Schedule:
     ) -> None:
         """A call begins; should ztpd die in it, the next one is due in ``wait_s``.
 
-        After :meth:`unheard` the note on the disk is left alone for an hour: a gateway that waits
-        for its network must not wear out its card.
+        After :meth:`not_delivered` the note on the disk is left alone for an hour: a gateway that
+        waits for its network must not wear out its card.
         """
         self._before_call = dict(self._data)
         boot, boot_s = self._instant()
@@ -132,13 +148,14 @@ class Schedule:
             "called_unix_s": int(self._now()),
             "called_boot": boot,
             "called_boot_s": boot_s,
-            "hardware_id": hardware_id,
-            "question": request_hash,
             "succeeded": False,
+            "answered": False,
             "error": "",
         }
+        self._request = {"hardware_id": hardware_id, "question": request_hash}
+        self._data |= self._request
         self._set_wait(wait_s, steps)
-        note_s, self._unheard_note_s = self._unheard_note_s, None
+        note_s, self._old_note_s = self._old_note_s, None
         self._noted = note_s is None or boot_s - note_s >= _NOTE_EVERY_S
         if self._noted:
             self._save()
@@ -146,8 +163,8 @@ class Schedule:
         self._note_s = note_s or 0.0
 
     def not_delivered(self) -> None:
-        """The call that began did not reach the service, so it was none."""
-        self._data, self._unheard_note_s = self._before_call, self._note_s
+        """The request was never delivered: restore the previous schedule."""
+        self._data, self._old_note_s = self._before_call, self._note_s
         if self._noted:
             self._save()
 
@@ -156,10 +173,18 @@ class Schedule:
         if self._number("wait_s") and self._passed_s():
             steps, (error, detail) = self._data.get("steps"), self.reason
             left_s = self.left_s(LONGEST_WAIT_S)
-            self.wait(left_s, steps if isinstance(steps, dict) else {}, error=error, detail=detail)
+            answered = bool(self._data.get("answered"))
+            steps = steps if isinstance(steps, dict) else {}
+            self.wait(left_s, steps, error=error, detail=detail, answered=answered)
 
     def succeeded(self) -> None:
-        self._data |= {"wait_s": 0, "steps": {}, "succeeded": True, "error": ""}
+        self._data |= {
+            "wait_s": 0,
+            "steps": {},
+            "succeeded": True,
+            "answered": True,
+            "error": "",
+        }
         self._save()
 
     def no_wait(self) -> None:
