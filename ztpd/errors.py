@@ -589,6 +589,13 @@ class SessionUnreadable(SessionError):
     advice = "Check the mountpoint's format: ztpd takes SPARTN and RTCM 3, and no other."
 
 
+class FormatExcluded(SessionError):
+    code = "session.format_excluded"
+    retry = Retry.REFUSED
+    summary = "the correction service sends a format that the configuration excludes"
+    advice = 'Set [corrections] format to "auto", or choose another mountpoint or profile.'
+
+
 class SessionStale(SessionError):
     code = "session.stale"
     summary = "the session is open, but no corrections arrive"

@@ -275,7 +275,7 @@ DROPPED = _event(
 DAMAGED = _event(
     "stream.damaged",
     _WARNING,
-    "{bytes} bytes in the last minute were not part of a valid frame",
+    "{bytes} bytes in the last {period} were not part of a valid frame{kind}",
     "The stream has bytes outside of whole messages with a valid checksum.",
     "ztpd does not send them to the receiver.",
     "If it continues: check that the mountpoint or topics carry SPARTN or RTCM 3.",

@@ -238,6 +238,7 @@ class MqttEndpoint:
     client_id: str = ""
     topics: tuple[Topic, ...] = ()
     topics_offered: bool = False  # ``topics`` are all that the service offers, not a choice of them
+    region: str = "auto"  # of the topics offered
     certificate: str = ""
     private_key: Secret = field(default_factory=lambda: Secret(""))
     username: str = ""

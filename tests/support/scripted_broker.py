@@ -73,6 +73,16 @@ class Peer:
     def close(self) -> None:
         self._writer.close()
 
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that the TLS handshake agreed on."""
+        secured = self._writer.get_extra_info("ssl_object")
+        return None if secured is None else str(secured.selected_alpn_protocol() or "") or None
+
+    def stop_reading(self) -> None:
+        transport: asyncio.ReadTransport = self._writer.transport  # type: ignore[assignment]
+        transport.pause_reading()
+
 
 Script = Callable[[Peer], Awaitable[None]]
 
@@ -80,8 +90,8 @@ Script = Callable[[Peer], Awaitable[None]]
 class ScriptedBroker:
     """Listens on loopback and plays ``script`` to every client; closes when the script ends."""
 
-    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
-        self.host, self.port = "127.0.0.1", 0
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        self.host, self.port = "127.0.0.1", port
         self.sessions = 0
         self._script = script
         self._tls = tls
@@ -90,7 +100,7 @@ class ScriptedBroker:
         self._error: BaseException | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._play, self.host, 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._play, self.host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

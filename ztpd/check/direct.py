@@ -21,7 +21,7 @@ from ztpd.errors import (
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.modem import identity
 from ztpd.receiver import Receiver, ReceiverSettings
-from ztpd.sources import Session, open_session
+from ztpd.sources import Session, open_session, topics
 from ztpd.status import ReceiverView
 from ztpd.system.tasks import end
 
@@ -64,17 +64,12 @@ class DirectProbe:
         if endpoint is None:
             raise NotReached("needs credentials")
         device = self._started()
-        if (
-            endpoint.kind == "mqtt"
-            and endpoint.topics_offered
-            and self._config.mqtt.region == "auto"
-        ):
+        if topics.waits_for_position(endpoint):
             await _until(lambda: self._position() or device.error, _RECEIVER_S)
             if not self._position():
                 raise NotReached("needs the receiver's position, to choose the topics")
         session = open_session(
             endpoint,
-            region=self._config.mqtt.region,
             position=self._position,
             fresh_credentials=False,
         )

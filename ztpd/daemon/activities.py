@@ -127,7 +127,7 @@ class Activities:
         self._relay = Relay(
             channels,
             receiver,
-            open_session=lambda each: self._context.open(each, region=config.mqtt.region),
+            open_session=self._context.open,
             dispatch=self._report,
             format=config.corrections.format,
             stale_after_s=config.corrections.stale_after_s,

@@ -9,6 +9,7 @@ without the keyUsage extension are in use, and VERIFY_X509_PARTIAL_CHAIN is on: 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -24,6 +25,7 @@ __all__ = ["client_context", "handshake", "load_pair", "secure", "tls_error", "v
 
 _VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 _NO_KEY = Secret("")
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 class PairUnusable(ValueError):
@@ -61,6 +63,8 @@ def client_context(
         context = verifying_context(ca_file, authority)
     except OSError as error:
         name = f"ca_file {ca_file}" if ca_file else "the authority of the credentials"
+        if error.errno in _NO_DESCRIPTOR and not isinstance(error, ssl.SSLError):
+            raise NetworkError(f"{name}: {error.strerror}") from error
         raise TlsUntrusted(f"{name}: {authority_reason(error)}") from error
     if certificate:
         try:

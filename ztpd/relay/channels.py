@@ -13,6 +13,7 @@ from ztpd.errors import (
     ClientCertificateWanted,
     ClosedEarly,
     ConnectionLost,
+    FormatExcluded,
     GgaRequired,
     MountpointNotServed,
     MqttDenied,
@@ -39,7 +40,12 @@ _ONE_ROW_S = 3600.0  # short sessions further apart are not in one row
 _CUT_S = 10.0  # a session that delivered for so long and is then reset costs one fast try
 _WITHOUT_FIX = retry.Delay(300, 300, equal=True)
 
-_NOT_OF_CREDENTIALS = (AccountRefused, AuthenticationUnknown, ClientCertificateWanted)
+_NOT_OF_CREDENTIALS = (
+    AccountRefused,
+    AuthenticationUnknown,
+    ClientCertificateWanted,
+    FormatExcluded,
+)
 
 
 @dataclass

@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -22,9 +21,11 @@ from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.relay import withdrawal
 from ztpd.relay.channels import FAST_S, STABLE_S, Channel
-from ztpd.relay.losses import Losses
+from ztpd.relay.losses import DamageLog, Losses
+from ztpd.relay.open_session import OpenSession, Progress, explained
+from ztpd.relay.presence import ReceiverAway, ReceiverPresence
 from ztpd.relay.state_files import ChannelState, RefusalRecord
-from ztpd.sources import Session
+from ztpd.sources import Session, topics
 from ztpd.system.tasks import end
 
 REFRESH_AFTER_S = 3600.0
@@ -50,49 +51,7 @@ class Sink(Protocol):
     def deliver(self, frame: Frame) -> None: ...
 
 
-OpenSession = Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
-
-
-@dataclass
-class Progress:
-    """Counts and times of one session, for the status. Times are the loop's, in seconds."""
-
-    where: str = ""
-    kind: str = ""  # of the endpoint
-    opened_s: float = 0.0
-    format: FrameKind | None = None
-    first_frame_s: float | None = None  # of the first frame delivered to the receiver
-    last_frame_s: float | None = None
-    frames: dict[str, int] = field(default_factory=dict)
-    bytes: int = 0
-    other_format: int = 0
-
-
-@dataclass
-class _OpenSession:
-    """A session of ``channel`` that is open until ``closing`` is closed."""
-
-    channel: Channel
-    session: Session
-    closing: AsyncExitStack
-    progress: Progress
-    first_corrections_s: float | None = None  # also of those that are not delivered
-    is_stable: bool = False
-
-    def mark_frame(self, now: float) -> bool:
-        """Note corrections; whether the session has just become stable."""
-        self.channel.last_corrections_s = now
-        if self.first_corrections_s is None:
-            self.first_corrections_s = now
-        if self.is_stable or now - self.first_corrections_s < STABLE_S:
-            return False
-        self.is_stable = True
-        self.channel.stable(now)
-        return True
-
-    def carried_s(self, now: float) -> float | None:
-        """How long corrections have come; None where none have."""
-        return None if self.first_corrections_s is None else now - self.first_corrections_s
+SessionOpener = Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
 
 
 class Relay:
@@ -103,7 +62,7 @@ class Relay:
         endpoints: Sequence[SourceEndpoint],
         receiver: Sink,
         *,
-        open_session: OpenSession,
+        open_session: SessionOpener,
         dispatch: Dispatch,
         format: str = "auto",
         stale_after_s: float = 15.0,
@@ -130,14 +89,15 @@ class Relay:
         self._refusal_record = RefusalRecord(refusal_record, self.channels, wall_clock)
         self._withdrawn_after_s = rng.uniform(*withdrawal.REPROVISION_AFTER_S)
         self._no_corrections_since_s = 0.0
-        self._candidate: _OpenSession | None = None  # a preferred channel's session, being probed
+        self._candidate: OpenSession | None = None  # a preferred channel's session, being probed
+        self._damage = DamageLog()
         self.progress = Progress()
 
     async def run(self) -> None:
         """Runs until cancelled. Raises :class:`SessionRefused` when new credentials are due."""
         self._channel_state.load(self.channels)
         self._no_corrections_since_s = _now()
-        current: _OpenSession | None = None
+        current: OpenSession | None = None
         try:
             while True:
                 current = current or await self._next()
@@ -147,11 +107,11 @@ class Relay:
             if self._candidate:
                 await self._candidate.closing.aclose()
 
-    async def _next(self) -> _OpenSession | None:
+    async def _next(self) -> OpenSession | None:
         """A session of the first channel that is due; None where it could not be opened."""
         channel = await self._due()
         await self._receiver_ready()
-        if channel.endpoint.kind == "mqtt" and channel.endpoint.topics_offered:
+        if topics.waits_for_position(channel.endpoint):
             await self._position()
         self._dispatch(Event.CONNECT, channel.name)
         return await self._open(channel)
@@ -188,16 +148,13 @@ class Relay:
             await self._receiver.wait_ready()
 
     async def _position(self) -> None:
-        """Wait for the receiver's first position, which decides the region's topics.
-
-        Without one the session is tried all the same: the region may be configured.
-        """
+        """Wait for the receiver's first position, which decides the region's topics."""
         deadline_s = _now() + _POSITION_WITHIN_S
         while not self._has_fix and _now() < deadline_s:
             self._dispatch(Event.BACKOFF, "waiting for the receiver's first position")
             await asyncio.sleep(_LOOK_S)
 
-    async def _open(self, channel: Channel) -> _OpenSession | None:
+    async def _open(self, channel: Channel) -> OpenSession | None:
         channel.due_s = 0.0
         closing = AsyncExitStack()
         try:
@@ -207,9 +164,9 @@ class Relay:
             return None
         log.emit(events.CONNECTED, where=session.where)
         progress = Progress(where=session.where, kind=channel.endpoint.kind, opened_s=_now())
-        return _OpenSession(channel, session, closing, progress)
+        return OpenSession(channel, session, closing, progress)
 
-    async def _stream(self, current: _OpenSession) -> _OpenSession | None:
+    async def _stream(self, current: OpenSession) -> OpenSession | None:
         """Frames of ``current`` to the receiver until it ends, or a preferred channel is stable.
 
         Returns the session that takes over, if any.
@@ -229,10 +186,21 @@ class Relay:
         if probing_error := _exception(probing):
             raise probing_error
         error = _exception(streaming)
+        following, self._candidate = self._candidate, None
+        if isinstance(error, ReceiverAway):
+            self._closed(current, str(error))
+            if following:
+                await following.closing.aclose()
+            return None
         if error is not None and not isinstance(error, ZtpdError):
             raise error
-        following, self._candidate = self._candidate, None
-        self._ended(current, error, better=better)
+        if better or error is None:
+            self._closed(current, "a preferred channel works again")
+            current.channel.error = None
+            self._failures.clear()
+            return following
+        self._closed(current, str(error))
+        self._failed(current.channel, error, session=current)
         return following
 
     async def _probe_preferred(self, preferred: Sequence[Channel]) -> None:
@@ -261,13 +229,14 @@ class Relay:
                 await candidate.closing.aclose()
                 self._failed(channel, error, session=candidate)
 
-    async def _forward(self, current: _OpenSession, *, probing: bool = False) -> None:
+    async def _forward(self, current: OpenSession, *, probing: bool = False) -> None:
         """Frames of ``current`` to the receiver, as long as corrections keep coming.
 
         While it is probed its corrections are not delivered, and this ends when it is stable. Keys
         are sent once only, so they are delivered in any case.
         """
-        losses = Losses(self._receiver, current.session, _now())
+        losses = Losses(self._receiver, current.session, _now(), self._damage)
+        presence = ReceiverPresence(self._receiver, self._dispatch)
         try:
             async with asyncio.timeout(self._stale_after_s) as idle:
                 async for frame in current.session:
@@ -285,6 +254,7 @@ class Relay:
                         if probing:
                             continue
                         self._count(frame, current.progress, now)
+                        presence.check(now, current.progress.where)
                     self._receiver.deliver(frame)
                     losses.update(now)
         except TimeoutError as error:
@@ -312,8 +282,8 @@ class Relay:
             log.emit(events.STREAMING, format=frame.kind.value, after_s=after_s)
             self._dispatch(Event.FIRST_FRAME, f"{frame.kind.value} from {progress.where}")
 
-    def _ended(self, session: _OpenSession, error: ZtpdError | None, *, better: bool) -> None:
-        """The present session is over: because of ``error``, or for a preferred channel."""
+    def _closed(self, session: OpenSession, reason: str) -> None:
+        """Report the end of a session that had delivered corrections."""
         progress = session.progress
         if progress.first_frame_s is not None:
             log.emit(
@@ -321,24 +291,20 @@ class Relay:
                 where=progress.where,
                 lived_s=_now() - progress.opened_s,
                 frames=sum(progress.frames.values()),
-                reason="a preferred channel works again" if better else error,
+                reason=reason,
             )
-            why = "back to the preferred channel" if better else str(error)
-            self._dispatch(Event.ENDED, why)
-        if better or error is None:
-            session.channel.error = None
-            self._failures.clear()
-        else:
-            self._failed(session.channel, error, session=session)
+            self._dispatch(Event.ENDED, reason)
 
     def _failed(
-        self, channel: Channel, error: ZtpdError, *, session: _OpenSession | None = None
+        self, channel: Channel, error: ZtpdError, *, session: OpenSession | None = None
     ) -> None:
         """Decide when ``channel`` is tried again.
 
         Raises :class:`SessionRefused` where new credentials may help.
         """
         now = _now()
+        if session:
+            error = explained(session, error, self._format)
         if session and session.is_stable:
             self._failures.clear()
         others_last_s = [each.last_corrections_s for each in self.channels if each is not channel]

@@ -437,6 +437,11 @@ _FOREIGN: Mapping[str, bytes] = {
 }
 
 
+def foreign_stream(name: str) -> bytes:
+    """One block of the stream of a fault that sends neither SPARTN nor RTCM 3."""
+    return _FOREIGN[name]
+
+
 def _reset(writer: asyncio.StreamWriter) -> None:
     """End the connection by RST, as a network does that has lost its state."""
     sock = writer.transport.get_extra_info("socket")

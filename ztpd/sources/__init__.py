@@ -35,7 +35,6 @@ class Session(Protocol):
 async def open_session(
     endpoint: SourceEndpoint,
     *,
-    region: str,
     position: Callable[[], Fix | None],
     gga: GgaPolicy | None = None,
     versions: CasterVersions | None = None,
@@ -51,7 +50,7 @@ async def open_session(
         from ztpd.sources.mqtt import MqttSession
 
         if endpoint.topics_offered:
-            chosen = topics.choose(endpoint.topics, region=region, position=position())
+            chosen = topics.choose(endpoint.topics, region=endpoint.region, position=position())
             endpoint = replace(endpoint, topics=chosen)
         async with MqttSession(endpoint) as mqtt:
             yield mqtt

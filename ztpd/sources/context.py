@@ -36,13 +36,10 @@ class SessionContext:
         """New credentials came just now: the service may still have to activate them."""
         self._obtained_s = asyncio.get_running_loop().time()
 
-    def open(
-        self, endpoint: SourceEndpoint, *, region: str
-    ) -> AbstractAsyncContextManager[Session]:
+    def open(self, endpoint: SourceEndpoint) -> AbstractAsyncContextManager[Session]:
         age_s = asyncio.get_running_loop().time() - self._obtained_s
         return open_session(
             endpoint,
-            region=region,
             position=self.position,
             gga=self._gga,
             versions=self._versions,

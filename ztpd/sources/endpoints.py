@@ -49,6 +49,7 @@ def _mqtt(config: Config, credentials: Credentials | None) -> MqttEndpoint | Non
             client_id=access.client_id,
             topics=access.topics,
             topics_offered=True,
+            region=own.region,
             certificate=access.certificate,
             private_key=access.private_key,
             authority=access.authority,

@@ -20,6 +20,7 @@ import paho.mqtt.client as paho
 
 from ztpd import events, log
 from ztpd.errors import (
+    ClosedEarly,
     ConnectionLost,
     ConnectTimeout,
     NoTransport,
@@ -36,7 +37,7 @@ from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context, handshake
-from ztpd.sources.mqtt_socket import TooBig, WatchedSocket, WatchedTlsSocket
+from ztpd.sources.mqtt_socket import UnwantedPacket, WatchedSocket, WatchedTlsSocket
 from ztpd.sources.topics import Role, frame_kinds, qos, role
 from ztpd.system.offload import offload
 from ztpd.wire.frames import Counts, Scanner
@@ -47,6 +48,9 @@ QUEUE_BYTES = 1 << 16
 _TOPICS_PER_SUBSCRIBE = 8  # AWS IoT Core quotas: subscriptions per SUBSCRIBE request
 _PACKETS_PER_TURN = 64  # then the event loop's other work has its turn
 _BYTES_PER_TURN = 8192
+_HTTPS_PORT = 443
+_MQTT_WITH_CERTIFICATE = "x-amzn-mqtt-ca"  # AWS IoT Core, "Device communication protocols"
+_MOST_UNSENT = 1000  # acknowledgements
 _MOST_STREAMS = 64  # a wildcard may match any number of topics
 
 # MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
@@ -141,9 +145,16 @@ class MqttSession:
             pair = endpoint.certificate, endpoint.private_key
             context = await offload(client_context, endpoint.ca_file, *pair, endpoint.authority)
             context.sslsocket_class = WatchedTlsSocket
+            if endpoint.port == _HTTPS_PORT:
+                context.set_alpn_protocols([_MQTT_WITH_CERTIFICATE])
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._open(addresses, context)
+                try:
+                    await self._open(addresses, context)
+                except ClosedEarly:
+                    if not self._accepted or not self._leave_out_optional():
+                        raise
+                    await self._open(addresses, context)
         except BaseException as error:
             self._release()
             if isinstance(error, TimeoutError):
@@ -185,6 +196,20 @@ class MqttSession:
                 sock = WatchedSocket(fileno=connected.detach())
             await self._log_in(sock)
 
+    def _leave_out_optional(self) -> bool:
+        """Prepare a second try with the topics that corrections need; False if there is none to
+        leave out. AWS IoT Core closes the connection for one topic that its policy does not allow.
+        """
+        needed = [path for path in self._paths if role(path) in (Role.CORRECTIONS, Role.KEY)]
+        left_out = tuple(path for path in self._paths if path not in needed)
+        if not needed or not left_out:
+            return False
+        self._release()
+        self._paths, self.refused = needed, left_out
+        self._failure, self._accepted = None, False
+        self._unanswered.clear()
+        return True
+
     async def _log_in(self, sock: WatchedSocket) -> None:
         self._stage = "waiting for CONNACK"
         client = self._start(sock)
@@ -193,7 +218,7 @@ class MqttSession:
         self._subscribe(client)
         await self._until(lambda: not self._unanswered)
         self._stage = ""
-        if len(self.refused) == len(self._paths):
+        if set(self._paths) <= set(self.refused):
             raise SubscriptionRefused(f"{self.where}: {', '.join(self.refused)}")
         if self.refused:
             log.emit(events.TOPICS_REFUSED, where=self.where, topics=", ".join(self.refused))
@@ -332,7 +357,7 @@ class MqttSession:
     def _on_disconnect(self, *given: Any) -> None:
         """Of paho: client, user data, code; 2.x: client, user data, flags, code, properties."""
         code, cause = _number(given[3] if len(given) > 3 else given[2]), given[0].given.failure
-        if isinstance(cause, TooBig):
+        if isinstance(cause, UnwantedPacket):
             self._fail(SessionProtocol(f"{self.where}: {cause}"))
         elif cause is not None:
             self._fail(self._network_error(cause))
@@ -341,8 +366,8 @@ class MqttSession:
         elif code in _PROTOCOL_ERROR:
             self._fail(SessionProtocol(f"{self.where}: a packet that MQTT 3.1.1 does not allow"))
         else:
-            stage = f", {self._stage}" if self._stage else ""
-            self._fail(SessionClosed(f"{self.where}{stage}"))
+            early = f"{self.where}, {self._stage}"
+            self._fail(ClosedEarly(early) if self._stage else SessionClosed(self.where))
 
     def _stream(self, message: paho.MQTTMessage) -> _Stream | None:
         """The stream of ``message``; None for a topic that was not subscribed to."""
@@ -408,7 +433,7 @@ class _Client(paho.Client):
     """paho on a socket that is connected already.
 
     paho connects by itself, blocking, one address after another, and has no public way to be
-    given a socket. The one method replaced here is the same from paho 1.5 to 2.2; the caller
+    given a socket. The methods replaced here are the same from paho 1.5 to 2.2; the caller
     checks that it was used.
     """
 
@@ -426,6 +451,17 @@ class _Client(paho.Client):
 
     def _create_socket_connection(self) -> socket.socket:
         return self.given
+
+    def _handle_publish(self) -> Any:
+        """Refuse messages with QoS 2: paho keeps each until a PUBREL comes, and none was asked for
+        (MQTT 3.1.1 section 4.3: at most the QoS of the subscription)."""
+        if self._in_packet["command"] & 0x06 > 0x02:
+            self.given.failure = UnwantedPacket("a message with QoS 2, which was not asked for")
+            return paho.MQTT_ERR_PROTOCOL
+        if len(self._out_packet) > _MOST_UNSENT:
+            self.given.failure = UnwantedPacket("the broker does not read acknowledgements")
+            return paho.MQTT_ERR_PROTOCOL
+        return super()._handle_publish()
 
 
 def _unwatch(_client: Any, _userdata: Any, sock: Any) -> None:

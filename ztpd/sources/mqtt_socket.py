@@ -13,7 +13,11 @@ times the longest message of PointPerfect, and its topic."""
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class TooBig(ConnectionError):
+class UnwantedPacket(ConnectionError):
+    """A packet that the service never sends."""
+
+
+class TooBig(UnwantedPacket):
     """A packet's header announces more than the service ever sends."""
 
 

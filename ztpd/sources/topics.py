@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from ztpd.errors import RegionUnknown, SubscriptionRefused
-from ztpd.model import Fix, FrameKind, Topic
+from ztpd.errors import LocalizedOnly, RegionUnknown, SubscriptionRefused
+from ztpd.model import Fix, FrameKind, SourceEndpoint, Topic
 
 
 class Role(Enum):
@@ -77,6 +77,8 @@ _REGIONS = {
 
 _DATA = re.compile(r"^/?pp/(?P<link>ip|Lb)/(?P<region>[a-z]{2})(?:/(?P<part>gad|hpac|ocb|clk))?$")
 
+_LOCALIZED = re.compile(r"^/?pp/ip/L\d[NS]\d+[EW]\d+(/|$)")  # tiles and their nodes
+
 
 def choose(
     offered: Sequence[Topic],
@@ -99,6 +101,8 @@ def choose(
         if (match := _DATA.match(topic.path)) and match["link"] == link
     }
     regions = sorted({name for name, _ in data})
+    if not regions and any(_LOCALIZED.match(topic.path) for topic in offered):
+        raise LocalizedOnly(f"{len(offered)} topics")
     if not regions:
         raise SubscriptionRefused(f"no corrections among the {len(offered)} topics offered")
     if region == "auto":
@@ -108,6 +112,14 @@ def choose(
     whole = data.get((region, None))
     parts = [topic for (name, _), topic in data.items() if name == region]
     return (*_keys(offered, link), *_assistance(offered), *([whole] if whole else parts))
+
+
+def waits_for_position(endpoint: SourceEndpoint) -> bool:
+    """Whether :func:`choose` needs a position: region "auto", and several regions are offered."""
+    if endpoint.kind != "mqtt" or not endpoint.topics_offered or endpoint.region != "auto":
+        return False
+    data = (match for topic in endpoint.topics if (match := _DATA.match(topic.path)))
+    return len({match["region"] for match in data}) > 1
 
 
 def _is_data(topic: Topic, link: str) -> bool:

@@ -1,0 +1,94 @@
+"""A session that is open: its progress, and why it brought no corrections."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from ztpd.errors import (
+    FormatExcluded,
+    SessionClosed,
+    SessionStale,
+    SessionUnreadable,
+    ZtpdError,
+)
+from ztpd.model import FrameKind
+from ztpd.relay.channels import STABLE_S, Channel
+from ztpd.sources import Session
+from ztpd.wire.foreign import format_name, is_text
+from ztpd.wire.sourcetable import clean
+
+_SOME_BYTES = 64  # so many, and no frame: the stream has another format
+_NAMES = {FrameKind.SPARTN: "SPARTN", FrameKind.RTCM3: "RTCM 3"}
+_SETTINGS = {FrameKind.SPARTN: "spartn", FrameKind.RTCM3: "rtcm"}
+
+
+@dataclass
+class Progress:
+    """Counts and times of one session, for the status. Times are the loop's, in seconds."""
+
+    where: str = ""
+    kind: str = ""  # of the endpoint
+    opened_s: float = 0.0
+    format: FrameKind | None = None
+    first_frame_s: float | None = None  # of the first frame delivered to the receiver
+    last_frame_s: float | None = None
+    frames: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    other_format: int = 0
+
+
+@dataclass
+class OpenSession:
+    """A session of ``channel`` that is open until ``closing`` is closed."""
+
+    channel: Channel
+    session: Session
+    closing: AsyncExitStack
+    progress: Progress
+    first_corrections_s: float | None = None  # also of those that are not delivered
+    is_stable: bool = False
+
+    def mark_frame(self, now: float) -> bool:
+        """Note corrections; whether the session has just become stable."""
+        self.channel.last_corrections_s = now
+        if self.first_corrections_s is None:
+            self.first_corrections_s = now
+        if self.is_stable or now - self.first_corrections_s < STABLE_S:
+            return False
+        self.is_stable = True
+        self.channel.stable(now)
+        return True
+
+    def carried_s(self, now: float) -> float | None:
+        """How long corrections have come; None where none have."""
+        return None if self.first_corrections_s is None else now - self.first_corrections_s
+
+
+def explained(session: OpenSession, error: ZtpdError, wanted: FrameKind | None) -> ZtpdError:
+    """``error``, or the format as its cause where bytes came but no corrections.
+
+    ``wanted`` is the only format that the configuration lets through, None for any.
+    """
+    counts, sample = session.session.counts, session.session.sample
+    silent = isinstance(error, (SessionStale, SessionClosed))
+    if session.first_corrections_s is not None or not silent:
+        return error
+    where = session.progress.where
+    if session.progress.other_format and wanted:
+        sent = next(_NAMES[kind] for kind in _NAMES if kind is not wanted)
+        return FormatExcluded(
+            f'{where} sends {sent}, and [corrections] format = "{_SETTINGS[wanted]}" lets only '
+            f"{_NAMES[wanted]} through"
+        )
+    if counts.frames or counts.bytes < _SOME_BYTES:
+        return error
+    if isinstance(error, SessionClosed) and is_text(sample):
+        return error  # it shows the words
+    name = format_name(sample)
+    found = f" but {name}" if name else ""
+    words = f': "{clean(sample, 200)}"' if name == "text" else ""
+    return SessionUnreadable(
+        f"{where}: {counts.bytes} bytes came, none of them SPARTN or RTCM 3{found and ','}{found}"
+        f"{words}: check the mountpoint's format"
+    )
