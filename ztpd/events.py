@@ -223,6 +223,14 @@ FELL_BACK = _event(
     "ztpd uses the previous generation again, and keeps the new one.",
     "Check in the portal that the Thing is active and has a plan.",
 )
+PART_UNUSABLE = _event(
+    "credentials.part_unusable",
+    _WARNING,
+    "the answer offers MQTT and NTRIP, but one cannot be used: {why}",
+    "The service's answer holds a malformed field, or a certificate and key that do not match.",
+    "ztpd uses the other one.",
+    "Nothing to do while corrections flow; else delete the Thing in the portal: a new one is made.",
+)
 CERTIFICATE_EXPIRING = _event(
     "cert.expiring",
     _WARNING,

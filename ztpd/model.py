@@ -307,6 +307,7 @@ class Credentials:
     ntrip: NtripAccess | None
     keys: tuple[DynamicKey, ...]
     answer: Mapping[str, Any] = field(repr=False)  # as received; secrets inside, never printed
+    malformed: str = ""  # a field that keeps one of MQTT and NTRIP from being used
 
     def secrets(self) -> list[Secret]:
         """All secrets of the credentials, for :class:`ztpd.log.Redaction`."""
@@ -327,3 +328,4 @@ class StoredCredentials:
     board: str  # board serial, or the built-in Ethernet's MAC; "" where there is neither
     stored_unix_s: int  # by this gateway's clock when they were stored
     expires_unix_s: int | None = None  # the client certificate's notAfter
+    left_out: Literal["", "mqtt"] = ""  # in the answer, but unusable, so not in the credentials

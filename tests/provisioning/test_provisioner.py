@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.provisioning_bench import (
+    AUTHORITY,
     DAY_S,
     HOUR_S,
     IMEI,
@@ -467,3 +469,47 @@ def test_users_12_many_gateways_get_a_thing_each_and_the_same_one_again(tmp_path
 
     assert len(first) == len(bodies)
     assert first == {key: thing.client_id for key, thing in gateway.portal.things.items()}
+
+
+BROKEN_MQTT = {
+    "another key": {"privateKey": AUTHORITY.client("x").private_key.reveal()},
+    "no key": {"privateKey": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"},
+    "not PEM": {"certificate": "certainly!"},
+    "cut short": {"certificate": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_MQTT)
+def test_FR91_a_sound_ntrip_account_is_used_beside_an_unusable_mqtt_pair(
+    tmp_path: Path, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = ProvisioningBench(tmp_path, profile=Profile(protocol="both"))
+
+    async def scenario() -> None:
+        await gateway.start().once()
+        gateway.portal.things[IMEI.digits].credentials |= BROKEN_MQTT[broken]
+        await asyncio.sleep(DAY_S)
+        stored = await gateway.start().once()
+        assert stored.credentials.ntrip
+        assert stored.credentials.mqtt is None
+        assert stored.expires_unix_s is None
+        assert await gateway.start().stored() == stored, "after a restart, too"
+
+    with caplog.at_level(logging.WARNING):
+        run(scenario())
+
+    assert "but one cannot be used: " in caplog.text
+    assert "certificate" in caplog.text or "key" in caplog.text
+
+
+def test_FR91_an_unusable_mqtt_pair_alone_is_refused(tmp_path: Path) -> None:
+    gateway = ProvisioningBench(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
+
+    async def scenario() -> None:
+        await gateway.start().once()
+        gateway.portal.things[IMEI.digits].credentials |= BROKEN_MQTT["another key"]
+        await asyncio.sleep(DAY_S)
+        with pytest.raises(ZtpKeyMismatch):
+            await gateway.start().once()
+
+    run(scenario())

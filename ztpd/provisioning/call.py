@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from ztpd import log
+from ztpd import events, log
 from ztpd.config.options import ZtpOptions
 from ztpd.errors import StoreError, ZtpKeyMismatch
 from ztpd.model import Credentials, Identity, Secret, StoredCredentials, fingerprint
@@ -87,12 +87,24 @@ async def call(
 def bind_to_gateway(
     credentials: Credentials, hardware_id: str, board_serial: str, now_unix_s: int
 ) -> StoredCredentials:
-    """``credentials`` with the gateway they belong to. Raises :class:`ZtpKeyMismatch`."""
-    expires_unix_s = None
-    if credentials.mqtt:
-        check_pair(credentials.mqtt.certificate, credentials.mqtt.private_key)
-        expires_unix_s = x509.not_after(credentials.mqtt.certificate)
-    return StoredCredentials(credentials, hardware_id, board_serial, now_unix_s, expires_unix_s)
+    """``credentials`` with the gateway they belong to.
+
+    A client certificate that does not fit its key costs MQTT only where there is NTRIP; else
+    raises :class:`ZtpKeyMismatch`. Raises :class:`StoreError` where the pair cannot be checked.
+    """
+    if credentials.malformed:
+        log.emit(events.PART_UNUSABLE, why=credentials.malformed)
+    bound = StoredCredentials(credentials, hardware_id, board_serial, now_unix_s)
+    if not (mqtt := credentials.mqtt):
+        return bound
+    try:
+        check_pair(mqtt.certificate, mqtt.private_key)
+    except ZtpKeyMismatch as error:
+        if not credentials.ntrip:
+            raise
+        log.emit(events.PART_UNUSABLE, why=f"MQTT: {error}")
+        return replace(bound, credentials=replace(credentials, mqtt=None), left_out="mqtt")
+    return replace(bound, expires_unix_s=x509.not_after(mqtt.certificate))
 
 
 def check_pair(certificate: str, private_key: Secret) -> None:

@@ -36,9 +36,9 @@ import pwd
 import shlex
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ztpd.errors import (
     StoreCorrupt,
@@ -292,6 +292,8 @@ def _encoded(stored: StoredCredentials, *, dated: bool = True) -> bytes:
         "expires_unix_s": stored.expires_unix_s,
         "answer": stored.credentials.answer,
     }
+    if stored.left_out:
+        payload["left_out"] = stored.left_out
     whole = {"format": FORMAT, "sha256": _digest(payload), "stored": payload}
     return json.dumps(whole, indent=1, allow_nan=False).encode() + b"\n"
 
@@ -320,12 +322,15 @@ def _decoded(content: bytes) -> StoredCredentials:
     if version != FORMAT or not sound:
         raise StoreCorrupt("the checksum is wrong")
     try:
+        credentials = ztp.parse_answer(payload["service"], payload["answer"])
+        left_out: Literal["", "mqtt"] = "mqtt" if payload.get("left_out") == "mqtt" else ""
         return StoredCredentials(
-            credentials=ztp.parse_answer(payload["service"], payload["answer"]),
+            credentials=replace(credentials, mqtt=None) if left_out else credentials,
             hardware_id=payload["hardware_id"],
             board=payload["board"],
             stored_unix_s=payload["stored_unix_s"],
             expires_unix_s=payload["expires_unix_s"],
+            left_out=left_out,
         )
     except KeyError as error:
         raise StoreCorrupt(f"{error} is missing") from error

@@ -49,7 +49,8 @@ def parse_answer(service: Service, body: bytes | Mapping[str, Any]) -> Credentia
         malformed = malformed or error
     if mqtt or ntrip:
         client_id = mqtt.client_id if mqtt else _client_id_if_sound(fields)
-        return Credentials(service, client_id, mqtt, ntrip, keys, answer)
+        why = malformed.detail if malformed else ""
+        return Credentials(service, client_id, mqtt, ntrip, keys, answer, malformed=why)
     if malformed:
         raise malformed
     if any(fields.get(name) is not None for name in _FIELDS):
