@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from ztpd import log, status
 from ztpd.errors import UsageError
+from ztpd.health import causes
 from ztpd.model import DynamicKey, Frame, FrameKind, Secret
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
@@ -33,10 +34,11 @@ from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.portal import Profile
 from ztpd.sim.proxy import BAD_LINES, FaultProxy, Line
 from ztpd.sim.pty import Pty
-from ztpd.sim.receiver import SimReceiver
+from ztpd.sim.receiver import F9P, F9R, Model, SimReceiver
 from ztpd.sim.ztp_service import Answer, Cut, ZtpService
 from ztpd.status import Status
 from ztpd.wire import ubx
+from ztpd.wire.ubx import Antenna, Jamming, Spoofing
 
 ONCE_WITHIN_S = 90.0
 _LOOK_S = 0.5
@@ -90,6 +92,7 @@ class Fault:
     early: Callable[[Demo], None] = lambda _: None
     late: Callable[[Demo], None] | None = None
     breaks: bool = False  # the connection to broker or caster
+    model: Model = F9P
 
 
 def _line(line: Line) -> Callable[[Demo], None]:
@@ -98,6 +101,10 @@ def _line(line: Line) -> Callable[[Demo], None]:
 
 def _ztp(*answers: Answer | Cut) -> Callable[[Demo], None]:
     return lambda demo: demo.service.script.extend(answers)
+
+
+def _until_named(event: str, **faults: object) -> Callable[[Demo], None]:
+    return lambda demo: demo.break_until_named(event, faults)
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -109,6 +116,30 @@ FAULTS: Mapping[str, Fault] = {
     "receiver-reset": Fault("the receiver restarts", late=lambda demo: demo.receiver.reset()),
     "receiver-unplugged": Fault(
         "the receiver's plug is pulled for three seconds", late=lambda demo: demo.unplug(3.0)
+    ),
+    "receiver-deaf": Fault(
+        "the wire to the receiver's input is cut", _until_named("gnss.", hears_nothing=True)
+    ),
+    "no-antenna": Fault(
+        "no antenna is connected",
+        _until_named("gnss.reception.antenna_open", antenna=Antenna.OPEN, no_sky=True),
+    ),
+    "antenna-short": Fault(
+        "the antenna's cable has a short circuit",
+        _until_named("gnss.reception.antenna_short", antenna=Antenna.SHORT, never_fixed=True),
+    ),
+    "jammed": Fault(
+        "a transmitter nearby disturbs the satellites' signals",
+        _until_named("gnss.reception.jammed", jamming=Jamming.CRITICAL, no_sky=True),
+    ),
+    "spoofed": Fault(
+        "the receiver gets false satellite signals",
+        _until_named("gnss.reception.spoofed", spoofing=Spoofing.AFFIRMED, never_fixed=True),
+    ),
+    "tunnel": Fault(
+        "a vehicle drives through a tunnel for ten seconds",
+        late=lambda demo: demo.drive_through_tunnel(10.0),
+        model=F9R,
     ),
     "source-restart": Fault(
         "the broker or caster is restarted", late=lambda demo: demo.restart_source(), breaks=True
@@ -205,7 +236,10 @@ class Demo:
         await stack.enter_async_context(self._gnss)
         self.receiver = await stack.enter_async_context(
             SimReceiver(
-                self._gnss, key=bytes.fromhex(keys["current"]["value"]), say=teller("receiver")
+                self._gnss,
+                self._fault.model if self._fault else F9P,
+                key=bytes.fromhex(keys["current"]["value"]),
+                say=teller("receiver"),
             )
         )
         if options.via == "mqtt":
@@ -345,6 +379,40 @@ class Demo:
 
         self.receiver.power_cycle()
         self._spawn(out_and_in())
+
+    def break_until_named(self, event: str, faults: Mapping[str, object]) -> None:
+        """Give the receiver ``faults`` until the daemon publishes an event whose name begins with
+        ``event``."""
+        broken = self.receiver.faults
+        before = {name: getattr(broken, name) for name in faults}
+
+        def give(values: Mapping[str, object]) -> None:
+            for name, value in values.items():
+                setattr(broken, name, value)
+
+        def named() -> str:
+            seen = status.read(self._directory / "run")
+            return next((each.text for each in causes(seen) if each.event.startswith(event)), "")
+
+        async def mend() -> None:
+            text = ""
+            while not text:
+                await asyncio.sleep(_LOOK_S)
+                text = named()
+            self._story.tell("demo", f"ztpd has named it ({text}); mended")
+            give(before)
+
+        give(faults)
+        self._spawn(mend())
+
+    def drive_through_tunnel(self, for_s: float) -> None:
+        async def in_and_out() -> None:
+            self.receiver.faults.tunnel = True
+            await asyncio.sleep(for_s)
+            self.receiver.faults.tunnel = False
+            self._story.tell("demo", "the tunnel ends")
+
+        self._spawn(in_and_out())
 
     def outage(self, for_s: float) -> None:
         async def away_and_back() -> None:

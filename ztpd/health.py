@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
 from ztpd import events
-from ztpd.errors import DaemonSilent
+from ztpd.errors import DaemonSilent, GgaRequired, RegionUnknown
 from ztpd.events import JournalEvent
 from ztpd.log import duration
 from ztpd.status import Cause, Failure, ReceiverView, Status
@@ -22,6 +22,16 @@ NO_FIX_AFTER_S = 60.0
 FIX_LOW_AFTER_S = 600.0
 DROPPED_SHARE = 0.05
 """The limits beyond which corrections that flow are not enough; docs/status.md has them."""
+
+_FOLLOW_FROM_FINDINGS = {
+    events.NO_TIME.name,
+    events.NO_POSITION.name,
+    events.NO_FIX.name,
+    events.FIX_LOW.name,
+    GgaRequired.code,
+    RegionUnknown.code,
+}
+"""Without an antenna, or a strong signal, there is no position, and without one these."""
 
 _RANKS = ("no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
 
@@ -79,7 +89,8 @@ def health(status: Status, *, is_running: bool, now: datetime | None = None) -> 
 
 
 def _while_streaming(status: Status) -> Health:
-    if status.receiver_problem or reception_causes(status.receiver):
+    view = status.receiver
+    if status.receiver_problem or not_used(view) or view.findings:
         return Health.DEGRADED
     found = list(weaknesses(status))
     if any(not each.is_ignorance for each in found):
@@ -99,7 +110,7 @@ def causes(status: Status) -> list[Cause]:
     reason, problem = status.reason, status.receiver_problem
     if status.state == "streaming":
         quality = [each.cause for each in weaknesses(status)]
-        found = [problem, *reception_causes(status.receiver), *quality]
+        found = [problem, not_used(status.receiver), *quality]
     elif status.state in ("waiting", "blocked") and reason.advice:
         found = [reason, problem]
     elif failure := status.last_failure:
@@ -108,7 +119,7 @@ def causes(status: Status) -> list[Cause]:
         found = [problem, reason]
     else:
         found = [reason, problem]
-    return [each for each in (*found, status.config_problem) if each]
+    return with_findings((*found, status.config_problem), status.receiver)
 
 
 def _again(failure: Failure) -> Cause:
@@ -122,15 +133,13 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def reception_causes(view: ReceiverView) -> list[Cause]:
-    """Why corrections are not used, and the receiver's findings, the most direct first: without an
-    antenna there is neither time nor position."""
-    unused = not_used(view)
+def with_findings(causes: Iterable[Cause | None], view: ReceiverView) -> list[Cause]:
+    """``causes``, and the receiver's findings: before them where the first one follows from such,
+    as a receiver without an antenna has no position; else behind the first one."""
+    known = [each for each in causes if each]
     found = [Cause(each.event, each.text, each.advice) for each in view.findings]
-    if unused is None:
-        return found
-    follows = unused.event in (events.NO_TIME.name, events.NO_POSITION.name)
-    return [*found, unused] if follows else [unused, *found]
+    at = 1 if known and known[0].event not in _FOLLOW_FROM_FINDINGS else 0
+    return [*known[:at], *found, *known[at:]]
 
 
 def not_used(view: ReceiverView) -> Cause | None:

@@ -68,9 +68,10 @@ async def site(
     model: Model = F9P,
     *,
     faults: Callable[[Faults], None] = lambda _: None,
+    needs_gga: bool = False,
     **stream: Any,
 ) -> AsyncIterator[Site]:
-    """RTK float at best, streaming."""
+    """RTK float at best; streaming, unless the caster waits for a position."""
 
     async def blocks() -> AsyncIterator[bytes]:
         pieces = corrections.coalesce(corrections.rtcm(random.Random(1), **stream))
@@ -78,7 +79,10 @@ async def site(
             yield piece.data
 
     gateway = Gateway(top)
-    async with Caster({"NEAR": blocks}) as caster, gateway.receiver(model=model) as sim:
+    async with (
+        Caster({"NEAR": blocks}, needs_gga=needs_gga) as caster,
+        gateway.receiver(model=model) as sim,
+    ):
         sim.faults.never_fixed = True
         faults(sim.faults)
         gateway.configure(
@@ -92,7 +96,7 @@ async def site(
         with log_lines() as log:
             async with gateway.running():
                 one = Site(gateway, sim, log)
-                await until(lambda: one.status.state == "streaming", 60)
+                await until(lambda: needs_gga or one.status.state == "streaming", 60)
                 yield one
 
 
@@ -264,5 +268,24 @@ def test_a_receiver_that_is_well_has_no_findings(tmp_path: Path) -> None:
             assert one.findings == []
             assert health(one.status, is_running=True) is Health.HEALTHY
             assert [line for line in one.log if "gnss.reception" in line] == []
+
+    run()
+
+
+def test_an_antenna_fault_is_named_before_the_position_that_it_costs(tmp_path: Path) -> None:
+    """The caster waits for a position, and there is none."""
+
+    def unplugged(faults: Faults) -> None:
+        faults.antenna, faults.no_sky = Antenna.OPEN, True
+
+    @in_virtual_time
+    async def run() -> None:
+        async with site(tmp_path, faults=unplugged, needs_gga=True) as one:
+            finding = await one.found("gnss.reception.antenna_open")
+            await until(lambda: one.status.state == "waiting", 400)
+            shown = render(one.status, is_running=True)
+            assert f": waiting: {finding.text}" in shown
+            one.sim.faults.antenna, one.sim.faults.no_sky = Antenna.OK, False
+            await until(lambda: one.status.state == "streaming", 400)
 
     run()

@@ -28,7 +28,7 @@ from ztpd.errors import (
     StoreUnsafe,
     ZtpdError,
 )
-from ztpd.health import receiver_weaknesses, reception_causes
+from ztpd.health import not_used, receiver_weaknesses, with_findings
 from ztpd.model import SourceEndpoint, StoredCredentials, utc
 from ztpd.provisioning import board
 from ztpd.provisioning.store import CredentialStore
@@ -276,7 +276,7 @@ class Check:
     async def use(self) -> str:
         view = await self._probe.use()
         weak = [each.cause for each in receiver_weaknesses(view)]
-        if found := [*reception_causes(view), *weak]:
+        if found := with_findings((not_used(view), *weak), view):
             raise Problem(found[0])
         if view.use != "used":
             raise NotReached("the receiver has not reported yet whether it uses the corrections")

@@ -1,0 +1,52 @@
+"""The order of causes: the first is the one that a person should know."""
+
+from __future__ import annotations
+
+import pytest
+
+from ztpd import events
+from ztpd.errors import GgaRequired, RegionUnknown, SessionRefused
+from ztpd.events import JournalEvent
+from ztpd.health import Health, cause, health, with_findings
+from ztpd.status import Cause, FindingStatus, ReceiverView, Status
+
+OPEN = events.ANTENNA_OPEN
+FINDING = FindingStatus(OPEN.name, OPEN.text, OPEN.remedy, "2026-11-28T12:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.NO_TIME.name,
+        events.NO_POSITION.name,
+        events.NO_FIX.name,
+        events.FIX_LOW.name,
+        GgaRequired.code,
+        RegionUnknown.code,
+    ],
+)
+def test_a_finding_precedes_what_follows_from_it(event: str) -> None:
+    found = with_findings([None, Cause(event)], ReceiverView(findings=(FINDING,)))
+    assert [each.event for each in found] == [OPEN.name, event]
+
+
+@pytest.mark.parametrize("event", [events.WRONG_KEY.name, SessionRefused.code])
+def test_a_finding_comes_second_to_another_cause(event: str) -> None:
+    view = ReceiverView(findings=(FINDING,))
+    found = with_findings([Cause(event), Cause(events.FIX_LOW.name)], view)
+    assert [each.event for each in found] == [event, OPEN.name, events.FIX_LOW.name]
+
+
+@pytest.mark.parametrize("not_used", [None, events.NO_POSITION], ids=["used", "no position"])
+def test_corrections_that_flow_without_an_antenna_are_degraded(
+    not_used: JournalEvent | None,
+) -> None:
+    view = ReceiverView(
+        use="not used" if not_used else "used",
+        use_event=not_used.name if not_used else "",
+        fix="RTK float",
+        findings=(FINDING,),
+    )
+    status = Status(schema=1, state="streaming", receiver=view)
+    assert health(status, is_running=True) is Health.DEGRADED
+    assert cause(status) == Cause(FINDING.event, FINDING.text, FINDING.advice)
