@@ -263,16 +263,54 @@ def test_D20_the_first_failure_is_told_and_repeats_are_debug(
     assert _levels(caplog) == ["WARNING net.dns", "DEBUG net.dns", "DEBUG net.dns"]
 
 
-def test_D20_repeats_are_summed_up_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_D20_FR71_an_outage_has_one_line_when_it_begins_and_one_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     clock = _Clock()
     failures = log.FailureLog(clock)
     for _ in range(241):  # one each second for four minutes
-        failures.record(ResolveFailed("host"))
+        failures.record(ResolveFailed("caster.example"))
         clock.now_s += 1
+    failures.clear()
     told = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
-    assert told == ["WARNING net.dns"] + ["INFO log.suppressed"] * 4
-    last = caplog.records[-1]
-    assert last.getMessage() == "60 more of net.dns in the last 60 s"
+    assert told == ["WARNING net.dns", "INFO log.outage_over"]
+    assert caplog.records[-1].getMessage() == (
+        "works again after 4 min and 241 failures; "
+        "the first was: the host name could not be resolved: caster.example"
+    )
+
+
+def test_D20_an_outage_of_days_has_a_line_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    clock = _Clock()
+    failures = log.FailureLog(clock)
+    for _ in range(3 * 24):
+        failures.record(ResolveFailed("host"))
+        clock.now_s += 3600
+    told = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
+    assert told == ["WARNING net.dns"] + ["INFO log.suppressed"] * 2
+    text = next(each.getMessage() for each in caplog.records if each.levelname == "INFO")
+    assert text == "the host name could not be resolved: host; 24 more times in the last 24 h"
+
+
+def test_FR71_one_failure_that_passes_has_no_second_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = log.FailureLog(_Clock())
+    failures.record(ResolveFailed("host"))
+    assert failures.is_failing
+    failures.clear()
+    assert not failures.is_failing
+    assert _levels(caplog) == ["WARNING net.dns"]
+
+
+def test_FR71_no_field_begins_with_what_joins_it_to_the_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log.emit(events.FIX, fix="3D", detail=", 20 satellites")
+    log.emit(events.RELOADED, note=": [ntrip] changed")
+    assert caplog.records[0].getMessage() == "fix: 3D, 20 satellites"
+    assert caplog.records[0].__dict__["ZTPD_DETAIL"] == "20 satellites"
+    assert caplog.records[1].__dict__["ZTPD_NOTE"] == "[ntrip] changed"
 
 
 def test_another_cause_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -121,8 +121,9 @@ $ journalctl -u ztpd -o json | jq .ZTPD_EVENT   # for programs
 ```
 
 An error needs a person; a warning usually passes, and has a remedy if it does not. The first
-failure of a kind is logged at once, its repeats at level debug with one summary a minute at most.
-In steady state there are at most 2 lines a minute (usually one an hour), in any fault at most 20.
+failure of a kind is logged at once, its repeats at level debug with one summary a day, and
+the end of an outage once. In steady state there are at most 2 lines a minute (usually one an hour),
+in any fault at most 20.
 
 Failures have the fields `ZTPD_ERROR` (the sentence of the line), `ZTPD_ADVICE` and, before another
 try, `ZTPD_RETRY_IN_S`. See also [states](states.md), [status](status.md) and

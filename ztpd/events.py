@@ -187,6 +187,12 @@ ZTP_CALL = _event(
     "asking {host} for credentials{name} ({service}, attempt {attempt})",
     "ztpd calls the provisioning service.",
 )
+ZTP_CALL_AGAIN = _event(
+    "ztp.calling_again",
+    _DEBUG,
+    "asking {host} for credentials{name} ({service}, attempt {attempt})",
+    "ztpd calls the provisioning service again, during an outage that another line names.",
+)
 PROVISIONED = _event(
     "ztp.provisioned",
     _INFO,
@@ -598,8 +604,14 @@ USED = _event(
 SUPPRESSED = _event(
     "log.suppressed",
     _INFO,
-    "{count} more of {repeated} in the last {period_s:.0f} s",
+    "{error}; {count} more times in the last {period}",
     "The same failure was repeated; its lines are at DEBUG level.",
+)
+OUTAGE_OVER = _event(
+    "log.outage_over",
+    _INFO,
+    "works again after {period} and {count} failures; the first was: {error}",
+    "What had failed, one time after another, has succeeded.",
 )
 TASK_DIED = _event(
     "task.died",

@@ -18,7 +18,8 @@ from ztpd.model import Secret
 from ztpd.sanitize import quoted as quoted
 
 _logger = logging.getLogger("ztpd")
-_SUMMARY_EVERY_S = 60.0
+_SUMMARY_EVERY_S = 86_400.0
+_JOINTS = " ,:;"  # join a field to the words before it in the line; alone they mean nothing
 _LONGEST_LINE = 2000
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|\Z)", re.DOTALL)
 
@@ -45,34 +46,62 @@ def duration(seconds: float) -> str:
 
 
 class FailureLog:
-    """The failures of one activity: logs the first of each code, counts its repeats.
+    """The failures of one activity: one line when an outage begins, one when it ends.
 
-    A repeat of the same code is DEBUG, with one summary a minute at most. :meth:`clear` makes the
-    next failure a first one again.
+    The first failure of each code is logged; a repeat is DEBUG, with one summary a day at most.
+    :meth:`clear` ends the outage: the next failure is a first one again.
     """
 
     def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
         """``monotonic`` is the running event loop's clock by default."""
         self._monotonic = monotonic or _loop_time
+        self._began_s = 0.0
         self._logged: dict[str, float] = {}
-        self._repeats: dict[str, int] = {}
+        self._repeats: dict[str, int] = {}  # since the last summary
+        self._count = 0
+        self._first: ZtpdError | None = None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether there was a failure since the last :meth:`clear`."""
+        return self._first is not None
 
     def record(self, error: ZtpdError, *, retry_in_s: float | None = None) -> None:
         event = events.for_error(type(error))
         fields: dict[str, object] = {"error": error, "advice": error.advice}
         now = self._monotonic()
+        if self._first is None:
+            self._first, self._began_s = error, now
+        self._count += 1
         if event.name not in self._logged:
             self._logged[event.name] = now
             _log(event, event.level, fields, retry_in_s=retry_in_s)
             return
         self._repeats[event.name] = self._repeats.get(event.name, 0) + 1
         _log(event, logging.DEBUG, fields, retry_in_s=retry_in_s)
-        if now - self._logged[event.name] >= _SUMMARY_EVERY_S:
-            count, period_s = self._repeats.pop(event.name), now - self._logged[event.name]
+        period_s = now - self._logged[event.name]
+        if period_s >= _SUMMARY_EVERY_S:
+            emit(
+                events.SUPPRESSED,
+                error=error,
+                count=self._repeats.pop(event.name),
+                period=duration(period_s),
+                repeated=event.name,
+                period_s=period_s,
+            )
             self._logged[event.name] = now
-            emit(events.SUPPRESSED, count=count, repeated=event.name, period_s=period_s)
 
     def clear(self) -> None:
+        if self._first is not None and self._count > 1:
+            period_s = self._monotonic() - self._began_s
+            emit(
+                events.OUTAGE_OVER,
+                error=self._first,
+                count=self._count,
+                period=duration(period_s),
+                period_s=round(period_s),
+            )
+        self._first, self._count = None, 0
         self._logged.clear()
         self._repeats.clear()
 
@@ -102,7 +131,7 @@ def _log(
         text += f". {advice}"
     text = quoted(text, _LONGEST_LINE)  # one event is one line, also with line breaks from a peer
     extra: dict[str, object] = {"MESSAGE_ID": event.message_id, "ZTPD_EVENT": event.name}
-    extra |= {f"ZTPD_{name.upper()}": str(value) for name, value in fields.items()}
+    extra |= {f"ZTPD_{name.upper()}": str(value).lstrip(_JOINTS) for name, value in fields.items()}
     _logger.log(level, "%s", text, extra=extra, exc_info=crashed)
 
 

@@ -35,7 +35,7 @@ def event(gateway: Gateway) -> str:
     return found.event if found else ""
 
 
-async def checked(gateway: Gateway, told: Status) -> list[check.Result]:
+async def checked(gateway: Gateway, told: Status | None) -> list[check.Result]:
     return await check.Check(
         lambda: config.load(gateway.top / "ztpd.toml"),
         state_dir=gateway.state_dir,
@@ -198,6 +198,30 @@ async def test_FR62_a_modem_that_is_not_there_is_named_during_every_try(tmp_path
     assert {told.state for _, told in found} == {"identifying", "waiting"}
     assert {word for word, _ in found} == {"waiting"}
     assert all(told.last_failure and told.last_failure.event == "modem.absent" for _, told in found)
+
+
+@in_virtual_time
+async def test_FR63_a_format_that_the_configuration_excludes_is_named(tmp_path: Path) -> None:
+    async with private(tmp_path) as (gateway, _, _):
+        path = gateway.top / "ztpd.toml"
+        path.write_text(path.read_text() + '[corrections]\nformat = "spartn"\nstale_after_s = 6\n')
+        async with gateway.running():
+            await until(lambda: event(gateway) == "session.format_excluded", within_s=60)
+            told = status.read(gateway.runtime_dir)
+            beside = await checked(gateway, told)
+    assert health(told, is_running=True) is Health.BLOCKED
+    assert "lets only SPARTN through" in told.reason.text
+    assert "[corrections] format" in told.reason.advice
+    assert problems(beside) == [("data", "session.format_excluded")]
+
+
+@in_virtual_time
+async def test_FR63_check_alone_names_it_too(tmp_path: Path) -> None:
+    async with private(tmp_path) as (gateway, _, _):
+        path = gateway.top / "ztpd.toml"
+        path.write_text(path.read_text() + '[corrections]\nformat = "spartn"\nstale_after_s = 6\n')
+        found = await checked(gateway, None)
+    assert problems(found)[0] == ("data", "session.format_excluded")
 
 
 def test_FR69_a_status_that_is_not_renewed_is_not_believed() -> None:

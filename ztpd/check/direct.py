@@ -11,6 +11,7 @@ from dataclasses import replace
 from ztpd.check.results import NotReached, joined
 from ztpd.config import Config
 from ztpd.errors import (
+    FormatExcluded,
     FormatUnsupported,
     ReceiverRefused,
     ReceiverSilent,
@@ -29,6 +30,7 @@ _IDENTITY_S = 15.0  # a modem that is starting takes longer; the daemon waits fo
 _RECEIVER_S = 20.0  # to be found at any speed, and set up
 _USE_S = 45.0  # SPARTN has sent every kind of message after 30 s
 _POLL_S = 0.1
+_FORMATS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}  # of [corrections] format
 
 
 class DirectProbe:
@@ -95,15 +97,22 @@ class DirectProbe:
         if self._session is None:
             raise NotReached("needs the log-in")
         self._frames = aiter(self._session)
-        patience_s = self._config.corrections.stale_after_s
+        patience_s, others = self._config.corrections.stale_after_s, 0
+        wanted = _FORMATS.get(self._config.corrections.format)
         try:
             async with asyncio.timeout(patience_s):
                 async for frame in self._frames:
                     self._deliver(frame)
-                    if frame.kind in (FrameKind.SPARTN, FrameKind.RTCM3):
+                    if frame.kind not in _FORMATS.values():
+                        continue
+                    if wanted in (None, frame.kind):
                         self._format = frame.kind
                         return f"{frame.kind.value} arrives"
+                    others += 1
         except TimeoutError as error:
+            if wanted and others:
+                sent = f"{self._session.where} sent {others} messages, and no {wanted.value}"
+                raise FormatExcluded(sent) from error
             raise SessionStale(f"{self._session.where}, {patience_s:g} s") from error
         raise SessionClosed(self._session.where)
 

@@ -53,6 +53,8 @@ _LAYERS = {
     "ztp.not_active": "credentials",
     "ztp.": "ztp",
     "session.stale": "data",
+    "session.format_excluded": "data",
+    "session.unreadable": "data",
     "session.closed": "data",
     "ntrip.gga": "data",
     "session.": "login",

@@ -99,6 +99,6 @@ class PresentState:
         text = self.reason.text
         wait = "" if wait_s is None else f", next try in {log.duration(max(0.0, wait_s))}"
         notify(f"STATUS={self.state.value}: {text}{wait}")
-        again = before in (State.WAITING, State.BLOCKED)
+        again = before in (State.WAITING, State.BLOCKED, State.STREAMING)
         quiet = again or self.state in _LOGGED_ELSEWHERE
         log.emit(events.STATE_AGAIN if quiet else events.STATE, state=self.state.value, why=text)
