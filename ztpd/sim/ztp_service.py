@@ -241,7 +241,8 @@ class ZtpService:
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client closed
         finally:
-            transport.abort()
+            with suppress(AttributeError):  # Python 3.11.2 keeps nothing of TLS that is closed
+                transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
