@@ -73,6 +73,32 @@ def equip(builder: Builder) -> None:
     builder.once("/bin/sh", "-euc", script)
 
 
+_BOARD = """\
+[Unit]
+Description=Serial number in the device tree
+Before=ztpd.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -euc 'mount -o remount,rw /sys; d=/sys/firmware/devicetree/base; mkdir -p $d; \
+    cp /etc/board-number $d/serial-number'
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def put_on_board(builder: Builder, serial: str, *, imei: str = "") -> None:
+    """Let the gateway be on the board ``serial`` from its next boot on, with a modem ``imei``."""
+    script = f"""
+        echo {serial} >/etc/board-number
+        cat >/etc/systemd/system/board.service <<'UNIT'\n{_BOARD}UNIT
+        systemctl enable board.service
+        [ -z "{imei}" ] || echo {imei} >/var/lib/simulators/imei
+    """
+    builder.once("/bin/sh", "-euc", script)
+
+
 def from_now_on(machine: Machine, fault: str) -> None:
     """Set the fault of every provisioning call; "" for a normal answer."""
     machine.run(f"echo {fault} >{_FAULT}; sync {_FAULT}; sleep 1")

@@ -28,7 +28,7 @@ from ztpd import RELEASED_UNIX_S
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
 from ztpd.sim.broker import Broker
-from ztpd.sim.modem import SARA_R5, SimModem
+from ztpd.sim.modem import SARA_R5, ModemModel, SimModem
 from ztpd.sim.portal import Profile, Thing
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
@@ -38,6 +38,7 @@ from ztpd.system.files import read_json, write_atomic
 STATE = Path("/var/lib/simulators")
 BOOK = STATE / "book.json"
 FAULT = STATE / "fault"
+MODEM_IMEI = STATE / "imei"
 DROP_IN = Path("/etc/ztpd/ztpd.toml.d/50-simulated.toml")
 CA_FILE = Path("/usr/local/share/simulated-ca.crt")
 MODEM, RECEIVER = "/dev/modem", "/dev/receiver"
@@ -129,11 +130,17 @@ def time_in_space() -> datetime:
     return datetime.fromtimestamp(max(time.time(), RELEASED_UNIX_S + time.monotonic()), UTC)
 
 
+def modem_model() -> ModemModel:
+    """The usual one, with the IMEI that a test has written down, if any."""
+    imei = MODEM_IMEI.read_text().strip() if MODEM_IMEI.exists() else SARA_R5.imei
+    return dataclasses.replace(SARA_R5, imei=imei)
+
+
 async def main() -> None:
     authority = KeptAuthority(STATE / "authority.json")
     CA_FILE.write_text(authority.certificate)
     async with AsyncExitStack() as stack:
-        modem = await stack.enter_async_context(SimModem(MODEM, SARA_R5))
+        modem = await stack.enter_async_context(SimModem(MODEM, modem_model()))
         line = await stack.enter_async_context(Pty(RECEIVER))
         await stack.enter_async_context(SimReceiver(line, wall_clock=time_in_space))
         for_dialout(modem.pty)

@@ -15,6 +15,8 @@ from ztpd import errors, events
 
 Layers = tuple[Path, ...]
 
+OTHER_IMEI = "356938035643809"
+
 
 def drop_in(machine: Container, text: str) -> None:
     """Change the unit as an administrator does."""
@@ -110,6 +112,38 @@ def test_an_encrypted_token_serves_as_well(fresh: Container) -> None:
     bench.streams(fresh)
 
     assert bench.calls(fresh) == 1
+
+
+def test_FR40_S19_a_card_in_another_gateway(
+    gateway: Layers, place: Path, payload: Path, suite: str
+) -> None:
+    """Moved with its modem it streams; as a copy it gets credentials for its own identity."""
+    card = Container(gateway, place / "card", payload)
+    bench.put_on_board(card, "10000000aaaaaaaa")
+    with card:
+        bench.give_token(card)
+        bench.streams(card)
+        assert bench.calls(card) == 1
+
+    moved = Container(card.layers, place / "moved", payload)
+    bench.put_on_board(moved, "10000000bbbbbbbb")
+    with moved:
+        bench.streams(moved)
+        assert events.BOARD_CHANGED.name in bench.said(moved)
+        assert events.TASK_DIED.name not in bench.said(moved)
+        assert bench.calls(moved) == 1
+        bench.measured.append(f"{suite}: card on another board: {bench.story(moved)}")
+        bench.journals[f"{suite}: card on another board"] = bench.told(moved)
+
+    copied = Container(card.layers, place / "copied", payload)
+    bench.put_on_board(copied, "10000000cccccccc", imei=OTHER_IMEI)
+    with copied:
+        bench.streams(copied)
+        assert bench.calls(copied) == 2
+        assert OTHER_IMEI in bench.things(copied)
+        assert events.TASK_DIED.name not in bench.said(copied)
+        bench.measured.append(f"{suite}: copied card: {bench.story(copied)}")
+        bench.journals[f"{suite}: copied card"] = bench.told(copied)
 
 
 def test_D15_a_provisioned_gateway_boots_without_a_provisioning_call(
