@@ -89,6 +89,16 @@ class ConfigError(ZtpdError):
     advice = "Correct the setting named here, then run `ztpd config check`."
 
 
+class ConfigFileUnusable(ConfigError):
+    """ca_file, password_file, cert_file, key_file: their partition may be mounted late."""
+
+    code = "config.file"
+    retry = Retry.LOCAL  # looking again costs nobody anything
+    needs_person = True
+    summary = "a file named in the configuration cannot be used"
+    advice = "Correct the file or the setting named here; ztpd looks again within a minute."
+
+
 class UsageError(ZtpdError):
     code = "usage"
     retry = Retry.NEVER

@@ -98,15 +98,20 @@ async def card_from_another_board(top: Path, recorder: Recorder) -> None:
 
 
 async def nothing_that_may_be_used(top: Path, recorder: Recorder) -> None:
-    """Credentials for MQTT alone, where the configuration wants NTRIP."""
+    """Credentials for MQTT alone, where the configuration wants NTRIP; a troubled service."""
     mqtt_only = Profile(protocol="mqtt", format="spartn")
     wanted = {"prefer": ["ntrip"]}
-    async with services(top, profile=mqtt_only, speed=0.02, corrections=wanted) as (gateway, _, _):
+    bench = services(top, profile=mqtt_only, speed=0.02, corrections=wanted)
+    async with bench as (gateway, service, _):
         gateway.gnss.unplug()
+        async with gateway.running():
+            await until(lambda: reason(gateway) == "relay.no_transport", within_s=60)
+        (gateway.state_dir / "ztp-schedule.json").write_text("{}")  # the last call was long ago
+        service.script.append(Answer(503))
         async with gateway.running() as daemon:
             recorder.watch(daemon)
-            await until(lambda: reason(gateway) == "relay.no_transport", within_s=60)
             await until(lambda: (Activity.RELAY, Event.REFUSED) in recorder.made, within_s=3700)
+            await until(lambda: len(service.calls) == 3, within_s=600)
             await until(lambda: reason(gateway) == "relay.no_transport", within_s=60)
 
 

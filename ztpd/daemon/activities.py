@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ztpd import events, log, retry
 from ztpd.config import Config
 from ztpd.daemon.tasks import Task, Tasks
 from ztpd.daemon.upkeep import remove_token, upkeep
-from ztpd.errors import ConfigError, NoTransport, Retry, SessionRefused, ZtpdError
+from ztpd.errors import (
+    ConfigError,
+    ConfigFileUnusable,
+    NoTransport,
+    Retry,
+    SessionRefused,
+    ZtpdError,
+)
 from ztpd.lifecycle import Activity, Dispatch, Event, waiting_event
-from ztpd.model import StoredCredentials
+from ztpd.model import SourceEndpoint, StoredCredentials
 from ztpd.provisioning.call import describe_transports
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
@@ -73,6 +80,11 @@ class Activities:
         if self._relay:
             self._relay.retry_now()
 
+    def receiver_changed(self) -> None:
+        """The receiver is ready, or no longer, or another error keeps it from that."""
+        if self._relay:
+            self._relay.receiver_changed()
+
     async def _load(self) -> Event:
         if configured_without_ztp(self._config()):
             self.stored = None
@@ -117,7 +129,7 @@ class Activities:
     async def _relay_corrections(self) -> Event:
         config, stored = self._config(), self.stored
         try:
-            channels = endpoints(config, stored.credentials if stored else None)
+            channels = await self._endpoints(config, stored)
         except ZtpdError as error:
             await self._blocked(error)
             again = isinstance(error, NoTransport) and self._may_refresh()
@@ -146,6 +158,22 @@ class Activities:
         finally:
             await self._tasks.end(Task.SAVE, Task.UPKEEP)
         raise AssertionError("a relay ends with an error")
+
+    async def _endpoints(
+        self, config: Config, stored: StoredCredentials | None
+    ) -> Sequence[SourceEndpoint]:
+        """Wait for the files that ``config`` names: their partition may be mounted late."""
+        backoff = retry.Backoff(retry.SESSION)
+        while True:
+            try:
+                found = endpoints(config, stored.credentials if stored else None)
+            except ConfigFileUnusable as error:
+                wait_s = backoff.wait_s(error)
+                self._wait(error, wait_s)
+                await asyncio.sleep(wait_s)
+            else:
+                self._failures.clear()
+                return found
 
     async def _upkeep(self, stored: StoredCredentials) -> None:
         renewed = await upkeep(

@@ -151,9 +151,13 @@ class Daemon:
     def _make_receiver(self, loaded: LoadedConfig) -> Receiver:
         return Receiver(
             ReceiverSettings.of(loaded.config),
-            on_change=self._publish,
+            on_change=self._receiver_changed,
             on_keys_wanted=self._ask_for_keys,
         )
+
+    def _receiver_changed(self) -> None:
+        self._activities.receiver_changed()
+        self._publish()
 
     def _ask_for_keys(self) -> None:
         """Open another session where that brings the keys."""

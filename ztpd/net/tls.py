@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ztpd.errors import NetworkError, SessionRefused, TlsUntrusted
+from ztpd.errors import ConfigFileUnusable, NetworkError, SessionRefused, TlsUntrusted
 from ztpd.model import Secret
 from ztpd.net.errormap import tls_error
 
@@ -56,16 +56,18 @@ def client_context(
 ) -> ssl.SSLContext:
     """A :func:`verifying_context`, with the client's ``certificate`` and ``private_key`` (PEM).
 
-    Raises :class:`TlsUntrusted` for an authority that cannot be used, :class:`SessionRefused` for
-    such a pair, and :class:`NetworkError` where the process has no descriptor left.
+    Raises :class:`ConfigFileUnusable` for a ``ca_file`` and :class:`TlsUntrusted` for an
+    ``authority`` that cannot be used, :class:`SessionRefused` for such a pair, and
+    :class:`NetworkError` where the process has no descriptor left.
     """
     try:
         context = verifying_context(ca_file, authority)
     except OSError as error:
-        name = f"ca_file {ca_file}" if ca_file else "the authority of the credentials"
+        name = f"ca_file = {ca_file}" if ca_file else "the authority of the credentials"
         if error.errno in _NO_DESCRIPTOR and not isinstance(error, ssl.SSLError):
             raise NetworkError(f"{name}: {error.strerror}") from error
-        raise TlsUntrusted(f"{name}: {authority_reason(error)}") from error
+        kind = ConfigFileUnusable if ca_file else TlsUntrusted
+        raise kind(f"{name}: {authority_reason(error)}") from error
     if certificate:
         try:
             load_pair(context, certificate, private_key)

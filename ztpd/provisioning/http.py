@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from ztpd import __version__, events, log
 from ztpd.errors import (
     ConfigError,
+    ConfigFileUnusable,
     ConnectionLost,
     ConnectTimeout,
     NetworkError,
@@ -125,7 +126,7 @@ def _context(ca_file: str) -> ssl.SSLContext:
     try:
         return verifying_context(ca_file)
     except (FileNotFoundError, IsADirectoryError, PermissionError, ssl.SSLError) as error:
-        raise ConfigError(f"[ztp] ca_file = {ca_file}: {authority_reason(error)}") from error
+        raise ConfigFileUnusable(f"[ztp] ca_file = {ca_file}: {authority_reason(error)}") from error
     except OSError as error:
         raise NetworkError(f"{ca_file}: {error.strerror}") from error
 

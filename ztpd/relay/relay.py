@@ -91,6 +91,7 @@ class Relay:
         self._no_corrections_since_s = 0.0
         self._candidate: OpenSession | None = None  # a preferred channel's session, being probed
         self._damage = DamageLog()
+        self._awaits_receiver = False
         self.progress = Progress()
 
     async def run(self) -> None:
@@ -143,9 +144,18 @@ class Relay:
 
     async def _receiver_ready(self) -> None:
         if not self._receiver.ready:
+            self._awaits_receiver = True
+            try:
+                self.receiver_changed()
+                await self._receiver.wait_ready()
+            finally:
+                self._awaits_receiver = False
+
+    def receiver_changed(self) -> None:
+        """Report why the receiver is not ready, if the next session waits for it."""
+        if self._awaits_receiver and not self._receiver.ready:
             error = self._receiver.error
             self._dispatch(waiting_event(error), "waiting for the receiver", error=error)
-            await self._receiver.wait_ready()
 
     async def _position(self) -> None:
         """Wait for the receiver's first position, which decides the region's topics."""

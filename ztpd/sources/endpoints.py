@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ztpd.config import Config
-from ztpd.errors import ConfigError, NoTransport
+from ztpd.errors import ConfigFileUnusable, NoTransport
 from ztpd.model import Credentials, MqttEndpoint, NtripEndpoint, Secret, SourceEndpoint, Topic
 from ztpd.sources.ntrip import ntrip_port
 
@@ -22,8 +22,8 @@ def configured_without_ztp(config: Config) -> bool:
 def endpoints(config: Config, credentials: Credentials | None) -> Sequence[SourceEndpoint]:
     """The endpoints of credentials and configuration, in the order of ``[corrections] prefer``.
 
-    Raises :class:`NoTransport` where there is none, :class:`ConfigError` where a file named in
-    the configuration cannot be read.
+    Raises :class:`NoTransport` where there is none, :class:`ConfigFileUnusable` where a file that
+    the configuration names cannot be read.
     """
     offered = {
         "ntrip": _ntrip(config, credentials),
@@ -109,10 +109,10 @@ def _read(path: str, key: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except PermissionError as error:
-        raise ConfigError(
+        raise ConfigFileUnusable(
             f"{key} = {path} may not be read by this user: `chown ztpd` and `chmod 600` it"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{key} = {path}: {error.strerror}") from error
+        raise ConfigFileUnusable(f"{key} = {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{key} = {path} is no text") from error
+        raise ConfigFileUnusable(f"{key} = {path} is no text") from error
