@@ -1,0 +1,72 @@
+"""Names and addresses in a network of the test's own: dead name servers, missing routes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.namespace import inside
+from tests.support.namespace_child import DEAD_NAMESERVER, NAME, NAMESERVER
+
+NAMESERVERS = (DEAD_NAMESERVER, NAMESERVER)
+
+
+@pytest.mark.slow
+def test_FR20_a_dead_first_name_server_costs_seconds_and_not_the_name(tmp_path: Path) -> None:
+    found = inside("slow_lookup", tmp_path, nameservers=NAMESERVERS)
+    assert found["addresses"] == ["127.0.0.1"]
+    assert 4.5 <= found["took_s"] <= 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_FR20_a_gateway_with_a_dead_first_name_server_is_slow_and_then_works(
+    tmp_path: Path,
+) -> None:
+    found = inside("slow_names", tmp_path, nameservers=NAMESERVERS, timeout_s=90)
+    assert found["calls"] == 1
+    assert 9 <= found["took_s"] <= 40
+    assert "net.dns" not in found["reasons"]
+    assert "net.timeout" not in found["reasons"]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """By fault and client: the uplink has IPv4 only, and the name both kinds of addresses."""
+    hosts = [f"2001:db8::1 {NAME}", f"127.0.0.1 {NAME}"]
+    result: dict[str, Any] = inside("failures", tmp_path_factory.mktemp("namespace"), hosts=hosts)
+    return result
+
+
+@pytest.mark.parametrize("client", ["ztp", "mqtt", "ntrip", "check"])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("refused", "net.refused"),
+        ("untrusted", "tls.untrusted"),
+        ("wrong name", "tls.hostname"),
+        ("expired", "tls.clock"),
+    ],
+)
+def test_FR21_an_address_without_a_route_hides_no_other_fault(
+    told: dict[str, dict[str, str]], client: str, fault: str, code: str
+) -> None:
+    assert told[fault][client].startswith(f"{code}: ")
+
+
+UPLINK_OF_IPV6 = (
+    "ip link add up0 type veth peer name up1",
+    "ip link set up0 up",
+    "ip link set up1 up",
+    "ip -6 addr add 2001:db8:1::2/64 dev up0 nodad",
+    "ip -6 route add default via 2001:db8:1::1 dev up0",
+)
+
+
+def test_FR34_an_ipv4_address_on_an_ipv6_uplink_is_named(tmp_path: Path) -> None:
+    told = inside("families", tmp_path, hosts=[f"192.0.2.1 {NAME}"], setup=UPLINK_OF_IPV6)
+    for host in ("192.0.2.1", NAME):
+        assert told[host].startswith("net.family: ")
+        assert "192.0.2.1 is IPv4, and this uplink has IPv6 only" in told[host]

@@ -1,0 +1,171 @@
+"""What runs inside a namespace of :mod:`tests.support.namespace`; prints its result as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.support.gateway import Gateway
+from tests.support.services import corrections, reason, state
+from tests.support.until import until
+from ztpd.check.network import Endpoint
+from ztpd.errors import ZtpdError
+from ztpd.model import MqttEndpoint, NtripEndpoint, Secret, Topic
+from ztpd.net.dial import dial
+from ztpd.net.resolve import resolve
+from ztpd.provisioning import http
+from ztpd.sim.authority import Authority, server_context
+from ztpd.sim.caster import Caster
+from ztpd.sim.ztp_service import ZtpService
+from ztpd.sources.mqtt import MqttSession
+from ztpd.sources.ntrip import NtripSession
+
+NAME = "service.test"
+DEAD_NAMESERVER, NAMESERVER = "127.0.0.52", "127.0.0.53"
+
+
+class Nameserver(asyncio.DatagramProtocol):
+    """Answers A with ``address`` and other types with nothing (RFC 1035 section 4.1)."""
+
+    def __init__(self, address: str) -> None:
+        self._address = socket.inet_aton(address)
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, sender: Any) -> None:
+        end = data.index(b"\0", 12) + 5
+        question, (kind,) = data[12:end], struct.unpack(">H", data[end - 4 : end - 2])
+        answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4) + self._address
+        found = answer if kind == 1 else b""
+        head = data[:2] + struct.pack(">HHHHH", 0x8180, 1, bool(found), 0, 0)
+        self._transport.sendto(head + question + found, sender)
+
+
+async def _nameservers() -> None:
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(
+        lambda: Nameserver("127.0.0.1"), local_addr=(NAMESERVER, 53)
+    )
+    await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=(DEAD_NAMESERVER, 53))
+
+
+async def slow_lookup(_: Path) -> Any:
+    """How long a look-up takes whose first name server is dead."""
+    await _nameservers()
+    began_s = asyncio.get_running_loop().time()
+    addresses = await resolve(NAME, 443)
+    took_s = asyncio.get_running_loop().time() - began_s
+    return {"addresses": [each.place[0] for each in addresses], "took_s": took_s}
+
+
+async def slow_names(directory: Path) -> Any:
+    """A whole gateway, from power-on to corrections, whose first name server is dead."""
+    await _nameservers()
+    gateway = Gateway(directory)
+    tls = gateway.authority.server_context(NAME)
+    now = asyncio.get_running_loop().time
+    async with (
+        Caster({"NEAR-RTCM": corrections}, tls=tls) as caster,
+        ZtpService(tls=tls, caster_host=NAME, caster_ports=(2101, caster.port)) as service,
+        gateway.receiver(speed=5.0),
+    ):
+        gateway.configure(
+            ztp={
+                "url": f"https://{NAME}:{service.port}",
+                "ca_file": gateway.ca_file,
+                "token_file": gateway.token_file,
+                "splay_s": 0,
+            },
+            identity={"source": "fixed", "hardware_id": "gateway-1"},
+            ntrip={"ca_file": gateway.ca_file},
+        )
+        began_s = now()
+        reasons: set[str] = set()
+
+        def streaming() -> bool:
+            reasons.add(reason(gateway))
+            return state(gateway) == "streaming"
+
+        async with gateway.running():
+            await until(streaming, within_s=45)
+            took_s = now() - began_s
+    return {"took_s": took_s, "calls": len(service.calls), "reasons": sorted(reasons)}
+
+
+async def _told(attempt: Callable[[], Awaitable[object]]) -> str:
+    try:
+        await attempt()
+    except ZtpdError as error:
+        return f"{error.code}: {error}"
+    return "no error"
+
+
+async def _told_by_all(port: int, directory: Path, authority: Authority) -> dict[str, str]:
+    """What every client says of one port of the service."""
+    ca_file = str(authority.write(directory / "ca.pem"))
+
+    async def mqtt() -> None:
+        endpoint = MqttEndpoint(NAME, port, "x", (Topic("/pp/ip/eu"),), ca_file=ca_file)
+        async with MqttSession(endpoint):
+            pass
+
+    async def ntrip() -> None:
+        endpoint = NtripEndpoint(NAME, port, "NEAR", "me", Secret("x"), ca_file=ca_file)
+        async with NtripSession(endpoint, position=lambda: None):
+            pass
+
+    async def check() -> None:
+        there = Endpoint(NAME, port, tls=True, ca_file=ca_file)
+        await there.dns()
+        await there.tcp()
+        await there.tls_handshake()
+
+    url = f"https://{NAME}:{port}/"
+    return {
+        "ztp": await _told(lambda: http.post(url, b"{}", timeout_s=5, ca_file=ca_file)),
+        "mqtt": await _told(mqtt),
+        "ntrip": await _told(ntrip),
+        "check": await _told(check),
+    }
+
+
+async def failures(directory: Path) -> Any:
+    """What is told of a name one of whose addresses has no route, for each fault of the other."""
+    authority = Authority()
+    contexts = {
+        "untrusted": Authority().server_context(NAME),
+        "wrong name": authority.server_context("other.test"),
+        "expired": server_context(authority.server(NAME, not_after=datetime(2020, 1, 1))),
+    }
+    told: dict[str, dict[str, str]] = {}
+    for fault, context in contexts.items():
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            told[fault] = await _told_by_all(port, directory, authority)
+    told["refused"] = await _told_by_all(1, directory, authority)
+    return told
+
+
+async def families(_: Path) -> Any:
+    """What is told of an IPv4 address and of a name."""
+
+    async def connect(host: str) -> None:
+        try:
+            (await dial(await resolve(host, 443))).sock.close()
+        except OSError as error:
+            raise AssertionError(f"untyped: {error!r}") from error
+
+    return {host: await _told(lambda host=host: connect(host)) for host in ("192.0.2.1", NAME)}  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(globals()[sys.argv[1]](Path(sys.argv[2])))))
