@@ -57,7 +57,7 @@ def test_exit_statuses_are_the_documented_ones(kind: type[ZtpdError]) -> None:
 
 
 @pytest.mark.parametrize("kind", BELOW_ROOT)
-def test_no_one_is_told_to_do_nothing_where_a_person_is_needed(kind: type[ZtpdError]) -> None:
+def test_an_error_that_needs_a_person_has_a_remedy(kind: type[ZtpdError]) -> None:
     if kind("").needs_person:
         assert not kind.advice.startswith("Nothing to do")
 
@@ -67,14 +67,14 @@ def test_the_docstring_draws_the_tree() -> None:
     assert sorted(drawn) == sorted(kind.__name__ for kind in ZtpdError.__subclasses__())
 
 
-def test_an_error_reads_as_what_happened_and_where() -> None:
+def test_an_error_reads_as_summary_and_place() -> None:
     assert str(ZtpNotListed("HTTP 403")) == (
         "this gateway's IMEI is not on the profile's allowlist: HTTP 403"
     )
     assert str(ZtpNotListed()) == "this gateway's IMEI is not on the profile's allowlist"
 
 
-def test_an_error_keeps_what_the_other_side_asked_for() -> None:
+def test_an_error_keeps_the_wait_that_the_server_asked_for() -> None:
     error = ZtpThrottled("HTTP 429", retry_after_s=120)
     assert (error.detail, error.retry_after_s) == ("HTTP 429", 120)
     assert ZtpThrottled().retry_after_s is None

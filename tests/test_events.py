@@ -63,7 +63,7 @@ def test_catalog_pages_are_sentences(event: JournalEvent) -> None:
 
 
 @pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
-def test_warnings_and_errors_say_what_happens_now(event: JournalEvent) -> None:
+def test_warnings_and_errors_name_the_reaction(event: JournalEvent) -> None:
     if event.level >= logging.WARNING:
         assert event.reaction
         assert event.remedy

@@ -21,7 +21,7 @@ PAIRS = [pair for pair in reachable() if pair[0] is not State.STOPPING]
 
 @pytest.mark.parametrize("pair", reachable(), ids=lambda pair: f"{pair[0].value}-{pair[1].value}")
 @pytest.mark.parametrize("event", Event)
-def test_the_running_activity_decides_what_can_follow(
+def test_the_running_activity_decides_the_possible_events(
     pair: tuple[State, Activity], event: Event
 ) -> None:
     state, activity = pair
@@ -98,7 +98,7 @@ def test_refused_credentials_are_refreshed_and_the_old_ones_can_be_used_again() 
     assert again == (State.CONNECTING, Activity.RELAY)
 
 
-def test_every_state_says_what_it_means() -> None:
+def test_every_state_has_a_meaning() -> None:
     assert all(state.meaning for state in State)
 
 

@@ -130,7 +130,7 @@ def test_P11_a_known_secret_is_masked(way: Callable[[], None], stream: io.String
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_P11_a_known_secret_is_masked_in_what_the_journal_gets(
+def test_P11_a_known_secret_is_masked_in_journal_fields(
     way: Callable[[], None], journal: list[dict[str, Any]]
 ) -> None:
     log.setup("debug")
@@ -149,7 +149,7 @@ def test_P11_a_known_secret_is_masked_in_what_the_journal_gets(
         pytest.param(f'{{"privateKey": "{PEM}", "x": 1}}', id="in the midst"),
     ],
 )
-def test_P11_PEM_is_masked_even_if_nobody_told_it(text: str, stream: io.StringIO) -> None:
+def test_P11_unknown_PEM_is_masked(text: str, stream: io.StringIO) -> None:
     logger.info("answer %s", text)
     logger.error("failed", exc_info=ValueError(text))
     assert "MIIE" not in stream.getvalue()
@@ -187,7 +187,7 @@ def test_a_line_names_its_level_where_it_matters(stream: io.StringIO) -> None:
     assert " warning: /etc/ztpd/ztpd.toml: unknown key ztp.tag. " in stream.getvalue()
 
 
-def test_a_failure_says_what_when_and_what_to_do(stream: io.StringIO) -> None:
+def test_a_failure_has_its_cause_the_next_try_and_advice(stream: io.StringIO) -> None:
     log.FailureLog().record(ResolveFailed("api.example.net"), retry_in_s=42.3)
     (line,) = stream.getvalue().splitlines()
     assert line.endswith(
@@ -213,14 +213,14 @@ def test_D02_a_crash_comes_with_its_traceback_once(stream: io.StringIO) -> None:
     assert said.count("Traceback (most recent call last)") == 1
 
 
-def test_level_hides_what_is_below(own_logging: None) -> None:
+def test_level_hides_lower_levels(own_logging: None) -> None:
     stream = io.StringIO()
     log.setup("warning", stream=stream)
     log.emit(events.STOPPED)
     assert stream.getvalue() == ""
 
 
-def test_libraries_are_heard_only_when_something_is_wrong(stream: io.StringIO) -> None:
+def test_libraries_log_warnings_and_errors_only(stream: io.StringIO) -> None:
     logging.getLogger("aiohttp.client").info("chatter")
     logging.getLogger("aiohttp.client").warning("trouble")
     assert "chatter" not in stream.getvalue()
@@ -254,7 +254,7 @@ def _levels(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def test_D20_the_first_failure_is_told_and_repeats_are_debug(
+def test_D20_the_first_failure_is_logged_and_repeats_are_debug(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     failures = log.FailureLog(_Clock())
@@ -313,14 +313,14 @@ def test_FR71_no_field_begins_with_what_joins_it_to_the_line(
     assert caplog.records[1].__dict__["ZTPD_NOTE"] == "[ntrip] changed"
 
 
-def test_another_cause_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_cause_is_logged_at_once(caplog: pytest.LogCaptureFixture) -> None:
     failures = log.FailureLog(_Clock())
     for error in (ResolveFailed("host"), ConnectTimeout("host"), ResolveFailed("host")):
         failures.record(error)
     assert _levels(caplog) == ["WARNING net.dns", "WARNING net.timeout", "DEBUG net.dns"]
 
 
-def test_after_success_the_next_failure_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_after_success_the_next_failure_is_logged_again(caplog: pytest.LogCaptureFixture) -> None:
     failures = log.FailureLog(_Clock())
     failures.record(ResolveFailed("host"))
     failures.clear()
@@ -420,12 +420,12 @@ def test_durations_read_well(seconds: float, text: str) -> None:
     assert log.duration(seconds) == text
 
 
-def test_T14_what_a_peer_said_is_made_safe_to_print() -> None:
+def test_T14_text_of_a_peer_is_made_safe_to_print() -> None:
     assert log.quoted("  bad\r\nthing\x1b[31m \u2028") == "bad..thing.[31m"
     assert log.quoted("x" * 300) == "x" * 199 + "…"
     assert log.quoted("x" * 200) == "x" * 200
 
 
-def test_a_warning_tells_what_to_do_in_the_line_itself(stream: io.StringIO) -> None:
+def test_the_line_of_a_warning_has_the_advice(stream: io.StringIO) -> None:
     log.emit(events.UNKNOWN_KEY, path="/etc/ztpd/ztpd.toml", key="ztp.tag", hint="")
     assert stream.getvalue().endswith(f"ztp.tag. {events.UNKNOWN_KEY.remedy}\n")

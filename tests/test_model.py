@@ -99,7 +99,7 @@ def test_17_digits_lose_their_software_version() -> None:
         pytest.param("0fa4e7c2-5b8d-4c1e-9a1b-000000000000", id="UUID"),
     ],
 )
-def test_M06_what_is_no_imei_is_refused(text: str) -> None:
+def test_M06_other_texts_than_imeis_are_refused(text: str) -> None:
     with pytest.raises(ImeiInvalid):
         Imei.normalise(text)
 
@@ -131,7 +131,7 @@ def test_a_date_beyond_the_end_of_a_32_bit_clock_is_one() -> None:
     assert utc(1e15).year == 9999
 
 
-def test_a_fingerprint_tells_a_change_and_no_secret() -> None:
+def test_a_fingerprint_shows_a_change_and_no_secret() -> None:
     mark = fingerprint(Secret("one"), "host", 1)
 
     assert mark == fingerprint(Secret("one"), "host", 1)
@@ -211,7 +211,7 @@ def test_credentials_print_without_secrets() -> None:
     assert CANARY not in repr(MqttEndpoint("host", private_key=Secret(CANARY)))
 
 
-def test_credentials_tell_every_secret_they_hold() -> None:
+def test_credentials_list_all_their_secrets() -> None:
     told = {secret.reveal() for secret in _credentials().secrets()}
     assert told == {CANARY + "-key", CANARY + "-password", CANARY + "-dynamic"}
 

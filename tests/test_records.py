@@ -85,7 +85,7 @@ def test_FR88_texts_come_out_in_one_printable_line() -> None:
     assert found.names == (".",)
 
 
-def test_a_text_is_cut_where_nobody_would_read_on() -> None:
+def test_a_long_text_is_cut() -> None:
     assert len(records.from_json(Whole, {"text": "x" * 100_000}).text) == 2000
 
 

@@ -168,7 +168,9 @@ def test_D13_broken_TOML_in_a_drop_in_names_that_file(main: Path) -> None:
         pytest.param(b"a = " + b"[" * 5000, id="absurd depth"),
     ],
 )
-def test_what_the_TOML_reader_chokes_on_is_told_as_a_broken_file(main: Path, data: bytes) -> None:
+def test_a_file_that_the_TOML_reader_cannot_read_is_reported_as_broken(
+    main: Path, data: bytes
+) -> None:
     main.write_bytes(data)
     with pytest.raises(ConfigError):
         config.load(main)
@@ -321,7 +323,7 @@ def _document(key: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG)
-def test_D13_a_wrong_value_is_told_with_file_key_value_and_what_is_allowed(
+def test_D13_a_wrong_value_is_reported_with_file_key_value_and_allowed_values(
     main: Path, key: str, value: Any
 ) -> None:
     detail = _refused(main, _document(key, value))
@@ -339,7 +341,7 @@ def test_the_message_reads_well(main: Path) -> None:
     )
 
 
-def test_all_mistakes_are_told_at_once(main: Path) -> None:
+def test_all_mistakes_are_reported_at_once(main: Path) -> None:
     detail = _refused(main, "[ztp]\ntimeout_s = -1\n", site='[log]\nlevel = "loud"\n')
     assert "ztp.timeout_s" in detail
     assert "site.toml: log.level" in detail
@@ -456,7 +458,7 @@ def test_what_belongs_together_is_taken(main: Path, text: str) -> None:
     ("name", "text"),
     [("etc/ztpd/ztpd.toml", config.example()), ("docs/configuration.md", config.reference())],
 )
-def test_the_shipped_files_are_what_the_code_produces(name: str, text: str) -> None:
+def test_the_shipped_files_are_those_that_the_code_produces(name: str, text: str) -> None:
     assert (TOP / name).read_text() == text, "run `make docs`"
 
 
@@ -508,7 +510,7 @@ def test_every_setting_is_explained_in_the_reference(table: Any) -> None:
         assert option.help.endswith(".")
 
 
-def test_show_tells_every_value_and_its_origin(main: Path) -> None:
+def test_show_prints_every_value_and_its_origin(main: Path) -> None:
     loaded = _load(
         main,
         '[ztp]\nservice = "live"\n[receiver.keys]\nCFG-RATE-MEAS = 200\n',
@@ -635,7 +637,7 @@ def test_T1_a_token_file_open_to_others_is_not_used(token_file: Path, mode: int)
         "x" * 1_000_000,
     ],
 )
-def test_Z14_what_has_not_the_form_of_a_token_is_not_repeated(token_file: Path, text: str) -> None:
+def test_Z14_a_malformed_token_is_not_repeated(token_file: Path, text: str) -> None:
     _write(token_file, text)
     with pytest.raises(ZtpTokenMalformed) as caught:
         config.read_token(_with(token_file), {})
@@ -655,7 +657,7 @@ def test_a_pipe_in_the_place_of_the_token_does_not_hang(token_file: Path) -> Non
         config.read_token(_with(token_file), {})
 
 
-def test_a_directory_in_the_place_of_the_token_is_told(tmp_path: Path) -> None:
+def test_a_directory_in_the_place_of_the_token_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ZtpTokenMissing, match="Is a directory"):
         config.read_token(_with(tmp_path), {})
 
@@ -671,7 +673,7 @@ def _as_an_ordinary_user() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_a_token_file_that_only_root_can_read_is_told_with_the_cure(token_file: Path) -> None:
+def test_a_token_file_that_only_root_can_read_is_reported_with_its_remedy(token_file: Path) -> None:
     _write(token_file, TOKEN, 0o000)
     with _as_an_ordinary_user(), pytest.raises(ZtpTokenMissing, match="systemctl restart"):
         config.read_token(_with(token_file), {})

@@ -108,7 +108,7 @@ asyncio.run(main())
     assert longest_gap_s < 0.4
 
 
-def test_S01_what_could_not_be_stored_is_used_and_stored_when_the_disk_works_again(
+def test_S01_unsaved_credentials_are_used_and_stored_when_the_disk_works_again(
     place: Path,
 ) -> None:
     gateway = ProvisioningBench(place)
@@ -139,7 +139,7 @@ def test_S01_what_could_not_be_stored_is_used_and_stored_when_the_disk_works_aga
     run(scenario())
 
 
-def test_S04_on_a_read_only_disk_a_provisioned_gateway_starts_and_calls_nobody(
+def test_S04_on_a_read_only_disk_a_provisioned_gateway_starts_without_a_call(
     place: Path,
 ) -> None:
     if subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode:
@@ -168,7 +168,7 @@ print(stored.credentials.client_id, len(gateway.calls))
     assert done.stdout.split() == ["00000000-0000-4000-8000-000000000001", "0"]
 
 
-def test_S16_an_older_ztpd_refuses_what_a_newer_one_wrote_and_asks_a_person(place: Path) -> None:
+def test_S16_an_older_ztpd_refuses_the_files_of_a_newer_one_and_needs_a_person(place: Path) -> None:
     from ztpd.errors import StoreVersion
 
     gateway = ProvisioningBench(place)

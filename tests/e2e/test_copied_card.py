@@ -90,7 +90,7 @@ async def test_FR40_where_the_board_number_cannot_be_read_it_streams_without_a_m
         assert stored(gateway).board == stored_on
 
 
-async def test_FR40_on_another_board_without_a_modem_it_says_what_is_missing_and_goes_on_with_it(
+async def test_FR40_on_another_board_without_a_modem_it_reports_the_modem_and_goes_on_with_it(
     tmp_path: Path,
 ) -> None:
     async with services(tmp_path, identity={"timeout_s": 5}) as (gateway, service, caster):

@@ -22,7 +22,7 @@ sys.exit(main(["demo", "--once"]))
 
 
 @pytest.mark.parametrize("missing", ["trustme", "cryptography"])
-def test_FR58_a_missing_package_is_named_with_the_way_to_install_it(missing: str) -> None:
+def test_FR58_a_missing_package_is_named_with_the_command_to_install_it(missing: str) -> None:
     script = WITHOUT.format(missing=missing)
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)

@@ -98,7 +98,7 @@ async def test_FR60_an_ordinary_user_sees_a_healthy_daemon(top: Path, strict_uma
     assert "ZED-F9P" in monitor.stdout
 
 
-async def test_FR60_what_an_ordinary_user_may_not_do_is_told_as_that(
+async def test_FR60_an_ordinary_user_is_shown_the_missing_permission(
     top: Path, strict_umask: None
 ) -> None:
     async with site(top) as gateway:
@@ -121,7 +121,7 @@ async def test_FR60_a_runtime_directory_that_is_closed_is_not_a_daemon_that_is_d
 
 
 @pytest.mark.slow
-async def test_FR69_beside_a_daemon_that_was_stopped_the_status_has_its_age(
+async def test_FR69_with_a_stopped_daemon_the_status_has_its_age(
     top: Path, strict_umask: None
 ) -> None:
     """SIGSTOP on a process of its own; root asks, and then reads the file."""

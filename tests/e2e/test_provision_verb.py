@@ -89,7 +89,7 @@ REFUSALS = {
 @pytest.mark.parametrize(
     ("profile", "fault", "status", "said"), REFUSALS.values(), ids=REFUSALS.keys()
 )
-async def test_each_refusal_ends_with_its_status_and_says_what_to_do(
+async def test_each_refusal_ends_with_its_status_and_its_remedy(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -126,7 +126,7 @@ async def test_Z14_a_token_that_cannot_be_one_is_not_sent(
     assert not token or token not in told
 
 
-async def test_a_missing_authority_is_told_and_no_call_is_counted(
+async def test_a_missing_authority_is_reported_and_no_call_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway = Gateway(tmp_path)
@@ -146,7 +146,7 @@ async def test_a_missing_authority_is_told_and_no_call_is_counted(
     assert not Schedule(gateway.state_dir / SCHEDULE_FILE).called_for("gw-1")
 
 
-async def test_success_says_what_the_credentials_open(
+async def test_success_names_the_transports_of_the_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert await provision(tmp_path, monkeypatch) == 0

@@ -33,7 +33,7 @@ async def test_P3_a_restart_makes_no_provisioning_call(tmp_path: Path) -> None:
         assert len(service.calls) == 1
 
 
-async def test_T1_what_is_stored_is_for_the_owner_only(tmp_path: Path) -> None:
+async def test_T1_stored_files_are_for_the_owner_only(tmp_path: Path) -> None:
     async with services(tmp_path) as (gateway, _, _), gateway.running():
         await until(lambda: state(gateway) == "streaming")
 
@@ -49,7 +49,7 @@ async def test_T1_what_is_stored_is_for_the_owner_only(tmp_path: Path) -> None:
         (Profile(service="live"), "ztp.refused.not_found"),
     ],
 )
-async def test_a_refusal_needs_a_person_and_says_what_to_do(
+async def test_a_refusal_needs_a_person_and_has_a_remedy(
     tmp_path: Path, profile: Profile, code: str
 ) -> None:
     async with services(tmp_path, profile=profile) as (gateway, service, _), gateway.running():
@@ -114,7 +114,7 @@ async def test_Z03_a_lost_answer_ends_with_one_thing(tmp_path: Path, fault: Cut)
         assert len(service.calls) == 2
 
 
-async def test_N24_what_the_service_asks_for_is_waited(tmp_path: Path) -> None:
+async def test_N24_the_wait_that_the_service_asks_for_is_kept(tmp_path: Path) -> None:
     throttled = Answer(429, "Too Many Requests", {"Retry-After": "120"})
     async with (
         services(tmp_path, script=(throttled,)) as (gateway, service, _),

@@ -120,7 +120,7 @@ async def test_a_changed_source_is_used_at_once(tmp_path: Path, told: list[str])
         await until(lambda: bench.gateway.status["state"] == "streaming")
 
 
-async def test_a_changed_receiver_is_opened_anew(tmp_path: Path, told: list[str]) -> None:
+async def test_a_changed_receiver_is_opened_again(tmp_path: Path, told: list[str]) -> None:
     async with streaming(tmp_path) as bench:
         other = tmp_path / "by-another-name"
         other.symlink_to(bench.gateway.gnss.path)
@@ -131,7 +131,7 @@ async def test_a_changed_receiver_is_opened_anew(tmp_path: Path, told: list[str]
         await until(lambda: bench.gateway.status["state"] == "streaming")
 
 
-async def test_after_a_reload_of_what_others_read_corrections_go_to_the_receiver(
+async def test_after_a_reload_of_the_shared_output_corrections_go_to_the_receiver(
     tmp_path: Path, told: list[str]
 ) -> None:
     async with streaming(tmp_path) as bench:

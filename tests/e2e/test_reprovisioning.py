@@ -71,7 +71,7 @@ async def test_Z17_new_ones_are_taken_up(tmp_path: Path) -> None:
         assert len(service.things) == 1
 
 
-async def test_Z17_on_the_same_day_nobody_is_asked(tmp_path: Path) -> None:
+async def test_Z17_on_the_same_day_no_call_is_made(tmp_path: Path) -> None:
     async with services(tmp_path) as (gateway, service, _), gateway.running() as daemon:
         await until(lambda: state(gateway) == "streaming")
         daemon.dispatch(Event.REFUSED)
@@ -88,7 +88,7 @@ async def test_Z17_on_the_same_day_nobody_is_asked(tmp_path: Path) -> None:
         pytest.param("modem gone", marks=pytest.mark.slow),
     ],
 )
-async def test_new_credentials_that_a_person_asks_for_in_vain_cost_no_corrections(
+async def test_a_request_for_new_credentials_that_fails_costs_no_corrections(
     tmp_path: Path, hindrance: str
 ) -> None:
     async with services(tmp_path, identity={"timeout_s": 5}) as (gateway, service, caster):
@@ -112,7 +112,7 @@ async def test_new_credentials_that_a_person_asks_for_in_vain_cost_no_correction
 
 
 @pytest.mark.slow
-def test_credentials_for_what_is_not_wanted_are_asked_for_anew_when_the_portal_may_have_changed(
+def test_credentials_for_an_unwanted_transport_are_replaced_when_the_portal_may_have_changed(
     tmp_path: Path,
 ) -> None:
     """MQTT only, and only NTRIP wanted: once a person has changed the profile, a day is enough."""

@@ -199,7 +199,7 @@ def test_D58_a_mute_port_costs_its_budget_and_its_sibling_answers(ask: Ask) -> N
         ("A05", "352656100367872", "352656100367872", ""),
     ],
 )
-def test_M06_other_forms_are_normalised_and_told(
+def test_M06_other_forms_are_normalised_and_reported(
     ask: Ask, scenario: str, given: str, imei: str, note: str
 ) -> None:
     result = ask(usb(imei=given))
@@ -221,7 +221,7 @@ def test_M06_other_forms_are_normalised_and_told(
         ("M06", "4901542"),
     ],
 )
-def test_M06_what_is_no_imei_is_refused(ask: Ask, scenario: str, given: str) -> None:
+def test_M06_other_texts_than_imeis_are_refused(ask: Ask, scenario: str, given: str) -> None:
     result = ask(usb(imei=given), timeout_s=30)
     assert isinstance(result.outcome, ImeiInvalid)
     assert result.took_s < 10
@@ -292,7 +292,7 @@ def test_C38_junk_and_half_a_line_before_the_first_answer(ask: Ask) -> None:
     assert ask(usb({"AT": [(junk, Say()), Say()]})).imei == IMEI
 
 
-def test_C38_half_a_command_of_somebody_else_is_ended_first(tmp_path: Path) -> None:
+def test_C38_half_a_command_of_another_program_is_ended_first(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with SimModem(tmp_path / "modem", usb()) as modem:
             with another_user(modem.path) as other:
@@ -411,7 +411,7 @@ def test_C51_a_late_refusal_is_not_taken_for_the_next(ask: Ask) -> None:
     assert result.modem.commands.count("AT+CGSN=1") == 3
 
 
-def test_C51_what_follows_a_final_code_belongs_to_no_command(ask: Ask) -> None:
+def test_C51_lines_after_a_final_code_belong_to_no_command(ask: Ask) -> None:
     result = ask(usb({"AT+CGSN=1": [(NAMED, Wait(0.02), sim.ERROR), NAMED]}))
     assert result.command == "AT+CGSN=1"
 
@@ -472,7 +472,7 @@ def test_D57_a_diagnostic_port_is_refused(ask: Ask, stream: bytes, what: str) ->
     assert result.took_s < 10
 
 
-def test_an_at_port_that_also_tells_positions_is_an_at_port(ask: Ask) -> None:
+def test_an_at_port_that_also_sends_positions_is_an_at_port(ask: Ask) -> None:
     gga = b"$GNGGA,092725.00,4717.11399,N,00833.91590,E,1,08,1.01,499.6,M,48.0,M,,*45\r\n"
     assert ask(usb(stream=gga, stream_every_s=0.2)).imei == IMEI
 
@@ -544,7 +544,7 @@ def test_D62_an_open_that_hangs_ends_in_time(
     ptybench.run(scenario())
 
 
-def test_D65_permission_denied_is_told_soon(tmp_path: Path) -> None:
+def test_D65_permission_denied_is_reported_soon(tmp_path: Path) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         async with Pty(tmp_path / "modem") as pty:

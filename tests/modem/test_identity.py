@@ -145,7 +145,7 @@ def test_C36_a_modem_that_is_plugged_in_late_is_found(gateway: UsbTree) -> None:
     assert 20 < result.took_s < 30
 
 
-def test_C37_without_a_modem_what_there_is_is_named(gateway: UsbTree) -> None:
+def test_C37_without_a_modem_the_devices_found_are_named(gateway: UsbTree) -> None:
     gateway.plug("0403:6001", {0: "ttyUSB0"}, driver="ftdi_sio")
     result = reading(gateway, timeout_s=10)
     assert isinstance(result.outcome, ModemAbsent)
@@ -168,7 +168,7 @@ def test_D64_a_modem_that_comes_back_under_other_numbers_is_followed(gateway: Us
     assert run(scenario()).imei == IMEI
 
 
-def test_G99_a_receiver_beside_the_modem_gets_no_byte(gateway: UsbTree) -> None:
+def test_G99_a_receiver_next_to_the_modem_gets_no_byte(gateway: UsbTree) -> None:
     gateway.plug("1546:01a9", {0: "ttyACM0"}, driver="cdc_acm", socket="1-2")
     gateway.plug(EC25, EC25_PORTS)
 
@@ -192,7 +192,7 @@ def test_G99_a_receiver_beside_the_modem_gets_no_byte(gateway: UsbTree) -> None:
         pytest.param("1a86:7523", "ch341", id="G104-CH340"),
     ],
 )
-def test_G99_to_G104_what_is_no_modem_is_not_opened(
+def test_G99_to_G104_other_devices_than_modems_are_not_opened(
     gateway: UsbTree, usb: str, driver: str
 ) -> None:
     gateway.plug(usb, {0: "ttyUSB0"}, driver=driver)
@@ -326,7 +326,7 @@ def test_C37_a_port_that_is_not_there_is_named(gateway: UsbTree) -> None:
     assert port in str(result.outcome)
 
 
-def test_a_port_that_somebody_else_locked_is_busy(gateway: UsbTree) -> None:
+def test_a_port_locked_by_another_program_is_busy(gateway: UsbTree) -> None:
     gateway.plug(EC25, {2: "ttyUSB2"})
 
     async def scenario() -> Result:

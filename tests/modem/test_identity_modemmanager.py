@@ -129,12 +129,12 @@ def test_it_knows_no_modem_and_may_still_find_this_one(
     assert isinstance(result.outcome, ModemManagerNoModem)
 
 
-def test_it_was_told_to_ignore_this_modem(gateway: UsbTree, mm: MockModemManager) -> None:
+def test_it_is_configured_to_ignore_this_modem(gateway: UsbTree, mm: MockModemManager) -> None:
     gateway.plug(EC25, EC25_PORTS, hints={"ID_MM_DEVICE_IGNORE": "1"})
     assert reading(gateway, {"ttyUSB2": sim.EC25}, timeout_s=20).imei == IMEI
 
 
-def test_it_was_told_to_ignore_this_port(gateway: UsbTree, mm: MockModemManager) -> None:
+def test_it_is_configured_to_ignore_this_port(gateway: UsbTree, mm: MockModemManager) -> None:
     ignored = {3: {"ID_MM_PORT_IGNORE": "1"}}
     gateway.plug(EC25, EC25_PORTS, port_hints=ignored)
     mm.add(0, dbusbench.modem("", state=-1))

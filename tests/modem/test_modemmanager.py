@@ -103,7 +103,7 @@ async def read(choice: str = "", *, timeout_s: float = 10.0) -> Identity:
         pytest.param("f76", "357520070120767", True, id="F76-14-digits"),
     ],
 )
-async def test_F73_to_F76_what_it_read_becomes_the_imei(
+async def test_F73_to_F76_the_number_that_it_read_becomes_the_imei(
     six: RealModemManager, name: str, digits: str, noted: bool
 ) -> None:
     identity = await read(f"/virtual/{name}")
@@ -161,7 +161,7 @@ async def test_F87_a_daemon_that_hangs_costs_no_more_than_its_time(bus: Bus) -> 
 
 @real
 @pytest.mark.slow
-async def test_F87_a_hanging_daemon_is_told_from_one_that_is_not_there(bus: Bus) -> None:
+async def test_F87_a_hanging_daemon_differs_from_an_absent_one(bus: Bus) -> None:
     with RealModemManager(bus) as daemon:
         daemon.process.send_signal(signal.SIGSTOP)
         with pytest.raises(ModemManagerSilent, match="timed out"):
@@ -248,7 +248,7 @@ async def test_F81_a_port_or_the_device_chooses(mock: MockModemManager, tmp_path
 
 
 @mocked
-async def test_a_choice_that_no_modem_fits_is_named_with_what_there_is(
+async def test_a_choice_that_no_modem_fits_is_named_with_the_modems_found(
     mock: MockModemManager,
 ) -> None:
     mock.add(0, dbusbench.modem(IMEI))

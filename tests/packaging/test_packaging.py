@@ -211,7 +211,7 @@ def manual_of(path: tuple[str, ...]) -> str:
 
 
 @pytest.mark.parametrize(("path", "options"), list(verbs()))
-def test_the_manual_tells_of_every_verb_and_option(
+def test_the_manual_describes_every_verb_and_option(
     path: tuple[str, ...], options: set[str]
 ) -> None:
     if any(len(other) > len(path) and other[: len(path)] == path for other, _ in verbs()) and path:
@@ -222,13 +222,13 @@ def test_the_manual_tells_of_every_verb_and_option(
         assert f"Fl -{option.removeprefix('--')}" in text
 
 
-def test_the_manual_tells_of_nothing_else() -> None:
+def test_the_manual_describes_no_other_verb() -> None:
     known = {path for path, _ in verbs()}
     told = re.findall(r"^\.It Ic (.+?)(?: (?:O[op]|Ar) .*)?$", MANUAL.read_text(), re.M)
     assert {tuple(words.split()) for words in told} <= known
 
 
-def test_the_manual_tells_every_exit_status_of_an_error() -> None:
+def test_the_manual_lists_every_exit_status_of_an_error() -> None:
     text = MANUAL.read_text()
     for kind in errors.ZtpdError.__subclasses__():
         assert f".It {kind.exit_status}\n" in text or f"{kind.exit_status}:" in text

@@ -50,14 +50,14 @@ def test_A14_of_an_a7670_interface_04_is_the_port(tree: UsbTree) -> None:
     assert names(modem_ports(tree.root)) == ["ttyUSB2", "ttyUSB3"]
 
 
-def test_G99_a_receiver_beside_the_modem_is_no_modem(tree: UsbTree) -> None:
+def test_G99_a_receiver_next_to_the_modem_is_no_modem(tree: UsbTree) -> None:
     tree.plug("1546:01a9", {0: "ttyACM0"}, driver="cdc_acm", socket="1-2")
     tree.plug(*EC25)
     assert names(modem_ports(tree.root)) == ["ttyUSB2", "ttyUSB3"]
     assert names(gnss_candidates(tree.root)) == ["ttyACM0"]
 
 
-def test_G100_u_blox_modem_and_receiver_are_told_apart_by_product(tree: UsbTree) -> None:
+def test_G100_u_blox_modem_and_receiver_are_distinguished_by_product(tree: UsbTree) -> None:
     tree.plug("1546:1102", {0: "ttyACM0", 2: "ttyACM1", 4: "ttyACM2"}, driver="cdc_acm")
     tree.plug("1546:01ab", {0: "ttyACM3"}, driver="cdc_acm", socket="1-2")
     assert names(modem_ports(tree.root)) == ["ttyACM0", "ttyACM1", "ttyACM2"]
@@ -277,7 +277,7 @@ async def test_M10_a_process_that_has_the_port_open_is_named(tree: UsbTree) -> N
         ({"ID_MM_DEVICE_IGNORE": "0"}, True),
     ],
 )
-def test_what_modemmanager_was_told_to_ignore_is_not_its_own(
+def test_ports_that_modemmanager_ignores_are_not_its_own(
     tree: UsbTree, hints: dict[str, str], expected: bool
 ) -> None:
     tree.plug("2c7c:0125", {2: "ttyUSB2"}, hints=hints)
@@ -285,7 +285,7 @@ def test_what_modemmanager_was_told_to_ignore_is_not_its_own(
     assert [tty.may_be_modemmanagers for tty in discovery.ttys(tree.root)] == [expected] * 2
 
 
-def test_modemmanager_has_a_uart_only_if_told_so(tree: UsbTree) -> None:
+def test_modemmanager_has_a_uart_only_if_configured(tree: UsbTree) -> None:
     tree.uart("ttyAMA0", hints={"ID_MM_DEVICE_PROCESS": "1"})
     tree.plug("0403:6001", {0: "ttyUSB0"}, driver="ftdi_sio")
     assert [tty.may_be_modemmanagers for tty in discovery.ttys(tree.root)] == [True, False]

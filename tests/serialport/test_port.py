@@ -110,7 +110,7 @@ async def test_the_lock_is_one_that_others_see(link: Path) -> None:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-async def test_absent_says_what_there_is_instead(tmp_path: Path) -> None:
+async def test_absent_names_the_ports_that_exist(tmp_path: Path) -> None:
     (tmp_path / "usb-other-if00").touch()
     with pytest.raises(PortAbsent, match=r"usb-gnss; .* has usb-other-if00"):
         await SerialPort.open(str(tmp_path / "usb-gnss"), 9600)
@@ -207,7 +207,7 @@ def _of_a_user_who_may_not_open_the_port(lock: Path) -> None:
         ),
     ],
 )
-async def test_FR85_a_lock_file_that_proves_nothing_keeps_nobody_out(
+async def test_FR85_a_lock_file_that_proves_nothing_locks_nothing(
     link: Path, tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     async with Pty(link) as pty:
@@ -220,7 +220,7 @@ async def test_FR85_a_lock_file_that_proves_nothing_keeps_nobody_out(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-async def test_FR85_a_lock_file_of_a_user_who_may_open_the_port_counts(
+async def test_FR85_a_lock_file_of_a_user_with_access_to_the_port_counts(
     link: Path, tmp_path: Path
 ) -> None:
     async with Pty(link) as pty:
@@ -234,7 +234,7 @@ async def test_FR85_a_lock_file_of_a_user_who_may_open_the_port_counts(
 
 
 @pytest.mark.parametrize("text", ["not a number", "", "-1"])
-async def test_a_lock_file_that_names_nobody_is_ignored(
+async def test_a_lock_file_that_names_no_process_is_ignored(
     link: Path, tmp_path: Path, text: str
 ) -> None:
     async with Pty(link) as pty:
@@ -243,7 +243,7 @@ async def test_a_lock_file_that_names_nobody_is_ignored(
 
 
 @pytest.mark.parametrize("text", ["   4194305\n", "99999999999999999999"])
-async def test_E69_a_stale_lock_file_is_told_and_left_alone(
+async def test_E69_a_stale_lock_file_is_reported_and_not_removed(
     link: Path, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Pty(link) as pty:
@@ -263,7 +263,7 @@ async def test_U09_permission_denied_names_owner_and_mode(link: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["file", "directory", "pipe", "/dev/null"])
-async def test_U12_what_is_no_serial_port_is_refused(link: Path, what: str) -> None:
+async def test_U12_other_devices_than_serial_ports_are_refused(link: Path, what: str) -> None:
     match what:
         case "file":
             link.touch()
@@ -304,7 +304,7 @@ async def test_D62_an_open_that_hangs_ends_in_time_and_leaves_nothing_open(
         assert not pty.exclusive
 
 
-async def test_an_open_that_nobody_waits_for_any_more_is_undone(link: Path) -> None:
+async def test_a_cancelled_open_is_undone(link: Path) -> None:
     async with Pty(link) as pty:
         opening = asyncio.create_task(SerialPort.open(pty.path, 9600))
         await asyncio.sleep(0)
@@ -373,7 +373,7 @@ async def test_U02_a_port_that_comes_back_under_another_name_is_found(link: Path
             assert await port.read() == b"back"
 
 
-async def test_closing_ends_whoever_waits(link: Path) -> None:
+async def test_closing_ends_all_waits(link: Path) -> None:
     async with Pty(link) as pty:
         port = await SerialPort.open(pty.path, 300)
         port.write(b"x" * 1000)
@@ -578,7 +578,7 @@ async def test_a_usb_modem_port_is_not_paced(tmp_path: Path) -> None:
             assert port.queued_bytes == 0
 
 
-async def test_a_new_speed_holds_behind_what_was_written_before(link: Path) -> None:
+async def test_a_new_speed_applies_after_the_bytes_written_before(link: Path) -> None:
     async with Pty(link) as pty:
         with contextlib.closing(await SerialPort.open(pty.path, 9600)) as port:
             port.write(b"before" * 100)

@@ -48,7 +48,7 @@ def read(file: int) -> bytes:
     return data
 
 
-def test_a_reader_gets_what_is_given_while_it_reads_and_nothing_older(shared: SharedPort) -> None:
+def test_a_reader_gets_frames_written_while_it_reads_and_none_older(shared: SharedPort) -> None:
     shared.write_frame(b"before\n")
     with reader(shared) as file:
         shared.write_frame(b"one\r\n")
@@ -61,7 +61,7 @@ def test_a_reader_gets_what_is_given_while_it_reads_and_nothing_older(shared: Sh
         assert read(file) == b"three\n"
 
 
-def test_it_is_the_group_dialouts_and_nobody_elses(shared: SharedPort) -> None:
+def test_it_belongs_to_the_group_dialout_alone(shared: SharedPort) -> None:
     facts = shared.path.stat()
     assert stat.S_ISCHR(facts.st_mode)
     assert (stat.S_IMODE(facts.st_mode), facts.st_gid) == (0o660, DIALOUT)
@@ -157,7 +157,7 @@ def test_a_link_left_by_a_crash_is_replaced_and_a_file_is_not(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("path", "group"), [("gone/gnss", "dialout"), ("gnss", "no-such-group")])
-def test_what_cannot_be_made_is_told(tmp_path: Path, path: str, group: str) -> None:
+def test_a_terminal_that_cannot_be_made_is_reported(tmp_path: Path, path: str, group: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     port = SharedPort(str(tmp_path / path), group=group)
     with pytest.raises(OutputError):
@@ -165,7 +165,7 @@ def test_what_cannot_be_made_is_told(tmp_path: Path, path: str, group: str) -> N
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_name_that_somebody_else_took_over_is_not_removed(shared: SharedPort) -> None:
+def test_a_name_that_another_program_took_over_is_not_removed(shared: SharedPort) -> None:
     shared.path.unlink()
     shared.path.symlink_to("/dev/null")
     shared.close()

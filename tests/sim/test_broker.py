@@ -68,7 +68,7 @@ class Client:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_a_retained_message_awaits_whoever_subscribes(
+async def test_a_retained_message_reaches_later_subscribers(
     engine: Engine, authority: Authority, tmp_path: Path
 ) -> None:
     said: list[str] = []

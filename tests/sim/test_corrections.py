@@ -61,7 +61,7 @@ def test_a_spartn_stream_has_the_rate_and_the_rhythm_of_the_service(encrypted: b
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_spartn_frames_are_what_an_independent_parser_takes(encrypted: bool) -> None:
+def test_spartn_frames_are_accepted_by_an_independent_parser(encrypted: bool) -> None:
     sent = during(spartn(random.Random(2), encrypted=encrypted), 60)
     for frame in frames(sent, FrameKind.SPARTN):
         parsed = pyspartn.SPARTNReader.parse(frame.data, decode=False)
@@ -83,7 +83,7 @@ def test_time_tags_go_on_in_the_time_of_each_constellation() -> None:
     assert tags["OCB-BDS"] == (start + 15 - 14, True)
 
 
-def test_an_rtcm_stream_is_what_an_independent_parser_takes() -> None:
+def test_an_rtcm_stream_is_accepted_by_an_independent_parser() -> None:
     found = frames(during(rtcm(random.Random(4)), 10), FrameKind.RTCM3)
     names = Counter(frame.name for frame in found)
     assert set(names) == {"1006", "1077", "1087", "1097", "1127", "1230"}
@@ -142,7 +142,7 @@ def test_cut_pieces_give_the_same_frames(seed: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("speed", [1.0, 10.0])
-def test_pieces_come_in_their_time_and_faster_if_told(speed: float) -> None:
+def test_pieces_come_in_their_time_and_faster_on_request(speed: float) -> None:
     async def seconds() -> float:
         async for _ in paced(itertools.islice(rtcm(random.Random(8)), 6 * 30), speed=speed):
             pass

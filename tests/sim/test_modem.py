@@ -121,7 +121,7 @@ def test_another_speed_gives_noise(tmp_path: Path) -> None:
     assert not answer.isascii()
 
 
-def test_unplugged_it_is_back_behind_the_same_name_and_starts_anew(tmp_path: Path) -> None:
+def test_unplugged_it_is_back_behind_the_same_name_and_starts_again(tmp_path: Path) -> None:
     model = replace(PLAIN, answers={"ATI": Unplug(10)}, banner=("RDY",))
     story: list[str] = []
 

@@ -76,7 +76,7 @@ def test_each_service_has_its_path(service: str) -> None:
     ("protocol", "mqtt", "ntrip"),
     [("mqtt", True, False), ("ntrip", False, True), ("both", True, True)],
 )
-def test_Z12_the_protocol_decides_what_is_in_the_answer(
+def test_Z12_the_protocol_decides_the_content_of_the_answer(
     protocol: str, mqtt: bool, ntrip: bool
 ) -> None:
     found = credentials(portal(protocol=protocol))

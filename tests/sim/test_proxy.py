@@ -163,7 +163,7 @@ async def test_reset_and_cut_end_live_connections() -> None:
         assert proxy.alive == 0
 
 
-async def test_half_open_swallows_and_tells_nobody() -> None:
+async def test_half_open_discards_bytes_without_closing() -> None:
     async with (
         server(close=True) as far,
         FaultProxy("127.0.0.1", far.port, to_client=Line(silent_at=300)) as proxy,
@@ -297,7 +297,7 @@ async def test_tls_passes_through_byte_by_byte() -> None:
         await writer.wait_closed()
 
 
-async def test_what_it_does_is_told() -> None:
+async def test_its_faults_are_reported() -> None:
     said: list[str] = []
     async with FaultProxy("127.0.0.1", 9, say=said.append) as proxy:
         proxy.cut()
@@ -312,7 +312,7 @@ async def test_what_it_does_is_told() -> None:
     ]
 
 
-def test_every_bad_line_is_told_for_a_person() -> None:
+def test_every_bad_line_is_described_for_a_person() -> None:
     for name, (what, line) in BAD_LINES.items():
         assert name
         assert what

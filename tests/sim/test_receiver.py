@@ -116,7 +116,7 @@ def reports(messages: list[Parsed]) -> list[RxmCor]:
 
 
 @in_virtual_time
-async def test_it_says_what_it_is(tmp_path: Path) -> None:
+async def test_it_reports_its_model(tmp_path: Path) -> None:
     for model in ALL:
         async with powered(tmp_path / model.firmware, model) as (_, host):
             (version,) = await host.ask(ubx.poll(Message.MON_VER))
@@ -152,7 +152,7 @@ async def test_settings_are_read_set_and_refused_as_a_whole(tmp_path: Path) -> N
 
 
 @in_virtual_time
-async def test_a_restart_takes_what_is_in_ram_and_keeps_what_is_in_flash(tmp_path: Path) -> None:
+async def test_a_restart_loses_the_settings_in_ram_and_keeps_those_in_flash(tmp_path: Path) -> None:
     spartn_on, rate = ubxcfg.KEYS["CFG-USBINPROT-SPARTN"], ubxcfg.KEYS["CFG-RATE-MEAS"]
     async with powered(tmp_path) as (sim, host):
         layers = ubx.LAYER_RAM | ubx.LAYER_FLASH
@@ -193,7 +193,7 @@ async def test_ubx_inside_a_message_it_does_not_take_is_obeyed(tmp_path: Path) -
 
 
 @in_virtual_time
-async def test_keys_are_taken_without_a_word_and_told_when_asked(tmp_path: Path) -> None:
+async def test_keys_are_accepted_silently_and_reported_on_request(tmp_path: Path) -> None:
     keys = SpartnKey((KeySlot(KEY, 2400, 7), KeySlot(OTHER_KEY, 2404, 0)))
     async with powered(tmp_path) as (_, host):
         assert await host.ask(keys.encode()) == []

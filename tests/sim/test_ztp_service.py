@@ -116,7 +116,7 @@ async def test_a_huge_body_is_as_huge_as_said() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FAULTS))
-async def test_every_named_fault_is_played_and_told(name: str) -> None:
+async def test_every_named_fault_is_played_and_recorded(name: str) -> None:
     said: list[str] = []
     async with ZtpService(AUTHORITY, script=[FAULTS[name]], say=said.append) as there:
         with pytest.raises(TimeoutError):
@@ -126,7 +126,7 @@ async def test_every_named_fault_is_played_and_told(name: str) -> None:
     assert TOKEN.reveal() not in "".join(said)
 
 
-async def test_leaving_ends_what_is_under_way() -> None:
+async def test_leaving_ends_open_calls() -> None:
     before = asyncio.all_tasks()
     async with ZtpService(AUTHORITY, script=[Silence(), Silence("handshake")]) as there:
         waiting = [asyncio.create_task(exchange(there)) for _ in range(2)]

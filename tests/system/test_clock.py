@@ -72,7 +72,7 @@ def test_a_synchronised_clock_is_used_at_once() -> None:
     assert run(settled_after_s(Time(RELEASED_UNIX_S + 60, True).clock())) == 0
 
 
-def test_where_nothing_can_tell_the_clock_is_used_at_once() -> None:
+def test_without_a_source_of_its_state_the_clock_is_used_at_once() -> None:
     assert run(settled_after_s(Time(RELEASED_UNIX_S + 60, None).clock())) == 0
 
 

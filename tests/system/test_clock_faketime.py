@@ -94,7 +94,7 @@ async def test_C02_a_clock_that_is_hours_late_will_do(tmp_path: Path) -> None:
         pytest.param(datetime(2020, 1, 1), datetime(2026, 12, 31), id="N16-ended"),
     ],
 )
-async def test_N16_N17_a_certificate_of_another_time_names_the_clock_and_blames_nobody(
+async def test_N16_N17_a_certificate_of_another_time_names_the_clock_and_blames_no_server(
     tmp_path: Path, not_before: datetime, not_after: datetime
 ) -> None:
     def make(authority: Authority) -> ZtpService:

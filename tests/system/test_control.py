@@ -23,7 +23,7 @@ async def test_a_request_gets_its_answer(tmp_path: Path) -> None:
     assert answer == {"ok": True, "asked": {"do": "retry"}}
 
 
-def test_without_a_daemon_the_caller_is_told(tmp_path: Path) -> None:
+def test_without_a_daemon_the_caller_gets_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotRunning, match="no daemon is running"):
         control.ask(tmp_path, {"do": "retry"})
 

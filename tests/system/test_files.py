@@ -28,7 +28,9 @@ def test_FR89_a_fifo_a_link_a_device_and_an_endless_file_are_refused(tmp_path: P
 
 
 @pytest.mark.parametrize("content", ["[" * 60_000, '{"a":' * 60_000, "[1]", "", "1" * 5000])
-def test_FR89_what_is_no_json_object_is_an_empty_one(tmp_path: Path, content: str) -> None:
+def test_FR89_other_content_than_a_json_object_is_an_empty_one(
+    tmp_path: Path, content: str
+) -> None:
     (tmp_path / "file").write_text(content)
 
     assert read_json(tmp_path / "file") == {}

@@ -21,7 +21,7 @@ def lost(tmp_path: Path, mountinfo: str, path: str = "/var/lib/ztpd") -> str:
     return lost_at_power_off(Path(path), file)
 
 
-def test_FR42_a_disk_keeps_what_is_written(tmp_path: Path) -> None:
+def test_FR42_a_disk_keeps_its_content(tmp_path: Path) -> None:
     assert lost(tmp_path, PLAIN + RUN) == ""
 
 

@@ -29,7 +29,7 @@ print(is_running(Path(sys.argv[1])))
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 
 
-def test_Z15_a_second_ztpd_is_told_of_the_first(tmp_path: Path) -> None:
+def test_Z15_a_second_ztpd_names_the_first(tmp_path: Path) -> None:
     first, second = RunLock(tmp_path), RunLock(tmp_path)
     first.take()
 
@@ -62,7 +62,7 @@ def test_a_look_at_the_lock_does_not_keep_a_daemon_from_starting(tmp_path: Path)
         looking.join()
 
 
-def test_FR60_nobody_else_can_hold_the_lock(tmp_path: Path) -> None:
+def test_FR60_no_other_user_can_hold_the_lock(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch(mode=0o644)
     lock = RunLock(tmp_path)
     lock.take()
@@ -118,7 +118,7 @@ async def test_FR60_another_user_sees_by_the_socket_that_a_daemon_runs(
 
 
 @needs_root
-def test_FR60_another_user_who_may_not_look_is_not_told_that_none_runs(
+def test_FR60_a_user_without_permission_is_not_shown_that_none_runs(
     open_directory: Path,
 ) -> None:
     lock = RunLock(open_directory)

@@ -28,7 +28,7 @@ def told(command: str, stream: bytes) -> str | None:
     return next(iter(imeis_in(command, result)), None)
 
 
-def test_the_first_thing_asked_is_what_is_defined_to_be_the_imei() -> None:
+def test_the_first_command_is_the_one_defined_to_give_the_imei() -> None:
     assert IMEI_COMMANDS[0] == "AT+CGSN=1"
     assert Exchange(IMEI_COMMANDS[0]).request == b"AT+CGSN=1\r"
 
@@ -112,7 +112,7 @@ def test_without_a_final_code_there_is_no_answer() -> None:
     ],
 )
 @pytest.mark.parametrize("command", IMEI_COMMANDS)
-def test_M06_B28_what_is_no_number_of_that_length_is_none(command: str, text: bytes) -> None:
+def test_M06_B28_numbers_of_other_lengths_are_ignored(command: str, text: bytes) -> None:
     assert told(command, b"\r\n" + text + b"\r\nOK\r\n") is None
 
 

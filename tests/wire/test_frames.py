@@ -612,7 +612,9 @@ def _one_by_one(data: bytes) -> list[bytes]:
     ).map(b"".join),
     st.integers(1, 400),
 )
-def test_FR82_running_checksums_find_what_single_ones_find(data: bytes, piece: int) -> None:
+def test_FR82_running_checksums_find_the_same_frames_as_single_ones(
+    data: bytes, piece: int
+) -> None:
     scanner = Scanner(RTCM3, UBX)
     found = [
         frame.data

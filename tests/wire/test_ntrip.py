@@ -163,7 +163,7 @@ def test_the_caster_need_not_send_data_to_be_understood(head: bytes) -> None:
     assert answer(head)[1].accepted
 
 
-def test_what_the_head_tells_is_named() -> None:
+def test_the_reason_in_the_head_is_named() -> None:
     assert answer(b"ICY 200 OK\r\n")[1].form == "ICY"
     assert answer(CHUNKED)[1].form == "HTTP/1.1 chunked"
 
@@ -284,7 +284,7 @@ def test_R04_a_sourcetable_in_chunks() -> None:
     assert isinstance(failure(head + body, mountpoint="OTHER"), MountpointUnknown)
 
 
-def test_R04_what_the_caster_has_is_listed_where_nothing_is_near() -> None:
+def test_R04_the_mountpoints_are_listed_where_no_name_is_near() -> None:
     error = failure(TABLE_HEADS["NTRIP 1"] + TABLE, mountpoint="zzzz")
     assert "it has NEAR-RTCM, NEAR-SPARTN, BASE1" in str(error)
     assert "none was named" in str(failure(TABLE_HEADS["NTRIP 1"] + TABLE, mountpoint=""))
@@ -357,7 +357,7 @@ def test_the_sourcetable_is_read() -> None:
         b"ERROR - go away\r\n",
     ],
 )
-def test_a_ban_is_told_in_the_casters_words(said: bytes) -> None:
+def test_a_ban_is_reported_in_the_casters_words(said: bytes) -> None:
     assert isinstance(failure(said), CasterForbidden)
 
 
@@ -466,7 +466,7 @@ def test_R08_a_head_of_a_mebibyte_is_cut_at_8_kib(head: bytes, step: int) -> Non
         b"ICY 200 OK\r\nServer: x\r\n\xd3\x00\x13\n\r\n",
     ],
 )
-def test_an_answer_of_another_protocol_is_told_as_such(head: bytes) -> None:
+def test_an_answer_of_another_protocol_is_named(head: bytes) -> None:
     assert isinstance(failure(head), SessionProtocol)
 
 

@@ -129,7 +129,7 @@ _COORDINATE = st.integers(-(2**37) + 1, 2**37 - 1).map(lambda count: count / 10_
         st.none() | st.integers(0, 0xFFFF).map(lambda count: count / 10_000),
     )
 )
-def test_a_station_position_survives_the_way_out_and_back(station: StationPosition) -> None:
+def test_a_station_position_survives_encoding_and_decoding(station: StationPosition) -> None:
     assert StationPosition.decode(station.encode()) == station
 
 

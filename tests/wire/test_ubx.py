@@ -111,7 +111,7 @@ def read(message: Any) -> Any:
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
-def test_every_message_survives_the_way_out_and_back(message: Any) -> None:
+def test_every_message_survives_encoding_and_decoding(message: Any) -> None:
     assert ubx.parse(message.encode()) == message
 
 
@@ -448,7 +448,7 @@ def test_Q15_a_key_that_begins_in_no_second_of_a_week_is_refused() -> None:
     ],
     ids=["no hex", "short", "before GPS", "after GPS"],
 )
-def test_keys_that_are_none_are_refused_without_being_told(key: DynamicKey) -> None:
+def test_invalid_keys_are_refused_without_being_repeated(key: DynamicKey) -> None:
     with pytest.raises(ValueError) as caught:
         ubx.spartn_keys([key])
     assert key.value.reveal() not in str(caught.value)

@@ -23,7 +23,7 @@ def test_every_name_that_pyubx2_has_too_has_the_same_id() -> None:
     assert differing == {}
 
 
-def test_the_file_is_what_its_script_writes() -> None:
+def test_the_file_is_the_output_of_its_script() -> None:
     if f"pyubx2 {pyubx2.version}" not in (ubxkeys.__doc__ or ""):
         pytest.skip(f"made from another version than pyubx2 {pyubx2.version}")
     assert ubxkeys_table.FILE.read_text() == ubxkeys_table.module()
@@ -51,7 +51,7 @@ def test_what_is_no_name_is_refused(text: str) -> None:
         ubxcfg.key_id(text)
 
 
-def test_a_key_given_by_name_is_told_by_name() -> None:
+def test_a_key_given_by_name_is_reported_by_name() -> None:
     key = ubxcfg.key_id("CFG-NAVSPG-INFIL_MINELEV")
     assert ubxcfg.key_name(key) == "CFG-NAVSPG-INFIL_MINELEV"
 

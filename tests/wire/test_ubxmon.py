@@ -309,7 +309,7 @@ PAYLOADS = {
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.label)
 @given(data=st.data())
-def test_every_payload_of_the_right_form_survives_the_way_back(
+def test_every_payload_of_the_right_form_survives_decoding_and_encoding(
     number: Message, data: st.DataObject
 ) -> None:
     message = ubx.parse(ubx.message(number, data.draw(PAYLOADS[number])))

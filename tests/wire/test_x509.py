@@ -16,7 +16,7 @@ from ztpd.wire import x509
 ANSWER = json.loads((ANSWERS / "flex-mqtt-spartn.json").read_text())
 
 
-def test_an_rsa_certificate_of_the_service_tells_its_dates() -> None:
+def test_the_dates_of_an_rsa_certificate_of_the_service_are_read() -> None:
     assert x509.not_before(ANSWER["certificate"]) == unix_s(datetime(2026, 11, 23, 1, 40, 56))
     assert x509.not_after(ANSWER["certificate"]) == unix_s(datetime(2036, 11, 20, 1, 40, 56))
 

@@ -110,7 +110,7 @@ def test_N20_a_redirect_is_named_and_not_followed(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [407, 511])
-def test_N13_a_login_on_the_way_is_a_captive_portal(status: int) -> None:
+def test_N13_a_login_page_is_a_captive_portal(status: int) -> None:
     assert type(ztp.refusal(status, {}, b"")) is ZtpCaptivePortal
 
 

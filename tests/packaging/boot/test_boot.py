@@ -47,7 +47,7 @@ def running(provisioned: Layers, place: Path, payload: Path) -> Iterator[Contain
         yield machine
 
 
-def test_without_a_token_the_unit_is_up_and_says_what_is_missing(fresh: Container) -> None:
+def test_without_a_token_the_unit_is_up_and_names_it(fresh: Container) -> None:
     fresh.eventually("ztpd status | grep -q blocked")
 
     shown = fresh.ask("ztpd status")
@@ -199,7 +199,7 @@ def test_D13_a_wrong_configuration_ends_the_unit_until_it_is_right(running: Cont
     bench.streams(running)
 
 
-def test_D06_a_reload_takes_up_what_is_right_and_nothing_else(running: Container) -> None:
+def test_D06_a_reload_applies_valid_files_only(running: Container) -> None:
     running.run("printf '[log]\\nlevel = 7\\n' >/etc/ztpd/ztpd.toml.d/60-wrong.toml")
     running.run("systemctl reload ztpd")
     running.eventually(said(events.RELOAD_FAILED))
@@ -302,7 +302,7 @@ def test_the_demo_runs_from_the_package_as_any_user(running: Container) -> None:
     assert "RTK fixed" in shown.stdout
 
 
-def test_what_sets_the_clock_or_removes_the_token_is_off_until_somebody_wants_it(
+def test_the_units_that_set_the_clock_or_remove_the_token_are_off_by_default(
     running: Container,
 ) -> None:
     for name in ("ztpd-settime.service", "ztpd-forget-token.path"):
