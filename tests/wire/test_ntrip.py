@@ -403,6 +403,10 @@ def test_a_redirect_is_not_followed(status: int) -> None:
         (b"ERROR - Bad Password\r\n", SessionRefused),
         (b"ERROR - Mount Point Taken or Invalid\r\n", MountpointUnknown),
         (b"ERROR - too many clients\r\n", CasterForbidden),
+        (b"Invalid mount point\r\n", MountpointUnknown),
+        (b"Mountpoint not available\r\n", MountpointUnknown),
+        (b"Authentication failed\r\n", SessionRefused),
+        (b"Unauthorized\r\n", SessionRefused),
     ],
 )
 def test_the_error_line_of_ntrip_1(line: bytes, kind: type[ZtpdError]) -> None:

@@ -60,6 +60,7 @@ FAULTS: Mapping[str, str] = {
     "no-table": "answers with a sentence in place of headers",
     "loose-head": "writes its head as no standard allows, and calls the stream text/plain",
     "raw-chunks": "announces chunks and streams without them",
+    "invalid-mount": "refuses the mountpoint in a line without a status, as Leica's receivers do",
     "digest": "asks for Digest authentication",
     "redirect": "redirects to another host",
     "https-port": "answers plain HTTP as a TLS server written in Go does",
@@ -413,6 +414,7 @@ _REFUSALS: Mapping[str, bytes] = {
     "gzip": _STREAM + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00" + bytes(64),
     "no-answer": b"",
     "no-table": b"SOURCETABLE 200 OK\r\nNO SOURCETABLE AVAILABLE\r\n",
+    "invalid-mount": b"Invalid mount point\r\n",
     "digest": _status("401 Unauthorized", 'WWW-Authenticate: Digest realm="sim", nonce="1"'),
     "redirect": _status("302 Found", "Location: http://me:secret@other.example:2101/NEAR"),
     "https-port": b"HTTP/1.0 400 Bad Request\r\n\r\n"

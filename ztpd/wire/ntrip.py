@@ -46,6 +46,12 @@ _TAG = re.compile(r"<[^>]*>")
 _SPARTN = re.compile(rb"s[^\t\r\n -~]")
 _BUSY = (408, 425, 429)
 
+_REFUSING = re.compile(
+    r"invalid mount ?point|mount ?point (not|taken|invalid)|authentication failed|"
+    r"unauthori[sz]ed|(bad|invalid|wrong) (user|password)",
+    re.IGNORECASE,
+)
+
 # The words of nginx, Go, Apache httpd and Envoy for plain HTTP on a TLS port.
 _WANTS_TLS = re.compile(
     r"https port|http request to an https server|ssl-enabled server port|requires tls",
@@ -168,11 +174,12 @@ class Response:
         return True
 
     def _odd_first_line(self, line: bytes) -> bool:
-        """NTRIP 1 casters also refuse with a line such as "ERROR - Bad Password"."""
+        """NTRIP 1 casters also refuse with a line such as "ERROR - Bad Password", and some without
+        the first word."""
         said = clean(line, 80)
-        if not said.startswith("ERROR"):
+        if not said.startswith("ERROR") and not _REFUSING.match(said):
             return self._fail(SessionProtocol(f'the answer begins with "{said}"'))
-        if "pass" in said.lower():
+        if "pass" in said.lower() or "auth" in said.lower():
             return self._fail(SessionRefused(said))
         if "mount" in said.lower():
             return self._fail(MountpointUnknown(f"{self._mountpoint} ({said})"))

@@ -1,0 +1,38 @@
+"""The page of casters names simulated manners and tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tools.faulttable import names
+from ztpd.sim.caster import FAULTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "casters.md"
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in PAGE.read_text().splitlines()
+    if line.startswith("| ") and not line.startswith(("| caster", "| ---"))
+]
+OPTIONS = {"needs_gga", "users", "ban", "icy", "icy-short"}
+
+
+def words(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+def test_every_manner_on_the_page_can_be_simulated() -> None:
+    named = set().union(*(words(simulated) for _, _, _, simulated, _ in ROWS))
+    assert named - OPTIONS - {"[ntrip] tls = true", "Ntrip-Version"} <= set(FAULTS)
+    assert len(named & set(FAULTS)) >= 10
+
+
+def test_every_test_on_the_page_exists() -> None:
+    existing = {name.partition("[")[0] for name in names()}
+    for _, _, _, _, tests in ROWS:
+        assert words(tests)
+        assert words(tests) <= existing
+
+
+def test_every_manner_on_the_page_has_a_source() -> None:
+    assert all(source for _, _, source, _, _ in ROWS)
