@@ -10,18 +10,18 @@ import asyncio
 import os
 import random
 import re
-import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ztpd import log, status
+from ztpd.demo.console import Console
+from ztpd.demo.faults import FAULTS, Fault, Site
 from ztpd.errors import UsageError
 from ztpd.health import causes
 from ztpd.model import DynamicKey, Frame, FrameKind, Secret
@@ -32,140 +32,22 @@ from ztpd.sim.caster import Caster
 from ztpd.sim.corrections import Piece
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.portal import Profile
-from ztpd.sim.proxy import BAD_LINES, FaultProxy, Line
+from ztpd.sim.proxy import FaultProxy
 from ztpd.sim.pty import Pty
-from ztpd.sim.receiver import F9P, F9R, Model, SimReceiver
-from ztpd.sim.ztp_service import Answer, Cut, ZtpService
+from ztpd.sim.receiver import F9P, SimReceiver
+from ztpd.sim.ztp_service import ZtpService
 from ztpd.status import Status
 from ztpd.wire import ubx
-from ztpd.wire.ubx import Antenna, Jamming, Spoofing
 
 ONCE_WITHIN_S = 90.0
 _LOOK_S = 0.5
-_ACTIVATION_S = 5.0
 _STOP_WITHIN_S = 10.0
 _JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
 _FASTER = 5.0  # faster than real corrections, which come every 5 s
 
 
-class Console:
-    """Prints each step on a line; on a terminal it updates the last line."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._began_s = time.monotonic()
-        self._living = stream.isatty()
-        self._shown = False
-        self.on_closed_output: Callable[[], object] = lambda: None  # after the output was closed
-
-    def teller(self, who: str) -> Callable[[str], None]:
-        """Print a message of a simulator, which may begin with its own name."""
-        return lambda what: self.tell(who, what.removeprefix(f"{who}: ").removeprefix(f"{who} "))
-
-    def tell(self, who: str, what: str) -> None:
-        seconds = time.monotonic() - self._began_s
-        try:
-            self._clear()
-            print(f"{seconds:6.1f} s  {who:<9} {what}", file=self._stream, flush=True)
-        except OSError:  # the reader of the pipe ended, or the terminal was closed
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            self.on_closed_output()
-
-    def live(self, what: str) -> None:
-        if self._living:
-            self._clear()
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\033[2m{what[:width]}\033[0m", end="", file=self._stream, flush=True)
-            self._shown = True
-
-    def _clear(self) -> None:
-        if self._shown:
-            print("\r\033[K", end="", file=self._stream)
-            self._shown = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault: from the start on, or once the receiver is RTK fixed."""
-
-    about: str
-    early: Callable[[Demo], None] = lambda _: None
-    late: Callable[[Demo], None] | None = None
-    breaks: bool = False  # the connection to broker or caster
-    model: Model = F9P
-
-
-def _line(line: Line) -> Callable[[Demo], None]:
-    return lambda demo: setattr(demo.proxy, "to_client", line)
-
-
-def _ztp(*answers: Answer | Cut) -> Callable[[Demo], None]:
-    return lambda demo: demo.service.script.extend(answers)
-
-
-def _until_named(event: str, **faults: object) -> Callable[[Demo], None]:
-    return lambda demo: demo.break_until_named(event, faults)
-
-
-FAULTS: Mapping[str, Fault] = {
-    "busy-service": Fault(
-        "the provisioning service is overloaded at first", _ztp(Answer(503, "Service Unavailable"))
-    ),
-    "lost-answer": Fault("the connection is cut in the service's answer", _ztp(Cut(900))),
-    "not-active": Fault("the Thing is activated only after a while", lambda demo: demo.activate()),
-    "receiver-reset": Fault("the receiver restarts", late=lambda demo: demo.receiver.reset()),
-    "receiver-unplugged": Fault(
-        "the receiver's plug is pulled for three seconds", late=lambda demo: demo.unplug(3.0)
-    ),
-    "receiver-deaf": Fault(
-        "the wire to the receiver's input is cut", _until_named("gnss.", hears_nothing=True)
-    ),
-    "no-antenna": Fault(
-        "no antenna is connected",
-        _until_named("gnss.reception.antenna_open", antenna=Antenna.OPEN, no_sky=True),
-    ),
-    "antenna-short": Fault(
-        "the antenna's cable has a short circuit",
-        _until_named("gnss.reception.antenna_short", antenna=Antenna.SHORT, never_fixed=True),
-    ),
-    "jammed": Fault(
-        "a transmitter nearby disturbs the satellites' signals",
-        _until_named("gnss.reception.jammed", jamming=Jamming.CRITICAL, no_sky=True),
-    ),
-    "spoofed": Fault(
-        "the receiver gets false satellite signals",
-        _until_named("gnss.reception.spoofed", spoofing=Spoofing.AFFIRMED, never_fixed=True),
-    ),
-    "tunnel": Fault(
-        "a vehicle drives through a tunnel for ten seconds",
-        late=lambda demo: demo.drive_through_tunnel(10.0),
-        model=F9R,
-    ),
-    "source-restart": Fault(
-        "the broker or caster is restarted", late=lambda demo: demo.restart_source(), breaks=True
-    ),
-    "outage": Fault(
-        "the broker or caster cannot be reached for three seconds",
-        late=lambda demo: demo.outage(3.0),
-        breaks=True,
-    ),
-    "cut": Fault(
-        "the connection is closed on the way", late=lambda demo: demo.proxy.cut(), breaks=True
-    ),
-    "reset": Fault(
-        "the connection is reset on the way", late=lambda demo: demo.proxy.reset(), breaks=True
-    ),
-    "half-open": Fault(
-        "the connection breaks, and neither end is notified",
-        late=lambda demo: demo.proxy.half_open(),
-        breaks=True,
-    ),
-    **{name: Fault(about, _line(line)) for name, (about, line) in BAD_LINES.items()},
-}
-
-
 class Demo:
-    """One run. The simulators are attributes, for the faults."""
+    """One run."""
 
     broker: Broker
     caster: Caster
@@ -247,7 +129,19 @@ class Demo:
             self._spawn(self._publish())
         if self._fault:
             self._story.tell("demo", f"fault: {self._fault.about}")
-            self._fault.early(self)
+            self._fault.early(self._site())
+
+    def _site(self) -> Site:
+        return Site(
+            proxy=self.proxy,
+            service=self.service,
+            receiver=self.receiver,
+            gnss=self._gnss,
+            causes=lambda: causes(status.read(self._directory / "run")),
+            restart_source=self._restart_source,
+            tell=self._story.tell,
+            spawn=self._spawn,
+        )
 
     def _write_configuration(self) -> Path:
         """Write the daemon's configuration. It names the ports, since none of them is on USB."""
@@ -352,79 +246,12 @@ class Demo:
         self._connections = self.proxy.connections + fault.breaks
         self._expect_more()
         if fault.late:
-            fault.late(self)
+            fault.late(self._site())
 
     def _expect_more(self) -> None:
         self._wanted = len(self.receiver.corrections()) + 12
 
-    def activate(self) -> None:
-        """Deactivate the Thing, and activate it a little later."""
-        portal = self.service.portal
-        portal.profile = replace(portal.profile, auto_activate=False)
-
-        async def later() -> None:
-            await asyncio.sleep(_ACTIVATION_S)
-            portal.activate(SARA_R5.imei)
-            self._story.tell("demo", "activates the Thing in the portal")
-
-        self._spawn(later())
-
-    def unplug(self, for_s: float) -> None:
-        async def out_and_in() -> None:
-            self._gnss.unplug()
-            self._story.tell("demo", "pulled the receiver's plug")
-            await asyncio.sleep(for_s)
-            self._gnss.plug()
-            self._story.tell("demo", "plugged the receiver in again")
-
-        self.receiver.power_cycle()
-        self._spawn(out_and_in())
-
-    def break_until_named(self, event: str, faults: Mapping[str, object]) -> None:
-        """Give the receiver ``faults`` until the daemon publishes an event whose name begins with
-        ``event``."""
-        broken = self.receiver.faults
-        before = {name: getattr(broken, name) for name in faults}
-
-        def give(values: Mapping[str, object]) -> None:
-            for name, value in values.items():
-                setattr(broken, name, value)
-
-        def named() -> str:
-            seen = status.read(self._directory / "run")
-            return next((each.text for each in causes(seen) if each.event.startswith(event)), "")
-
-        async def mend() -> None:
-            text = ""
-            while not text:
-                await asyncio.sleep(_LOOK_S)
-                text = named()
-            self._story.tell("demo", f"ztpd has named it ({text}); mended")
-            give(before)
-
-        give(faults)
-        self._spawn(mend())
-
-    def drive_through_tunnel(self, for_s: float) -> None:
-        async def in_and_out() -> None:
-            self.receiver.faults.tunnel = True
-            await asyncio.sleep(for_s)
-            self.receiver.faults.tunnel = False
-            self._story.tell("demo", "the tunnel ends")
-
-        self._spawn(in_and_out())
-
-    def outage(self, for_s: float) -> None:
-        async def away_and_back() -> None:
-            self.proxy.refuse()
-            self.proxy.cut()
-            await asyncio.sleep(for_s)
-            await self.proxy.listen()
-            self._story.tell("line", "takes connections again")
-
-        self._spawn(away_and_back())
-
-    def restart_source(self) -> None:
+    def _restart_source(self) -> None:
         if self._options.via == "mqtt":
             self._spawn(self.broker.restart())
         else:
