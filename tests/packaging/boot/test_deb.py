@@ -61,5 +61,5 @@ def test_T15_no_token_and_no_credentials_are_in_it(deb: Path) -> None:
     shown = subprocess.run(["dpkg-deb", "--contents", deb], capture_output=True, text=True)
 
     assert "./etc/ztpd/ztpd.toml\n" in shown.stdout
-    assert "/token" not in shown.stdout
+    assert "/token\n" not in shown.stdout
     assert "/var/" not in shown.stdout
