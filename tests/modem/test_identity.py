@@ -6,7 +6,6 @@ Letters and numbers in the names are those of the modem scenarios; M10 and M14 o
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.support.identitybench import (
     EC25,
     EC25_PORTS,
     Result,
+    held,
     read,
     reading,
     untouched,
@@ -165,7 +165,9 @@ def test_D64_a_modem_that_comes_back_under_other_numbers_is_followed(gateway: Us
             async with wired(gateway, ttyUSB4=sim.EC25):
                 return await read(gateway)
 
-    assert run(scenario()).imei == IMEI
+    result: Result = run(scenario())
+    assert result.imei == IMEI
+    assert result.took_s >= 10
 
 
 def test_G99_a_receiver_next_to_the_modem_gets_no_byte(gateway: UsbTree) -> None:
@@ -226,41 +228,38 @@ def test_G102_a_second_modem_that_starts_a_moment_later_counts(gateway: UsbTree)
 
 def test_M10_E66_a_held_modem_is_waited_for_and_its_holder_named(gateway: UsbTree) -> None:
     gateway.plug(EC25, {2: "ttyUSB2"})
-    lock = gateway.root / "var/lock/LCK..ttyUSB2"
-    lock.write_text(f"{os.getppid():>10}\n")
-    result = reading(gateway, {"ttyUSB2": sim.EC25}, timeout_s=10)
+    result = reading(gateway, {"ttyUSB2": sim.EC25}, locked="ttyUSB2", timeout_s=10)
     assert isinstance(result.outcome, ModemBusy)
-    assert f"(process {os.getppid()})" in str(result.outcome)
+    assert "sleep (process " in str(result.outcome)
     assert result.took_s >= 10
 
 
 def test_M10_E66_of_a_modem_with_one_port_held_the_sibling_is_asked(gateway: UsbTree) -> None:
     gateway.plug(EC25, EC25_PORTS)
-    (gateway.root / "var/lock/LCK..ttyUSB2").write_text(f"{os.getppid():>10}\n")
-    result = reading(gateway, {"ttyUSB3": sim.EC25})
+    result = reading(gateway, {"ttyUSB2": sim.EC25, "ttyUSB3": sim.EC25}, locked="ttyUSB2")
+    assert "if03" in result.source
     assert result.imei == IMEI
     assert result.took_s < 5
 
 
-def test_M10_the_holder_of_the_better_port_is_named_where_its_sibling_is_deaf(
+def test_M10_the_holder_of_the_better_port_is_named_where_its_sibling_is_silent(
     gateway: UsbTree,
 ) -> None:
     gateway.plug(EC25, EC25_PORTS)
-    (gateway.root / "var/lock/LCK..ttyUSB2").write_text(f"{os.getppid():>10}\n")
-    result = reading(gateway, {"ttyUSB3": replace(sim.EC25, hangs=True)}, timeout_s=10)
+    models = {"ttyUSB2": sim.EC25, "ttyUSB3": replace(sim.EC25, hangs=True)}
+    result = reading(gateway, models, locked="ttyUSB2", timeout_s=10)
     assert isinstance(result.outcome, ModemBusy)
     assert "if02" in str(result.outcome)
 
 
 def test_E66_a_port_that_is_released_is_asked_then(gateway: UsbTree) -> None:
     gateway.plug(EC25, {2: "ttyUSB2"})
-    lock = gateway.root / "var/lock/LCK..ttyUSB2"
-    lock.write_text(f"{os.getppid():>10}\n")
 
     async def scenario() -> Result:
-        asyncio.get_running_loop().call_later(10, lock.unlink)
         async with wired(gateway, ttyUSB2=sim.EC25):
-            return await read(gateway)
+            with held(gateway, "ttyUSB2") as holder:
+                asyncio.get_running_loop().call_later(10, holder.kill)
+                return await read(gateway)
 
     assert run(scenario()).imei == IMEI
 

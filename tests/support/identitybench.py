@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,14 +74,37 @@ async def wired(gateway: UsbTree, **models: ModemModel) -> AsyncIterator[dict[st
         }
 
 
+@contextlib.contextmanager
+def held(gateway: UsbTree, tty: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has the port open and has locked it the UUCP way."""
+    lock = gateway.root / f"var/lock/LCK..{tty}"
+    port = os.open(gateway.root / "dev" / tty, os.O_RDWR | os.O_NOCTTY)
+    with subprocess.Popen(["sleep", "100"], stdin=port) as holder:
+        os.close(port)
+        lock.write_text(f"{holder.pid:>10}\n")
+        try:
+            yield holder
+        finally:
+            holder.kill()
+            lock.unlink(missing_ok=True)
+
+
 def reading(
-    gateway: UsbTree, models: dict[str, ModemModel] | None = None, **settings: Any
+    gateway: UsbTree,
+    models: dict[str, ModemModel] | None = None,
+    *,
+    locked: str = "",
+    **settings: Any,
 ) -> Result:
-    """The identity, with ``models`` on their ttys; the ports are given back."""
+    """The identity, with ``models`` on their ttys; the ports are given back.
+
+    Another program holds the tty ``locked`` meanwhile.
+    """
 
     async def scenario() -> Result:
         async with wired(gateway, **(models or {})) as modems:
-            result = await read(gateway, **settings)
+            with held(gateway, locked) if locked else contextlib.nullcontext():
+                result = await read(gateway, **settings)
             assert all(not modem.pty.users() for modem in modems.values())
             assert all(not modem.engine.forbidden for modem in modems.values())
             return result
