@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import os
@@ -275,3 +276,46 @@ def test_the_program_starts_without_the_libraries_it_may_not_need() -> None:
     )
 
     assert done.stdout.split() == []
+
+
+def test_FR92_a_token_typed_at_a_terminal_is_not_shown(home: Path) -> None:
+    ours, terminal = os.openpty()
+    command = [sys.executable, "-m", "ztpd", "token", "set", "--config", str(home / "ztpd.toml")]
+    attach = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    attach += "os.execv(sys.argv[1], sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", attach, *command],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        while b"Enter: " not in shown:
+            shown += os.read(ours, 1024)
+        os.write(ours, TOKEN.reveal().encode() + b"\n")
+        with contextlib.suppress(OSError):  # EIO: the other side has closed
+            while more := os.read(ours, 1024):
+                shown += more
+        assert process.wait(10) == 0
+    os.close(ours)
+    assert TOKEN.reveal().encode() not in shown
+    assert (home / "token").read_text().strip() == TOKEN.reveal()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user may only be played by root")
+def test_FR92_root_writes_no_token_below_a_folder_of_another_user(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = home / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 4711, 4711)
+    (home / "target").write_text("kept")
+    (theirs / "sub").symlink_to(home)
+    for name in ("theirs/target", "theirs/sub/target"):
+        (home / "ztpd.toml").write_text(f'[ztp]\ntoken_file = "{home}/{name}"\n')
+        monkeypatch.setattr("sys.stdin", io.StringIO(TOKEN.reveal()))
+        assert ztpd(home, "token", "set") != 0
+        assert "users other than root may change" in capsys.readouterr().err
+    assert (home / "target").read_text() == "kept"

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,11 +163,142 @@ def test_T15_no_token_comes_with_the_package() -> None:
     assert "token" not in shipped
 
 
-def test_a_purge_leaves_neither_credentials_nor_token() -> None:
-    script = (DEBIAN / "ztpd.postrm").read_text()
-    purge = re.search(r'if \[ "\$1" = purge \]; then(.*?)fi', script, re.DOTALL)
-    assert purge is not None
-    assert 'rm -rf "$DPKG_ROOT/etc/ztpd" "$DPKG_ROOT/var/lib/ztpd"' in purge[1]
+def _purge(root: Path) -> None:
+    script = (DEBIAN / "ztpd.postrm").read_text().replace("#DEBHELPER#", "")
+    environ = {**os.environ, "DPKG_ROOT": str(root)}
+    subprocess.run(["sh", "-e", "-c", script, "postrm", "purge"], env=environ, check=True)
+
+
+def test_a_purge_leaves_neither_credentials_nor_token(tmp_path: Path) -> None:
+    for folder in ("etc/ztpd/ztpd.toml.d", "var/lib/ztpd/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "secret").write_text("s")
+    _purge(tmp_path)
+    assert not (tmp_path / "etc/ztpd").exists()
+    assert not (tmp_path / "var/lib/ztpd").exists()
+    _purge(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_FR90_a_purge_empties_a_folder_that_is_a_link_to_a_data_partition(tmp_path: Path) -> None:
+    data = tmp_path / "data/ztpd"
+    (data / "deep").mkdir(parents=True)
+    (data / "deep/secret").write_text("s")
+    for path in (data, data / "deep", data / "deep/secret"):
+        os.chown(path, 4711, 4711)
+    (data / "of another program").write_text("o")
+    (tmp_path / "var/lib").mkdir(parents=True)
+    (tmp_path / "var/lib/ztpd").symlink_to(data)
+    _purge(tmp_path)
+    assert not (tmp_path / "var/lib/ztpd").is_symlink()
+    assert [path.name for path in data.iterdir()] == ["of another program"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_FR90_a_purge_empties_a_folder_that_is_a_mount_point(tmp_path: Path) -> None:
+    data, state = tmp_path / "data", tmp_path / "var/lib/ztpd"
+    data.mkdir()
+    state.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "--bind", data, state], check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (state / "secret").write_text("s")
+        for path in (state, state / "secret"):
+            os.chown(path, 4711, 4711)
+        _purge(tmp_path)
+        assert list(data.iterdir()) == []
+    finally:
+        subprocess.run(["umount", state], check=True)
+
+
+UNITS = ("ztpd.service", "ztpd-settime.service", "ztpd-forget-token.service")
+
+
+def _directives(name: str) -> dict[str, str]:
+    lines = (UNIT.parent / name).read_text().splitlines()
+    pairs = [line.split("=", 1) for line in lines if "=" in line and not line.startswith("#")]
+    joined: dict[str, str] = {}
+    for key, text in pairs:
+        joined[key] = f"{joined[key]} {text}" if key in joined else text
+    return joined
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_FR87_no_python_file_of_the_daemons_user_becomes_part_of_a_program(name: str) -> None:
+    found = _directives(name)
+    if "python3" in found["ExecStart"]:
+        assert found["ExecStart"].startswith("/usr/bin/python3 -I ")
+        assert "PYTHONNOUSERSITE=1" in found["Environment"]
+        assert "HOME=/nonexistent" in found["Environment"]
+    assert "/nonexistent" in (DEBIAN / "ztpd.sysusers").read_text()
+
+
+def test_FR87_a_pth_file_in_the_home_does_not_run(tmp_path: Path) -> None:
+    site = tmp_path / f".local/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    site.mkdir(parents=True)
+    (site / "evil.pth").write_text(
+        f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+    )
+    python = getattr(sys, "_base_executable", sys.executable)
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run([python, "-c", ""], env=environ, check=True)
+    assert (tmp_path / "ran").exists(), "else this test proves nothing"
+    (tmp_path / "ran").unlink()
+    subprocess.run([python, "-I", "-c", ""], env=environ, check=True)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_FR96_no_unit_may_fill_folders_of_the_whole_machine(name: str) -> None:
+    found = _directives(name)
+    assert {"-/dev/shm", "-/dev/mqueue"} <= set(found["InaccessiblePaths"].split())
+    assert found["ReadOnlyPaths"] == "-/run/lock"
+
+
+_ELSEWHERE = {
+    "ProtectClock",
+    "StateDirectoryMode",
+    "RuntimeDirectoryMode",
+}  # the clock is set there
+
+
+@pytest.mark.parametrize("name", UNITS[1:])
+def test_FR96_the_helpers_are_as_confined_as_the_daemon(name: str) -> None:
+    words = (
+        "Protect",
+        "Private",
+        "Restrict",
+        "NoNew",
+        "Lock",
+        "MemoryDeny",
+        "Keyring",
+        "RemoveIPC",
+    )
+    wanted = {key for key in _directives(UNITS[0]) if key.startswith(words)}
+    wanted |= {"LimitCORE", "MemoryMax", "UMask", "SystemCallFilter", "SystemCallArchitectures"}
+    assert wanted - _ELSEWHERE - {"RestartSec", "RestartPreventExitStatus"} <= set(
+        _directives(name)
+    )
+    assert "@resources" in _directives(name)["SystemCallFilter"].partition("~")[2]
+
+
+def test_FR94_another_python_gets_byte_code_of_its_own() -> None:
+    assert "interest-noawait /usr/bin/python3\n" in (DEBIAN / "ztpd.triggers").read_text()
+    script = (DEBIAN / "ztpd.postinst").read_text()
+    assert re.search(r'"\$1" = triggered \].*?py3compile -p ztpd', script, re.DOTALL)
+
+
+def test_FR92_a_folder_in_place_of_the_request_saves_no_token(tmp_path: Path) -> None:
+    """The commands of the unit, with its two paths below a folder of this test."""
+    text = (UNIT.parent / "ztpd-forget-token.service").read_text()
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "forget-token/deep").mkdir(parents=True)
+    for line in re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE):
+        command = line.replace("/etc/ztpd/token", str(tmp_path / "token"))
+        command = command.replace("/run/ztpd/forget-token", str(tmp_path / "forget-token"))
+        subprocess.run(command.split(), check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("product", ["01a5", "01a6", "01a7", "01a8", "01a9", "01ab"])

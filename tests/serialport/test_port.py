@@ -600,6 +600,25 @@ def test_FR44_only_a_pseudo_terminal_keeps_the_flag_of_a_dead_user(
     assert holders.is_pseudo_terminal(os.makedev(major, 0)) is is_one
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"\xff\xfebad", "\ufffd\ufffdbad"), (b"\x1b[2Jx\nMAINPID=1", ".[2Jx.MAINPID=1")],
+)
+def test_FR88_FR92_the_name_of_a_process_is_any_bytes(name: bytes, shown: str) -> None:
+    program = (
+        "import sys\n"
+        f"open('/proc/self/comm', 'wb').write({name!r})\n"
+        "print(flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert holders.describe([process.pid]) == f"{shown} (process {process.pid})"
+        process.kill()
+
+
 # Pieces of a UART
 
 

@@ -546,3 +546,13 @@ def test_any_bytes_are_items_or_a_value_error(data: bytes) -> None:
     except ValueError:
         return
     assert all(value >= 0 for value in values.values())
+
+
+def test_FR88_the_texts_of_a_receiver_are_one_printable_line() -> None:
+    payload = b"EXT\x1b[2J\nWATCHDOG=trigger".ljust(30, b"\0") + b"\r\x07".ljust(10, b"\0")
+    payload += b"MOD=ZED\n\x1b]0;owned\x07".ljust(30, b"\0")
+    found = ubx.parse(ubx.message(ubx.Message.MON_VER, payload))
+    assert isinstance(found, ubx.MonVer)
+    for text in (found.software, found.hardware, found.model, *found.extensions):
+        assert text.isprintable()
+    assert found.model == "ZED..]0;owned."

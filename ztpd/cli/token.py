@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import getpass
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +21,9 @@ def store(options: argparse.Namespace) -> int:
     from ztpd.wire.ztp import check_token
 
     path = Path(configuration.load(options.config).config.ztp.token_file)
-    if sys.stdin.isatty():
-        print("Paste the token and press Enter: ", end="", file=sys.stderr, flush=True)
+    _check_folders(path)
     try:
-        token = check_token(sys.stdin.readline().strip())
+        token = check_token(_typed())
     except (ZtpTokenMissing, ZtpTokenMalformed) as error:
         print(f"ztpd: {error}\n      {ZtpTokenMalformed.advice}", file=sys.stderr)
         return UsageError.exit_status
@@ -40,6 +43,29 @@ def store(options: argparse.Namespace) -> int:
         )
     _restart_unit()
     return 0
+
+
+def _typed() -> str:
+    """The token, which a terminal does not show."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Paste the token and press Enter: ").strip()
+    return sys.stdin.readline().strip()
+
+
+def _check_folders(path: Path) -> None:
+    """Raises :class:`StoreError` where another user could put a link in the way of root, who would
+    then overwrite a file of that user's choice."""
+    if os.geteuid() != 0:
+        return
+    for folder in path.absolute().parents:
+        with contextlib.suppress(FileNotFoundError):
+            facts = folder.lstat()
+            sticky = facts.st_mode & stat.S_ISVTX
+            if facts.st_uid != 0 or (facts.st_mode & 0o022 and not sticky and folder.is_dir()):
+                raise StoreError(
+                    f"{path}: users other than root may change {folder}; set [ztp] token_file to a "
+                    "file below folders of root only, such as /etc/ztpd/token"
+                )
 
 
 def _restart_unit() -> None:

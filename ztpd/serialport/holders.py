@@ -9,6 +9,8 @@ import pwd
 import stat
 from pathlib import Path
 
+from ztpd.sanitize import quoted
+
 
 def pids_of(device: str) -> list[int]:
     """The processes that have ``device`` open, as far as /proc shows them to this user."""
@@ -51,7 +53,8 @@ def describe(pids: list[int]) -> str:
 
     def name(pid: int) -> str:
         try:
-            return f"{(Path('/proc') / str(pid) / 'comm').read_text().strip()} (process {pid})"
+            comm = (Path("/proc") / str(pid) / "comm").read_bytes()  # its user chose any bytes
+            return f"{quoted(comm.decode('utf-8', 'replace'), 64)} (process {pid})"
         except OSError:
             return f"process {pid}"
 

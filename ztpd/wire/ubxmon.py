@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from ztpd.sanitize import quoted
 from ztpd.wire.ubxframe import Message, check_length, message
 
 
@@ -63,7 +64,8 @@ class MonVer:
 
 
 def _text(field_bytes: bytes) -> str:
-    return field_bytes.split(b"\0", 1)[0].decode("ascii", "replace").strip()
+    """Printable on one line, whatever the device sends."""
+    return quoted(field_bytes.split(b"\0", 1)[0].decode("ascii", "replace"))
 
 
 def _padded(text: str, size: int) -> bytes:
