@@ -1,0 +1,114 @@
+"""What every attack must leave standing: the daemon answers, stays small, and names the trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.support.gateway import Gateway
+from ztpd.system.control import SOCKET_NAME
+
+ANSWERS_WITHIN_S = 5.0
+GROWS_AT_MOST_BYTES = 96 << 20  # of the test's own process, which the daemon shares
+
+
+async def status(gateway: Gateway) -> dict[str, Any]:
+    """As the daemon answers it now. Fails where it does not, within seconds."""
+    async with asyncio.timeout(ANSWERS_WITHIN_S):
+        reader, writer = await asyncio.open_unix_connection(gateway.runtime_dir / SOCKET_NAME)
+        writer.write(b'{"do": "status"}\n')
+        answer = json.loads(await reader.readline())
+        writer.close()
+        found: dict[str, Any] = answer["status"]
+        return found
+
+
+@asynccontextmanager
+async def responsive(most_s: float = 2.0) -> AsyncIterator[None]:
+    """Fails where the event loop stood still for ``most_s``, or memory grew without bound."""
+    loop = asyncio.get_running_loop()
+    longest_s = 0.0
+    before = _peak_bytes()
+
+    async def beat() -> None:
+        nonlocal longest_s
+        while True:
+            began_s = loop.time()
+            await asyncio.sleep(0.02)
+            longest_s = max(longest_s, loop.time() - began_s)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+    assert longest_s < most_s, f"the event loop stood still for {longest_s:.1f} s"
+    assert _peak_bytes() - before < GROWS_AT_MOST_BYTES
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+Attack = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def attacker(attack: Attack, **options: Any) -> AsyncIterator[int]:
+    """A server on loopback that plays ``attack`` to every client: its port."""
+    playing: set[asyncio.Task[None]] = set()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            await attack(reader, writer)
+        with suppress(OSError):
+            writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(play(reader, writer))
+        playing.add(task)
+        task.add_done_callback(playing.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, **options)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in playing:
+            task.cancel()
+        await asyncio.gather(*playing, return_exceptions=True)
+
+
+async def flood(writer: asyncio.StreamWriter, block: bytes, total_bytes: int = 32 << 20) -> None:
+    """``block`` again and again, as fast as the other side takes it."""
+    sent = 0
+    while sent < total_bytes and not writer.is_closing():
+        writer.write(block)
+        await writer.drain()
+        await asyncio.sleep(0)
+        sent += len(block)
+
+
+def ntrip_only(top: Path, port: int) -> Gateway:
+    """A gateway whose one service is a caster on loopback, without TLS and provisioning."""
+    gateway = Gateway(top)
+    password = top / "password"
+    password.touch(mode=0o600)
+    password.write_text("secret")
+    gateway.configure(
+        receiver={"port": gateway.gnss.path, "baudrate": 921_600},
+        ntrip={
+            "host": "127.0.0.1",
+            "port": port,
+            "mountpoint": "MP",
+            "username": "u",
+            "password_file": str(password),
+            "tls": False,
+        },
+    )
+    return gateway
