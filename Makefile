@@ -41,6 +41,9 @@ coverage: $(VENV)/.ready  ## the tests, and the lines of ztpd that they do not r
 test-slow: $(VENV)/.ready  ## the tests that take long
 	$(VENV)/bin/pytest -q -m slow --timeout 600 $(SLOW_ARGS)
 
+attack: $(VENV)/.ready  ## hostile servers, devices and users against the daemon
+	$(VENV)/bin/pytest -q -m "slow or not slow" $(SLOW_ARGS) tests/attack
+
 test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
 	$(DEBIAN_VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 

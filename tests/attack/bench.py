@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support.gateway import Gateway
 from ztpd.system.control import SOCKET_NAME
@@ -53,6 +55,11 @@ async def responsive(most_s: float = 2.0) -> AsyncIterator[None]:
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def some_fast(names: Iterable[str], *fast: str) -> list[Any]:
+    """Parameters of a test, of which ``fast`` belong to the fast suite."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 Attack = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.bench import attacker, flood, ntrip_only, responsive, status
+from tests.attack.bench import attacker, flood, ntrip_only, responsive, some_fast, status
 from tests.support.hostile_streams import PATTERNS
 from tests.support.until import until
 
@@ -35,7 +35,17 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize(
+    "name",
+    some_fast(
+        ANSWERS,
+        "rtcm",
+        "headers without end",
+        "chunks of one byte",
+        "escape sequences",
+        "a reset of the receiver",
+    ),
+)
 async def test_a_hostile_caster_neither_stops_nor_fills_the_daemon(
     name: str, tmp_path: Path
 ) -> None:
