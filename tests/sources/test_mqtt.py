@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.support import scripted_broker
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from ztpd.errors import (
+    ConfigFileUnusable,
     ConnectionLost,
     ConnectRefused,
     ConnectTimeout,
@@ -866,6 +867,6 @@ async def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     empty.touch()
     async with ScriptedBroker(sends()) as broker:
         for path in (missing, empty):
-            with pytest.raises(TlsUntrusted, match=path.name):
+            with pytest.raises(ConfigFileUnusable, match=path.name):
                 async with MqttSession(endpoint(broker, tls=True, ca_file=str(path))):
                     pass

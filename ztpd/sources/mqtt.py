@@ -8,13 +8,13 @@ thread, and paho's own reconnecting is not used: a session ends once, with a typ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
-from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import paho.mqtt.client as paho
 
@@ -32,15 +32,16 @@ from ztpd.errors import (
     SubscriptionRefused,
     ZtpdError,
 )
-from ztpd.model import Frame, FrameKind, MqttEndpoint
+from ztpd.model import Frame, MqttEndpoint
 from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context, handshake
+from ztpd.sources.mqtt_inbox import Inbox
 from ztpd.sources.mqtt_socket import UnwantedPacket, WatchedSocket, WatchedTlsSocket
-from ztpd.sources.topics import Role, frame_kinds, qos, role
+from ztpd.sources.topics import Role, qos, role
 from ztpd.system.offload import offload
-from ztpd.wire.frames import Counts, Scanner
+from ztpd.wire.frames import Counts
 from ztpd.wire.hostnames import is_loopback
 
 QUEUE_BYTES = 1 << 16
@@ -51,7 +52,6 @@ _BYTES_PER_TURN = 8192
 _HTTPS_PORT = 443
 _MQTT_WITH_CERTIFICATE = "x-amzn-mqtt-ca"  # AWS IoT Core, "Device communication protocols"
 _MOST_UNSENT = 1000  # acknowledgements
-_MOST_STREAMS = 64  # a wildcard may match any number of topics
 
 # MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
 _CONNACK: dict[int, tuple[type[SessionError], str]] = {
@@ -85,22 +85,6 @@ _CERTIFICATE_REFUSED = frozenset(
     }
 )
 
-# The first bytes of a frame that may pass. Of UBX only keys and assistance: other messages could
-# reconfigure the receiver.
-_BEGINNING = {
-    Role.KEY: b"\xb5\x62\x02\x36",
-    Role.ASSIST: b"\xb5\x62\x13",
-    Role.CORRECTIONS: b"",
-    Role.OTHER: b"",
-}
-
-
-class _Stream(NamedTuple):
-    """The messages of one topic."""
-
-    role: Role
-    scanner: Scanner
-
 
 class MqttSession:
     """An asynchronous context manager around the session, and an iterator over its frames.
@@ -113,10 +97,7 @@ class MqttSession:
     def __init__(self, endpoint: MqttEndpoint, *, timeout_s: float = 15.0) -> None:
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         self.where = f"mqtt://{host}:{endpoint.port}"
-        self.counts = Counts()  # over all topics
         self.sample = b""
-        self.dropped = 0  # frames
-        self.strays = 0  # messages or frames that do not belong under their topic
         self.refused: tuple[str, ...] = ()  # topics that the broker refused
         self._endpoint = endpoint
         self._paths = [topic.path for topic in endpoint.topics]
@@ -127,12 +108,23 @@ class MqttSession:
         self._rest: asyncio.Handle | None = None
         self._accepted = False
         self._unanswered: dict[int, list[str]] = {}  # SUBSCRIBE packets by their identifier
-        self._streams: dict[str, _Stream] = {}
-        self._unscanned: deque[tuple[_Stream, memoryview]] = deque()  # payloads, or their rest
-        self._queue: deque[Frame] = deque()
-        self._queued_bytes = 0
+        self._inbox = Inbox(QUEUE_BYTES, self._is_subscribed)
         self._failure: ZtpdError | None = None
         self._news = asyncio.Event()
+
+    @property
+    def counts(self) -> Counts:
+        return self._inbox.counts
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the reader was too slow for."""
+        return self._inbox.dropped
+
+    @property
+    def strays(self) -> int:
+        """Messages or frames that do not belong under their topic."""
+        return self._inbox.strays
 
     async def __aenter__(self) -> Self:
         if not self._paths:
@@ -180,10 +172,8 @@ class MqttSession:
         return self
 
     async def __anext__(self) -> Frame:
-        await self._until(lambda: bool(self._queue))
-        frame = self._queue.popleft()
-        self._queued_bytes -= len(frame.data)
-        return frame
+        await self._until(lambda: self._inbox.has_frames)
+        return self._inbox.take()
 
     async def _open(self, addresses: Sequence[Address], context: ssl.SSLContext | None) -> None:
         """Connect, log in, subscribe."""
@@ -261,7 +251,7 @@ class MqttSession:
         self._rest = None
         scannable = _BYTES_PER_TURN
         for _ in range(_PACKETS_PER_TURN):
-            if self._unscanned:
+            if self._inbox.has_payloads:
                 scannable -= self._scan(scannable)
                 if self._failure is not None:
                     self._release()
@@ -277,7 +267,7 @@ class MqttSession:
         """Whether there is more to do at once."""
         if self._client is None or not self._step(self._client.loop_read):
             return False
-        return bool(self._unscanned) or self._client.given.pending() > 0
+        return self._inbox.has_payloads or self._client.given.pending() > 0
 
     def _write(self) -> None:
         if self._client is not None:
@@ -330,29 +320,21 @@ class MqttSession:
         self._news.set()
 
     def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
-        stream = self._stream(message)
-        if stream is None or (message.retain and stream.role is Role.CORRECTIONS):
-            self.strays += 1  # retained corrections are of any age
-            return
-        self._unscanned.append((stream, memoryview(message.payload)))
+        topic: str | None = None
+        with contextlib.suppress(UnicodeDecodeError):
+            topic = message.topic
+        self._inbox.add(topic, message.payload, retained=bool(message.retain))
+
+    def _is_subscribed(self, topic: str) -> bool:
+        return any(paho.topic_matches_sub(each, topic) for each in self._paths)
 
     def _scan(self, limit: int) -> int:
-        """Scan at most ``limit`` bytes of the first payload; how many they were, at least one."""
-        stream, payload = self._unscanned.popleft()
-        some, rest = payload[:limit], payload[limit:]
-        frames = stream.scanner.feed(bytes(some))
-        if rest:
-            self._unscanned.appendleft((stream, rest))
-        elif stream.role is not Role.CORRECTIONS:
-            frames += stream.scanner.flush()  # a message there is whole, or worthless
-        for frame in frames:
-            if frame.data.startswith(_BEGINNING[stream.role]):
-                self._put(frame)
-            else:
-                self.strays += 1
+        scanned = self._inbox.scan(limit)
+        if self._inbox.has_frames:
+            self._news.set()
         if self.counts.corrupt:
             self._fail(StreamCorrupt(f"{self.where}: {self.counts.bad_checks} wrong checks"))
-        return max(1, len(some))
+        return scanned
 
     def _on_disconnect(self, *given: Any) -> None:
         """Of paho: client, user data, code; 2.x: client, user data, flags, code, properties."""
@@ -368,31 +350,6 @@ class MqttSession:
         else:
             early = f"{self.where}, {self._stage}"
             self._fail(ClosedEarly(early) if self._stage else SessionClosed(self.where))
-
-    def _stream(self, message: paho.MQTTMessage) -> _Stream | None:
-        """The stream of ``message``; None for a topic that was not subscribed to."""
-        try:
-            path = message.topic
-        except UnicodeDecodeError:
-            return None
-        if path not in self._streams:
-            asked = any(paho.topic_matches_sub(each, path) for each in self._paths)
-            kinds = frame_kinds(path)
-            if not asked or not kinds or len(self._streams) >= _MOST_STREAMS:
-                return None
-            self._streams[path] = _Stream(role(path), Scanner(*kinds, counts=self.counts))
-        return self._streams[path]
-
-    def _put(self, frame: Frame) -> None:
-        self._queue.append(frame)
-        self._queued_bytes += len(frame.data)
-        while self._queued_bytes > QUEUE_BYTES:
-            corrections = (each for each in self._queue if each.kind is not FrameKind.UBX)
-            oldest = next(corrections, self._queue[0])
-            self._queue.remove(oldest)
-            self._queued_bytes -= len(oldest.data)
-            self.dropped += 1
-        self._news.set()
 
     def _network_error(self, error: OSError) -> ZtpdError:
         if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_REFUSED:

@@ -13,20 +13,14 @@ from urllib.parse import quote
 
 from ztpd import __version__
 from ztpd.errors import (
-    AuthenticationUnknown,
-    CasterForbidden,
-    CasterRedirect,
-    ClientCertificateWanted,
     ConfigError,
-    MountpointUnknown,
     SessionClosed,
-    SessionError,
     SessionProtocol,
-    SessionRefused,
     TlsMismatch,
     ZtpdError,
 )
 from ztpd.model import NtripEndpoint
+from ztpd.wire.ntrip_refusal import is_ban, refusal, refused_in_a_line
 from ztpd.wire.sourcetable import Sourcetable, clean
 
 PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
@@ -44,21 +38,6 @@ _CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r]*)?\r\n")
 _PRINTABLE = re.compile(r"[!-~]+")
 _TAG = re.compile(r"<[^>]*>")
 _SPARTN = re.compile(rb"s[^\t\r\n -~]")
-_BUSY = (408, 425, 429)
-
-_REFUSING = re.compile(
-    r"invalid mount ?point|mount ?point (not|taken|invalid)|authentication failed|"
-    r"unauthori[sz]ed|(bad|invalid|wrong) (user|password)",
-    re.IGNORECASE,
-)
-
-# The words of nginx, Go, Apache httpd and Envoy for plain HTTP on a TLS port.
-_WANTS_TLS = re.compile(
-    r"https port|http request to an https server|ssl-enabled server port|requires tls",
-    re.IGNORECASE,
-)
-_WANTS_CERTIFICATE = re.compile(r"no required ssl certificate|client certificate", re.IGNORECASE)
-_USERINFO = re.compile(r"//[^/@\s]*@")
 
 
 def request(endpoint: NtripEndpoint, *, gga: bytes = b"") -> bytes:
@@ -163,7 +142,7 @@ class Response:
             return True
         match = _STATUS.fullmatch(line)
         if match is None:
-            return self._odd_first_line(line)
+            return self._fail(refused_in_a_line(clean(line, 80), self._mountpoint))
         protocol, status, reason = match.groups()
         self._protocol, self.status = protocol.decode().upper(), int(status)
         self._reason = clean(reason or b"", 80)
@@ -172,18 +151,6 @@ class Response:
             self.accepted = True
             self._step = self._behind_icy
         return True
-
-    def _odd_first_line(self, line: bytes) -> bool:
-        """NTRIP 1 casters also refuse with a line such as "ERROR - Bad Password", and some without
-        the first word."""
-        said = clean(line, 80)
-        if not said.startswith("ERROR") and not _REFUSING.match(said):
-            return self._fail(SessionProtocol(f'the answer begins with "{said}"'))
-        if "pass" in said.lower() or "auth" in said.lower():
-            return self._fail(SessionRefused(said))
-        if "mount" in said.lower():
-            return self._fail(MountpointUnknown(f"{self._mountpoint} ({said})"))
-        return self._fail(CasterForbidden(said))
 
     def _behind_icy(self) -> bool:
         """An empty line, the header lines some casters send, or data at once.
@@ -387,46 +354,13 @@ class Response:
         before the length that was announced."""
         text = bytes(self._text or b"")
         words = clean(_TAG.sub(" ", text.decode("utf-8", "ignore")), 200)
-        status = self.status
-        said = f"status {status} {self._reason}".rstrip() + (f": {words}" if words else "")
-        low = said.lower()
-        if _WANTS_TLS.search(said):
-            self._fail(TlsMismatch("the caster speaks TLS on that port; [ntrip] tls is off"))
-        elif status != 200 and _WANTS_CERTIFICATE.search(said):
-            self._fail(ClientCertificateWanted(said))
-        elif not self._table.names and ("banned" in low or "sandbox" in low):
-            self._fail(CasterForbidden(said))
-        elif self._may_be_table() or (status == 200 and self._table.complete and not is_cut):
-            self._fail(self._table.failure(words))
-        elif status == 401 and (scheme := self._unknown_scheme()):
-            self._fail(AuthenticationUnknown(f"{scheme} ({said})"))
-        elif status in (401, 403):  # some casters say the one, some the other
-            self._fail(SessionRefused(said))
-        elif status == 404:
-            self._fail(MountpointUnknown(f"{self._mountpoint} ({said})"))
-        elif status in _BUSY or 500 <= status < 600:
-            self._fail(SessionError(said, retry_after_s=self._retry_after_s()))
-        elif 300 <= status < 400:
-            self._fail(CasterRedirect(said + self._location()))
-        elif 400 <= status < 500:
-            self._fail(CasterForbidden(said, retry_after_s=self._retry_after_s()))
+        said = f"status {self.status} {self._reason}".rstrip() + (f": {words}" if words else "")
+        table = self._table
+        is_table = self._may_be_table() or (self.status == 200 and table.complete and not is_cut)
+        if is_table and (table.names or not is_ban(said)):
+            self._fail(table.failure(words))
         else:
-            self._fail(SessionProtocol(f"no caster's answer: {said}"))
-
-    def _unknown_scheme(self) -> str:
-        """The authentication that is asked for (RFC 9110 11.6.1), "" where Basic is offered."""
-        asked = self._headers.get("www-authenticate", "")
-        if not asked or re.search(r"(^|[\s,])basic($|[\s,])", asked, re.IGNORECASE):
-            return ""
-        return clean(asked.split()[0].strip(","), 40) if asked.split() else ""
-
-    def _location(self) -> str:
-        target = _USERINFO.sub("//", self._headers.get("location", ""))
-        return f", to {clean(target, 200)}" if target else ""
-
-    def _retry_after_s(self) -> float | None:
-        text = self._headers.get("retry-after", "")
-        return float(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+            self._fail(refusal(self.status, said, self._headers, self._mountpoint))
 
 
 def _is_frame(data: bytes | bytearray) -> bool:
