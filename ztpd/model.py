@@ -247,6 +247,7 @@ class MqttEndpoint:
     ca_file: str = ""  # "": ``authority``, or without one the system's trust store
     authority: str = ""  # PEM text of the certificate authority of the broker
     keepalive_s: int = 20
+    public_only: bool = False  # the host is from an answer: it may not resolve to this machine
 
     kind: Literal["mqtt"] = "mqtt"
 
@@ -264,6 +265,7 @@ class NtripEndpoint:
     version: Literal["auto", "1", "2"] = "auto"
     gga_interval_s: float = 10.0
     ca_file: str = ""
+    public_only: bool = False  # as above
     own_account: bool = False  # user name and password are the configuration's, not those of ZTP
 
     kind: Literal["ntrip"] = "ntrip"

@@ -677,3 +677,10 @@ def test_a_token_file_that_only_root_can_read_is_reported_with_its_remedy(token_
     _write(token_file, TOKEN, 0o000)
     with _as_an_ordinary_user(), pytest.raises(ZtpTokenMissing, match="systemctl restart"):
         config.read_token(_with(token_file), {})
+
+
+def test_FR34_a_byte_order_mark_is_not_part_of_the_token(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_bytes(b"\xef\xbb\xbf" + TOKEN.encode() + b"\r\n")
+    assert config.read_token(_with(token_file), {}).reveal() == TOKEN

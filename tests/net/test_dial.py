@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.virtualtime import run
-from ztpd.errors import ResolveFailed
+from ztpd.errors import ResolveFailed, ZtpHostNotAllowed
 from ztpd.net import dial as dialling
 from ztpd.net.dial import dial, farthest, on_trial
 from ztpd.net.resolve import RESOLVE_S, Address, Resolver, resolve
@@ -305,3 +305,21 @@ async def test_FR114_the_memory_of_failures_is_bounded() -> None:
         with pytest.raises(TimeoutError), on_trial(address):
             raise TimeoutError
     assert len(dialling._failed_s) == 64
+
+
+@pytest.mark.parametrize("here", ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "169.254.1.1"])
+async def test_FR93_a_name_of_an_answer_that_leads_to_this_machine_is_refused(here: str) -> None:
+    with pytest.raises(ZtpHostNotAllowed, match=f"caster.invalid is {here}"):
+        await resolve("caster.invalid", 2102, public_only=True, resolver=resolves_to([here]))
+    assert await resolve("caster.invalid", 2102, resolver=resolves_to([here])), "else it is fine"
+
+
+async def test_FR93_an_address_of_this_machine_beside_a_public_one_is_passed_over() -> None:
+    resolver = resolves_to(["127.0.0.1", "192.0.2.1"])
+    addresses = await resolve("caster.invalid", 2102, public_only=True, resolver=resolver)
+    assert [each.place[0] for each in addresses] == ["192.0.2.1"]
+
+
+async def test_FR93_localhost_itself_is_no_public_name() -> None:
+    with pytest.raises(ZtpHostNotAllowed):
+        await resolve("localhost", 2102, public_only=True)

@@ -70,3 +70,11 @@ def test_FR34_an_ipv4_address_on_an_ipv6_uplink_is_named(tmp_path: Path) -> None
     for host in ("192.0.2.1", NAME):
         assert told[host].startswith("net.family: ")
         assert "192.0.2.1 is IPv4, and this uplink has IPv6 only" in told[host]
+
+
+def test_FR93_a_caster_whose_public_name_leads_to_this_machine_is_not_dialled(
+    tmp_path: Path,
+) -> None:
+    found = inside("names_of_this_machine", tmp_path, hosts=[f"127.0.0.1 {NAME}"])
+    assert "ztp.host_not_allowed" in found["reasons"]
+    assert found["sessions"] == 0

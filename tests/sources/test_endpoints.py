@@ -43,7 +43,8 @@ def test_an_offer_that_may_not_be_used_is_named() -> None:
 def test_everything_comes_from_the_answer() -> None:
     ntrip, mqtt = endpoints(Config(), given())
 
-    assert ntrip == NtripEndpoint("ppntrip.example", 2102, "NEAR-RTCM", "user", Secret("word"))
+    account = NtripEndpoint("ppntrip.example", 2102, "NEAR-RTCM", "user", Secret("word"))
+    assert ntrip == replace(account, public_only=True)
     assert mqtt == MqttEndpoint(
         host="pp.example",
         port=8883,
@@ -52,6 +53,7 @@ def test_everything_comes_from_the_answer() -> None:
         topics_offered=True,
         certificate="CERT",
         private_key=Secret("KEY"),
+        public_only=True,
     )
 
 
@@ -111,3 +113,45 @@ def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"\[ntrip\] password_file"):
         endpoints(config, None)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_FR34_a_byte_order_mark_is_not_part_of_a_password(tmp_path: Path, mark: bytes) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(mark + "geheim\u00fc\r\n".encode())
+    account = replace(
+        Config().ntrip, host="c", mountpoint="M", username="u", password_file=str(file)
+    )
+    (endpoint,) = endpoints(replace(Config(), ntrip=account), None)
+    assert endpoint.password.reveal() == "geheim\u00fc"
+
+
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])
+def test_FR34_a_password_file_in_utf_16_is_named(tmp_path: Path, coding: str) -> None:
+    file = tmp_path / "password"
+    file.write_bytes("\ufeffgeheim".encode(coding))
+    account = replace(
+        Config().ntrip, host="c", mountpoint="M", username="u", password_file=str(file)
+    )
+    with pytest.raises(ConfigError, match="is UTF-16: save it as UTF-8"):
+        endpoints(replace(Config(), ntrip=account), None)
+
+
+@pytest.mark.parametrize(
+    ("ztp", "host", "expected"),
+    [
+        ({}, "", True),
+        ({"allowed_hosts": ("caster.example",)}, "", False),
+        ({"url": "https://localhost"}, "", False),
+        ({}, "mine.example", False),
+    ],
+)
+def test_FR93_only_hosts_of_an_answer_have_to_be_public(
+    ztp: dict[str, Any], host: str, expected: bool
+) -> None:
+    config = Config()
+    config = replace(config, ztp=replace(config.ztp, **ztp))
+    config = replace(config, ntrip=replace(config.ntrip, host=host))
+    access = NtripAccess("caster.example", "me", Secret("x"), "NEAR")
+    (endpoint,) = endpoints(config, Credentials("flex", "id", None, access, (), {}))
+    assert endpoint.public_only is expected

@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,16 @@ async def slow_lookup(_: Path) -> Any:
 async def slow_names(directory: Path) -> Any:
     """A whole gateway, from power-on to corrections, whose first name server is dead."""
     await _nameservers()
+    return await _gateway(directory, "streaming", allowed_hosts=[NAME])
+
+
+async def names_of_this_machine(directory: Path) -> Any:
+    """A whole gateway that is sent to a caster whose public name leads to this machine."""
+    return await _gateway(directory, "blocked")
+
+
+async def _gateway(directory: Path, end: str, allowed_hosts: Sequence[str] = ()) -> Any:
+    """A whole gateway, from power-on until its state is ``end``."""
     gateway = Gateway(directory)
     tls = gateway.authority.server_context(NAME)
     now = asyncio.get_running_loop().time
@@ -83,6 +93,7 @@ async def slow_names(directory: Path) -> Any:
                 "ca_file": gateway.ca_file,
                 "token_file": gateway.token_file,
                 "splay_s": 0,
+                "allowed_hosts": list(allowed_hosts),
             },
             identity={"source": "fixed", "hardware_id": "gateway-1"},
             ntrip={"ca_file": gateway.ca_file},
@@ -90,14 +101,19 @@ async def slow_names(directory: Path) -> Any:
         began_s = now()
         reasons: set[str] = set()
 
-        def streaming() -> bool:
+        def ended() -> bool:
             reasons.add(reason(gateway))
-            return state(gateway) == "streaming"
+            return state(gateway) == end
 
         async with gateway.running():
-            await until(streaming, within_s=45)
+            await until(ended, within_s=45)
             took_s = now() - began_s
-    return {"took_s": took_s, "calls": len(service.calls), "reasons": sorted(reasons)}
+    return {
+        "took_s": took_s,
+        "calls": len(service.calls),
+        "reasons": sorted(reasons),
+        "sessions": caster.connections,
+    }
 
 
 async def _told(attempt: Callable[[], Awaitable[object]]) -> str:

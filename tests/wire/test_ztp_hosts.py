@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.ztp_answers import BOTH, NTRIP, encoded, with_field
 from ztpd.errors import ZtpBadAnswer, ZtpHostNotAllowed
@@ -60,6 +62,12 @@ INNER = [
     "fe80::1",
     "fd00::1",
     "::ffff:127.0.0.1",
+    "caster.lan",
+    "caster.home",
+    "caster.corp",
+    "caster.intranet",
+    "caster.private",
+    "gateway.localdomain",
 ]
 
 ADDRESSES = ["8.8.8.8", "2001:4860:4860::8888", "224.0.0.1"]
@@ -97,6 +105,11 @@ def test_a_private_service_may_not_name_public_addresses(host: str) -> None:
         ("caster.example.com", ["other.example", "Caster.Example.com"], True),
         ("caster.example.com", [".example.com"], True),
         ("10.1.2.3", ["10.1.2.3"], True),
+        ("caster.lan", [".lan"], True),
+        ("caster.corp", ["caster.corp"], True),
+        ("fe80::1%.example.com", [".example.com"], False),
+        ("::1%a.example.com", [".example.com"], False),
+        ("2001:db8::1%x.example.com", [".example.com", "example.com"], False),
         ("caster.example.com", ["example.com"], False),
         ("evilexample.com", [".example.com"], False),
         ("caster.example.com", ["other.example"], False),
@@ -122,3 +135,28 @@ def test_every_host_of_an_answer_is_checked() -> None:
 def test_an_unknown_service_host_is_not_taken_for_a_private_one() -> None:
     with pytest.raises(ZtpHostNotAllowed):
         ztp.check_hosts(pointing_to("localhost"), allowed_hosts=(), service_host="")
+
+
+@given(
+    st.ip_addresses(v=6).map(str),
+    st.from_regex(r"[a-z0-9]{0,5}", fullmatch=True),
+    st.sampled_from([".example.com", ".lan"]),
+)
+def test_FR93_no_zone_makes_an_address_a_host_of_an_allowed_domain(
+    address: str, zone: str, domain: str
+) -> None:
+    host = f"{address}%{zone}{domain}"
+    try:
+        credentials = pointing_to(host)
+    except ZtpBadAnswer:
+        return
+    with pytest.raises(ZtpHostNotAllowed):
+        ztp.check_hosts(credentials, allowed_hosts=[domain], service_host="localhost")
+
+
+@pytest.mark.parametrize("name", ["lan", "home", "internal", "corp"])
+def test_FR93_names_of_inner_networks_are_refused_unless_allowed(name: str) -> None:
+    credentials = pointing_to(f"caster.{name}")
+    with pytest.raises(ZtpHostNotAllowed):
+        ztp.check_hosts(credentials, allowed_hosts=(), service_host=SERVICE)
+    ztp.check_hosts(credentials, allowed_hosts=[f".{name}"], service_host=SERVICE)

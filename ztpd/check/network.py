@@ -33,6 +33,7 @@ class Endpoint:
     certificate: str = ""
     private_key: Secret = field(default_factory=lambda: Secret(""))
     authority: str = ""
+    public_only: bool = False
     _addresses: Sequence[Address] = ()
     _connected: Dialled | None = None
 
@@ -45,10 +46,11 @@ class Endpoint:
 
     @classmethod
     def source(cls, way: SourceEndpoint) -> Endpoint:
-        if way.kind == "ntrip":
-            return cls(way.host, way.port, way.tls, way.ca_file)
-        pair = way.certificate, way.private_key
-        return cls(way.host, way.port, way.tls, way.ca_file, *pair, way.authority)
+        there = cls(way.host, way.port, way.tls, way.ca_file, public_only=way.public_only)
+        if way.kind == "mqtt":
+            there.certificate, there.private_key = way.certificate, way.private_key
+            there.authority = way.authority
+        return there
 
     @property
     def where(self) -> str:
@@ -64,7 +66,7 @@ class Endpoint:
         return str(default[0]) if default else f"no default, only {known[0]}"
 
     async def dns(self) -> str:
-        self._addresses = await resolve(self.host, self.port)
+        self._addresses = await resolve(self.host, self.port, public_only=self.public_only)
         found = dict.fromkeys(str(address.place[0]) for address in self._addresses)
         return f"{self.host} is {' and '.join(list(found)[:2])}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secre
 
 
 def _read(path: Path, *, private: bool = False) -> str:
-    """The file's text, with replacement characters for bytes that are not ASCII."""
+    """The text of a file without a byte order mark; bytes that are not ASCII are replaced."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -75,7 +76,7 @@ def _read(path: Path, *, private: bool = False) -> str:
         raise ZtpTokenMissing(f"{path} is not a file")
     if private and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ZtpTokenUnsafe(f"{path} has mode {stat.S_IMODE(mode):04o}")
-    return data.decode("ascii", "replace").strip()
+    return data.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
 
 
 def _without_waiting(path: str, flags: int) -> int:

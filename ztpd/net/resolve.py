@@ -7,9 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ztpd.errors import ResolveFailed
+from ztpd.errors import ResolveFailed, ZtpHostNotAllowed
 from ztpd.system.offload import offload
-from ztpd.wire.hostnames import is_address
+from ztpd.wire.hostnames import address, is_address
 
 RESOLVE_S = 45.0
 """Above the resolver's own retries: by default 5 s for each of up to three name servers, twice
@@ -28,12 +28,32 @@ class Address(NamedTuple):
     place: tuple[Any, ...]
 
 
-async def resolve(host: str, port: int, *, resolver: Resolver | None = None) -> list[Address]:
+async def resolve(
+    host: str, port: int, *, public_only: bool = False, resolver: Resolver | None = None
+) -> list[Address]:
     """The addresses of ``host``, families taking turns, beginning with the one that the resolver
     prefers (RFC 8305 section 4). The name is looked up anew each time.
 
-    Raises :class:`ResolveFailed`, after ``RESOLVE_S`` where the resolver hangs.
+    With ``public_only`` addresses of this machine and its link do not count. Raises
+    :class:`ResolveFailed`, after ``RESOLVE_S`` where the resolver hangs, and
+    :class:`ZtpHostNotAllowed` where no address counts.
     """
+    addresses = await _ask(host, port, resolver)
+    if not public_only:
+        return addresses
+    public = [each for each in addresses if not _is_here(each)]
+    if not public:
+        raise ZtpHostNotAllowed(f"{host} is {addresses[0].place[0]}, on this machine or its link")
+    return public
+
+
+def _is_here(found: Address) -> bool:
+    ip = address(str(found.place[0]).partition("%")[0])
+    here = ip and (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast)
+    return bool(here)
+
+
+async def _ask(host: str, port: int, resolver: Resolver | None) -> list[Address]:
     if host == "localhost":  # RFC 6761 section 6.3: not a matter of the network
         places = [(socket.AF_INET6, ("::1", port, 0, 0)), (socket.AF_INET, ("127.0.0.1", port))]
         return [Address(*each) for each in places]
@@ -53,7 +73,7 @@ async def resolve(host: str, port: int, *, resolver: Resolver | None = None) -> 
     for family, _, _, _, place in found:
         families.setdefault(family, []).append(Address(family, place))
     rounds = itertools.zip_longest(*families.values())
-    addresses = [address for each in rounds for address in each if address is not None]
-    if not addresses:
+    in_turn = [found for each in rounds for found in each if found is not None]
+    if not in_turn:
         raise ResolveFailed(f"{host}: no address")
-    return addresses
+    return in_turn

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ztpd.config import Config
 from ztpd.errors import ConfigFileUnusable, NoTransport
 from ztpd.model import Credentials, MqttEndpoint, NtripEndpoint, Secret, SourceEndpoint, Topic
 from ztpd.sources.ntrip import ntrip_port
+from ztpd.wire.ztp import must_be_public
 
 
 def configured_without_ztp(config: Config) -> bool:
@@ -53,6 +56,7 @@ def _mqtt(config: Config, credentials: Credentials | None) -> MqttEndpoint | Non
             certificate=access.certificate,
             private_key=access.private_key,
             authority=access.authority,
+            public_only=not own.host and _must_be_public(config),
         )
     else:
         return None
@@ -98,7 +102,13 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | N
         gga_interval_s=own.gga_interval_s,
         ca_file=own.ca_file,
         own_account=not of_answer,
+        public_only=not own.host and _must_be_public(config),
     )
+
+
+def _must_be_public(config: Config) -> bool:
+    service_host = urlsplit(config.ztp.url).hostname or ""
+    return must_be_public(allowed_hosts=config.ztp.allowed_hosts, service_host=service_host)
 
 
 def _password(path: str, key: str) -> Secret:
@@ -107,12 +117,16 @@ def _password(path: str, key: str) -> Secret:
 
 def _read(path: str, key: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        data = Path(path).read_bytes()
     except PermissionError as error:
         raise ConfigFileUnusable(
             f"{key} = {path} may not be read by this user: `chown ztpd` and `chmod 600` it"
         ) from error
     except OSError as error:
         raise ConfigFileUnusable(f"{key} = {path}: {error.strerror}") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigFileUnusable(f"{key} = {path} is UTF-16: save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")  # an editor's byte order mark is no part of the text
     except UnicodeDecodeError as error:
         raise ConfigFileUnusable(f"{key} = {path} is no text") from error

@@ -132,7 +132,7 @@ class MqttSession:
         if not self._endpoint.tls and not is_loopback(self._endpoint.host):
             raise NoTransport(f"{self.where} is not this machine, and would be without TLS")
         endpoint, context = self._endpoint, None
-        addresses = await resolve(endpoint.host, endpoint.port)
+        addresses = await resolve(endpoint.host, endpoint.port, public_only=endpoint.public_only)
         if endpoint.tls:
             pair = endpoint.certificate, endpoint.private_key
             context = await offload(client_context, endpoint.ca_file, *pair, endpoint.authority)

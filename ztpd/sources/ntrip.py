@@ -231,7 +231,8 @@ class NtripSession:
     async def __aenter__(self) -> Self:
         """Raises :class:`NetworkError`, :class:`SessionError` or :class:`ConfigError`."""
         await self._wait_stable_fix()
-        addresses = await resolve(self._endpoint.host, self._endpoint.port)
+        endpoint = self._endpoint
+        addresses = await resolve(endpoint.host, endpoint.port, public_only=endpoint.public_only)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._open(addresses)
