@@ -51,7 +51,7 @@ fuzz:  ## the parsers against bytes of a fuzzer; FUZZ_SECONDS=60 for each
 	@mkdir -p build && $(PYTHON) -m venv $(FUZZ_VENV)
 	@$(FUZZ_VENV)/bin/pip install --quiet --only-binary :all: atheris || { \
 	  echo "fuzz: skipped: there is no atheris for this Python on this machine"; exit 0; }; \
-	for parser in ztp altered refusal frames ubx at ntrip; do \
+	for parser in ztp altered refusal frames ubx rtcm at ntrip; do \
 	  echo "$$parser: $(FUZZ_SECONDS) s"; \
 	  PYTHONPATH=. $(FUZZ_VENV)/bin/python -m tests.fuzz.fuzz \
 	    $$parser build/fuzz/$$parser $(FUZZ_SECONDS) >build/fuzz.log 2>&1 \

@@ -22,7 +22,7 @@ from tests.support import ANSWERS
 with atheris.instrument_imports(include=["ztpd"]):
     from ztpd.errors import ImeiInvalid, ZtpdError, ZtpError
     from ztpd.model import FrameKind, Secret
-    from ztpd.wire import at, frames, ntrip, ubx, ztp
+    from ztpd.wire import at, frames, ntrip, rtcm, ubx, ztp
     from ztpd.wire.sourcetable import sourcetable
 
 REAL_ANSWERS = [
@@ -142,6 +142,17 @@ def receiver(data: bytes) -> None:
         return
 
 
+def base_station(data: bytes) -> None:
+    station_id = rtcm.station_id(data)
+    assert station_id is None or 0 <= station_id <= 4095
+    rtcm.observed_system(rtcm.number(data))
+    try:
+        station = rtcm.StationPosition.decode(data)
+    except ValueError:
+        return
+    assert station.station_id == station_id
+
+
 def modem(data: bytes) -> None:
     command = at.IMEI_COMMANDS[data[0] % len(at.IMEI_COMMANDS)] if data else at.IMEI_COMMANDS[0]
     exchange = at.Exchange(command)
@@ -174,6 +185,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "refusal": refusal,
     "frames": stream,
     "ubx": receiver,
+    "rtcm": base_station,
     "at": modem,
     "ntrip": caster,
 }
@@ -187,6 +199,9 @@ def seeds(parser: str) -> Iterator[bytes]:
     elif parser == "frames":
         yield frames.rtcm_frame(bytes(30)) + b"$GNGGA,,,,,,0,,,,,,,,*78\r\n"
         yield frames.spartn_frame(0, 0, bytes(40), time_tag=1)
+    elif parser == "rtcm":
+        yield rtcm.StationPosition(2003, 3.78e6, 9.0e5, 5.04e6).encode()
+        yield rtcm.StationPosition(2003, 3.78e6, 9.0e5, 5.04e6, 1.5).encode()
     elif parser == "at":
         yield b'AT+CGSN=1\r\r\n+CGSN: "490154203237518"\r\n\r\nOK\r\n'
     elif parser == "ntrip":
