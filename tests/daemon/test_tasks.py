@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import signal
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -45,16 +47,12 @@ async def streaming(top: Path) -> AsyncIterator[tuple[Gateway, ZtpService, Daemo
             yield gateway, service, daemon
 
 
-TASKS = {Task.RECEIVER, Task.HEARTBEAT, Task.SAVE, Task.UPKEEP, Task.ACTIVITY}
-
-
-def test_the_tasks_of_these_tests_are_all_there_are() -> None:
-    assert set(Task) == TASKS
+ELSEWHERE = {Task.ACTIVITY, Task.RELOAD}
+"""Tasks with a test of their own: each activity, and a reload during a call."""
 
 
 @pytest.mark.parametrize(
-    "name",
-    [*(each.value for each in Task if each is not Task.ACTIVITY), Activity.RELAY.value],
+    "name", [*(each.value for each in Task if each not in ELSEWHERE), Activity.RELAY.value]
 )
 def test_FR108_a_task_that_fails_is_named_in_the_journal_and_works_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
@@ -134,6 +132,26 @@ def test_FR108_a_refresh_that_fails_leaves_the_old_credentials_in_use(
             make_fail(Activity.REFRESH.value)
             await until(lambda: died(caplog, "refresh"))
             await until(lambda: state(gateway) == "streaming", within_s=60)
+
+    virtualtime.run(scenario())
+
+
+def test_FR108_a_reload_that_fails_is_made_after_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with services(tmp_path, script=(Silence(),)) as (gateway, service, _):
+            async with gateway.running():
+                await until(lambda: service.requests == 1, within_s=60)
+                path = tmp_path / "ztpd.toml"
+                path.write_text(path.read_text().replace("[ztp]", '[ztp]\ntags = ["site-7"]'))
+                os.kill(os.getpid(), signal.SIGHUP)
+                await until(lambda: is_at_work(Task.RELOAD.value))
+                make_fail(Task.RELOAD.value)
+                await until(lambda: died(caplog, Task.RELOAD.value))
+                await until(lambda: state(gateway) == "streaming", within_s=300)
+            assert len(service.calls) == 1
+            assert service.calls[0].tags == ("site-7",)
 
     virtualtime.run(scenario())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -159,3 +161,21 @@ async def test_D06_a_broken_file_changes_nothing_and_the_status_says_so(
         await bench.hup(told)
         await until(lambda: "config_problem" not in bench.gateway.status)
     assert bench.caster.connections == 1
+
+
+async def test_FR116_receivers_that_reloads_have_replaced_are_freed(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    async with Caster({"NEAR-RTCM": corrections}) as caster, gateway.receiver(speed=5.0):
+        bench = ReloadBench(gateway, caster)
+        bench.write()
+        async with gateway.running() as daemon:
+            await until(lambda: gateway.status.get("state") == "streaming")
+            replaced = []
+            for number in range(8):
+                replaced.append(weakref.ref(daemon.receiver))
+                bench.write(corrections={"queue_bytes": 20_000 + number})
+                os.kill(os.getpid(), signal.SIGHUP)
+                await until(lambda: daemon.receiver is not replaced[-1]())
+            await until(lambda: gateway.status["receiver"]["ready"])
+            gc.collect()
+            assert [ref() for ref in replaced] == [None] * 8

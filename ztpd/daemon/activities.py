@@ -27,6 +27,7 @@ from ztpd.receiver import Receiver
 from ztpd.relay import Progress, Relay
 from ztpd.sources.context import SessionContext
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
+from ztpd.system.disk import DiskWriter
 
 
 class Activities:
@@ -42,6 +43,7 @@ class Activities:
         dispatch: Dispatch,
         state_dir: Path,
         runtime_dir: Path,
+        disk: DiskWriter,
     ) -> None:
         self.stored: StoredCredentials | None = None
         self._provisioner = provisioner
@@ -51,6 +53,7 @@ class Activities:
         self._dispatch = dispatch
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
+        self._disk = disk
         self._context = SessionContext(receiver)
         self._relay: Relay | None = None
         self._first_corrections = asyncio.Event()
@@ -146,6 +149,7 @@ class Activities:
             may_refresh=self._may_refresh,
             channel_state=self._runtime_dir / "sessions.json",
             refusal_record=self._state_dir / "refused.json",
+            disk=self._disk,
         )
         self._first_corrections.clear()
         self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)

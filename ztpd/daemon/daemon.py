@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ztpd.daemon.reload import changes
 from ztpd.daemon.snapshot import document
 from ztpd.daemon.systemd import notify
 from ztpd.daemon.tasks import RESTART_S, Task, Tasks
-from ztpd.errors import ConfigError, ZtpdError
+from ztpd.errors import ConfigError, StoreError, ZtpdError
 from ztpd.lifecycle import Activity, Event, State
 from ztpd.model import Identity, StoredCredentials
 from ztpd.modem import identity
@@ -32,10 +32,12 @@ from ztpd.sources.context import sends_keys
 from ztpd.status import Status
 from ztpd.system import control
 from ztpd.system.clock import Clock
+from ztpd.system.disk import DiskWriter
 from ztpd.system.runlock import RunLock
 
 _HEARTBEAT_S = 10.0
 _STOP_WITHIN_S = 4.0
+_WRITTEN_WITHIN_S = 2.0
 
 
 class Daemon:
@@ -62,6 +64,7 @@ class Daemon:
         self._stopped = asyncio.Event()
         self._identity: Identity | None = None
         self._quality = QualityLog()
+        self._disk = DiskWriter(_DiskLog())
         self.receiver = self._make_receiver(loaded)
         self.provisioner = Provisioner(
             loaded.config,
@@ -71,6 +74,7 @@ class Daemon:
             token=lambda: read_token(self._loaded.config, self._environ),
             clock=clock or Clock(),
             board_serial=board_serial,
+            disk=self._disk,
         )
         self._activities = Activities(
             self.provisioner,
@@ -80,6 +84,7 @@ class Daemon:
             dispatch=self.dispatch,
             state_dir=state_dir,
             runtime_dir=runtime_dir,
+            disk=self._disk,
         )
 
     async def run(self) -> None:
@@ -105,6 +110,8 @@ class Daemon:
                 await self._tasks.end(*Task, within_s=_STOP_WITHIN_S)
                 self.provisioner.stopping()
                 self._publish()
+                with suppress(TimeoutError):  # the file before stays whole
+                    await self._disk.written(timeout_s=_WRITTEN_WITHIN_S)
         finally:
             loop.set_exception_handler(None)
             lock.release()
@@ -202,8 +209,12 @@ class Daemon:
             self.receiver = receiver
             self._tasks.start(Task.RECEIVER, receiver.run)
         if changed.session or (changed.provisioning and not self.present.has_session):
-            self.dispatch(Event.RESTART, "the configuration changed")
+            self._tasks.start(Task.RELOAD, self._begin_with_config)
         self._publish()
+
+    async def _begin_with_config(self) -> None:
+        await self.provisioner.idle()
+        self.dispatch(Event.RESTART, "the configuration changed")
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -254,6 +265,16 @@ class Daemon:
         for unknown in self._loaded.unknown:
             hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
             log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
+
+
+class _DiskLog:
+    """Logs files of the state directory that could not be written."""
+
+    def __init__(self) -> None:
+        self._failures = log.FailureLog()
+
+    def __call__(self, path: Path, error: OSError) -> None:
+        self._failures.record(StoreError(f"{path.name}: {error.strerror}"))
 
 
 def _log_callback(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

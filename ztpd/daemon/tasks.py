@@ -23,6 +23,7 @@ class Task(Enum):
     ACTIVITY = "activity"  # one of :class:`ztpd.lifecycle.Activity`
     RECEIVER = "receiver"
     HEARTBEAT = "heartbeat"
+    RELOAD = "reload"  # waits for the end of a provisioning call, then loads again
     SAVE = "save"  # beside the relay: credentials that the disk refused
     UPKEEP = "upkeep"  # beside the relay, see :mod:`ztpd.daemon.upkeep`
 

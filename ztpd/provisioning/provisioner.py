@@ -21,6 +21,7 @@ from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system import hostname
 from ztpd.system.clock import Clock
+from ztpd.system.disk import DiskWriter
 from ztpd.system.offload import offload
 from ztpd.wire.hostnames import is_loopback
 
@@ -51,6 +52,7 @@ class Provisioner:
         token: Callable[[], Secret],
         clock: Clock | None = None,
         schedule: Schedule | None = None,
+        disk: DiskWriter | None = None,
         board_serial: Callable[[], str] = board.serial,
         hostname: Callable[[], str] = hostname.current,
         post: Post = http.post,
@@ -63,13 +65,14 @@ class Provisioner:
         self._board = board_serial()
         self._hostname = hostname
         self._rng = rng or random.SystemRandom()
-        self._schedule = schedule or Schedule(state_dir / SCHEDULE_FILE)
+        self._schedule = schedule or Schedule(state_dir / SCHEDULE_FILE, disk=disk)
         self._post = post
         self._failures = log.FailureLog()
         self._backoff = retry.Backoff(retry.ZTP, self._rng)
         self._backoff.restore(self._schedule.steps)
         self._has_previous = True  # until the disk was read
         self._modem_compared = False
+        self._calling = asyncio.Lock()
         self.clock = clock or Clock()
         self.keeper = Keeper(CredentialStore(state_dir), self._failures, self._rng)
 
@@ -206,6 +209,11 @@ class Provisioner:
         """End the wait: a person asks for a try."""
         self._guard(self._schedule.no_wait)
 
+    async def idle(self) -> None:
+        """Return when no call is under way: its answer would be lost, and the next one is late."""
+        async with self._calling:
+            return
+
     def stopping(self) -> None:
         self._guard(self._schedule.keep_wait)
 
@@ -300,6 +308,10 @@ class Provisioner:
 
     async def _call(self, identity: Identity) -> StoredCredentials:
         """One call. Raises a typed error; nothing is stored unless the answer is complete."""
+        async with self._calling:
+            return await self._call_once(identity)
+
+    async def _call_once(self, identity: Identity) -> StoredCredentials:
         settings, request = self._config.ztp, await offload(self.request, identity)
         if is_loopback(request.host):
             self.clock.check()  # a service on this machine has this machine's clock
@@ -320,6 +332,7 @@ class Provisioner:
         steps[server] = steps.get(server, 0) + 1  # a crash in the call counts as a failed one
         asked = identity.hardware_id, self._request_hash(identity)
         self._guard(lambda: self._schedule.calling(crash_wait_s, steps, *asked))
+        await self._schedule.written()
         try:
             stored = await call(
                 request,

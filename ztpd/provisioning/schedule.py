@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ztpd.system.disk import DiskWriter
 from ztpd.system.files import read_json, write_atomic
 
 REFRESH_EVERY_S = 86_400.0
@@ -32,7 +33,11 @@ def boot_instant() -> tuple[str, float]:
 
 
 class Schedule:
-    """The file behind the waits of provisioning. Writing may raise OSError."""
+    """The file behind the waits of provisioning.
+
+    With ``disk`` changes are written beside the event loop; without, at once, and every change may
+    raise OSError.
+    """
 
     def __init__(
         self,
@@ -40,8 +45,10 @@ class Schedule:
         *,
         instant: Callable[[], tuple[str, float]] = boot_instant,
         now: Callable[[], float] = time.time,
+        disk: DiskWriter | None = None,
     ) -> None:
         self._path = path
+        self._disk = disk
         self._instant = instant
         self._now = now
         self._data = read_json(path)
@@ -220,4 +227,12 @@ class Schedule:
 
     def _save(self) -> None:
         data = json.dumps(self._data, indent=1).encode()
-        write_atomic(self._path, data, mode=0o600, durable=True)
+        if self._disk:
+            self._disk.write(self._path, data)
+        else:
+            write_atomic(self._path, data, mode=0o600, durable=True)
+
+    async def written(self) -> None:
+        """Return when the last change is on the disk, or the disk has refused it."""
+        if self._disk:
+            await self._disk.written()

@@ -26,6 +26,7 @@ from ztpd.relay.open_session import OpenSession, Progress, explained
 from ztpd.relay.presence import ReceiverAway, ReceiverPresence
 from ztpd.relay.state_files import ChannelState, RefusalRecord
 from ztpd.sources import Session, topics
+from ztpd.system.disk import DiskWriter
 from ztpd.system.tasks import end
 
 REFRESH_AFTER_S = 3600.0
@@ -69,6 +70,7 @@ class Relay:
         may_refresh: Callable[[], bool] = lambda: False,
         channel_state: Path | None = None,
         refusal_record: Path | None = None,
+        disk: DiskWriter | None = None,
         wall_clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
@@ -86,7 +88,7 @@ class Relay:
         self.channels = [
             Channel(each, retry.Backoff(retry.SESSION, rng), rng) for each in endpoints
         ]
-        self._refusal_record = RefusalRecord(refusal_record, self.channels, wall_clock)
+        self._refusal_record = RefusalRecord(refusal_record, self.channels, wall_clock, disk)
         self._withdrawn_after_s = rng.uniform(*withdrawal.REPROVISION_AFTER_S)
         self._no_corrections_since_s = 0.0
         self._candidate: OpenSession | None = None  # a preferred channel's session, being probed
@@ -96,6 +98,7 @@ class Relay:
 
     async def run(self) -> None:
         """Runs until cancelled. Raises :class:`SessionRefused` when new credentials are due."""
+        await self._refusal_record.load()
         self._channel_state.load(self.channels)
         self._no_corrections_since_s = _now()
         current: OpenSession | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ztpd.provisioning.schedule import boot_instant
 from ztpd.relay.channels import Channel
+from ztpd.system.disk import DiskWriter
 from ztpd.system.files import read_json, write_atomic
 
 _OLD_S = 2 * 3600.0
@@ -23,12 +24,22 @@ class RefusalRecord:
     """
 
     def __init__(
-        self, path: Path | None, channels: Sequence[Channel], now: Callable[[], float]
+        self,
+        path: Path | None,
+        channels: Sequence[Channel],
+        now: Callable[[], float],
+        disk: DiskWriter | None = None,
     ) -> None:
-        """``now`` is the wall clock: monotonic time does not span a reboot."""
-        self._path, self._now = path, now
+        """``now`` is the wall clock: monotonic time does not span a reboot. Without ``disk`` the
+        file is written in the event loop."""
+        self._path, self._now, self._disk = path, now, disk
         self._marks = [channel.mark for channel in channels]
-        kept = read_json(path) if path else {}
+        self._since_unix_s: float | None = None
+
+    async def load(self) -> None:
+        if self._path is None:
+            return
+        kept = await self._disk.read_json(self._path) if self._disk else read_json(self._path)
         since = kept.get("since_unix_s") if kept.get("marks") == self._marks else None
         self._since_unix_s = float(since) if isinstance(since, (int, float)) else None
 
@@ -37,19 +48,26 @@ class RefusalRecord:
         if self._since_unix_s is None or self._since_unix_s > self._now():
             self._since_unix_s = self._now()
             data = {"since_unix_s": int(self._since_unix_s), "marks": self._marks}
-            self._write(lambda path: write_atomic(path, _bytes(data), mode=0o600, durable=True))
+            self._write(_bytes(data))
         return self._now() - self._since_unix_s
 
     def clear(self) -> None:
         """Note that corrections came."""
         if self._since_unix_s is not None:
             self._since_unix_s = None
-            self._write(lambda path: path.unlink(missing_ok=True))
+            self._write(None)
 
-    def _write(self, write: Callable[[Path], None]) -> None:
+    def _write(self, content: bytes | None) -> None:
+        if self._path is None:
+            return
+        if self._disk:
+            self._disk.write(self._path, content)
+            return
         with contextlib.suppress(OSError):  # the count then starts again at the next boot
-            if self._path:
-                write(self._path)
+            if content is None:
+                self._path.unlink(missing_ok=True)
+            else:
+                write_atomic(self._path, content, mode=0o600, durable=True)
 
 
 class ChannelState:

@@ -1,0 +1,67 @@
+"""Files written beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ztpd.system.disk import DiskWriter
+
+
+def refuse(path: Path, error: OSError) -> None:
+    raise AssertionError(path) from error
+
+
+@pytest.fixture
+def slow_fifo(tmp_path: Path) -> Path:
+    """A directory whose fsync is not needed: opening its FIFO waits for a reader, as a slow card
+    lets a write wait."""
+    path = tmp_path / f".slow.{os.getpid()}"
+    os.mkfifo(path)
+    return tmp_path / "slow"
+
+
+async def test_the_newest_content_is_on_the_disk_in_the_end(tmp_path: Path) -> None:
+    disk, path = DiskWriter(refuse), tmp_path / "file"
+    for number in range(50):
+        disk.write(path, b'{"n": %d}' % number)
+    assert await disk.read_json(path) == {"n": 49}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_file_can_be_removed(tmp_path: Path) -> None:
+    disk, path = DiskWriter(refuse), tmp_path / "file"
+    disk.write(path, b"{}")
+    disk.write(path, None)
+    disk.write(tmp_path / "never there", None)
+    await disk.written()
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_failure_is_reported_in_the_event_loop_and_the_next_file_is_written(
+    tmp_path: Path,
+) -> None:
+    failures: list[tuple[Path, int | None]] = []
+    disk = DiskWriter(lambda path, error: failures.append((path, error.errno)))
+    disk.write(tmp_path / "no such directory" / "file", b"")
+    disk.write(tmp_path / "file", b"{}")
+    await disk.written()
+    await asyncio.sleep(0)
+    assert [path.name for path, _ in failures] == ["file"]
+    assert (tmp_path / "file").exists()
+
+
+async def test_FR103_the_event_loop_goes_on_while_the_disk_is_slow(slow_fifo: Path) -> None:
+    disk, loop = DiskWriter(lambda path, error: None), asyncio.get_running_loop()
+    began_s = loop.time()
+    disk.write(slow_fifo, b"{}")
+    with pytest.raises(TimeoutError):
+        await disk.written(timeout_s=0.2)
+    assert 0.15 < loop.time() - began_s < 2
+    reader = os.open(slow_fifo.with_name(f".slow.{os.getpid()}"), os.O_RDONLY | os.O_NONBLOCK)
+    await disk.written(timeout_s=5)
+    os.close(reader)

@@ -1,0 +1,71 @@
+"""Small files written beside the event loop: a card may take seconds for an fsync."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ztpd.system.files import read_json, write_atomic
+from ztpd.system.offload import offload
+
+
+class DiskWriter:
+    """Writes in order, in a thread that ends when nothing is left; of several contents for one
+    path the newest is written. Everything but that thread belongs to the event loop."""
+
+    def __init__(self, failed: Callable[[Path, OSError], None]) -> None:
+        """``failed`` is called in the event loop for a file that could not be written."""
+        self._failed = failed
+        self._pending: dict[Path, bytes | None] = {}
+        self._writing: tuple[Path, bytes | None] | None = None
+        self._changed = threading.Condition()
+
+    def write(self, path: Path, content: bytes | None) -> None:
+        """Replace ``path`` durably, with mode 0600; None removes it. Returns at once."""
+        with self._changed:
+            starts = not self._pending and self._writing is None
+            self._pending.pop(path, None)
+            self._pending[path] = content
+            if starts:
+                self._take()
+        if starts:
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._work, args=(loop,), name="ztpd-disk", daemon=True).start()
+
+    async def written(self, *, timeout_s: float | None = None) -> None:
+        """Return when nothing is left to write. Raises TimeoutError."""
+        if self._writing is not None:
+            await offload(self._wait, timeout_s=timeout_s)
+
+    async def read_json(self, path: Path) -> dict[str, Any]:
+        """As :func:`ztpd.system.files.read_json`, after everything has been written."""
+        await self.written()
+        return await offload(read_json, path)
+
+    def _wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._writing is None)
+
+    def _take(self) -> None:
+        path = next(iter(self._pending), None)
+        self._writing = None if path is None else (path, self._pending.pop(path))
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._writing is not None:
+            path, content = self._writing
+            try:
+                if content is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    write_atomic(path, content, mode=0o600, durable=True)
+            except OSError as error:
+                try:
+                    loop.call_soon_threadsafe(self._failed, path, error)
+                except RuntimeError:  # the loop has closed: the daemon has stopped
+                    return
+            with self._changed:
+                self._take()
+                self._changed.notify_all()
