@@ -298,7 +298,7 @@ STATE_VOLATILE = _event(
     "store.volatile",
     _WARNING,
     "{directory} lies on {filesystem}: the credentials are lost at power off",
-    "What the state directory holds does not survive a reboot, as with a read-only image whose "
+    "The content of the state directory does not survive a reboot, as with a read-only image whose "
     "changes go to memory.",
     "ztpd works, and asks the provisioning service for its credentials again at each boot.",
     "Mount a partition of the disk on the state directory; docs/fleet.md shows how.",
@@ -344,7 +344,7 @@ BAUD_KEPT = _event(
     "gnss.baud_kept",
     _WARNING,
     "the line to the receiver stays at {before} baud: {baudrate} does not work",
-    "The receiver's port in use is unknown, or the receiver does not answer at that speed.",
+    "The receiver's port in use is unknown, or the receiver does not answer at this speed.",
     "ztpd goes on at the working speed.",
     "Set [receiver] baudrate to a speed that both ends and the cable support.",
 )
@@ -529,7 +529,7 @@ JAMMED = _event(
     "A transmitter nearby disturbs the satellites' signals (SEC-SIG, MON-RF).",
     _SENDS_ON,
     "Move the antenna away from transmitters, USB 3 cables, switching supplies and the modem's "
-    "antenna; shield what cannot be moved.",
+    "antenna; shield the devices that cannot be moved.",
 )
 SPOOFED = _event(
     "gnss.reception.spoofed",
@@ -555,7 +555,7 @@ PORT_OVERRUN = _event(
     "the receiver lost bytes at its port {port}, {count} times in the last minutes",
     "Bytes came faster than the receiver took them (MON-COMMS): corrections arrive damaged.",
     _SENDS_ON,
-    "Find what else writes to that port of the receiver; lower [receiver] baudrate.",
+    "Find the other writer on that port of the receiver; lower [receiver] baudrate.",
 )
 LATE_CORRECTIONS = _event(
     "gnss.reception.late",
@@ -569,7 +569,7 @@ FAR_STATION = _event(
     "gnss.reception.far",
     _WARNING,
     "the reference station is {distance_km:.0f} km away",
-    "RTK with one reference station reaches about 35 km (RTCM 1005 or 1006 tells where it is).",
+    "RTK with one reference station reaches about 35 km (RTCM 1005 or 1006 has its position).",
     _SENDS_ON,
     "Choose a nearer mountpoint, or one that makes a virtual station from the GGA.",
 )

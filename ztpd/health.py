@@ -71,7 +71,7 @@ class Weakness:
 
 
 def health(status: Status, *, is_running: bool, now: datetime | None = None) -> Health:
-    """The word for ``status``; ``now`` tells whether it is still the present one."""
+    """The word for ``status``; ``now``: whether it is still the present one."""
     if not is_running:
         return Health.NOT_RUNNING
     if stale(status, now):
@@ -151,7 +151,7 @@ def not_used(view: ReceiverView) -> Cause | None:
 
 
 def weaknesses(status: Status) -> Iterator[Weakness]:
-    """What is not as it should be while corrections flow, the most important first."""
+    """The faults while corrections flow, the most important first."""
     yield from receiver_weaknesses(status.receiver)
     credentials = status.credentials
     if credentials and credentials.unsaved:

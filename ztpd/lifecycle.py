@@ -1,4 +1,4 @@
-"""The daemon's states, and where each report leads.
+"""The daemon's states and its table of transitions.
 
 Rules:
 
@@ -152,7 +152,7 @@ ORDERS = {
 
 
 def step(state: State, activity: Activity, event: Event) -> Next:
-    """Where ``event`` leads from ``state`` with ``activity`` running.
+    """The next state after ``event`` in ``state`` while ``activity`` runs.
 
     Raises :class:`ImpossibleEvent`.
     """

@@ -14,7 +14,7 @@ from ztpd.sanitize import quoted
 
 T = TypeVar("T")
 _LONGEST_TEXT = 2000
-_LARGEST = 2**53  # what a JSON number carries exactly (RFC 8259, section 6)
+_LARGEST = 2**53  # the integers that a JSON number holds exactly (RFC 8259, section 6)
 _WRONG: Any = object()
 _ZERO: Mapping[Any, Any] = {str: "", int: 0, float: 0.0, bool: False, tuple: (), Mapping: {}}
 

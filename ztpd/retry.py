@@ -1,4 +1,4 @@
-"""How long to wait before the next try, for everything ztpd tries again.
+"""The waits before the next try, for all operations that ztpd repeats.
 
 The figures come from a simulated fleet of 100,000 gateways that lose one server at the same
 instant: full jitter spreads their calls, and the caps keep the sum of them below the load that a
@@ -48,7 +48,7 @@ ZTP: Policy = {
     Retry.SERVER: Delay(30, 3600),
     Retry.REFUSED: Delay(3600, 86_400, growth=24, equal=True),
 }
-"""Provisioning happens once in a gateway's life: the cap protects the service."""
+"""Provisioning happens once in a gateway's life, so the cap protects the service."""
 
 SESSION: Policy = {
     Retry.LOCAL: Delay(2, 60),
@@ -56,7 +56,7 @@ SESSION: Policy = {
     Retry.REFUSED: Delay(300, 3600, equal=True),
     Retry.EVICTED: Delay(600, 1800, floor_s=300),
 }
-"""The stream is what users feel: the caps are shorter."""
+"""Users notice a missing stream: the caps are shorter."""
 
 FAST_TRIES = 4
 """After a session that had delivered corrections for a minute, this many tries come at once."""
@@ -86,7 +86,7 @@ class Backoff:
         ``kind`` is the retry class where the error's own does not fit.
         A Retry-After is a floor with as much jitter again: obeyed exactly it would bring the whole
         fleet back in one second. It is cut at the policy's longest wait, for sessions with the
-        jitter: a caster's nonsense must not silence a channel for a day.
+        jitter: a caster's nonsense value must not stop a channel for a day.
         """
         kind = kind or error.retry
         self.recovering = False
@@ -161,8 +161,8 @@ async def until_done(
 ) -> T:
     """The result of ``attempt``, tried until it succeeds.
 
-    Only a :class:`ZtpdError` that is worth it is tried again; ``waiting`` is told the error and
-    the wait before each sleep. Everything else is raised.
+    It is tried again only after a :class:`ZtpdError` that may pass; ``waiting`` gets the error and
+    the wait before each sleep. Other exceptions are raised.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:

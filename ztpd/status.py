@@ -18,7 +18,7 @@ FILE = "status.json"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why something is as it is: an event's name, its sentence, and what a person should do."""
+    """A reason: an event's name, its sentence, and the advice for a person."""
 
     event: str = ""
     text: str = ""
@@ -159,15 +159,15 @@ def read(directory: Path) -> Status:
 FIELDS: Mapping[str, str] = {
     "schema": "version of this form",
     "version": "of ztpd",
-    "running": "whether a daemon runs; else the rest is what the last one said",
+    "running": "whether a daemon runs; if not, the rest is from the last one",
     "health": "the verdict in a word",
     "at": "when this was written (ISO 8601, UTC)",
     "pid": "process id of the daemon",
-    "state": "what the daemon is doing, see [states](states.md)",
+    "state": "the state of the daemon, see [states](states.md)",
     "since": "since when",
     "reason.event": "the [event](events.md) that led to the state, or `state.` and its name",
     "reason.text": "why, for a person",
-    "reason.advice": "what a person should do, or empty",
+    "reason.advice": "advice for a person, or empty",
     "next_attempt_s": "seconds from `at` to the next try",
     "last_failure.event": "the last failure; kept until its step succeeds, during tries too",
     "last_failure.text": "for a person",
@@ -212,7 +212,7 @@ FIELDS: Mapping[str, str] = {
     "receiver.findings.event": "a list: the [events](events.md) that say why the position is no "
     "better, the most direct one first",
     "receiver.findings.text": "each for a person",
-    "receiver.findings.advice": "what to do",
+    "receiver.findings.advice": "advice for a person",
     "receiver.findings.since": "since when (ISO 8601, UTC)",
     "receiver.delivered_frames": "messages that have left the port towards it",
     "receiver.delivered_bytes": "their bytes",
@@ -224,12 +224,12 @@ FIELDS: Mapping[str, str] = {
     "receiver.first_float_s": "to RTK float",
     "receiver.first_fixed_s": "to RTK fixed",
     "receiver.skipped_bytes": "bytes from it that are no message",
-    "receiver_problem.event": "what keeps the receiver from being used, where something does",
+    "receiver_problem.event": "the error that keeps the receiver from being used, if any",
     "receiver_problem.text": "for a person",
-    "receiver_problem.advice": "what to do",
+    "receiver_problem.advice": "advice for a person",
     "config_problem.event": "why a changed configuration was not taken up, where it was not",
     "config_problem.text": "for a person",
-    "config_problem.advice": "what to do",
+    "config_problem.advice": "advice for a person",
     "clock": "`synchronised`, `not synchronised`, `behind` (shows a date that is past), `unknown`",
 }
 """Every field of the document, with its meaning: docs/status.md is made from this."""

@@ -42,7 +42,7 @@ class StatusProbe:
         return f"the daemon is {self._status.state}: {self._status.reason.text}"
 
     def raise_reported(self, *layers: str) -> None:
-        """Raise what keeps the daemon from going on, if it belongs to one of ``layers``."""
+        """Raise the error that stops the daemon, if it belongs to one of ``layers``."""
         for cause in causes(self._status):
             layer = layer_of(cause.event)
             if layer in layers:
@@ -90,7 +90,7 @@ class StatusProbe:
         self.raise_reported("setup")
         if not self._status.receiver.ready:
             raise NotReached(self.doing)
-        return "takes corrections, and reports what it does with them"
+        return "accepts corrections, and reports their use"
 
     async def use(self) -> ReceiverView:
         return self._status.receiver

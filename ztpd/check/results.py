@@ -89,7 +89,7 @@ class LinkState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one link. ``event`` and ``advice`` are those of the journal."""
+    """The result of one link. ``event`` and ``advice`` are those of the journal."""
 
     layer: str
     state: LinkState
@@ -107,7 +107,7 @@ class Problem(Exception):
 
 
 class NotReached(Exception):
-    """A link that cannot be judged; a later one may tell why."""
+    """A link without a result; a later one may show why."""
 
 
 class Probe(Protocol):
@@ -132,7 +132,7 @@ def render(result: Result) -> str:
 
 
 def document(result: Sequence[Result]) -> dict[str, Any]:
-    """What ``--json`` prints; described in docs/status.md."""
+    """The document of ``--json``; described in docs/status.md."""
     broken = next((one for one in result if one.state is LinkState.PROBLEM), None)
     return {
         "schema": SCHEMA,

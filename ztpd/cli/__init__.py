@@ -1,4 +1,4 @@
-"""The command line: verbs, what they print, how they end."""
+"""The command line: verbs, their output, their exit statuses."""
 
 from ztpd.cli.main import main
 

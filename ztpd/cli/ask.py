@@ -1,4 +1,4 @@
-"""What the verbs ask the running daemon."""
+"""Requests of the verbs to the running daemon."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def check(options: argparse.Namespace) -> int:
     for unknown in loaded.unknown:
         hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
         problems.append(f"{unknown.file}: unknown key {unknown.key}{hint}")
-    become_owner(configuration.state_dir())  # what root can read says nothing of the daemon
+    become_owner(configuration.state_dir())  # root's permissions are not those of the daemon
     for key, path in loaded.named_files():
         try:
             path.open("rb").close()

@@ -79,8 +79,8 @@ def forget(_: argparse.Namespace) -> int:
 def take_in(options: argparse.Namespace) -> int:
     """Store the credentials in a file: a download of the portal or an answer of the service.
 
-    A running daemon takes them up at once. Raises :class:`ImportInvalid`, :class:`StoreError`
-    and its kind; then what was stored is stored still.
+    A running daemon uses them at once. Raises :class:`ImportInvalid` and :class:`StoreError`; then
+    the stored credentials stay.
     """
     from ztpd.provisioning import board
     from ztpd.provisioning.call import bind_to_gateway, describe_transports

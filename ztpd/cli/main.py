@@ -1,4 +1,4 @@
-"""The command line: verbs, what they print, how they end."""
+"""The command line: verbs, their output, their exit statuses."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class _Parser(argparse.ArgumentParser):
 
 _EPILOG = """\
 exit status:
-  0 all is well, 64 usage, 70 internal, 78 configuration; each verb's own are in ztpd(8)
+  0 success, 64 usage, 70 internal, 78 configuration; those of each verb are in ztpd(8)
 
 examples:
-  ztpd demo                     watch the whole chain work, without any hardware
+  ztpd demo                     watch the whole chain, without hardware
   ztpd token set < token.txt    give this gateway its ZTP token
-  ztpd status --watch           what the daemon does, and why
-  journalctl -u ztpd            what it did
+  ztpd status --watch           state of the daemon, and its reason
+  journalctl -u ztpd            its history
 """
 
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, function: Verb, help: str, into: Any = verbs) -> argparse.ArgumentParser:
         verb: argparse.ArgumentParser = into.add_parser(name, help=help, description=help)
         verb.set_defaults(verb=function)
-        _add_config(verb, argparse.SUPPRESS)  # what stands before the verb holds too
+        _add_config(verb, argparse.SUPPRESS)  # options before the verb apply too
         return verb
 
     add("run", _run, "run the daemon (systemd does this)")
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     calling = add("provision", provision.provision, "get credentials once, unless there are some")
     calling.add_argument("--force", action="store_true", help="even if there are some")
     calling.add_argument(
-        "--dry-run", action="store_true", help="show what would be sent, and send nothing"
+        "--dry-run", action="store_true", help="show the request, and send nothing"
     )
 
     taken_in = add("import", credentials.take_in, "store credentials downloaded from the portal")
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="as JSON"
     )
 
-    shown = add("status", status.status, "what the daemon does, and why")
+    shown = add("status", status.status, "state of the daemon, and its reason")
     shown.add_argument("--json", action="store_true", help="as JSON")
     shown.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
 
@@ -102,7 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     looks = verbs.add_parser("receiver", help="the GNSS receiver")
     at_receiver = looks.add_subparsers(required=True)
     add(
-        "show", receiver.show, "what it is, how it is set, what ztpd would change", at_receiver
+        "show",
+        receiver.show,
+        "show its model, its settings, and changes that ztpd would make",
+        at_receiver,
     ).add_argument("--json", action="store_true", help="as JSON")
     add(
         "monitor", receiver.monitor, "fix and corrections, every second, until Ctrl-C", at_receiver
@@ -120,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
     stored = verbs.add_parser("credentials", help="the stored credentials")
     kept = stored.add_subparsers(required=True)
-    add("show", credentials.show, "what is stored, without the secrets", kept)
+    add("show", credentials.show, "show the stored credentials without their secrets", kept)
     add("forget", credentials.forget, "delete them: the gateway provisions anew", kept)
 
     _add_demo(add("demo", _demo, "simulated modem, services and receiver, and the real daemon"))
@@ -141,14 +144,12 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--service", choices=("flex", "live"), default="flex")
     demo.add_argument("--via", choices=("mqtt", "ntrip"), default="mqtt", help="(default: mqtt)")
     demo.add_argument("--format", choices=("spartn", "rtcm"), default="spartn")
-    demo.add_argument(
-        "--fault", metavar="NAME", help="make something go wrong; `--fault list` names what can"
-    )
+    demo.add_argument("--fault", metavar="NAME", help="inject a fault; `--fault list` lists them")
     demo.add_argument(
         "--capture", type=Path, metavar="FILE", help="send a recorded stream instead of made one"
     )
     demo.add_argument(
-        "--once", action="store_true", help="end by itself: 0 if the receiver reached RTK fixed"
+        "--once", action="store_true", help="end after the run: 0 if the receiver reached RTK fixed"
     )
 
 

@@ -24,9 +24,9 @@ EXIT_LATER = 75
 
 
 def provision(options: argparse.Namespace) -> int:
-    """The exit status; raises a typed error whose exit status tells what went wrong.
+    """The exit status; raises a typed error with an exit status of its own.
 
-    Where the daemon runs, it is asked: two programs must not call the service side by side.
+    A running daemon makes the call: two programs must not call the service in parallel.
     """
     config = configuration.load(options.config).config
     log.setup(config.log.level, stream=sys.stderr)
@@ -74,8 +74,8 @@ async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
 
 
 def _token(config: Config) -> Callable[[], Secret]:
-    """Reads the token at once, as root: its file is not the daemon's. What is wrong with it is
-    raised where it is needed."""
+    """Reads the token at once, as root: the daemon's user cannot read its file. An error of it is
+    raised when the token is needed."""
     try:
         token = configuration.read_token(config)
     except ZtpdError as error:
@@ -99,7 +99,7 @@ def imei(options: argparse.Namespace) -> int:
     from ztpd.modem import identity
 
     config = configuration.load(options.config).config
-    log.setup(config.log.level, stream=sys.stderr)  # what is waited for, meanwhile
+    log.setup(config.log.level, stream=sys.stderr)  # progress, meanwhile
     try:
         found = asyncio.run(identity.read(config))
     except ZtpdError as error:

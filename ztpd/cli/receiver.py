@@ -39,7 +39,7 @@ def show(options: argparse.Namespace) -> int:
         found = records.from_json(Inspection, answer.get("receiver"))
     else:
         config = configuration.load(options.config).config
-        log.setup("error", stream=sys.stderr)  # what goes wrong is told at the end
+        log.setup("error", stream=sys.stderr)  # errors are printed at the end
         found = asyncio.run(inspect(ReceiverSettings.of(config)))
     if options.json:
         print(json.dumps(records.to_json(found), indent=1))

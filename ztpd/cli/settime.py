@@ -1,9 +1,9 @@
-"""``python3 -m ztpd.cli.settime``: set a clock that lies in the past from the receiver, once.
+"""``python3 -m ztpd.cli.settime``: set a clock that shows a past date from the receiver, once.
 
 For a gateway without clock chip and without NTP, which could otherwise not check a certificate:
 such a clock starts in 1970, with the image's date, or with that of the last shutdown.
-The opt-in unit ``ztpd-settime.service`` runs it with CAP_SYS_TIME and nothing else; the daemon,
-which alone talks to the receiver, tells it the time and cannot set the clock itself.
+The opt-in unit ``ztpd-settime.service`` runs it with CAP_SYS_TIME only; the daemon, which alone has
+the receiver's port, gives it the time and cannot set the clock.
 """
 
 from __future__ import annotations

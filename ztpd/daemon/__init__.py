@@ -1,4 +1,4 @@
-"""The daemon: one state, the activities it asks for, and what it says of itself."""
+"""The daemon: its state, its activities, its status."""
 
 from ztpd.daemon.daemon import Daemon
 

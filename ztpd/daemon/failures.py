@@ -1,4 +1,4 @@
-"""The last failure: what a person is told while ztpd tries again."""
+"""The last failure, which the status shows while ztpd tries again."""
 
 from __future__ import annotations
 

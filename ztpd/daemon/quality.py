@@ -1,4 +1,4 @@
-"""Journal lines about corrections that flow and do not do what they could."""
+"""Journal lines about corrections that flow without their full effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A changed configuration: what has to begin again, and what continues."""
+"""A changed configuration: the parts that begin again, and those that continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status as it is published, from what the daemon knows: no secrets, no position."""
+"""The status document for publication: no secrets, no position."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ztpd.status import (
 
 @dataclass
 class Reason:
-    """Why the present state is what it is."""
+    """The reason of the present state."""
 
     event: str
     text: str

@@ -62,7 +62,7 @@ async def _supervised(
     while True:
         try:
             return await work()
-        except Exception as error:  # noqa: BLE001 - the process stays up, whatever happens
+        except Exception as error:  # noqa: BLE001 - the process stays up after any error
             log.crash(name, error)
         await asyncio.sleep(RESTART_S)
         work = recover or work

@@ -116,7 +116,7 @@ async def _abandon(running: dict[asyncio.Task[socket.socket], Address]) -> None:
 
 
 def farthest(failures: Sequence[OSError]) -> OSError:
-    """The failure that tells most: an answer, silence, a failure of this machine, no route."""
+    """The failure that explains most: an answer, silence, a failure of this machine, no route."""
 
     def reached(failure: OSError) -> int:
         if isinstance(failure, ConnectionError):

@@ -1,4 +1,4 @@
-"""What a failed connection means: socket and TLS exceptions as :class:`NetworkError`."""
+"""Maps socket and TLS exceptions of a failed connection to :class:`NetworkError`."""
 
 from __future__ import annotations
 

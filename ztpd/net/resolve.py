@@ -22,7 +22,7 @@ Resolver = Callable[..., list[Any]]
 
 
 class Address(NamedTuple):
-    """``place`` is what ``socket.connect`` takes."""
+    """``place`` is the argument of ``socket.connect``."""
 
     family: socket.AddressFamily
     place: tuple[Any, ...]

@@ -16,7 +16,7 @@ async def open_streams(
 
     Failed or cancelled it leaves nothing behind. ``asyncio.open_connection`` would keep the
     descriptor's number registered for 30 s after a handshake that was cancelled, and break the
-    next connection that gets this number. Raises what the socket raises.
+    next connection that gets this number. Raises the exceptions of the socket.
     """
     if context is None:
         try:

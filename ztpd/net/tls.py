@@ -138,7 +138,7 @@ async def secure(
     """``connected`` with TLS on it, and a protocol above.
 
     The socket is owned by the transports, and closed at once when this fails or is cancelled.
-    Raises what the handshake raises.
+    Raises the exceptions of the handshake.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -161,8 +161,8 @@ async def secure(
 async def handshake(context: ssl.SSLContext, connected: socket.socket, host: str) -> ssl.SSLSocket:
     """``connected`` (non-blocking) with TLS on it, made without blocking the event loop.
 
-    The socket is owned by the result, and closed when this fails or is cancelled. Raises what
-    the socket raises.
+    The socket is owned by the result, and closed when this fails or is cancelled. Raises the
+    exceptions of the socket.
     """
     loop = asyncio.get_running_loop()
     try:

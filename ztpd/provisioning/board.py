@@ -1,4 +1,4 @@
-"""The number of this board, which tells a card's own gateway from another with a copy of it."""
+"""The serial number of this board, which detects a copied card."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Post = Callable[..., Awaitable[http.Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one call sends, and where to."""
+    """The request of one call."""
 
     url: str
     body: bytes = field(repr=False)  # the token is in it

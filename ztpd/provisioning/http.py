@@ -43,7 +43,7 @@ _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, whatever its status. The names of the headers are in lower case."""
+    """An answer of any status. The names of the headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -180,7 +180,7 @@ async def _exchange(
                     try:
                         return await _read(response, progress)
                     finally:
-                        transport.abort()  # hear no more of what is not wanted
+                        transport.abort()  # discard the rest
             finally:
                 transport.abort()
     except TimeoutError:

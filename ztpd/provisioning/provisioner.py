@@ -190,7 +190,7 @@ class Provisioner:
     def request(self, identity: Identity) -> Request:
         """The request that a call would send; blocks for up to 4 s.
 
-        Raises what the token or a setting lacks.
+        Raises the error of the token or of a setting.
         """
         hostname = self._hostname()
         return Request.of(self._config.ztp, identity, self._token(), hostname=hostname)

@@ -1,10 +1,9 @@
 """When the provisioning service may be called again, kept across crashes, restarts and reboots.
 
-No wall-clock date decides: after power-up the clock may show 1970. A wait is kept as the seconds
-that were left when it was written; within one boot the time that has passed since is known from
-the boot-time clock. After a reboot it is what the wall clock has gone on since, if it has: a
-gateway that loses its power every evening must not begin its wait anew every morning. A loop of
-restarts makes no more calls than running on.
+No wall-clock date decides: after power-up the clock may show 1970. The file holds the seconds that
+were left when it was written; within one boot the boot-time clock gives the time since then. After
+a reboot the wall clock gives it, if it has advanced: a gateway that loses its power every evening
+must not begin its wait again every morning. A loop of restarts makes no more calls than running on.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ class Schedule:
 
     @property
     def steps(self) -> object:
-        """What :meth:`ztpd.retry.Backoff.dump` gave."""
+        """The result of :meth:`ztpd.retry.Backoff.dump`."""
         return self._data.get("steps")
 
     def left_s(self, cap_s: float) -> float:
@@ -176,7 +175,7 @@ class Schedule:
             self._save()
 
     def keep_wait(self) -> None:
-        """Keep what is left of the wait, for a reboot."""
+        """Store the rest of the wait, for a reboot."""
         if self._number("wait_s") and self._passed_s():
             steps, (error, detail) = self._data.get("steps"), self.reason
             left_s = self.left_s(LONGEST_WAIT_S)
@@ -201,7 +200,7 @@ class Schedule:
             self._save()
 
     def forget_others(self, hardware_id: str) -> None:
-        """Drop what is known of another gateway than ``hardware_id``."""
+        """Drop entries of other gateways than ``hardware_id``."""
         if self._data.get("splay_of") != hardware_id:
             self._data = {}
 

@@ -1,6 +1,6 @@
 """The credentials directory: whole generations, private from their first byte.
 
-Files, all 0600 in a directory of mode 0700 that belongs to whoever runs ztpd:
+Files, all 0600 in a directory of mode 0700 that belongs to the user that runs ztpd:
 
 ``credentials.json``           the current generation
 ``credentials.previous.json``  the one before
@@ -63,7 +63,7 @@ _SIZE_LIMIT = 8 * ztp.BODY_LIMIT  # JSON may take six bytes for one, and is inde
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A generation read from the disk; ``note`` says what was wrong with a newer one, or ""."""
+    """A generation read from the disk; ``note`` is the fault of a newer one, or ""."""
 
     stored: StoredCredentials
     previous: bool
@@ -71,8 +71,8 @@ class Loaded:
 
 
 class CredentialStore:
-    """Synchronous: it waits for the disk, and for whoever else uses the directory, be it another
-    process or a call that was abandoned after a time-out. In an event loop it is offloaded."""
+    """Synchronous: it waits for the disk, and for other users of the directory, such as another
+    process or a call that timed out. An event loop offloads it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -117,9 +117,9 @@ class CredentialStore:
     def save(self, stored: StoredCredentials) -> None:
         """Make ``stored`` the current generation. When this returns, it survives a power cut.
 
-        What is there already, but for the date, is not written again. Creates the directory.
+        An equal generation, except for the date, is not written again. Creates the directory.
         Raises :class:`StoreFull`, :class:`StoreReadOnly`, :class:`StoreUnsafe`,
-        :class:`StoreVersion`, :class:`StoreError`; the generation that was there is there still.
+        :class:`StoreVersion`, :class:`StoreError`; the current generation stays.
         """
         with _translated(self._directory), _Folder(self._directory, create=True) as folder:
             held = None
@@ -157,8 +157,8 @@ def _translated(directory: Path) -> Iterator[None]:
 
 
 class _Folder:
-    """A directory of ours, locked, and reached by its descriptor: what its path leads to may
-    change while it is used. Methods raise OSError and :class:`StoreUnsafe`."""
+    """The state directory, locked, and used by its descriptor, since its path may lead elsewhere
+    later. Methods raise OSError and :class:`StoreUnsafe`."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path

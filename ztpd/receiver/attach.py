@@ -1,4 +1,4 @@
-"""The way to the receiver: which port, at what speed, and who is behind it."""
+"""Opens the receiver: its port, its speed, its model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRIES = 2  # to set the line to the configured speed, if they do not succeed
 
 
 class Attachment:
-    """Remembers from one opening to the next what worked."""
+    """Remembers port and speed that worked at the last opening."""
 
     def __init__(
         self, settings: ReceiverSettings, root: Path, rng: random.Random | None = None
@@ -39,7 +39,7 @@ class Attachment:
 
     @property
     def wanted_baudrate(self) -> int | None:
-        """What the line is to be set to; None where it is left as it is, or has no speed."""
+        """The speed to set; None if the line keeps its speed, or has none."""
         return self._settings.baudrate if self._others else None
 
     async def open(self) -> SerialPort:
@@ -76,9 +76,9 @@ class Attachment:
         self._baudrate = client.port.baudrate
 
     async def set_speed(self, client: UbxClient) -> events.JournalEvent | None:
-        """Bring the line to the configured speed; what is to be told of it.
+        """Set the line to the configured speed; returns the event to log.
 
-        Raises as :func:`ztpd.receiver.baudrate.change` does.
+        Raises the errors of :func:`ztpd.receiver.baudrate.change`.
         """
         wanted = self.wanted_baudrate
         if wanted is None or not self._settings.configure:

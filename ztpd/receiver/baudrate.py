@@ -1,8 +1,8 @@
-"""The speed of the serial line to the receiver, where one is configured.
+"""Sets a configured speed on both ends of the line to the receiver.
 
-The receiver's speed is a setting of its port, and a tty does not tell which port that is:
-changing the other UART's would cut off what is connected there. So the receiver is asked which
-of its ports counts the bytes that come from here. Like all settings this one goes to RAM.
+The receiver's speed is a setting of its port, and a tty's name does not show which port that is: a
+change of the other UART would cut off the device there. So ztpd asks the receiver which of its
+ports counts the bytes sent. Like all settings this one goes to RAM.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _grown(before: int, after: int) -> int:
 
 
 async def _received(client: UbxClient) -> dict[str, int]:
-    """What each of the receiver's ports has received; nothing where it does not say."""
+    """The bytes received by each of the receiver's ports; empty without an answer."""
 
     def answer(message: Parsed) -> dict[str, int] | None:
         if isinstance(message, MonComms):

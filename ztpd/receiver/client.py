@@ -61,7 +61,7 @@ class UbxClient:
         return [message for frame in frames if (message := self._take(frame)) is not None]
 
     async def sniff(self, seconds: float) -> None:
-        """Take what comes for so long, or until the first valid frame.
+        """Read for this time, or until the first valid frame.
 
         Raises :class:`ztpd.errors.PortLost`.
         """
@@ -85,7 +85,7 @@ class UbxClient:
     async def ask(
         self, request: bytes, answer: Callable[[Parsed], T | None], what: str, tries: int = TRIES
     ) -> T:
-        """Send ``request`` until ``answer`` finds what it looks for in a message.
+        """Send ``request`` until ``answer`` accepts a message.
 
         Raises :class:`ReceiverSilent`, which names ``what``, after ``tries`` of a second each.
         """

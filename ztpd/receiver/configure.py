@@ -1,8 +1,8 @@
-"""What a receiver must be set to, and how it gets there.
+"""The settings that a receiver needs, and how ztpd writes them.
 
-Settings are read first and only what differs is written, to RAM: what its owner keeps in flash
-stays. One unknown key makes a receiver refuse a whole message, so each group has its own; a
-group refused is tried key by key, which tells the one that is refused.
+ztpd reads the settings first and writes only those that differ, to RAM, so that settings in flash
+stay. One unknown key makes a receiver refuse a whole message, so each group has its own message; a
+refused group is written key by key, which shows the refused one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ztpd.wire import ubxcfg
 from ztpd.wire.ubx import Ack, CfgValget, CfgValgetPoll, CfgValset, Message, Parsed
 
 PORTS = ("UART1", "UART2", "USB")
-"""A tty's name does not tell which of the receiver's ports it is wired to, so all are set."""
+"""A tty's name does not show which of the receiver's ports it is wired to, so all are set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Settings that stand or fall together, in one message.
+    """Settings of one message, which a receiver accepts or refuses together.
 
-    ``ports`` marks one setting for each of the receiver's ports: one that takes it is enough.
-    ``needless`` marks what some receivers rightly do not have.
+    ``ports`` marks a setting for each of the receiver's ports: one that accepts it is enough.
+    ``needless`` marks settings that some receivers do not need.
     """
 
     settings: tuple[Setting, ...]
@@ -61,8 +61,8 @@ def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
     """The groups in the order they are written; ``extra`` are the user's own settings, by name or
     number, and win over ours. Raises :class:`ConfigError`.
 
-    UBX input and output are not among them: a receiver that answered has both on its port.
-    Opening them on the other ports would let somebody else configure it.
+    UBX input and output are not among them: a receiver that answered has both on its port. On
+    other ports they would let another device configure it.
     """
     try:
         own = tuple(
@@ -104,9 +104,9 @@ def _one(name: str, value: int, *, at_least: bool = False) -> Setting:
 
 @dataclass(slots=True)
 class AppliedSettings:
-    """What the receiver has after :func:`apply`."""
+    """The settings of the receiver after :func:`apply`."""
 
-    values: dict[int, int] = field(default_factory=dict)  # keys it knows, and what they are now
+    values: dict[int, int] = field(default_factory=dict)  # the keys that it knows, and their values
     written: list[int] = field(default_factory=list)  # keys that were changed
     refused: list[int] = field(default_factory=list)  # keys it does not know, or not that value
 
@@ -121,12 +121,12 @@ class AppliedSettings:
         return any(key in self.values for key in port_keys(pattern))
 
     def port_values(self, pattern: str) -> list[int]:
-        """What the ports have for a key such as "CFG-{}INPROT-SPARTN"; 0 where it is unknown."""
+        """The values of the ports for a key such as "CFG-{}INPROT-SPARTN"; 0 if unknown."""
         return [self.values.get(key, 0) for key in port_keys(pattern)]
 
     @property
     def epoch_s(self) -> float:
-        """Between two navigation epochs; one second where the receiver does not tell."""
+        """Between two navigation epochs; one second if the receiver does not report it."""
         measure_s = self.values.get(MEASURE_MS, 1000) / 1000
         return measure_s * self.values.get(MEASURES_PER_FIX, 1)
 
@@ -166,7 +166,7 @@ async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> A
 
 
 def compare(groups: Iterable[Group], applied: AppliedSettings) -> tuple[SettingView, ...]:
-    """What was read, beside what is wanted."""
+    """The settings read, and the settings wanted."""
 
     def view(setting: Setting) -> SettingView:
         value = applied.values.get(setting.key)
@@ -195,7 +195,7 @@ async def _read(client: UbxClient, keys: Iterable[int]) -> dict[int, int]:
 
 
 async def _write(client: UbxClient, values: Mapping[int, int]) -> None:
-    """Set what the receiver lets be set."""
+    """Write the settings that the receiver accepts."""
 
     def answer(message: Parsed) -> bool | None:
         acked = isinstance(message, Ack) and message.number == Message.CFG_VALSET

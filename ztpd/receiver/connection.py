@@ -1,7 +1,7 @@
 """One life of one open port: from the first question to the error that ends it.
 
-Nothing is asked in steady state: that the receiver has restarted or was set otherwise is seen in
-what it sends, or no longer sends.
+In steady state ztpd sends no query: it detects a restart and changed settings by the messages that
+arrive or are missing.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ReceiverState:
     attachment: Attachment
     error: ZtpdError | None = None  # why it is not ready
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # corrections are wanted
-    accepts: frozenset[FrameKind] = frozenset()  # what the firmware can take
+    accepts: frozenset[FrameKind] = frozenset()  # the formats that the firmware knows
     best_fix: str = ""  # the best label in reach with corrections; "": not known
     fixes: FixHistory = field(default_factory=FixHistory)
     usage: CorrectionUsage = field(default_factory=CorrectionUsage)
@@ -72,10 +72,10 @@ class ReceiverState:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a connection calls."""
+    """The callbacks of a connection."""
 
     on_change: Callable[[], None]  # readiness, error, use or a logged fix changed
-    on_keys_wanted: Callable[[], None]  # no known key decrypts what comes
+    on_keys_wanted: Callable[[], None]  # no known key decrypts the corrections
     on_stable: Callable[[], None]  # the receiver has served for a minute
     on_silent: Callable[[ZtpdError], float]  # seconds until it is asked again on the open port
     on_frame: Callable[[Frame], None]  # each frame from the receiver

@@ -1,9 +1,8 @@
-"""The receiver's port, where none is configured.
+"""Finds the receiver's port if none is configured.
 
-Looked for on USB by what its ids say, then behind adapters that may carry anything, last on the
-UART that Raspberry Pi OS and others call serial0. Each is proven by MON-VER before anything else
-is written, and what is not known by its USB id is not even asked before it has said something
-that a GNSS receiver says: a device of another kind gets no byte.
+The search begins with USB ids, goes on with adapters to a UART, and ends with the UART that
+Raspberry Pi OS and others call serial0. A port counts after MON-VER. Where the USB id is unknown,
+ztpd writes nothing before the device has sent data of a GNSS receiver: other devices get no byte.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class _EmptyScan:
 
 
 class PortFinder:
-    """Remembers what is there, what was tried, and which receiver it was the last time."""
+    """Remembers the ports, the tries, and the last receiver."""
 
     def __init__(
         self,
@@ -97,11 +96,11 @@ class PortFinder:
         self._vain: _EmptyScan | None = None
 
     async def find(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
-        """One look at everything that is due; ``speed`` is tried first. Costs next to nothing
-        where no port has come or gone and none is due.
+        """One look at everything that is due; ``speed`` is tried first. Cheap if no port
+        has come or gone and none is due.
 
-        Raises :class:`ReceiverAbsent`, :class:`ReceiverAmbiguous`, and for the best port what
-        :func:`identify` and :meth:`SerialPort.open` raise. May be called again at once.
+        Raises :class:`ReceiverAbsent`, :class:`ReceiverAmbiguous`, and for the best port the
+        errors of :func:`identify` and :meth:`SerialPort.open`. May be called again at once.
         """
         now = asyncio.get_running_loop().time
         vain, names = self._vain, discovery.names(self._root)
@@ -231,10 +230,10 @@ def speeds(tty: Tty | None) -> Sequence[int]:
 
 
 async def known_port(path: str, root: Path = discovery.ROOT) -> Tty | None:
-    """What is known of a configured port.
+    """The facts about a configured port.
 
-    Raises :class:`ReceiverUnknown` for what is a modem's: its configuration must have been meant
-    for another port, and a modem in recovery mode takes any byte for firmware.
+    Raises :class:`ReceiverUnknown` for a port of a modem: the setting must be a mistake, and a
+    modem in recovery mode takes any byte as firmware.
     """
     tty = await offload(discovery.resolve, path, root)
     if tty is not None and (tty.at_rank is not None or tty.usb in usbids.NEVER):

@@ -1,4 +1,4 @@
-"""What may reach the receiver from outside."""
+"""The frames from outside that may reach the receiver."""
 
 from __future__ import annotations
 

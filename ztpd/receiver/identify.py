@@ -1,7 +1,7 @@
-"""Is there a u-blox receiver on the port, which one, and at what speed?
+"""Identifies a u-blox receiver on a port, and its speed.
 
-Nothing but the empty poll of MON-VER is written before it is answered: a device of another kind
-must not be disturbed. Filler follows only where UBX frames prove a u-blox receiver.
+ztpd writes only the empty poll of MON-VER before an answer, so that it disturbs no other device.
+Filler follows only where UBX frames prove a u-blox receiver.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ _NOISE = 40  # bytes without a valid frame: more than one cut in two can leave
 async def identify(
     client: UbxClient, first: int, *, others: Sequence[int] = SPEEDS, only_if_heard: bool = False
 ) -> MonVer:
-    """What the receiver says it is; the port is left at the speed that works, ``first`` if it can.
+    """The version report of the receiver; the port keeps the speed that works, ``first`` if
+    possible.
 
-    ``others`` are tried after ``first``. With ``only_if_heard`` a device is asked only once it
-    has said something that a receiver says. Raises :class:`ReceiverUnknown` where something else
-    speaks there, :class:`ReceiverSilent` where nothing intelligible does, and
+    ``others`` are tried after ``first``. With ``only_if_heard`` a device is polled only after
+    it has sent data of a receiver. Raises :class:`ReceiverUnknown` for another kind of device,
+    :class:`ReceiverSilent` without readable data, and
     :class:`ztpd.errors.PortLost`.
     """
     heard_bytes = 0

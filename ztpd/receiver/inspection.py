@@ -12,10 +12,9 @@ from ztpd.serialport.discovery import ROOT
 
 
 async def inspect(settings: ReceiverSettings, *, root: Path = ROOT) -> Inspection:
-    """Open the receiver's port and read how it is set; nothing but questions is written.
+    """Open the receiver's port and read its settings; writes only queries.
 
-    Raises what keeps the receiver from being used: :class:`ztpd.errors.SerialError`,
-    :class:`ztpd.errors.ReceiverError`.
+    Raises :class:`ztpd.errors.SerialError` and :class:`ztpd.errors.ReceiverError`.
     """
     settled = asyncio.Event()
     receiver = Receiver(

@@ -1,8 +1,8 @@
-"""The SPARTN decryption keys: which ones are known, which two the receiver gets.
+"""The SPARTN decryption keys: all known ones, and the two for the receiver.
 
-The receiver keeps two in RAM, promotes the second by itself when its time comes, and loses both
-when it restarts (u-blox ZED-F9P integration manual, section "SPARTN"). So the current and the
-next key always travel together.
+The receiver keeps two in RAM, switches to the second at its start time, and loses both when it
+restarts (u-blox ZED-F9P integration manual, section "SPARTN"). So ztpd always sends the current and
+the next key together.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PLAUSIBLE = timedelta(weeks=6)
 _LOOK_S = 10.0  # between two looks at the receiver's keys, doubled each time in vain
 _LOOK_CAP_S = 600.0
 _REQUEST_S = 600.0  # between two requests to the service for its keys
-_KEPT = 6  # keys remembered: what a service that goes astray can make us hold
+_KEPT = 6  # keys remembered: the bound for a faulty service
 
 
 class KeyRing:
-    """All keys told so far, by whom ever (the provisioning answer, the key topic), and when to
-    look whether the receiver holds them. Time is handed in."""
+    """All SPARTN keys received, from the provisioning answer or the key topic, and the time of the
+    next check whether the receiver holds them. Time is an argument."""
 
     def __init__(self) -> None:
         self._by_start: dict[tuple[int, int], KeySlot] = {}
@@ -40,7 +40,7 @@ class KeyRing:
         return bool(self._by_start)
 
     def add(self, keys: Iterable[KeySlot]) -> None:
-        """Remember ``keys``; of two with the same start the later told one counts."""
+        """Remember ``keys``; of two with the same start the later received one counts."""
         before = dict(self._by_start)
         self._by_start |= {(key.week, key.tow_s): key for key in keys}
         for start in sorted(self._by_start)[:-_KEPT]:
@@ -56,7 +56,7 @@ class KeyRing:
         self._wait_s = _LOOK_S
 
     def on_undecryptable(self) -> None:
-        """The receiver cannot decrypt what it gets: look, less and less often."""
+        """The receiver cannot decrypt the corrections: check its keys, less and less often."""
         if self._due_s is None:
             self._due_s = self._looked_s + self._wait_s
             self._wait_s = min(_LOOK_CAP_S, 2 * self._wait_s)
@@ -81,10 +81,10 @@ class KeyRing:
         return True
 
     def chosen(self, clocks: Iterable[datetime]) -> tuple[KeySlot, ...]:
-        """The current key and the next one, in this order; less where fewer are known.
+        """The current key and the next one, in this order; fewer if not known.
 
-        Two known keys are the two, whatever the time: a wrong clock must not lose a key. Where
-        there are more, the first of ``clocks`` that agrees with the keys decides.
+        If only two are known, they are the two at any time: a wrong clock must not lose a key. Of
+        more keys, the first of ``clocks`` that agrees with them decides.
         """
         keys = [self._by_start[start] for start in sorted(self._by_start)]
         if len(keys) > 2:

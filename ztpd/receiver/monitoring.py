@@ -28,7 +28,7 @@ UNFIXED_S = 60.0
 FULL_SHARE = 0.8
 """No report is switched on where the line would be fuller than this in any second."""
 
-_RETRY_S = 600.0  # after a full line: what filled it may have been switched off
+_RETRY_S = 600.0  # after a full line: other messages may have been switched off
 _MOST_EPOCHS = 255  # of CFG-MSGOUT's rates, one byte
 
 
@@ -100,9 +100,9 @@ class Monitoring:
         return not self._reports_on or self._satellites_wanted(now_s) != bool(self._satellites)
 
     async def update(self, client: UbxClient, now_s: float) -> None:
-        """Switch on what is wanted and has room, and NAV-SAT off where it is no longer wanted.
+        """Switch on the wanted reports that fit the line, and NAV-SAT off when it is not needed.
 
-        A receiver that does not answer is asked again later: corrections do without. Raises
+        Tries later if the receiver does not answer: corrections do not need it. Raises
         :class:`ztpd.errors.PortLost`.
         """
         try:

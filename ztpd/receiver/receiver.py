@@ -35,7 +35,7 @@ from ztpd.wire import ubx
 from ztpd.wire.ubx import Message
 
 _LOST = Delay(1, 1, floor_s=0.5)
-_ABSENT = Delay(3, 3, floor_s=2.8)  # with what follows, corrections flow 5 s after the port is back
+_ABSENT = Delay(3, 3, floor_s=2.8)  # short enough for corrections 5 s after the port is back
 _FOREIGN = Delay(6, 6, floor_s=5.0)  # for a port to come, where none of those there is a receiver's
 _SILENT = Delay(2, 120, equal=True)  # on an open port: the first byte ends it
 _FAILED = Delay(2, 60)
@@ -251,7 +251,7 @@ class Receiver:
 
     def _wait_after(self, error: ZtpdError) -> Delay:
         if isinstance(error, (PortAbsent, PortLost, ReceiverAbsent)):
-            self._steps.clear()  # what comes back may be well, or another one
+            self._steps.clear()  # the device that comes back may work, or be another one
             return _LOST if isinstance(error, PortLost) else _ABSENT
         return _FAILED if self._state.attachment.path else _FOREIGN
 
@@ -260,7 +260,7 @@ class Receiver:
         self._steps.clear()
 
     def _on_frame(self, frame: Frame) -> None:
-        """Share what the receiver sends; its decryption keys are for no other program."""
+        """Share the receiver's messages, except those with decryption keys."""
         if self._share and frame.name != _KEYS:
             self._share.write_frame(frame.data)
 

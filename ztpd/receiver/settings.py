@@ -1,4 +1,4 @@
-"""What the receiver is told to be, and what is published about it."""
+"""The settings of the receiver room, and the status that it publishes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ReceiverSettings:
     others: tuple[str, ...] = ()  # ports that are something else's, where it is looked for
     configure: bool = True  # False: settings are read, and left alone
     keys: Mapping[str, int] = field(default_factory=dict)  # more of them, the user's
-    share: str = ""  # the name under which others read what it sends; "": none
+    share: str = ""  # the path of the shared pseudo-terminal; "": none
     queue_bytes: int = 16384
     max_age_s: float = 10.0
 
@@ -48,7 +48,7 @@ class SettingView:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a receiver is and how it is set, just read from it."""
+    """The model and settings of a receiver, just read from it."""
 
     model: str
     firmware: str

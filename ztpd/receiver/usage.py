@@ -1,4 +1,4 @@
-"""What the receiver makes of the corrections, and of its position. Time is handed in."""
+"""Judges whether the receiver uses the corrections, by its reports. Time is an argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE_S = 20.0  # corrections must go unused for so long before that is said
 
 
 class MessageOutcome(Enum):
-    """What became of one correction message. The order is that of their weight as a reason."""
+    """The fate of one correction message, in the order of their weight as a reason."""
 
     USED = "used"
     UNDECRYPTABLE = "locked"  # encrypted, and no key of the receiver fits
@@ -45,7 +45,7 @@ def report_name(report: RxmCor) -> str:
 
 
 class UsageVerdict(Enum):
-    """Are corrections used, and if not, why: the event that tells it, where it is trouble."""
+    """Whether corrections are used, and if not, the event with the reason."""
 
     UNKNOWN = None
     USED = events.USED
@@ -69,8 +69,8 @@ class UsageVerdict(Enum):
 
 
 class CorrectionUsage:
-    """Are the corrections used, and if not, why? Judged by what the receiver reports (RXM-COR),
-    and where it says nothing, by its fix: with a carrier solution corrections must be in use."""
+    """Whether the corrections are used, and if not, why: by the receiver's reports (RXM-COR), else
+    by its fix, since a carrier solution needs corrections."""
 
     def __init__(self) -> None:
         self.verdict = UsageVerdict.UNKNOWN
@@ -98,8 +98,8 @@ class CorrectionUsage:
         return event.name if event else ""
 
     def restarted(self, *, reports: bool | None = None) -> None:
-        """The receiver begins anew; nothing of what it said before counts. ``reports``: whether
-        it can report what it does with corrections, None if that is as before."""
+        """The receiver restarted: forget its earlier reports. ``reports``: whether it can report
+        the use of corrections, None if unchanged."""
         self._seen_s.clear()
         self._delivered_s = None
         if reports is not None:
@@ -145,7 +145,7 @@ class CorrectionUsage:
         return self.verdict is not before
 
     def verdict_for_s(self, now_s: float) -> float | None:
-        """For how many seconds the verdict has been what it is; None before the first."""
+        """Seconds since the last change of the verdict; None before the first."""
         return None if self._verdict_since_s is None else now_s - self._verdict_since_s
 
     def _trouble(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
@@ -174,7 +174,7 @@ class CorrectionUsage:
         return self.verdict
 
     def unreported(self, now_s: float) -> bool:
-        """Whether a receiver that could report has not said a word about what it gets."""
+        """Whether a receiver that could report the corrections has reported none."""
         silent_s = now_s - self._unreported_since_s
         return self._reports and self._delivering(now_s) and silent_s > WINDOW_S
 

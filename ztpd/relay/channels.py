@@ -88,7 +88,7 @@ class Channel:
 
     @property
     def waiting_event(self) -> Event:
-        """How the wait is reported. Refusals right after good service may pass by themselves."""
+        """How the wait is reported. Refusals right after good service may be temporary."""
         return Event.BACKOFF if self.backoff.recovering else waiting_event(self.error)
 
     def stable(self, now: float) -> None:
@@ -132,8 +132,8 @@ class Channel:
         return error, wait_s
 
     def _meaning_of_end(self, error: ZtpdError, now: float, carried_s: float | None) -> ZtpdError:
-        """Only sessions that the peer itself closes tell of an eviction: a reset comes from the
-        network, and a session without corrections has another cause."""
+        """Only sessions that the peer closes count as evictions: a reset comes from the network,
+        and a session without corrections has another cause."""
         self.early_closes = 0
         if carried_s is None:
             self.empty_sessions += 1

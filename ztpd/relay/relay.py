@@ -1,8 +1,8 @@
 """Sessions, one after another, and their frames to the receiver.
 
-A session never reconnects; it ends with a typed error, and the relay decides what follows.
-"Connected" proves nothing: only a session that delivered corrections for a minute resets the waits,
-and only such a session, opened beside the present one, brings a preferred channel back into use.
+A session never reconnects; it ends with a typed error, and the relay decides the next step. Only a
+session that delivered corrections for a minute resets the waits, and only such a session, opened in
+parallel to the present one, brings a preferred channel back into use.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _PAUSED, _FLOWING, _BEHIND = range(3)  # the last read: the line was quiet, busy
 _USB_GATHER_S = 0.02  # a USB device sends a whole epoch at once
 _BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
 KERNEL_QUEUE_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
-_DRAIN_S = 2.0  # for what the kernel holds to leave before a change of speed
+_DRAIN_S = 2.0  # for the kernel to send its bytes before a change of speed
 DRAIN_GRACE_S = KERNEL_QUEUE_S + 0.2
 """After the last write; bytes that are held longer, the device does not take."""
 _FINISH_S = 2.5  # for the frame begun to leave: 1.1 kB at 9600 baud behind a full kernel queue
@@ -89,7 +89,7 @@ class SerialPort:
     ) -> SerialPort:
         """Open ``path`` raw, 8N1, at ``baudrate``, and keep everybody else out.
 
-        ``queue_bytes`` and ``max_age_s`` bound what waits to be written. The lock is flock for
+        ``queue_bytes`` and ``max_age_s`` bound the frames that wait. The lock is flock for
         those who flock too, and TIOCEXCL for those who do not; UUCP lock files in
         ``lock_directory`` are respected. Raises :class:`PortAbsent`, :class:`PortBusy`,
         :class:`PortPermission`, :class:`NotASerialPort`, :class:`PortLost`, and
@@ -197,7 +197,7 @@ class SerialPort:
             await self._emptied[-1]
 
     async def set_baudrate(self, baudrate: int) -> None:
-        """Change the speed behind what was written before. Raises :class:`PortLost`.
+        """Change the speed after the bytes written before. Raises :class:`PortLost`.
 
         What the device does not take, although it had the time, is discarded.
         """
@@ -215,7 +215,7 @@ class SerialPort:
         self._set_pace()
 
     async def _drain(self) -> None:
-        """Wait until the kernel has sent what it was given. Raises :class:`PortLost`."""
+        """Wait until the kernel has sent all its bytes. Raises :class:`PortLost`."""
         try:
             await offload(termios.tcdrain, self._fd, timeout_s=_DRAIN_S)
         except TimeoutError:
@@ -253,7 +253,7 @@ class SerialPort:
         return PortLost(f"{self.path}, {self._lost}")
 
     def _fail(self, why: str | None) -> PortLost:
-        """The port is of no more use; whoever waits is told."""
+        """The port is unusable; end all waits with the error."""
         if not self._lost:
             self._lost = why or "for an unknown reason"
             self._loop.remove_reader(self._fd)
@@ -362,7 +362,7 @@ class _Opening:
         self._opened: serial.Serial | None = None
 
     def abandon(self) -> None:
-        """Whoever asked has left: the port does not stay open, whenever it is opened."""
+        """The caller was cancelled: the port does not stay open, whenever it is opened."""
         with self._turn:
             self._wanted = False
             if self._opened is not None:
@@ -432,7 +432,7 @@ class _Opening:
         fcntl.ioctl(fd, termios.TIOCEXCL)
 
     def _named(self, error: Exception, number: int | None) -> SerialError:
-        """What an errno of opening or configuring means here."""
+        """The error for an errno of opening or configuring."""
         if number is None:  # pyserial wraps termios.error into an exception without errno
             cause = error.__context__
             number = cause.args[0] if isinstance(cause, termios.error) else 0
@@ -461,7 +461,7 @@ def _release(port: serial.Serial) -> None:
 
 
 def _ignore(_: bool) -> None:
-    """For a frame whose end nobody waits for."""
+    """Does nothing at the end of a frame."""
 
 
 def _settle(waiter: asyncio.Future[None]) -> None:

@@ -1,6 +1,6 @@
 """A real MQTT broker on loopback, with mutual TLS as PointPerfect's has, and a publisher.
 
-mosquitto where it is installed, since that is what people run; else amqtt, which is pure Python
+mosquitto if it is installed, since many brokers are mosquitto; else amqtt, which is pure Python
 but lets clients in without a certificate.
 """
 

@@ -92,7 +92,7 @@ _HEADS: Mapping[str, bytes] = {
 
 @dataclass(frozen=True, slots=True)
 class Gga:
-    """A position a client told."""
+    """A position from a client."""
 
     at_s: float  # the loop's time
     user: str
@@ -101,7 +101,7 @@ class Gga:
 
 
 class Caster:
-    """Listens on loopback; ``streams`` are the mountpoints and what each sends.
+    """Listens on loopback; ``streams`` are the mountpoints with their streams.
 
         async with Caster({"NEAR-RTCM": feed}, users={"user": "secret"}) as caster: ...
 
@@ -222,7 +222,7 @@ class Caster:
     def _refusal(
         self, mountpoint: str, user: str, password: str, headers: Mapping[str, str]
     ) -> bytes | None:
-        """What is sent in place of a stream, None where a stream is due."""
+        """The answer in place of a stream, None where a stream is due."""
         if self.ban and self.failed_in_a_row > self.ban:
             return _REFUSALS["banned"]
         canned = _REFUSALS.get(self.fault)

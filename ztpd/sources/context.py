@@ -1,4 +1,4 @@
-"""What a session needs to know of this gateway, and what the gateway of its sessions."""
+"""The data that sessions and gateway exchange."""
 
 from __future__ import annotations
 

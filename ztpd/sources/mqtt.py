@@ -389,8 +389,8 @@ class MqttSession:
 class _Client(paho.Client):
     """paho on a socket that is connected already.
 
-    paho connects by itself, blocking, one address after another, and has no public way to be
-    given a socket. The methods replaced here are the same from paho 1.5 to 2.2; the caller
+    paho connects on its own, blocking, one address after another, and has no public argument for
+    a socket. The methods replaced here are the same from paho 1.5 to 2.2; the caller
     checks that it was used.
     """
 

@@ -76,10 +76,10 @@ _FALL_BACK_EVERY_S = 600.0
 
 
 def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
-    """The port to dial: the configured one, else what the provisioning answer says.
+    """The port to dial: the configured one, else that of the provisioning answer.
 
-    No answer seen so far names a TLS port, yet PointPerfect's caster has one beside the plain
-    2101 that answers do name; so 2101, or none, stands for 2102 where TLS is wanted.
+    No answer seen so far names a TLS port, yet PointPerfect's caster has one next to the
+    plain 2101 that answers name; so 2101, or none, becomes 2102 with TLS.
     """
     if configured:
         return configured
@@ -139,7 +139,7 @@ class GgaPolicy:
 
 
 def _is_a_place(fix: Fix) -> bool:
-    """False for no fix, and for the sea at 0, 0: what software without a position says."""
+    """False without a fix, and at 0, 0, the position that software without a fix writes."""
     if not (fix.ok and abs(fix.lat_deg) <= 90 and abs(fix.lon_deg) <= 180):
         return False
     return abs(fix.lat_deg) > 0.01 or abs(fix.lon_deg) > 0.01
@@ -327,7 +327,7 @@ class NtripSession:
         self._opened_s = self._heard_s = _now()
 
     async def _more(self) -> None:
-        """Wait for more bytes, for seconds; set what follows from them, or from silence."""
+        """Wait for more bytes, for seconds; set the result of them, or of silence."""
         self._send_position(_now())
         await asyncio.sleep(0)  # a caster that never pauses must not stop the daemon
         try:

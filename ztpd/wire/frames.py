@@ -4,7 +4,7 @@ A :class:`Scanner` looks for the first byte of a frame, waits for the length in 
 tells "more bytes are needed" from "these bytes are wrong": the first waits, the second gives up
 one byte and looks again behind it. So one damaged frame never costs the next.
 
-The work is linear in the bytes, whatever they are. The first frame over some bytes is checked
+The work is linear in the bytes, also for hostile ones. The first frame over some bytes is checked
 directly. Where it fails, frames that overlap it are checked by running checksums, which read each
 byte once. So a byte is read at most once directly and twice for each kind of checksum.
 
@@ -96,7 +96,7 @@ class Scanner:
         return self._scan(quiet=False) if len(self._waiting) >= self._needed else []
 
     def flush(self) -> list[Frame]:
-        """The line has gone quiet: what waits is no frame. The frames inside it, if any.
+        """The line is silent, so the pending bytes are no frame: returns the frames inside them.
 
         Bytes that only look like the beginning of a long frame would else hold back whole frames
         behind them until the next burst.
@@ -167,7 +167,7 @@ _AUTHENTICATION_BYTES = {0: 8, 1: 12, 2: 16, 3: 32, 4: 64}
 
 
 def spartn_name(message_type: int, subtype: int) -> str:
-    """What the field calls it: "OCB-GPS", "HPAC-GLO", "GAD"; "120-1" where it has no name here."""
+    """The field's name of it: "OCB-GPS", "HPAC-GLO", "GAD"; "120-1" where it has no name here."""
     word = _SPARTN_TYPES.get(message_type)
     if message_type in (0, 1) and subtype in _SPARTN_SYSTEMS:
         return f"{word}-{_SPARTN_SYSTEMS[subtype]}"

@@ -44,7 +44,7 @@ def request(endpoint: NtripEndpoint, *, gga: bytes = b"") -> bytes:
     """The bytes that ask for the endpoint's mountpoint.
 
     ``gga`` is a whole sentence, b"" for none: the Ntrip-GGA header of 10410.1; an NTRIP 1 caster
-    ignores it. Raises :class:`ConfigError` for what cannot be asked.
+    ignores it. Raises :class:`ConfigError` for settings that no request can hold.
     """
     if ":" in endpoint.username:
         raise ConfigError('[ntrip] username: a ":" cannot be sent in a user name (RFC 7617)')
@@ -108,7 +108,7 @@ class Response:
         return self._protocol + (" chunked" if self._chunked else "")
 
     def feed(self, data: bytes) -> bytes:
-        """Take what was received, give the payload in it."""
+        """Parse received bytes; returns the payload in them."""
         if self.failure is None:
             self._waiting += data
             while self.failure is None and self._step():

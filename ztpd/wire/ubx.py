@@ -159,7 +159,8 @@ _DECODERS: dict[int, Callable[[bytes], Parsed]] = {
 
 
 def parse(frame: bytes) -> Parsed:
-    """The message in one whole frame; :class:`Other` for a poll and for what has no class here.
+    """The message in one whole frame; :class:`Other` for a poll and for messages without a class
+    here.
 
     Raises ValueError where the frame is not whole or its payload not what the message allows.
     """

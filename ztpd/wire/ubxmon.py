@@ -17,7 +17,7 @@ from ztpd.wire.ubxframe import Message, check_length, message
 
 @dataclass(frozen=True, slots=True)
 class MonVer:
-    """MON-VER: what the receiver is."""
+    """MON-VER: model and firmware."""
 
     software: str
     hardware: str
@@ -83,7 +83,7 @@ _X20_UART2 = 0x0200
 
 @dataclass(frozen=True, slots=True)
 class PortCounts:
-    """What one port of the receiver has carried since it started; counters are modulo 2**32."""
+    """The traffic of one port of the receiver since it started; counters are modulo 2**32."""
 
     received_bytes: int = 0
     sent_bytes: int = 0

@@ -23,7 +23,7 @@ _LONGEST_AGE_S = 255.0  # CFG-NAVSPG-CONSTR_DGNSSTO, one byte: older corrections
 
 @dataclass(frozen=True, slots=True)
 class NavPvt:
-    """NAV-PVT: position, time and what they are worth. Velocity and heading are left out."""
+    """NAV-PVT: position, time and their quality. Velocity and heading are left out."""
 
     itow_ms: int = 0  # GPS time of week of the navigation epoch
     utc: datetime | None = None  # None unless date and time are marked valid

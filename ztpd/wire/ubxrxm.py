@@ -24,7 +24,7 @@ NO_STATION = 0xFFFF  # RxmCor.correction_id of all but RTCM
 
 @dataclass(frozen=True, slots=True)
 class RxmCor:
-    """RXM-COR: what the receiver did with one correction message. None means it does not know."""
+    """RXM-COR: the use of one correction message. None means it does not know."""
 
     protocol: int = PROTOCOL_SPARTN
     erroneous: bool | None = False  # damaged on its way
@@ -90,7 +90,7 @@ _RTCM = struct.Struct("<BBHHH")
 
 @dataclass(frozen=True, slots=True)
 class RxmRtcm:
-    """RXM-RTCM: what the receiver did with one RTCM message.
+    """RXM-RTCM: the use of one RTCM message.
 
     Firmware that has it as the only report: ZED-F9P before HPG 1.30 (version 2), and generation
     8, whose reports (version 2 too, before that 0) leave ``used`` open.

@@ -41,7 +41,7 @@ class CfgValgetPoll:
     one key is unknown, only a negative one."""
 
     keys: tuple[int, ...]
-    layer: int = 0  # 0 what is in force, 1 battery-backed RAM, 2 flash, 7 default
+    layer: int = 0  # 0 in force, 1 battery-backed RAM, 2 flash, 7 default
 
     def encode(self) -> bytes:
         """Raises ValueError above 64 keys."""

@@ -171,7 +171,7 @@ class SimReceiver:
             self._send_nmea(f"GNTXT,01,01,02,{text}")
 
     async def _listen(self) -> None:
-        carried_s = 0.0  # when the line has carried what was read
+        carried_s = 0.0  # when the line has transmitted the bytes read
         while True:
             if self.faults.ignores_input:
                 await asyncio.sleep(0.1)
@@ -378,7 +378,7 @@ class SimReceiver:
             self.send(b"$%b*%02X\r\n" % (data, nmea.checksum(data)))
 
     def send(self, data: bytes) -> None:
-        """Put bytes on the line to the host, whatever they are; nothing while it boots."""
+        """Send any bytes to the host; none while it boots."""
         if self._booting is None and not self.faults.sends_nothing:
             self._pty.send(self._over_the_line(data))
 
@@ -387,7 +387,7 @@ class SimReceiver:
         return self.setting("CFG-{}-BAUDRATE")
 
     def _over_the_line(self, data: bytes) -> bytes:
-        """What arrives at the other end: noise, where the two disagree on the speed."""
+        """The bytes at the other end: noise, where the two disagree on the speed."""
         if self._wired == "USB":
             return data
         if self._pty.baudrate == self._baudrate and self._baudrate not in self.faults.deaf_at:

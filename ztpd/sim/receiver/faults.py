@@ -14,7 +14,7 @@ class Faults:
 
     # the line
     sends_nothing: bool = False  # its TX wire is cut
-    hears_nothing: bool = False  # its RX wire is cut: what the host sends is lost
+    hears_nothing: bool = False  # its RX wire is cut: bytes of the host are lost
     ignores_input: bool = False  # takes nothing from the line, as with a stuck flow control
     damaged_input: Callable[[bytes], bytes] = bytes  # the line changes the host's bytes to this
     deaf_at: set[int] = field(default_factory=set)  # speeds in baud its line is too bad for

@@ -14,7 +14,7 @@ _MONITORS = ("NAV_SAT", "MON_RF", "MON_COMMS", "SEC_SIG")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A module and its firmware, as far as a host can tell them apart."""
+    """A module and its firmware, as far as a host can distinguish them."""
 
     module: str
     firmware: str
