@@ -101,14 +101,14 @@ async def flood(writer: asyncio.StreamWriter, block: bytes, total_bytes: int = 3
         sent += len(block)
 
 
-def ntrip_only(top: Path, port: int) -> Gateway:
+def ntrip_only(top: Path, port: int, *, baudrate: int = 921_600) -> Gateway:
     """A gateway whose one service is a caster on loopback, without TLS and provisioning."""
     gateway = Gateway(top)
     password = top / "password"
     password.touch(mode=0o600)
     password.write_text("secret")
     gateway.configure(
-        receiver={"port": gateway.gnss.path, "baudrate": 921_600},
+        receiver={"port": gateway.gnss.path, "baudrate": baudrate},
         ntrip={
             "host": "127.0.0.1",
             "port": port,

@@ -1,0 +1,50 @@
+"""The whole daemon, stopped and started again while it streams to a receiver on a UART."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.attack.bench import ntrip_only
+from tests.support.services import corrections
+from tests.support.until import until
+from ztpd.sim.caster import Caster
+
+SOON_S = 5.0
+
+
+async def _restart(tmp_path: Path, times: int) -> list[float]:
+    """Seconds until each start has a receiver that is ready. Its parser loses a damaged frame with
+    all that is in it."""
+    dice = random.Random(times)
+    loop = asyncio.get_running_loop()
+    took: list[float] = []
+    async with Caster({"MP": corrections}) as caster:
+        gateway = ntrip_only(tmp_path, caster.port, baudrate=38_400)
+        async with gateway.receiver(wired="UART1") as receiver:
+            receiver.faults.drops_failed = True
+            for _ in range(times):
+                (gateway.runtime_dir / "status.json").unlink(missing_ok=True)
+                began_s = loop.time()
+                async with gateway.running():
+                    receiver.received.clear()
+                    await until(lambda: gateway.status.get("receiver", {}).get("ready"), 30)
+                    took.append(loop.time() - began_s)
+                    await until(receiver.corrections, 30)
+                    await asyncio.sleep(dice.random())
+            await asyncio.sleep(1)
+            assert receiver.skipped_bytes == 0
+    return took
+
+
+async def test_FR80_restarts_of_the_daemon_leave_a_receiver_that_answers(tmp_path: Path) -> None:
+    assert max(await _restart(tmp_path, 3)) < SOON_S
+
+
+@pytest.mark.slow
+async def test_FR80_fifty_restarts_of_the_daemon_at_random_moments(tmp_path: Path) -> None:
+    took = await _restart(tmp_path, 50)
+    assert [seconds for seconds in took if seconds > SOON_S] == []
