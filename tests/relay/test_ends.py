@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def test_FR23_after_six_fast_tries_a_refusal_is_tried_slowly() -> None:
     assert len([at_s for at_s in tries_s if at_s < 125]) == 7
     assert 3 <= len([at_s for at_s in tries_s if at_s >= 125]) <= 12
     assert (Event.BLOCKED, MountpointUnknown.code) in bench.reports.entries
+
+
+def test_FR23_a_base_station_that_was_away_for_two_hours_is_found_within_15_minutes() -> None:
+    bench = RelayBench(ntrip=[steady(75), Script(refuses=MountpointUnknown("gone"))])
+    bench.runs(6 * HOUR_S, NTRIP)
+
+    opened_s = bench.service.opened_as("ntrip")
+    assert max(later - at for at, later in itertools.pairwise(opened_s)) <= 901
+    assert len(opened_s) < 60
 
 
 def test_FR23_short_refusals_after_good_service_are_not_noted_as_refused_credentials(
