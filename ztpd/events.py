@@ -577,7 +577,8 @@ NO_STATION = _event(
     "gnss.reception.no_station",
     _WARNING,
     "the corrections lack RTCM 1005 and 1006, the position of the reference station",
-    "Observations of a reference station come, and its position does not: they are of no use.",
+    "Observations of a reference station come, and its position does not, or under another "
+    "station number: they are of no use.",
     _SENDS_ON,
     "Switch 1005 or 1006 on at the base station, or choose another mountpoint.",
 )

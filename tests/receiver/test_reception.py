@@ -261,6 +261,12 @@ def test_another_station_is_another_stream() -> None:
     assert bench.log == ["+no_station", "-no_station"]
 
 
+def test_the_position_of_another_station_is_of_no_use() -> None:
+    far_off = StationPosition(77, STATION.x_m, STATION.y_m, STATION.z_m + 100_000)
+    frames = (frame(far_off.encode()), observations(1077, 2003))
+    assert Bench().run(200, corrections=frames) == ["no_station"]
+
+
 def test_spartn_lacks_nothing() -> None:
     assert Bench().run(300, corrections=(SPARTN,)) == []
 

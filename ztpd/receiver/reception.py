@@ -127,16 +127,18 @@ class Reception:
         """Take a correction that goes to the receiver."""
         stream = self._stream
         payload = rtcm.payload(frame.data) if frame.kind is FrameKind.RTCM3 else b""
-        station = rtcm.station_id(payload)
+        number, station = rtcm.number(payload), rtcm.station_id(payload)
         other = station is not None and stream.station_id not in (None, station)
-        if other or now_s - stream.last_s > _GAP_S:
+        if now_s - stream.last_s > _GAP_S or (other and rtcm.observed_system(number)):
             stream = self._stream = _StationStream(began_s=now_s, station_id=station)
+        elif other:
+            return  # a receiver ignores what is not of the station it observes with
         stream.last_s = now_s
         if station is not None:
             stream.station_id = station
         if payload:
-            stream.seen_s[rtcm.number(payload)] = now_s
-        if rtcm.number(payload) in rtcm.STATION_POSITION:
+            stream.seen_s[number] = now_s
+        if number in rtcm.STATION_POSITION:
             try:
                 stream.position = rtcm.StationPosition.decode(payload)
             except ValueError:
