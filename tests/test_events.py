@@ -85,3 +85,37 @@ def test_an_error_is_said_louder_where_a_person_is_needed() -> None:
 def test_a_name_is_declared_once() -> None:
     with pytest.raises(ValueError, match="twice"):
         events._event("daemon.started", logging.INFO, "again", "Again.")
+
+
+PLAIN_DEBIAN = {
+    "chmod",
+    "df",
+    "dmesg",
+    "getent",
+    "ip",
+    "journalctl",
+    "ls",
+    "systemctl",
+    "timedatectl",
+    "ztpd",
+    "sudo",
+}
+"""Commands of a Debian 12 without optional packages, and our own."""
+WITH_ITS_PACKAGE = {"mmcli"}
+"""Named only where ModemManager, whose command it is, has answered or is asked for."""
+
+
+def test_FR76_advice_names_only_commands_that_are_there() -> None:
+    named: dict[str, set[str]] = {}
+    for event in events.every():
+        if event.name == errors.DemoIncomplete.code:  # for who installs packages
+            continue
+        for command in re.findall(r"`([a-z][^`]*)`", event.remedy):
+            named.setdefault(command.split()[0], set()).add(event.name)
+    unknown = set(named) - PLAIN_DEBIAN - WITH_ITS_PACKAGE
+    assert not {command: named[command] for command in unknown}
+    assert all(each.startswith("modem") for each in named.get("mmcli", set()))
+
+
+def test_FR70_where_the_imei_is_the_remedy_the_command_that_prints_it_is_named() -> None:
+    assert "`sudo ztpd imei`" in errors.ZtpNotListed.advice

@@ -283,7 +283,10 @@ class ResolveFailed(NetworkError):
     code = "net.dns"
     retry = Retry.LOCAL
     summary = "the host name could not be resolved"
-    advice = "Check `resolvectl status` and the uplink; `getent hosts NAME` should answer."
+    advice = (
+        "Check the uplink and the nameservers in /etc/resolv.conf; "
+        "`getent hosts NAME` should answer."
+    )
 
 
 class ConnectRefused(NetworkError):
@@ -422,7 +425,10 @@ class ZtpRefused(ZtpError):
 class ZtpNotListed(ZtpRefused):
     code = "ztp.refused.not_listed"
     summary = "this gateway's IMEI is not on the profile's allowlist"
-    advice = "Add the IMEI to the allowlist of the device profile in the portal."
+    advice = (
+        "Add the IMEI, which `sudo ztpd imei` prints, to the allowlist of the device profile "
+        "in the portal; then `sudo ztpd retry`."
+    )
 
 
 class ZtpAlreadyRegistered(ZtpRefused):
@@ -850,7 +856,7 @@ class ReceiverAbsent(ReceiverError):
     code = "gnss.absent"
     summary = "no GNSS receiver was found"
     advice = (
-        "Check its power and cable; `lsusb` lists the devices on USB. "
+        "Check its power and cable; `ls /dev/serial/by-id` lists those on USB. "
         "Behind a UART or a common USB adapter, name it in [receiver] port."
     )
 
@@ -898,4 +904,7 @@ class ClockError(ZtpdError):
     retry = Retry.LOCAL
     exit_status = 75
     summary = "the system clock is not set"
-    advice = "Give the gateway NTP or a clock chip; `timedatectl` shows the state."
+    advice = (
+        "Set it from the receiver with `systemctl enable --now ztpd-settime`, "
+        "or give the gateway NTP or a clock chip (`timedatectl`)."
+    )

@@ -445,7 +445,7 @@ NO_POSITION = _not_used(
 )
 OTHER_SOURCE = _not_used(
     "others",
-    "it prefers other corrections; restart it after a change between RTCM and SPARTN",
+    "they are in order, and it may prefer another source or await a restart",
     "The corrections are correct, and the receiver uses another source or another format.",
     "Find the other source (L-band, a radio, another program); else restart the receiver.",
     "ztpd checks once a minute that the source selection of the receiver is IP.",

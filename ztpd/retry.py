@@ -111,6 +111,10 @@ class Backoff:
         asked_s = floor_s + self._rng.uniform(0, floor_s)
         return min(asked_s, longest_s) if self._policy is SESSION else asked_s
 
+    def take_back(self, kind: Retry) -> None:
+        """Undo the last step of ``kind``: a person asks for a try before its wait is over."""
+        self._steps[kind] = max(0, self._steps.get(kind, 0) - 1)
+
     def succeeded(self) -> None:
         """Forget the steps. A mere connection is no success; see the callers."""
         self._steps.clear()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,9 @@ from tests.support import ANSWERS
 from ztpd import config
 from ztpd.cli import main
 from ztpd.sim.portal import TOKEN
+from ztpd.system import control
+from ztpd.system.offload import offload
+from ztpd.system.runlock import RunLock
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def ztpd(home: Path, *words: str) -> int:
     return main([*words, "--config", str(home / "ztpd.toml")])
 
 
-@pytest.mark.parametrize("words", [["frobnicate"], [], ["config"], ["run", "--loud"]])
+@pytest.mark.parametrize("words", [["frobnicate"], ["config"], ["run", "--loud"]])
 def test_a_wrong_command_line_ends_with_64(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -36,6 +40,23 @@ def test_a_wrong_command_line_ends_with_64(
 
     assert ended.value.code == 64
     assert "usage:" in capsys.readouterr().err
+
+
+def test_FR77_a_word_that_is_nearly_right_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, meant in ((["stauts"], "status"), (["receiver", "shwo"], "show")):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert f"did you mean {meant}?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["frobnicate"])
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_FR77_without_a_verb_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 64
+    told = capsys.readouterr().err
+    assert "usage:" in told
+    assert "status" in told.partition("VERB")[2]
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -77,6 +98,22 @@ def check_as_daemon(home: Path) -> subprocess.CompletedProcess[str]:
     verb = ["--config", str(home / "ztpd.toml"), "config", "check"]
     command = [sys.executable, "-m", "ztpd", *verb]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_FR81_a_drop_in_that_the_daemon_cannot_read_is_named_with_its_chmod(home: Path) -> None:
+    drop_ins = home / "ztpd.toml.d"
+    drop_ins.mkdir(mode=0o755)
+    (drop_ins / "98-y.toml").touch(mode=0o600)
+
+    done = check_as_daemon(home)
+    assert done.returncode == 78
+    assert f"`chmod 0644 {drop_ins}/98-y.toml`" in done.stderr
+    (drop_ins / "98-y.toml").chmod(0o644)
+    drop_ins.chmod(0o700)
+    assert f"`chmod 0755 {drop_ins}`" in check_as_daemon(home).stderr
+    drop_ins.chmod(0o755)
+    assert check_as_daemon(home).returncode == 0
 
 
 def test_the_check_finds_files_that_the_daemon_cannot_read(home: Path) -> None:
@@ -319,3 +356,26 @@ def test_FR92_root_writes_no_token_below_a_folder_of_another_user(
         assert ztpd(home, "token", "set") != 0
         assert "users other than root may change" in capsys.readouterr().err
     assert (home / "target").read_text() == "kept"
+
+
+async def test_FR73_a_token_for_a_gateway_that_streams_restarts_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "run").mkdir()
+    lock = RunLock(home / "run")
+    lock.take()
+    states = ["streaming", "blocked"]
+
+    async def answer(_: dict[str, Any]) -> dict[str, Any]:
+        return {"ok": True, "status": {"schema": 1, "state": states.pop(0)}}
+
+    async with control.serve(home / "run", answer):
+        assert await offload(set_token, home, TOKEN.reveal(), monkeypatch) == 0
+        first = capsys.readouterr()
+        assert await offload(set_token, home, TOKEN.reveal(), monkeypatch) == 0
+        second = capsys.readouterr()
+    lock.release()
+
+    assert "corrections flow without it" in first.out
+    assert "restart" not in first.out + first.err
+    assert "systemctl restart ztpd" in second.err

@@ -140,6 +140,29 @@ def test_FR43_a_person_who_asks_ends_the_splay(tmp_path: Path) -> None:
     assert gateway.calls == [pytest.approx(60, abs=1)]
 
 
+def test_FR64_a_try_that_a_person_asks_for_makes_no_wait_longer(tmp_path: Path) -> None:
+    """The person is too early five times, and then puts the IMEI on the allowlist."""
+    waits_s: list[float] = []
+
+    async def scenario(gateway: ProvisioningBench) -> None:
+        provisioner = gateway.start()
+        for _ in range(6):
+            calls = len(gateway.calls)
+            trying = asyncio.create_task(provisioner.obtain())
+            while len(gateway.calls) == calls:
+                await asyncio.sleep(1)
+            await asyncio.sleep(120)
+            trying.cancel()
+            waits_s.extend(each.wait_s for each in gateway.dispatched[-1:] if each.wait_s)
+            provisioner.retry_now()
+
+    gateway = ProvisioningBench(tmp_path, splay_s=0)
+    gateway.answer = REFUSING
+    run(scenario(gateway))
+    assert len(waits_s) == 6
+    assert max(waits_s) <= 1.5 * HOUR_S
+
+
 def test_without_splay_the_first_call_comes_at_once(tmp_path: Path) -> None:
     gateway = ProvisioningBench(tmp_path, splay_s=0)
     run(gateway.start().obtain())

@@ -19,12 +19,13 @@ def show(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """0, or 78 where something is wrong."""
+    configuration.load(options.config)  # mistakes first, then files that only root can read
+    become_owner(configuration.state_dir())
     loaded = configuration.load(options.config)
     problems = []
     for unknown in loaded.unknown:
         hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
         problems.append(f"{unknown.file}: unknown key {unknown.key}{hint}")
-    become_owner(configuration.state_dir())  # root's permissions are not those of the daemon
     for key, path in loaded.named_files():
         try:
             path.open("rb").close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from ztpd import __version__, events, log
 from ztpd import config as configuration
 from ztpd.cli import check, config, credentials, provision, receiver, status, token
 from ztpd.cli.screen import complain
-from ztpd.errors import DemoIncomplete, NotPermitted, UsageError, ZtpdError
+from ztpd.errors import ConfigError, DemoIncomplete, NotPermitted, UsageError, ZtpdError
 
 EXIT_INTERRUPTED = 130
 
@@ -23,13 +25,19 @@ Verb = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help(sys.stderr)
+        return UsageError.exit_status
+    options = parser.parse_args(arguments)
     try:
         result: int = options.verb(options)
         return result
     except ZtpdError as error:
         forbidden = isinstance(error.__cause__, PermissionError) and os.geteuid() != 0
-        return complain(NotPermitted(error.detail) if forbidden else error)
+        if forbidden and not isinstance(error, ConfigError):  # that names its own remedy
+            error = NotPermitted(error.detail)
+        return complain(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -43,8 +51,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        print(f"ztpd: {message}", file=sys.stderr)
+        print(f"ztpd: {message}{_nearest(message)}", file=sys.stderr)
         raise SystemExit(UsageError.exit_status)
+
+
+def _nearest(message: str) -> str:
+    """The words that argparse offers and that are like the wrong one."""
+    given, _, offered = message.partition("choose from ")
+    wrong = re.search(r"invalid choice: '([^']*)'", given)
+    near = difflib.get_close_matches(wrong[1], re.findall(r"[\w-]+", offered)) if wrong else []
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 _EPILOG = """\

@@ -109,7 +109,7 @@ def life(view: ReceiverView) -> str:
         _row(
             "fix",
             f"{view.fix}, {view.satellites} satellites"
-            + (f", accuracy {accuracy_m:.3f} m" if accuracy_m is not None else ""),
+            + (f", accuracy {accuracy_m:.3g} m" if accuracy_m is not None else ""),
         ),
         _row("first", ", ".join(reached)),
         _row("corrections", view.use + (f", the last within {age_s:g} s" if age_s else "")),

@@ -141,14 +141,15 @@ def _settings(status: Status) -> Iterator[str]:
 
 
 def _failure(status: Status, now: datetime) -> str:
-    """How often the same failure came, where it came before."""
+    """How often the same failure came, and how old the last one is."""
     failure = status.last_failure
-    if failure is None or failure.times < 2:
+    if failure is None:
         return ""
+    times = f"{failure.times} times in a row, the last " if failure.times > 1 else ""
     with suppress(ValueError, TypeError, OverflowError):
         ago_s = (now - datetime.fromisoformat(failure.at)).total_seconds()
-        return f"{failure.times} times in a row, the last {duration(ago_s)} ago"
-    return f"{failure.times} times in a row"
+        return f"{times}{duration(ago_s)} ago"
+    return ""
 
 
 def _renewed(status: Status, now: datetime) -> str:
@@ -191,7 +192,7 @@ def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:
             "fix",
             joined(
                 view.fix,
-                f"{view.accuracy_m:.3f} m" if view.accuracy_m is not None else "",
+                f"{view.accuracy_m:.3g} m" if view.accuracy_m is not None else "",
                 f"{view.satellites} satellites" if view.satellites else "",
                 f"corrections younger than {age_s:g} s" if age_s is not None else "",
             ),

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from ztpd import config as configuration
-from ztpd.errors import StoreError, UsageError, ZtpTokenMalformed, ZtpTokenMissing
+from ztpd.cli.ask import daemon_status
+from ztpd.errors import NotPermitted, StoreError, UsageError, ZtpTokenMalformed, ZtpTokenMissing
 from ztpd.system.files import give_to_owner, write_atomic
 
 
@@ -41,7 +42,10 @@ def store(options: argparse.Namespace) -> int:
             f"  systemd-creds encrypt --name=ztp-token {path} {encrypted}",
             file=sys.stderr,
         )
-    _restart_unit()
+    if _is_streaming():
+        print("corrections flow without it: the daemon gets it at its next start")
+    else:
+        _restart_unit()
     return 0
 
 
@@ -66,6 +70,14 @@ def _check_folders(path: Path) -> None:
                     f"{path}: users other than root may change {folder}; set [ztp] token_file to a "
                     "file below folders of root only, such as /etc/ztpd/token"
                 )
+
+
+def _is_streaming() -> bool:
+    """Whether the daemon needs no token now, so that a restart would only make a gap."""
+    with contextlib.suppress(NotPermitted):
+        told = daemon_status()
+        return told is not None and told.state == "streaming"
+    return False
 
 
 def _restart_unit() -> None:

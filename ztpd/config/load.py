@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import pwd
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -85,9 +87,16 @@ def _drop_ins(path: Path) -> list[Path]:
         files = [file for file in directory.iterdir() if file.suffix == ".toml"]
     except FileNotFoundError:
         return []
+    except PermissionError as error:
+        raise ConfigError(_unreadable(directory, "0755")) from error
     except OSError as error:
         raise ConfigError(f"{directory}: {error.strerror}") from error
     return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _unreadable(path: Path, mode: str) -> str:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    return f"{path} may not be read by user {user}: `chmod {mode} {path}`"
 
 
 def _parse(file: Path) -> dict[str, Any]:
@@ -97,6 +106,8 @@ def _parse(file: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{file} does not exist; `ztpd config example` prints an example"
         ) from error
+    except PermissionError as error:
+        raise ConfigError(_unreadable(file, "0644")) from error
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, absurd numbers or depth

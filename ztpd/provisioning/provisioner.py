@@ -179,7 +179,8 @@ class Provisioner:
     async def once(self) -> StoredCredentials:
         """One try, for a person who waits for it. Raises a typed error, which counts as any."""
         identity = await self._read_identity()
-        self._schedule_applies(identity)
+        if self._schedule_applies(identity) and self._schedule.left_s(LONGEST_WAIT_S):
+            self._backoff.take_back(Retry.REFUSED)  # as in retry_now
         try:
             return await self._call(identity)
         except ZtpdError as error:
@@ -206,8 +207,10 @@ class Provisioner:
         self._config = config
 
     def retry_now(self) -> None:
-        """End the wait: a person asks for a try."""
-        self._guard(self._schedule.no_wait)
+        """End the wait: a person asks for a try, which makes the next wait no longer."""
+        if self._schedule.left_s(LONGEST_WAIT_S):
+            self._backoff.take_back(Retry.REFUSED)
+        self._guard(lambda: self._schedule.no_wait(self._backoff.dump()))
 
     async def idle(self) -> None:
         """Return when no call is under way: its answer would be lost, and the next one is late."""

@@ -193,10 +193,11 @@ class Schedule:
         }
         self._save()
 
-    def no_wait(self) -> None:
-        """A person asked for a try now; the steps stay."""
+    def no_wait(self, steps: dict[str, int] | None = None) -> None:
+        """A person asked for a try now. ``steps`` replace those of the wait that it ends."""
         if self._number("wait_s") or self._data.get("succeeded"):
-            self._data |= {"wait_s": 0, "succeeded": False, "error": ""}
+            kept = self._data.get("steps") if steps is None else steps
+            self._data |= {"wait_s": 0, "succeeded": False, "error": "", "steps": kept}
             self._save()
 
     def forget_others(self, hardware_id: str) -> None:
