@@ -68,7 +68,7 @@ LIBRARIES = {
     "aiohttp": {"ztpd.provisioning.http"},
     "amqtt": {"ztpd.sim.broker"},
     "paho": {"ztpd.sources.mqtt"},
-    "serial": {"ztpd.serialport.port"},
+    "serial": {"ztpd.serialport.opening"},
     "systemd": {"ztpd.log", "ztpd.daemon.systemd"},
     "tenacity": {"ztpd.retry"},
     "trustme": {"ztpd.sim.authority"},
