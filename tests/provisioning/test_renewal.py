@@ -590,8 +590,8 @@ def test_invariant_10_B32_a_swapped_modem_is_told_and_nothing_else(
         gateway.modem, gateway.reads = [OTHER_MODEM], 0
         provisioner, calls = gateway.start(), len(gateway.calls)
         assert await provisioner.stored() == stored
-        await provisioner.compare_modem(stored)
-        await provisioner.compare_modem(stored)
+        await provisioner.identification.compare(stored)
+        await provisioner.identification.compare(stored)
 
         assert gateway.reads == 1
         assert len(gateway.calls) == calls
@@ -612,7 +612,7 @@ def test_invariant_10_the_same_modem_or_none_is_no_news(
         stored = await provisioned(gateway)
         gateway.modem = [modem]
         caplog.clear()
-        await gateway.start().compare_modem(stored)
+        await gateway.start().identification.compare(stored)
 
     with caplog.at_level(logging.INFO):
         run(scenario())

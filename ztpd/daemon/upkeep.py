@@ -28,7 +28,7 @@ async def upkeep(
     await first_corrections.wait()
     remove_token()
     await asyncio.sleep(_START_UP_S)
-    await provisioner.compare_modem(stored)
+    await provisioner.identification.compare(stored)
     return await provisioner.renew(stored)
 
 

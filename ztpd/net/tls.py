@@ -47,7 +47,7 @@ def verifying_context(ca_file: str = "", authority: str = "") -> ssl.SSLContext:
     context.verify_flags = _VERIFY_FLAGS
     context.hostname_checks_common_name = False  # RFC 9110 section 4.3.4
     if not (ca_file or authority or _has_trust(context)):
-        raise TlsUntrusted("this system trusts nobody; install the package ca-certificates")
+        raise TlsUntrusted("this system trusts no authority; install the package ca-certificates")
     return context
 
 

@@ -6,10 +6,11 @@ aiohttp is imported inside the call: a gateway that is provisioned never pays fo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -37,6 +38,13 @@ from ztpd.wire.ztp import BODY_LIMIT
 _HANDSHAKE_TIMEOUT_S = 10.0
 _ANSWER_LIMIT = BODY_LIMIT + 65_536
 """Bytes of the whole answer: aiohttp bounds each header and trailer, and not their number."""
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": f"ztpd/{__version__}",
+}
 
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -154,13 +162,7 @@ async def _exchange(
             return self.connection
 
     connector = Connector(force_close=True)
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "Content-Type": "application/json",
-        "User-Agent": f"ztpd/{__version__}",
-    }
-    try:
+    with _typed(progress):
         connected, address = await dial(addresses)
         with on_trial(address):
             transport = await _opened(connected, connector.make_protocol, context, progress)
@@ -168,7 +170,7 @@ async def _exchange(
                 async with (
                     aiohttp.ClientSession(
                         connector=connector,
-                        headers=headers,
+                        headers=_HEADERS,
                         cookie_jar=aiohttp.DummyCookieJar(),
                         timeout=aiohttp.ClientTimeout(total=None),
                         auto_decompress=False,
@@ -183,6 +185,15 @@ async def _exchange(
                         transport.abort()  # discard the rest
             finally:
                 transport.abort()
+
+
+@contextlib.contextmanager
+def _typed(progress: _Progress) -> Iterator[None]:
+    """Turns the exceptions of aiohttp and of the socket into ours; a time-out stays one."""
+    import aiohttp
+
+    try:
+        yield
     except TimeoutError:
         raise
     except aiohttp.ClientPayloadError as error:

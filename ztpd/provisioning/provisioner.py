@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from ztpd import events, log, retry
 from ztpd.config import Config
 from ztpd.errors import Retry, StoreError, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
-from ztpd.model import Identity, Imei, Secret, StoredCredentials
+from ztpd.model import Identity, Secret, StoredCredentials
 from ztpd.provisioning import board, http, renewal
 from ztpd.provisioning.call import Post, Request, call, request_hash
+from ztpd.provisioning.identification import Identification, ReadIdentity
 from ztpd.provisioning.keeper import Keeper, log_provisioned
 from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
 from ztpd.provisioning.store import CredentialStore
@@ -31,8 +32,6 @@ _REFRESH_TRIES = 4
 _REFRESH_WAIT_S = 300.0  # a longer wait is spent with the old credentials
 _KEEP_WAIT_EVERY_S = 600.0
 _COUNTED = (Retry.SERVER, Retry.REFUSED)  # errors of a service that has received a call
-
-ReadIdentity = Callable[[], Awaitable[Identity]]
 
 
 class Provisioner:
@@ -60,7 +59,6 @@ class Provisioner:
     ) -> None:
         self._config = config
         self._dispatch = dispatch
-        self._read_identity = read_identity
         self._token = token
         self._board = board_serial()
         self._hostname = hostname
@@ -71,9 +69,11 @@ class Provisioner:
         self._backoff = retry.Backoff(retry.ZTP, self._rng)
         self._backoff.restore(self._schedule.steps)
         self._has_previous = True  # until the disk was read
-        self._modem_compared = False
         self._calling = asyncio.Lock()
         self.clock = clock or Clock()
+        self.identification = Identification(
+            read_identity, dispatch=dispatch, wait=self._wait, rng=self._rng
+        )
         self.keeper = Keeper(CredentialStore(state_dir), self._failures, self._rng)
 
     async def stored(self) -> StoredCredentials | None:
@@ -92,9 +92,7 @@ class Provisioner:
     async def _rebind_to_board(self, stored: StoredCredentials) -> StoredCredentials | None:
         """Take credentials that came with a card from another board, if the IMEI is the same."""
         log.emit(events.BOARD_CHANGED, stored=stored.board)
-        identity = await self._identify()
-        while (again := await self._identify()).hardware_id != identity.hardware_id:
-            identity = again
+        identity = await self.identification.confirmed()
         if identity.hardware_id != stored.hardware_id:
             return None
         moved = replace(stored, board=self._board)
@@ -103,7 +101,8 @@ class Provisioner:
 
     async def obtain(self) -> StoredCredentials:
         """Identify, call the service until it gives credentials, store them."""
-        identity = await self._identify()
+        identity = await self.identification.until_known()
+        self._failures.clear()
         return await self._call_until_done(identity)
 
     async def replace(self, refused: StoredCredentials) -> StoredCredentials | None:
@@ -113,7 +112,7 @@ class Provisioner:
         typed error; the stored ones stay stored then.
         """
         if self._schedule.may_refresh():
-            return await self._call_in_earnest(await self._identity_of(refused))
+            return await self._call_in_earnest(await self.identification.of(refused))
         older = await self.keeper.previous(refused)
         self._has_previous = older is not None
         if older:
@@ -141,14 +140,6 @@ class Provisioner:
                 self._dispatch(Event.PROVISION)
         raise AssertionError("the last try returns or raises")
 
-    async def _identity_of(self, stored: StoredCredentials) -> Identity:
-        """The identity that ``stored`` were obtained for: the modem may be away just now."""
-        if not stored.hardware_id:
-            return await self._read_identity()
-        imei = _imei_or_none(stored.hardware_id)
-        fixed = "" if imei else stored.hardware_id
-        return Identity(imei, "the stored credentials", fixed=fixed)
-
     async def renew(self, stored: StoredCredentials) -> StoredCredentials:
         """Return other credentials than ``stored`` once those are close to their end."""
         return await renewal.renew(stored, clock=self.clock, ask=self._call_if_due)
@@ -158,27 +149,14 @@ class Provisioner:
         if not self._schedule.may_renew():
             return stored
         try:
-            return await self._call(await self._identity_of(stored))
+            return await self._call(await self.identification.of(stored))
         except ZtpdError as error:
             self._failures.record(error)
             return stored
 
-    async def compare_modem(self, stored: StoredCredentials) -> None:
-        """Read the modem's identity once in a run, and log if it is another one.
-
-        A modem that does not answer is ignored: the credentials work without it.
-        """
-        if self._modem_compared or not (known := _imei_or_none(stored.hardware_id)):
-            return
-        self._modem_compared = True
-        with contextlib.suppress(ZtpdError):
-            identity = await self._read_identity()
-            if identity.hardware_id != stored.hardware_id:
-                log.emit(events.MODEM_CHANGED, imei=identity, stored=known)
-
     async def once(self) -> StoredCredentials:
         """One try, for a person who waits for it. Raises a typed error, which counts as any."""
-        identity = await self._read_identity()
+        identity = await self.identification.read()
         if self._schedule_applies(identity) and self._schedule.left_s(LONGEST_WAIT_S):
             self._backoff.take_back(Retry.REFUSED)  # as in retry_now
         try:
@@ -219,18 +197,6 @@ class Provisioner:
 
     def stopping(self) -> None:
         self._guard(self._schedule.keep_wait)
-
-    async def _identify(self) -> Identity:
-        async def attempt() -> Identity:
-            self._dispatch(Event.IDENTIFY)
-            return await self._read_identity()
-
-        backoff = retry.Backoff(retry.ZTP, self._rng)
-        identity = await retry.until_done(attempt, backoff, waiting=self._wait)
-        self._failures.clear()
-        note = f" ({identity.note})" if identity.note else ""
-        log.emit(events.IDENTIFIED, imei=identity, source=identity.source, note=note)
-        return identity
 
     async def _call_until_done(self, identity: Identity) -> StoredCredentials:
         await self._wait_before_first(identity)
@@ -362,10 +328,3 @@ class Provisioner:
             write()
         except OSError as error:
             self._failures.record(StoreError(f"{SCHEDULE_FILE}: {error.strerror}"))
-
-
-def _imei_or_none(text: str) -> Imei | None:
-    try:
-        return Imei(text)
-    except ZtpdError:
-        return None

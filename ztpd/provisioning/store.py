@@ -10,7 +10,7 @@ Files, all 0600 in a directory of mode 0700 that belongs to the user that runs z
 **Why a power cut is harmless.** Saving is these steps, and the disk may keep any of those that no
 fsync has confirmed:
 
-1. write ``.new``, fsync it: from here on the new generation is whole, under a name nobody reads;
+1. write ``.new``, fsync it: from here on the new generation is whole, in a file never read;
 2. rename the current one, if it is sound and different, to the previous one;
 3. rename ``.new`` to the current one;
 4. fsync the directory; only now :meth:`CredentialStore.save` returns.
@@ -208,7 +208,7 @@ class _Folder:
             raise StoreUnsafe(f"{self._path} is not a directory") from error
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file that nobody else can reach; None where there is no such file."""
+        """The content of a file that is private to this user; None where there is no such file."""
         path = self._path / name
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
