@@ -890,6 +890,30 @@ class ReceiverRefused(ReceiverError):
     advice = "Update the receiver's firmware: it lacks the setting named here."
 
 
+class ReceiverNotSet(ReceiverRefused):
+    code = "gnss.not_set"
+    summary = "the receiver is not set for corrections, and ztpd cannot change that"
+    advice = (
+        "Switch it on there (`ztpd receiver show`), or end the configuration lock "
+        "(CFG-SEC-CFG_LOCK) and set [receiver] configure = true."
+    )
+
+
+class ReceiverUnsuitable(ReceiverRefused):
+    code = "gnss.unsuitable"
+    summary = "this u-blox product cannot be used"
+    advice = "Use a receiver with RTK, such as ZED-F9P, ZED-F9R or ZED-X20P."
+
+
+class ReceiverDeaf(ReceiverError):
+    code = "gnss.deaf"
+    summary = "a u-blox receiver sends, and does not hear ztpd"
+    advice = (
+        "Check the wire to the receiver's RX, and that UBX input and output are on for its port "
+        "(CFG-UART1INPROT-UBX and such)."
+    )
+
+
 class FormatUnsupported(ReceiverError):
     code = "gnss.no_spartn"
     retry = Retry.REFUSED

@@ -406,13 +406,13 @@ FIX = _event(
     "fix: {fix}{detail}",
     "The quality of the receiver's position changed.",
 )
-_UNUSED = "corrections arrive, but the receiver does not use them: "
+UNUSED = "corrections arrive, but the receiver does not use them: "
 
 
 def _not_used(
     name: str, reason: str, meaning: str, remedy: str, reaction: str = ""
 ) -> JournalEvent:
-    text = _UNUSED + reason
+    text = UNUSED + reason
     reaction = reaction or "ztpd goes on sending, and watches the reports of the receiver."
     return _event(f"gnss.not_used.{name}", _WARNING, text, meaning, reaction, remedy)
 
@@ -443,7 +443,28 @@ NO_POSITION = _not_used(
     "The receiver has the time, but too few satellites for a position.",
     "Give the antenna a clear view of the sky; check its cable.",
 )
+TIME_ONLY = _not_used(
+    "time_only",
+    "the receiver is set to be a base station (TMODE), so it gives the time only",
+    "In time mode the receiver holds a fixed position and uses no corrections.",
+    "Find the program that sets CFG-TMODE-MODE, or set [receiver] configure = true.",
+    "ztpd sets CFG-TMODE-MODE to 0 within a minute, unless [receiver] configure is false.",
+)
+STATION_FILTERED = _not_used(
+    "station_filter",
+    "its filter takes reference station {filter} only, and they are of station {station}",
+    "The receiver is set to one RTCM reference station (CFG-RTCM-DF003_IN, DF003_IN_FILTER).",
+    "Set CFG-RTCM-DF003_IN_FILTER to 0 in the receiver or below [receiver.keys].",
+    "ztpd leaves the filter as it is, and goes on sending.",
+)
 OTHER_SOURCE = _not_used(
+    "other_source",
+    "another source is in use: the receiver uses {source}, so corrections from ztpd are dead input",
+    "The receiver reports that it uses corrections which ztpd did not send.",
+    "Switch the other source off: Galileo HAS, an L-band receiver, a radio, another program.",
+    "ztpd makes sure once a minute that corrections of the host are selected.",
+)
+PREFERS_OTHERS = _not_used(
     "others",
     "they are in order, and it may prefer another source or await a restart",
     "The corrections are correct, and the receiver uses another source or another format.",
@@ -468,6 +489,26 @@ NOT_REPORTED = _not_used(
     "The receiver could report the messages that it receives, and reports none.",
     "Check the wire to the receiver's RX; `ztpd receiver show` shows whether the input is on.",
     "ztpd checks once a minute that the input is switched on.",
+)
+NO_RTK = _not_used(
+    "no_rtk",
+    "no carrier solution for {minutes:.0f} minutes: {product} has no RTK",
+    "The receiver is of a product line without RTK, and does not report what it uses.",
+    "Use a receiver with RTK, such as ZED-F9P, ZED-F9R or ZED-X20P.",
+)
+NO_CARRIER = _not_used(
+    "no_carrier",
+    "no carrier solution for {minutes:.0f} minutes, and {product} reports no use of them",
+    "The receiver does not report what it uses, and its position shows no effect of corrections.",
+    "Check the antenna, and the format and place of the mountpoint; update the firmware.",
+)
+USE_NOT_REPORTED = _event(
+    "gnss.use_not_reported",
+    _INFO,
+    "it is not known whether the receiver uses the corrections: {product} does not report it",
+    "The receiver cannot report the use of corrections, or its reports leave it open.",
+    "ztpd judges by the carrier solution: with one they are used, without one for three minutes "
+    "they are not.",
 )
 
 

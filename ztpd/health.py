@@ -33,7 +33,7 @@ _FOLLOW_FROM_FINDINGS = {
 }
 """Without an antenna, or a strong signal, there is no position, and without one these."""
 
-_RANKS = ("no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
+_RANKS = ("no fix", "time only", "dead reckoning", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
 
 
 class Health(Enum):
@@ -144,10 +144,11 @@ def with_findings(causes: Iterable[Cause | None], view: ReceiverView) -> list[Ca
 
 def not_used(view: ReceiverView) -> Cause | None:
     """The cause that the receiver gives for corrections that it does not use."""
-    if not view.use_event:
+    if not view.use_event or view.use_event == events.USE_NOT_REPORTED.name:
         return None
     event = events.named(view.use_event)
-    return Cause(event.name, event.text, event.remedy) if event else Cause(view.use_event, view.use)
+    text = view.use.replace("not used: ", events.UNUSED, 1)
+    return Cause(view.use_event, text, event.remedy if event else "")
 
 
 def weaknesses(status: Status) -> Iterator[Weakness]:
@@ -165,6 +166,9 @@ def receiver_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
         yield Weakness(events.DROPPED_SHARE, {"share": f"{share:.0%}"})
     if view.use == "unknown" and use_for_s >= USE_UNKNOWN_AFTER_S:
         yield Weakness(events.USE_UNKNOWN, {"period": duration(use_for_s)}, is_ignorance=True)
+    if view.use_event == events.USE_NOT_REPORTED.name:
+        product = f"{view.model or 'the receiver'} with {view.firmware}"
+        yield Weakness(events.USE_NOT_REPORTED, {"product": product}, is_ignorance=True)
     if view.use == "used":
         yield from _fix_weaknesses(view)
 

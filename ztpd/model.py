@@ -188,12 +188,18 @@ class Fix:
     utc: datetime | None  # None while the receiver has no fully resolved time
     pdop: float = 99.99
     three_d: bool = True
+    time_only: bool = False  # the receiver is a base station: a time, and no position (not ok)
+    dead_reckoning: bool = False  # position from sensors alone, without satellites
+    utc_confirmed: bool = False  # utc was confirmed by a second source, or comes with a fix
 
     @property
     def label(self) -> str:
-        """A word for a person: "no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed"."""
+        """A word for a person: "no fix", "time only", "dead reckoning", "2D", "3D", "DGNSS",
+        "RTK float", "RTK fixed"."""
         if not self.ok:
-            return "no fix"
+            return "time only" if self.time_only else "no fix"
+        if self.dead_reckoning:
+            return "dead reckoning"
         if self.carrier is Carrier.FIXED:
             return "RTK fixed"
         if self.carrier is Carrier.FLOAT:

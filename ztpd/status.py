@@ -196,7 +196,8 @@ FIELDS: Mapping[str, str] = {
     "receiver.baudrate": "the speed in use, 0 while the port is closed",
     "receiver.ready": "whether it is set up and takes corrections",
     "receiver.problem": "why not",
-    "receiver.fix": "`no fix`, `2D`, `3D`, `DGNSS`, `RTK float`, `RTK fixed` or `unknown`",
+    "receiver.fix": "`no fix`, `time only`, `dead reckoning`, `2D`, `3D`, `DGNSS`, `RTK float`, "
+    "`RTK fixed` or `unknown`",
     "receiver.fix_for_s": "seconds since the fix has been this",
     "receiver.best_fix": "the best fix that this receiver can reach, empty until it has answered",
     "receiver.best_fix_age_s": "seconds since the fix was that; since the set-up if it never was",
@@ -204,7 +205,7 @@ FIELDS: Mapping[str, str] = {
     "receiver.correction_age_s": "upper bound of the age of the corrections in use",
     "receiver.accuracy_m": "horizontal, 1 sigma, as the receiver estimates it",
     "receiver.satellites": "used in the position",
-    "receiver.use": "`used`, `not used: ` and why, or `unknown`",
+    "receiver.use": "`used`, `not used: ` and why, or `unknown`, after a while with `: ` and why",
     "receiver.use_for_s": "for how many seconds `use` has been so",
     "receiver.use_event": "the [event](events.md) that says why they are not used, else empty",
     "receiver.used": "messages that the receiver used, by kind",

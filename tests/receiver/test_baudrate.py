@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.receiver_bench import ReceiverBench, bench, in_virtual_time
 from tests.support.until import until
-from ztpd.sim.receiver import F9P, X20P, Model
+from ztpd.sim.receiver import F9P, F9P_OLD, X20P, Model
 from ztpd.wire import ubx, ubxcfg
 from ztpd.wire.ubx import CfgValset
 
 FAST = {"baudrate": 115200}
-OLD = Model("NEO-M8P", "HPG 1.40", "20.30", systems=(), comms=False)
+OLD = replace(F9P_OLD, comms=False)
 
 
 def speeds(b: ReceiverBench) -> list[int]:
@@ -47,6 +48,7 @@ async def test_without_a_configured_speed_none_is_written(tmp_path: Path) -> Non
 @in_virtual_time
 async def test_with_configure_off_the_speed_is_left_alone(tmp_path: Path) -> None:
     async with bench(tmp_path, wired="UART1", settings={**FAST, "configure": False}) as b:
+        b.sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1)
         await asyncio.wait_for(b.receiver.wait_ready(), 10)
         assert b.receiver.view.baudrate == 38400
 

@@ -76,7 +76,7 @@ async def test_it_reads_like_a_list_of_work(tmp_path: Path) -> None:
     assert "    unknown  CFG-USBINPROT-SPARTN  not known to this firmware" in squeezed
     assert "     change  CFG-MSGOUT-UBX_NAV_PVT_USB  0, would be set to 1\n" in squeezed
     assert "     change  CFG-RATE-MEAS  1000, would be set to 200\n" in squeezed
-    assert squeezed.endswith("             4 settings would be changed (in RAM)\n")
+    assert squeezed.endswith("             7 settings would be changed (in RAM)\n")
 
 
 @in_virtual_time

@@ -76,12 +76,7 @@ class ReceiverBench:
 
     def spartn(self, *, encrypted: bool = False, name: str = "OCB-GPS") -> Frame:
         self._tags += 5
-        message_type, subtype = {"OCB-GPS": (0, 0), "OCB-GLO": (0, 1), "GAD": (2, 0)}[name]
-        payload = random.Random(self._tags).randbytes(200)
-        data = spartn_frame(
-            message_type, subtype, payload, time_tag=self._tags, encrypted=encrypted
-        )
-        return only_frame(data)
+        return spartn(self._tags, encrypted=encrypted, name=name)
 
     async def stream(self, seconds: float, frame: Callable[[], Frame]) -> None:
         """Deliver a correction each second."""
@@ -95,8 +90,15 @@ def only_frame(data: bytes) -> Frame:
     return frame
 
 
-def rtcm() -> Frame:
-    return only_frame(rtcm_frame((1077 << 4).to_bytes(2, "big") + bytes(100)))
+def spartn(time_tag: int = 5, *, encrypted: bool = False, name: str = "OCB-GPS") -> Frame:
+    message_type, subtype = {"OCB-GPS": (0, 0), "OCB-GLO": (0, 1), "GAD": (2, 0)}[name]
+    payload = random.Random(time_tag).randbytes(200)
+    data = spartn_frame(message_type, subtype, payload, time_tag=time_tag, encrypted=encrypted)
+    return only_frame(data)
+
+
+def rtcm(station: int = 0, number: int = 1077) -> Frame:
+    return only_frame(rtcm_frame((number << 12 | station).to_bytes(3, "big") + bytes(100)))
 
 
 def ubx_frame(number: int, payload: bytes = b"") -> Frame:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.virtualtime import run
 from ztpd.errors import (
+    FormatUnsupported,
     SessionClosed,
     ZtpdError,
 )
@@ -97,6 +98,9 @@ class Receiver:
     async def wait_ready(self) -> None:
         while not self.ready:
             await asyncio.sleep(1)
+
+    def refusal(self, kind: FrameKind) -> ZtpdError:
+        return FormatUnsupported(kind.value)
 
     def deliver(self, frame: Frame) -> None:
         self.got.append(frame)

@@ -58,6 +58,12 @@ def test_quality(carrier: Carrier, differential: bool, quality: int) -> None:
     assert pynmeagps.NMEAReader.parse(gga(fix)).quality == quality
 
 
+@pytest.mark.parametrize("differential", [True, False])
+def test_FR07_dead_reckoning_has_a_quality_of_its_own(differential: bool) -> None:
+    fix = replace(FIX, carrier=Carrier.NONE, differential=differential, dead_reckoning=True)
+    assert pynmeagps.NMEAReader.parse(gga(fix)).quality == 6
+
+
 def test_south_and_west() -> None:
     fix = replace(FIX, lat_deg=-33.5, lon_deg=-70.25)
     assert fields(fix)[2:6] == ["3330.0000", "S", "07015.0000", "W"]

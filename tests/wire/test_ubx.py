@@ -314,7 +314,10 @@ def test_a_fix_for_the_rest_of_ztpd() -> None:
     [
         (NavPvt(), "no fix"),
         (NavPvt(fix_type=3), "no fix"),
-        (NavPvt(fix_type=5, fix_ok=True), "no fix"),
+        (NavPvt(fix_type=5, fix_ok=True), "time only"),
+        (NavPvt(fix_type=5), "time only"),
+        (NavPvt(fix_type=1, fix_ok=True), "dead reckoning"),
+        (NavPvt(fix_type=1), "no fix"),
         (NavPvt(fix_type=3, fix_ok=True, invalid_llh=True), "no fix"),
         (NavPvt(fix_type=2, fix_ok=True), "2D"),
         (NavPvt(fix_type=3, fix_ok=True), "3D"),

@@ -12,7 +12,6 @@ from ztpd.check.results import NotReached, joined
 from ztpd.config import Config
 from ztpd.errors import (
     FormatExcluded,
-    FormatUnsupported,
     ReceiverRefused,
     ReceiverSilent,
     SessionClosed,
@@ -28,7 +27,7 @@ from ztpd.system.tasks import end
 
 _IDENTITY_S = 15.0  # a modem that is starting takes longer; the daemon waits for it
 _RECEIVER_S = 20.0  # to be found at any speed, and set up
-_USE_S = 45.0  # SPARTN has sent every kind of message after 30 s
+_USE_S = 60.0  # the receiver is given 40 s to use corrections
 _POLL_S = 0.1
 _FORMATS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}  # of [corrections] format
 
@@ -136,7 +135,7 @@ class DirectProbe:
         if device.error:
             raise device.error
         if self._format and self._format not in device.accepts:
-            raise FormatUnsupported(self._format.value)
+            raise device.refusal(self._format)
         return f"takes {' and '.join(sorted(kind.value for kind in device.accepts))}"
 
     async def use(self) -> ReceiverView:

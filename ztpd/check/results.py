@@ -63,6 +63,7 @@ _LAYERS = {
     "relay.": "login",
     "serial.": "receiver",
     "gnss.nak": "setup",
+    "gnss.not_set": "setup",
     "gnss.no_spartn": "setup",
     "gnss.not_used": "use",
     "gnss.no_fix": "use",

@@ -319,7 +319,8 @@ class ReceiverOptions:
         True,
         rules.switch(),
         "Write the settings that corrections need to the receiver (in RAM, so that power-off "
-        "undoes them). false: another program configures the receiver.",
+        "undoes them). false: another program configures the receiver; it must switch on SPARTN or "
+        "RTCM 3 input and NAV-PVT output, and RXM-COR output so that the use can be reported.",
     )
     keys: Mapping[str, int] = _option(
         {},

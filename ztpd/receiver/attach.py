@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ztpd import events
-from ztpd.errors import PortAbsent
+from ztpd.errors import PortAbsent, ReceiverUnsuitable
 from ztpd.receiver import baudrate
 from ztpd.receiver.client import UbxClient
+from ztpd.receiver.configure import PORTS
 from ztpd.receiver.discovery import AUTO, DEFAULT_SPEED, PortFinder, known_port, speeds
 from ztpd.receiver.identify import SPEEDS, identify
+from ztpd.receiver.products import unsuitable
 from ztpd.receiver.settings import ReceiverSettings
 from ztpd.serialport import holders
+from ztpd.serialport.discovery import Tty
 from ztpd.serialport.port import SerialPort
 from ztpd.wire.ubx import MonVer
 
+_UARTS = ("UART1", "UART2")
 _TRIES = 2  # to set the line to the configured speed, if they do not succeed
 
 
@@ -34,6 +38,7 @@ class Attachment:
         self._finder = PortFinder(root=root, others=settings.others, rng=rng)
         self._baudrate = settings.baudrate or DEFAULT_SPEED  # to try first
         self._others: Sequence[int] = SPEEDS  # to try then
+        self.ports: Sequence[str] = PORTS  # of the receiver: one of these is in use
         self._had_speed = False  # the line was at the configured one
         self._failures = 0
 
@@ -52,16 +57,21 @@ class Attachment:
             self.path = ""
             found = await self._finder.find(first, settings.queue_bytes, settings.max_age_s)
             self.path, self.version = found.tty.path, found.version
-            self._others = speeds(found.tty)
+            self._know(found.tty)
             return found.port
         self._see_port()
-        self._others = speeds(await known_port(settings.port, self._root))
+        self._know(await known_port(settings.port, self._root))
         return await SerialPort.open(
             settings.port,
             first,
             queue_bytes=settings.queue_bytes,
             max_age_s=settings.max_age_s,
         )
+
+    def _know(self, tty: Tty | None) -> None:
+        """Draw conclusions from the kind of port; a tty that is not known may be any."""
+        self._others = speeds(tty)
+        self.ports = ("USB",) if not self._others else _UARTS if tty else PORTS
 
     def _see_port(self) -> None:
         """A port that is away is looked for often: without the thread that opening one takes."""
@@ -70,10 +80,15 @@ class Attachment:
             raise PortAbsent(f"{port}; {holders.similar_ports(port)}")
 
     async def identify(self, client: UbxClient, *, again: bool = False) -> None:
-        """Learn who is there, unless it has just been proven. Raises as :func:`identify` does."""
+        """Identify the receiver, unless that has just been done.
+
+        Raises as :func:`identify` does, and :class:`ReceiverUnsuitable`.
+        """
         if again or self._settings.port != AUTO:
             self.version = await identify(client, self._baudrate, others=self._others)
         self._baudrate = client.port.baudrate
+        if reason := unsuitable(self.version):
+            raise ReceiverUnsuitable(reason)
 
     async def set_speed(self, client: UbxClient) -> events.JournalEvent | None:
         """Set the line to the configured speed; returns the event to log.

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 TRIES = 3
 ANSWER_S = 1.0  # receivers answer within 0.1 s; their output queue may add the rest
+_LATEST_ANSWER_S = 5.0  # the longest wait for the answers of a receiver that is slow
 _QUIET_S = 0.05  # bytes of one frame follow each other: after such a pause the rest is lost
 
 
@@ -27,9 +28,11 @@ class UbxClient:
     def __init__(
         self, port: SerialPort, on_message: Callable[[Frame, Parsed | None], None]
     ) -> None:
-        """``heard`` is called with every frame, and with its message where it is UBX."""
+        """``on_message`` is called with every frame, and with its message where it is UBX."""
         self.port = port
+        self.is_ublox = False  # something came that only u-blox receivers send
         self._on_message = on_message
+        self._answer_s = ANSWER_S
         self.reset_scanner()
 
     def reset_scanner(self) -> None:
@@ -79,25 +82,53 @@ class UbxClient:
                 message = ubx.parse(frame.data)
             except ValueError:  # sound on the line, but not as documented: of no use here
                 message = None
+        is_message = frame.kind is FrameKind.UBX and len(frame.data) > ubx.OVERHEAD  # no echo
+        self.is_ublox |= is_message or frame.name == "PUBX" or is_banner(frame)
         self._on_message(frame, message)
         return message
 
     async def ask(
         self, request: bytes, answer: Callable[[Parsed], T | None], what: str, tries: int = TRIES
     ) -> T:
-        """Send ``request`` until ``answer`` accepts a message.
+        """Send ``request`` until ``answer`` returns something for a message.
 
-        Raises :class:`ReceiverSilent`, which names ``what``, after ``tries`` of a second each.
+        A receiver that answers late gets more time from then on, and the answers to what was
+        asked twice are waited for: an ACK-NAK does not tell which request it belongs to.
+        Raises :class:`ReceiverSilent`, which names ``what``, after ``tries``.
         """
-        for _ in range(tries):
+        began_s = self._now()
+        for earlier in range(tries):
             self.port.write(request)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ANSWER_S):
-                    return await self._answer(answer)
+                async with asyncio.timeout(self._answer_s):
+                    found = await self._answer(answer)
+                await self._slow_down(answer, self._now() - began_s, earlier)
+                return found
         raise ReceiverSilent(f"{self.port.path}, {what}, asked {tries} times")
+
+    async def _slow_down(
+        self, answer: Callable[[Parsed], T | None], took_s: float, earlier: int
+    ) -> None:
+        """After an answer to the last of ``earlier`` + 1 requests: take the others too."""
+        if not earlier:
+            return
+        self._answer_s = min(_LATEST_ANSWER_S, max(self._answer_s, 1.5 * took_s))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._answer_s):
+                for _ in range(earlier):
+                    await self._answer(answer)
 
     async def _answer(self, answer: Callable[[Parsed], T | None]) -> T:
         while True:
             for message in await self.receive():
                 if (found := answer(message)) is not None:
                     return found
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def is_banner(frame: Frame) -> bool:
+    """The first text that a receiver sends after a start names its maker, as NMEA or UBX."""
+    return frame.name in ("TXT", "INF-NOTICE") and b"u-blox AG" in frame.data

@@ -7,7 +7,7 @@ refused group is written key by key, which shows the refused one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ztpd.errors import ConfigError
@@ -34,27 +34,34 @@ class Setting:
 class Group:
     """Settings of one message, which a receiver accepts or refuses together.
 
-    ``ports`` marks a setting for each of the receiver's ports: one that accepts it is enough.
-    ``needless`` marks settings that some receivers do not need.
+    ``ports`` marks one setting for each of the receiver's ports: one that takes it is enough.
+    ``optional`` marks settings that some receivers rightly do not have. A group with ``unless`` is
+    for receivers that do not know those keys, such as "CFG-MSGOUT-UBX_RXM_COR_{}".
     """
 
     settings: tuple[Setting, ...]
     ports: bool = False
     optional: bool = False
+    unless: str = ""
 
 
 SPARTN_IN = "CFG-{}INPROT-SPARTN"
 RTCM_IN = "CFG-{}INPROT-RTCM3X"
 POSITION_OUT = "CFG-MSGOUT-UBX_NAV_PVT_{}"
 REPORTS_OUT = "CFG-MSGOUT-UBX_RXM_COR_{}"
+RTCM_REPORTS_OUT = "CFG-MSGOUT-UBX_RXM_RTCM_{}"
+TMODE = ubxcfg.KEYS["CFG-TMODE-MODE"]
+STATION_FILTER = ubxcfg.KEYS["CFG-RTCM-DF003_IN_FILTER"]
+FILTERED_STATION = ubxcfg.KEYS["CFG-RTCM-DF003_IN"]
 MEASURE_MS, MEASURES_PER_FIX = ubxcfg.KEYS["CFG-RATE-MEAS"], ubxcfg.KEYS["CFG-RATE-NAV"]
 
 
 DGNSS_MODE = ubxcfg.KEYS["CFG-NAVHPG-DGNSSMODE"]
 
 
-def port_keys(pattern: str) -> list[int]:
-    return [ubxcfg.KEYS[pattern.format(port)] for port in PORTS]
+def port_keys(pattern: str, ports: Sequence[str] = PORTS) -> list[int]:
+    """The keys that ``pattern``, such as "CFG-{}INPROT-SPARTN", stands for."""
+    return [ubxcfg.KEYS[pattern.format(port)] for port in ports]
 
 
 def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
@@ -76,13 +83,24 @@ def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
         Group(_on_ports(SPARTN_IN), ports=True),
         Group(_on_ports(POSITION_OUT, at_least=True), ports=True),
         Group(_on_ports(REPORTS_OUT, at_least=True), ports=True),
+        Group(_on_ports(RTCM_REPORTS_OUT, at_least=True), ports=True, unless=REPORTS_OUT),
         Group((_one("CFG-SPARTN-USE_SOURCE", 0),), optional=True),
+        # Galileo HAS is processed while corrections of the host are off, and instead of them
+        Group(
+            (_one("CFG-NAVCOR-ENABLE_HOST", 1), _one("CFG-NAVCOR-ENABLE_GAL_HAS", 0)),
+            optional=True,
+        ),
         Group((_one("CFG-TMODE-MODE", 0),), optional=True),
         # 2 never goes beyond float; above 3 are more cautious ways to a fixed solution
         Group((_one("CFG-NAVHPG-DGNSSMODE", 3, at_least=True),), optional=True),
         # any rate serves; they are read to know how often NAV-PVT is due
         Group(
             (Setting(MEASURE_MS, 1, at_least=True), Setting(MEASURES_PER_FIX, 1, at_least=True)),
+            optional=True,
+        ),
+        # any value is left alone; a filter that keeps the corrections out is named
+        Group(
+            (Setting(STATION_FILTER, 0, at_least=True), Setting(FILTERED_STATION, 0, True)),
             optional=True,
         ),
     )
@@ -110,6 +128,11 @@ class AppliedSettings:
     written: list[int] = field(default_factory=list)  # keys that were changed
     refused: list[int] = field(default_factory=list)  # keys it does not know, or not that value
 
+    @property
+    def locked(self) -> bool:
+        """The receiver answers and lets nothing be changed (CFG-SEC-CFG_LOCK)."""
+        return not self.written and any(key in self.values for key in self.refused)
+
     def lacking(self, group: Group) -> list[int]:
         """The keys that the receiver should have taken and did not."""
         refused = [setting.key for setting in group.settings if setting.key in self.refused]
@@ -120,9 +143,10 @@ class AppliedSettings:
         """Whether the receiver has a key such as "CFG-{}INPROT-SPARTN" for one of its ports."""
         return any(key in self.values for key in port_keys(pattern))
 
-    def port_values(self, pattern: str) -> list[int]:
-        """The values of the ports for a key such as "CFG-{}INPROT-SPARTN"; 0 if unknown."""
-        return [self.values.get(key, 0) for key in port_keys(pattern)]
+    def port_values(self, pattern: str, ports: Sequence[str] = PORTS) -> list[int]:
+        """The values of a key such as "CFG-{}INPROT-SPARTN" on those ``ports`` that have it."""
+        keys = port_keys(pattern, ports)
+        return [self.values[key] for key in keys if key in self.values]
 
     @property
     def epoch_s(self) -> float:
@@ -130,13 +154,26 @@ class AppliedSettings:
         measure_s = self.values.get(MEASURE_MS, 1000) / 1000
         return measure_s * self.values.get(MEASURES_PER_FIX, 1)
 
-    @property
-    def fix_interval_s(self) -> float | None:
-        """Between two NAV-PVT on the port where they come most seldom; None where all are off."""
-        rates = [rate for rate in self.port_values(POSITION_OUT) if rate]
+    def is_on(self, pattern: str, ports: Sequence[str] = PORTS) -> bool:
+        """Whether it is on for one of ``ports``, which all may be the one in use."""
+        return any(self.port_values(pattern, ports))
+
+    def differ(self, patterns: Iterable[str], ports: Sequence[str]) -> bool:
+        """Whether it matters which of ``ports`` is in use."""
+        return any(len(set(self.port_values(pattern, ports))) > 1 for pattern in patterns)
+
+    def fix_interval_s(self, ports: Sequence[str] = PORTS) -> float | None:
+        """Between two NAV-PVT on the one of ``ports`` where they come most seldom; None where all
+        are off."""
+        rates = [rate for rate in self.port_values(POSITION_OUT, ports) if rate]
         if not rates:
             return None
         return self.epoch_s * max(rates)
+
+    @property
+    def only_station(self) -> int | None:
+        """The one reference station that the DF003 filter lets pass; None where it is off."""
+        return self.values.get(FILTERED_STATION) if self.values.get(STATION_FILTER) else None
 
 
 async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> AppliedSettings:
@@ -146,6 +183,8 @@ async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> A
     """
     applied = AppliedSettings()
     for group in groups:
+        if group.unless and applied.knows(group.unless):
+            continue
         values = await _read(client, [setting.key for setting in group.settings])
         wrong = {
             setting.key: setting.value
@@ -175,7 +214,12 @@ def compare(groups: Iterable[Group], applied: AppliedSettings) -> tuple[SettingV
         name = ubxcfg.key_name(setting.key)
         return SettingView(name, value, setting.value, setting.at_least, state)
 
-    return tuple(view(setting) for group in groups for setting in group.settings)
+    return tuple(
+        view(setting)
+        for group in groups
+        if not (group.unless and applied.knows(group.unless))
+        for setting in group.settings
+    )
 
 
 async def _read(client: UbxClient, keys: Iterable[int]) -> dict[int, int]:

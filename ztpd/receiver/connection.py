@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ztpd import events, log
-from ztpd.errors import PortLost, ReceiverRefused, ReceiverSilent, ZtpdError
+from ztpd.errors import PortLost, ReceiverDeaf, ReceiverSilent, ZtpdError
 from ztpd.model import Fix, Frame, FrameKind
-from ztpd.receiver import configure, keys
+from ztpd.receiver import baudrate, configure, inspection, keys
+from ztpd.receiver.assessment import PORT_SETTINGS, Assessment, assess
 from ztpd.receiver.attach import Attachment
-from ztpd.receiver.client import UbxClient
+from ztpd.receiver.client import UbxClient, is_banner
 from ztpd.receiver.configure import AppliedSettings, Group
 from ztpd.receiver.deliveries import DeliveryCounts
 from ztpd.receiver.fixes import FixHistory
 from ztpd.receiver.monitoring import Monitoring
-from ztpd.receiver.products import has_rtk
 from ztpd.receiver.reception import Reception
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.receiver.usage import CorrectionUsage, MessageOutcome, UsageVerdict
 from ztpd.serialport.port import SerialPort
-from ztpd.wire.ubx import MonVer, NavPvt, Parsed, RxmCor, SpartnKey
+from ztpd.wire.ubx import NavPvt, Parsed, RxmCor, RxmRtcm, SpartnKey
 
 _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble is news
 _LOGGED_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer logged
@@ -34,7 +34,8 @@ _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _GATHER_S = 0.12  # reports are read together and so much older: 100 wake-ups a second become 8
 _SHARED_GATHER_S = 0.05  # the same where other programs read them
-_CHECK_S = 60.0  # between two looks at the settings, while corrections go unused
+_LATELY_S = 2.5  # less than the three seconds of a question that is not answered
+_CHECK_S = 50.0  # between two looks at the settings, while corrections go unused
 
 
 @dataclass(slots=True)
@@ -60,8 +61,7 @@ class ReceiverState:
     attachment: Attachment
     error: ZtpdError | None = None  # why it is not ready
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # corrections are wanted
-    accepts: frozenset[FrameKind] = frozenset()  # the formats that the firmware knows
-    best_fix: str = ""  # the best label in reach with corrections; "": not known
+    assessment: Assessment = field(default_factory=Assessment)
     fixes: FixHistory = field(default_factory=FixHistory)
     usage: CorrectionUsage = field(default_factory=CorrectionUsage)
     reception: Reception = field(default_factory=Reception)
@@ -103,10 +103,12 @@ class Connection:
         self._monitoring = Monitoring(port, settings)
         self._questions: list[asyncio.Future[Inspection]] = []
         self._gather_s = _SHARED_GATHER_S if settings.share else _GATHER_S
+        self._ports = state.attachment.ports  # of the receiver: one of these is in use
         self._restart_sign = ""
+        self._format_missed = False  # corrections came whose input is off
         self._ready_s = 0.0
-        self._interval_s: float | None = None  # of NAV-PVT; None: it is not switched on
         self._position_s: float | None = None  # last NAV-PVT since the set-up
+        self._ublox_s = float("-inf")  # last UBX message
         self._evaluate_s = self._check_s = 0.0  # when to do so next
 
     async def run(self) -> None:
@@ -131,7 +133,7 @@ class Connection:
             if sent:
                 state.counts.on_sent(len(frame.data), now())
                 if frame.kind is not FrameKind.UBX:
-                    state.usage.delivered(now())
+                    state.usage.delivered(frame, now())
                     state.reception.on_correction(frame, now())
             elif self.port.lost:
                 state.counts.undelivered += 1
@@ -174,16 +176,17 @@ class Connection:
         if (event := await state.attachment.set_speed(self.client)) is not None:
             state.set_ups.emit(event, before=before, baudrate=self._settings.baudrate)
         self._log_found()
-        applied = await configure.apply(self.client, self._groups, write=self._settings.configure)
-        self._set_accepted(applied)
+        applied = await self._apply()
+        lacking = [key for group in self._groups for key in applied.lacking(group)]
+        if lacking and self._settings.configure:
+            state.set_ups.emit(events.RECEIVER_OPTION_REFUSED, keys=configure.names(lacking))
         now = _now()
-        state.usage.restarted(reports=any(applied.port_values(configure.REPORTS_OUT)))
-        state.fixes.restarted(now)
+        state.usage.restarted(state.assessment.abilities)
+        state.fixes.restarted(now, state.assessment.fix_interval_s)
         state.ring.restarted()
         state.reception.restarted()
         self._monitoring.restarted(now, applied.epoch_s)
-        state.best_fix = _best_fix(state.attachment.version, applied)
-        self._position_s, self._interval_s = None, applied.fix_interval_s
+        self._position_s = None
         self._ready_s, self._check_s = now, now + _CHECK_S
         state.error = None
         state.ready.set()
@@ -195,16 +198,27 @@ class Connection:
             )
         self._hooks.on_change()
 
-    def _set_accepted(self, applied: AppliedSettings) -> None:
-        """Raises :class:`ReceiverRefused` where corrections cannot get in, or nothing out."""
-        spartn, rtcm = applied.knows(configure.SPARTN_IN), applied.knows(configure.RTCM_IN)
-        lacking = [key for group in self._groups for key in applied.lacking(group)]
-        if not (spartn or rtcm) or not applied.knows(configure.POSITION_OUT):
-            raise ReceiverRefused(configure.names(lacking))
-        if lacking and self._settings.configure:
-            self._state.set_ups.emit(events.RECEIVER_OPTION_REFUSED, keys=configure.names(lacking))
-        accepts = {FrameKind.SPARTN: spartn, FrameKind.RTCM3: rtcm, FrameKind.UBX: True}
-        self._state.accepts = frozenset(kind for kind, able in accepts.items() if able)
+    async def _apply(self) -> AppliedSettings:
+        """Set the receiver, or only read its settings where they are to be left alone, and judge
+        it by them. Raises as :func:`assess`, and where the receiver no longer answers."""
+        state, may_configure = self._state, self._settings.configure
+        try:
+            applied = await configure.apply(self.client, self._groups, write=may_configure)
+        except ReceiverSilent as error:
+            if _now() - self._ublox_s > _LATELY_S:
+                raise
+            raise ReceiverDeaf(error.detail) from error
+        if len(self._ports) > 1 and applied.differ(PORT_SETTINGS, self._ports):
+            name = await baudrate.port_in_use(self.client)
+            self._ports = (name,) if name in self._ports else self._ports
+        state.assessment = assess(
+            state.attachment.version,
+            applied,
+            self._groups,
+            self._ports,
+            may_configure=may_configure,
+        )
+        return applied
 
     async def _run_ready(self) -> None:
         """Follow a receiver that is ready. Ends by an error only."""
@@ -221,7 +235,7 @@ class Connection:
                 await self._start_over(sign)
             elif self._state.ring.due(now):
                 await self._give_keys()
-            elif self._in_doubt(now) and now >= self._check_s:
+            elif now >= self._check_s and self._in_doubt(now):
                 await self._check_settings()
             elif self._monitoring.due(now, fixed=self._state.reception.fixed):
                 await self._monitoring.update(self.client, now)
@@ -235,9 +249,9 @@ class Connection:
             self._hooks.on_stable()
         if state.usage.judge(now, state.fixes.last, has_keys=bool(state.ring)):
             self._hooks.on_change()
-        verdict = state.usage.to_tell(now)
+        verdict = state.usage.to_log(now)
         if verdict is not None and verdict.value is not None:
-            log.emit(verdict.value)
+            log.emit(verdict.value, **state.usage.details)
         if state.reception.log_news(now):
             self._hooks.on_change()
         undecryptable = state.usage.verdict in (UsageVerdict.NO_KEY, UsageVerdict.WRONG_KEY)
@@ -246,17 +260,14 @@ class Connection:
 
     def _silence(self, now: float) -> str:
         """Words for it where NAV-PVT has stopped coming."""
-        if self._interval_s is None:
-            return ""
         silent_s = now - (self._ready_s if self._position_s is None else self._position_s)
-        limit_s = max(_SILENCE_S, 3 * self._interval_s)
+        limit_s = max(_SILENCE_S, 3 * (self._state.fixes.interval_s or 0.0))
         return f"no NAV-PVT for {silent_s:.0f} s" if silent_s >= limit_s else ""
 
     def _in_doubt(self, now: float) -> bool:
         """Whether another program may have changed settings that are ours."""
-        usage = self._state.usage
-        unseen = usage.verdict in (UsageVerdict.NOT_REPORTED, UsageVerdict.OTHER_SOURCE)
-        return self._settings.configure and (unseen or usage.unreported(now))
+        state = self._state
+        return self._format_missed or state.usage.doubts_settings(now, state.fixes.present(now))
 
     async def _start_over(self, sign: str) -> None:
         """The receiver seems to have restarted: set it up again without closing."""
@@ -271,10 +282,16 @@ class Connection:
     async def _check_settings(self) -> None:
         """Corrections go unused for no reason of their own: are the settings still ours?"""
         self._check_s = _now() + _CHECK_S
-        applied = await configure.apply(self.client, self._groups, write=True)
+        self._format_missed = False
+        applied = await self._apply()
         if applied.written:
             log.emit(events.RECEIVER_CHANGED, keys=configure.names(applied.written))
-            self._state.usage.restarted()
+            self._state.usage.restarted(self._state.assessment.abilities)
+        self._state.usage.abilities = self._state.assessment.abilities
+
+    def on_format_missed(self) -> None:
+        """Corrections came whose input is off: see whether it still is."""
+        self._format_missed = True
 
     def _waiting_questions(self) -> list[asyncio.Future[Inspection]]:
         """The questions of :meth:`inspect` that still wait; they are taken off the list."""
@@ -283,19 +300,8 @@ class Connection:
         return waiting
 
     async def _inspect(self) -> None:
-        applied = await configure.apply(self.client, self._groups, write=False)
-        version = self._state.attachment.version
-        found = Inspection(
-            model=version.model,
-            firmware=version.firmware,
-            protocol=version.protocol,
-            port=self._state.attachment.path,
-            baudrate=self.port.baudrate,
-            wanted_baudrate=self._state.attachment.wanted_baudrate,
-            takes=tuple(sorted(each.value for each in self._state.accepts - {FrameKind.UBX})),
-            configure=self._settings.configure,
-            settings=configure.compare(self._groups, applied),
-        )
+        attachment = self._state.attachment
+        found = await inspection.read(self.client, attachment, self._settings, self._groups)
         for question in self._waiting_questions():
             question.set_result(found)
 
@@ -303,7 +309,7 @@ class Connection:
         """Make the receiver hold the current and the next key, if it does not."""
         state = self._state
         wanted = state.ring.chosen(self._hooks.clocks())
-        if not wanted or FrameKind.SPARTN not in state.accepts:
+        if not wanted or FrameKind.SPARTN not in state.assessment.accepts:
             return
         if await keys.missing(self.client, wanted) == 0:
             return
@@ -319,11 +325,16 @@ class Connection:
         self._hooks.on_frame(frame)
         if message is not None:
             self._state.reception.on_message(message, _now())
+        if frame.kind is FrameKind.UBX:
+            self._ublox_s = _now()
         if isinstance(message, NavPvt):
             self._on_fix(message.to_fix())
         elif isinstance(message, RxmCor):
             self._on_report(message)
-        elif _is_banner(frame):
+        elif isinstance(message, RxmRtcm):
+            if FrameKind.SPARTN not in self._state.assessment.abilities.reports:
+                self._on_report(message.as_cor)  # else RXM-COR reports the same
+        elif is_banner(frame):
             self._restart_sign = "it says so"
 
     def _on_fix(self, fix: Fix) -> None:
@@ -354,21 +365,6 @@ class Connection:
             port=self._state.attachment.path,
             baudrate=self.port.baudrate,
         )
-
-
-def _is_banner(frame: Frame) -> bool:
-    """The first text that a receiver sends after a start names its maker, as NMEA or UBX."""
-    return frame.name in ("TXT", "INF-NOTICE") and b"u-blox AG" in frame.data
-
-
-def _best_fix(version: MonVer, applied: AppliedSettings) -> str:
-    """The label of the best fix that the receiver can reach with corrections; "" if unknown."""
-    able = has_rtk(version)
-    if able is None:
-        return ""
-    if not able:
-        return "DGNSS"
-    return "RTK float" if applied.values.get(configure.DGNSS_MODE) == 2 else "RTK fixed"
 
 
 def _now() -> float:

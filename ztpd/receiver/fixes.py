@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from ztpd.model import Fix
 
 FRESH_S = 5.0
-"""An older fix is not shown as the present one."""
+"""An older fix is not shown as the present one, where they come once a second."""
+
+_FRESH_INTERVALS = 2.5
+_GAPS = 5  # between fixes, whose median is their interval
 
 CALM_S = 60.0
 """Least time between two journal lines about something that comes and goes."""
 
-_RANKS = ("no fix", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
+_RANKS = ("no fix", "time only", "dead reckoning", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
 
 
 class FixHistory:
@@ -25,14 +30,23 @@ class FixHistory:
         self._latest_s: dict[str, float] = {}  # when each label was last seen
         self._logged = "no fix"
         self._logged_s = 0.0
+        self._set_interval_s: float | None = None
+        self._gaps_s: deque[float] = deque(maxlen=_GAPS)
 
-    def restarted(self, now_s: float) -> None:
-        """The receiver has just been set up: times to the first fix count from now."""
+    def restarted(self, now_s: float, interval_s: float | None = None) -> None:
+        """The receiver has just been set up: times to the first fix count from now.
+
+        ``interval_s`` is the time between fixes by the settings.
+        """
+        self._set_interval_s = interval_s
+        self._gaps_s.clear()
         self._started_s, self._first_s, self._latest_s = now_s, {}, {}
         self._logged, self._logged_s = "no fix", 0.0
 
     def add(self, fix: Fix, now_s: float) -> None:
         """Note a fix that has just come."""
+        if self.last is not None and self._last_s >= self._started_s:
+            self._gaps_s.append(now_s - self._last_s)
         before = self.present(now_s)
         if before is None or before.label != fix.label:
             self._label_since_s = now_s
@@ -50,14 +64,21 @@ class FixHistory:
         self._logged, self._logged_s = label, now_s
         return True
 
+    @property
+    def interval_s(self) -> float | None:
+        """Between two fixes: as they come, at first as the settings say; None: not known."""
+        if len(self._gaps_s) < 2:
+            return self._set_interval_s
+        return sorted(self._gaps_s)[len(self._gaps_s) // 2]
+
     def age_s(self, now_s: float) -> float | None:
         """How long ago :attr:`last` came; None where none ever did."""
         return None if self.last is None else now_s - self._last_s
 
     def present(self, now_s: float) -> Fix | None:
         """The last fix, unless it is too old to be shown as the present one."""
-        age_s = self.age_s(now_s)
-        return self.last if age_s is not None and age_s <= FRESH_S else None
+        age_s, limit_s = self.age_s(now_s), _FRESH_INTERVALS * (self.interval_s or 0.0)
+        return self.last if age_s is not None and age_s <= max(FRESH_S, limit_s) else None
 
     def label_for_s(self, now_s: float) -> float | None:
         """For how many seconds the present fix has had its label; None without a present fix."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ztpd.errors import ReceiverSilent, ReceiverUnknown
+from ztpd.errors import ReceiverDeaf, ReceiverSilent, ReceiverUnknown
 from ztpd.receiver.client import TRIES, UbxClient
 from ztpd.wire import ubx
 from ztpd.wire.frames import SPARTN_LIMIT
@@ -33,10 +33,10 @@ async def identify(
     """The version report of the receiver; the port keeps the speed that works, ``first`` if
     possible.
 
-    ``others`` are tried after ``first``. With ``only_if_heard`` a device is polled only after
-    it has sent data of a receiver. Raises :class:`ReceiverUnknown` for another kind of device,
-    :class:`ReceiverSilent` without readable data, and
-    :class:`ztpd.errors.PortLost`.
+    ``others`` are tried after ``first``. With ``only_if_heard`` a device is asked only once it
+    has sent something that a receiver sends. Raises :class:`ReceiverDeaf` where a u-blox receiver
+    sends and does not answer, :class:`ReceiverUnknown` where another device sends,
+    :class:`ReceiverSilent` where nothing intelligible comes, and :class:`ztpd.errors.PortLost`.
     """
     heard_bytes = 0
     for baudrate in dict.fromkeys((first, *others)):
@@ -55,6 +55,10 @@ async def identify(
                     break  # not this speed
         if client.valid_frames:
             names = ", ".join(list(client.scanner.counts.frames)[:3])
+            if client.is_ublox or not others:  # without other speeds it is u-blox's own USB
+                raise ReceiverDeaf(
+                    f"{client.port.path}, {names} at {baudrate} baud, and no answer to MON-VER"
+                )
             raise ReceiverUnknown(
                 f"{client.port.path} sends {names} at {baudrate} baud, but does not answer MON-VER"
             )

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from ztpd import events, log
 from ztpd.errors import (
+    FormatUnsupported,
     OutputError,
     PortAbsent,
     PortLost,
     ReceiverAbsent,
+    ReceiverNotSet,
+    ReceiverRefused,
     ReceiverSilent,
     ZtpdError,
 )
@@ -99,8 +102,17 @@ class Receiver:
 
     @property
     def accepts(self) -> frozenset[FrameKind]:
-        """The kinds of messages that the firmware can take."""
-        return self._state.accepts
+        """The kinds of messages that the receiver takes."""
+        return self._state.assessment.accepts
+
+    def refusal(self, kind: FrameKind) -> ReceiverRefused | FormatUnsupported:
+        """Why corrections of this kind are not in :attr:`accepts`; the settings are looked at
+        once more before long."""
+        if (reason := self._state.assessment.closed.get(kind)) is None:
+            return FormatUnsupported(kind.value)
+        if self._connection:
+            self._connection.on_format_missed()
+        return ReceiverNotSet(reason)
 
     @property
     def ready(self) -> bool:
@@ -157,8 +169,8 @@ class Receiver:
             problem=str(state.error) if state.error else "",
             fix=fix.label if fix else "unknown",
             fix_for_s=fixes.label_for_s(now) if fix else None,
-            best_fix=state.best_fix,
-            best_fix_age_s=fixes.below_for_s(state.best_fix, now),
+            best_fix=state.assessment.best_fix,
+            best_fix_age_s=fixes.below_for_s(state.assessment.best_fix, now),
             carrier=fix.carrier.name.lower() if fix else "none",
             correction_age_s=fix.correction_age_s if fix else None,
             accuracy_m=fix.accuracy_m if fix and fix.ok else None,

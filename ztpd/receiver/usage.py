@@ -1,17 +1,40 @@
-"""Judges whether the receiver uses the corrections, by its reports. Time is an argument."""
+"""Whether the receiver uses the corrections, and if not, why. Time is passed in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ztpd import events
-from ztpd.model import Carrier, Fix
+from ztpd.model import Carrier, Fix, Frame, FrameKind
 from ztpd.receiver.fixes import CALM_S
+from ztpd.wire import rtcm
 from ztpd.wire.frames import spartn_name
-from ztpd.wire.ubx import PROTOCOL_RTCM3, RxmCor
+from ztpd.wire.ubx import (
+    NO_STATION,
+    PROTOCOL_HAS,
+    PROTOCOL_PMP,
+    PROTOCOL_QZSS_L6,
+    PROTOCOL_RTCM3,
+    PROTOCOL_SPARTN,
+    PROTOCOL_UNKNOWN,
+    RxmCor,
+)
 
 WINDOW_S = 30.0  # SPARTN sends every kind of message within 30 s; an outcome counts that long
-PATIENCE_S = 20.0  # corrections must go unused for so long before that is said
+PATIENCE_S = 40.0  # corrections go unused for so long before that is said: longer than the window
+NO_CARRIER_S = 180.0  # without a carrier solution, where the receiver reports nothing
+OTHER_IN_USE_S = 10.0  # another source used, and ours not for so long: something was changed
+
+_MOST_STATIONS = 64  # reference stations remembered
+
+_SOURCES = {
+    PROTOCOL_SPARTN: "SPARTN from another input",
+    PROTOCOL_HAS: "Galileo HAS",
+    PROTOCOL_PMP: "SPARTN over L-band",
+    PROTOCOL_QZSS_L6: "QZSS L6",
+}
 
 
 class MessageOutcome(Enum):
@@ -25,7 +48,7 @@ class MessageOutcome(Enum):
 
 
 def outcome(report: RxmCor) -> MessageOutcome | None:
-    """The meaning of one RXM-COR; None where the receiver does not know."""
+    """The meaning of one report; None where the receiver does not know."""
     if report.used:
         return MessageOutcome.USED
     if report.erroneous:
@@ -44,74 +67,171 @@ def report_name(report: RxmCor) -> str:
     return spartn_name(report.message_type, report.subtype)
 
 
+def source_name(report: RxmCor) -> str:
+    """Where corrections come from that ztpd did not send."""
+    if report.protocol == PROTOCOL_RTCM3:
+        known = report.correction_id != NO_STATION
+        station = f"station {report.correction_id}" if known else "another station"
+        return f"RTCM of {station} from another input"
+    return _SOURCES.get(report.protocol, f"corrections of protocol {report.protocol}")
+
+
 class UsageVerdict(Enum):
-    """Whether corrections are used, and if not, the event with the reason."""
+    """Are corrections used, and if not, why: the event for it."""
 
     UNKNOWN = None
+    USE_NOT_REPORTED = events.USE_NOT_REPORTED  # and why
     USED = events.USED
     NO_KEY = events.NO_KEY
     WRONG_KEY = events.WRONG_KEY
     NO_TIME = events.NO_TIME
     NO_POSITION = events.NO_POSITION
+    TIME_ONLY = events.TIME_ONLY
+    STATION_FILTERED = events.STATION_FILTERED
     OTHER_SOURCE = events.OTHER_SOURCE
+    PREFERS_OTHERS = events.PREFERS_OTHERS
     DAMAGED = events.DAMAGED_ON_LINE
     UNSUPPORTED = events.UNSUPPORTED
     NOT_REPORTED = events.NOT_REPORTED
-
-    @property
-    def reason(self) -> str:
-        """Why they are not used, for a person."""
-        return self.value.text.partition(": ")[2] if self.value else ""
+    NO_RTK = events.NO_RTK
+    NO_CARRIER = events.NO_CARRIER
 
     @property
     def is_trouble(self) -> bool:
-        return self not in (UsageVerdict.UNKNOWN, UsageVerdict.USED)
+        return self.value is not None and self.value.name.startswith("gnss.not_used.")
+
+
+_SETTINGS_MAY_BE_WRONG = frozenset(
+    {
+        UsageVerdict.TIME_ONLY,
+        UsageVerdict.STATION_FILTERED,
+        UsageVerdict.OTHER_SOURCE,
+        UsageVerdict.PREFERS_OTHERS,
+        UsageVerdict.NOT_REPORTED,
+        UsageVerdict.NO_CARRIER,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a receiver can tell and do, as far as the verdict depends on it."""
+
+    product: str = "the receiver"
+    reports: frozenset[FrameKind] = frozenset(FrameKind)  # it reports the use of these
+    rtk: bool | None = None  # None: not known
+    only_station: int | None = None  # the reference station that its filter lets pass
+
+
+@dataclass(slots=True)
+class _Delivered:
+    """The corrections that have left for the receiver, by kind and reference station."""
+
+    last_s: dict[FrameKind, float] = field(default_factory=dict)
+    stations_s: dict[tuple[int, int | None], float] = field(default_factory=dict)
+
+    def add(self, frame: Frame, now_s: float) -> None:
+        self.last_s[frame.kind] = now_s
+        if frame.kind is FrameKind.RTCM3:
+            payload = rtcm.payload(frame.data)
+            key = rtcm.number(payload), rtcm.station_id(payload)
+            self.stations_s.pop(key, None)
+            self.stations_s[key] = now_s
+            if len(self.stations_s) > _MOST_STATIONS:
+                del self.stations_s[next(iter(self.stations_s))]
+
+    def kinds(self, now_s: float) -> set[FrameKind]:
+        """Those of the last 30 seconds."""
+        return {kind for kind, last_s in self.last_s.items() if now_s - last_s <= WINDOW_S}
+
+    def stations(self, now_s: float) -> list[int]:
+        return sorted({station for _, station in self._recent(now_s) if station is not None})
+
+    def covers(self, report: RxmCor, now_s: float) -> bool:
+        """Whether the report may be about a message that was delivered."""
+        kinds = self.kinds(now_s)
+        if report.protocol == PROTOCOL_UNKNOWN:
+            return bool(kinds) and not report.used
+        if report.protocol == PROTOCOL_SPARTN:
+            return FrameKind.SPARTN in kinds
+        if report.protocol != PROTOCOL_RTCM3 or FrameKind.RTCM3 not in kinds:
+            return False
+        if not report.type_valid or report.erroneous:
+            return True
+        stations = {
+            station for number, station in self._recent(now_s) if number == report.message_type
+        }
+        anonymous = report.correction_id == NO_STATION or None in stations
+        return bool(stations) and (anonymous or report.correction_id in stations)
+
+    def _recent(self, now_s: float) -> Iterator[tuple[int, int | None]]:
+        return (key for key, last_s in self.stations_s.items() if now_s - last_s <= WINDOW_S)
 
 
 class CorrectionUsage:
-    """Whether the corrections are used, and if not, why: by the receiver's reports (RXM-COR), else
-    by its fix, since a carrier solution needs corrections."""
+    """Are the corrections used, and if not, why?
+
+    Judged by the receiver's reports about the messages that were delivered to it. A receiver that
+    cannot report is judged by its carrier solution, which it cannot have without corrections.
+    """
 
     def __init__(self) -> None:
         self.verdict = UsageVerdict.UNKNOWN
         self._verdict_since_s: float | None = None
         self.used: dict[str, int] = {}  # messages by name
         self.rejected: dict[str, int] = {}
-        self._reports = True  # whether this receiver can report at all
+        self.abilities = Abilities()
+        self._delivered = _Delivered()
         self._seen_s: dict[MessageOutcome, float] = {}
-        self._delivered_s: float | None = None
+        self._other: tuple[str, float] | None = None  # another source in use, and when
+        self._details: dict[str, object] = {}  # what the verdict's text is filled with
         self._unused_since_s = 0.0  # or delivered since, where that is later
         self._unreported_since_s = 0.0
-        self._told = UsageVerdict.UNKNOWN
-        self._told_s = 0.0
+        self._logged = UsageVerdict.UNKNOWN
+        self._logged_s = 0.0
 
     @property
     def label(self) -> str:
-        """The verdict for the status: "used", "not used: " and why, or "unknown"."""
-        verdict = self.verdict
-        return f"not used: {verdict.reason}" if verdict.is_trouble else verdict.name.lower()
+        """The verdict for the status: "used", "not used: " and why, or "unknown", which may be
+        followed by ": " and why."""
+        event = self.verdict.value
+        if self.verdict is UsageVerdict.USED or event is None:
+            return self.verdict.name.lower()
+        reason = event.text.format(**self._details).partition(": ")[2]
+        return f"not used: {reason}" if self.verdict.is_trouble else f"unknown: {reason}"
 
     @property
     def event_name(self) -> str:
-        """The event that explains :attr:`label`; "" where they are used or it is unknown."""
-        event = self.verdict.value if self.verdict.is_trouble else None
+        """The event that explains :attr:`label`; "" where they are used or there is no reason."""
+        event = None if self.verdict is UsageVerdict.USED else self.verdict.value
         return event.name if event else ""
 
-    def restarted(self, *, reports: bool | None = None) -> None:
-        """The receiver restarted: forget its earlier reports. ``reports``: whether it can report
-        the use of corrections, None if unchanged."""
-        self._seen_s.clear()
-        self._delivered_s = None
-        if reports is not None:
-            self._reports = reports
+    @property
+    def details(self) -> dict[str, object]:
+        """The fields of the verdict's event."""
+        event = self.verdict.value
+        return {name: self._details[name] for name in event.fields} if event else {}
 
-    def delivered(self, now_s: float) -> None:
-        """One more correction is on its way."""
-        if self._delivered_s is None or now_s - self._delivered_s > WINDOW_S:
+    def restarted(self, abilities: Abilities | None = None) -> None:
+        """The receiver begins anew: earlier reports do not count. ``abilities`` are those it has
+        now, None if they are as before."""
+        self._seen_s.clear()
+        self._delivered = _Delivered()
+        self._other = None
+        self.abilities = abilities or self.abilities
+
+    def delivered(self, frame: Frame, now_s: float) -> None:
+        """A correction message has left for the receiver."""
+        if not self._delivered.kinds(now_s):
             self._unused_since_s = self._unreported_since_s = now_s
-        self._delivered_s = now_s
+        self._delivered.add(frame, now_s)
 
     def reported(self, report: RxmCor, now_s: float) -> MessageOutcome | None:
+        """Note a report; its meaning where it is about a message of ours."""
+        if not self._delivered.covers(report, now_s):
+            if report.used and report.protocol != PROTOCOL_UNKNOWN:
+                self._other = source_name(report), now_s
+            return None
         self._unreported_since_s = now_s
         result = outcome(report)
         if result is not None:
@@ -122,33 +242,54 @@ class CorrectionUsage:
         return result
 
     def followed(self, fix: Fix, now_s: float) -> None:
-        silent = not self._reports or now_s - self._unreported_since_s > WINDOW_S
-        if silent and fix.carrier is not Carrier.NONE:
+        """Note a fix: without reports a carrier solution shows that corrections are used."""
+        silent = not self._can_report(now_s) or not self._reported_lately(now_s)
+        if silent and fix.carrier is not Carrier.NONE and self._other_source(now_s) is None:
             self._seen_s[MessageOutcome.USED] = now_s
 
     def judge(self, now_s: float, fix: Fix | None, *, has_keys: bool) -> bool:
-        """Think again about :attr:`verdict`; True if it changed."""
+        """Set :attr:`verdict`; whether it or its reason has changed."""
+        before = self.label
         if self._verdict_since_s is None:
             self._verdict_since_s = now_s
-        before = self.verdict
-        if not self._delivering(now_s):
+        if not self._delivered.kinds(now_s):
             self.verdict = UsageVerdict.UNKNOWN
         elif self._recent(MessageOutcome.USED, now_s):
             self._unused_since_s = now_s
             self.verdict = UsageVerdict.USED
-        elif self._reports and now_s - self._unused_since_s >= PATIENCE_S:
-            self.verdict = self._trouble(now_s, fix, has_keys)
         else:
-            self.verdict = UsageVerdict.UNKNOWN
-        if self.verdict is not before:
-            self._verdict_since_s = now_s
-        return self.verdict is not before
+            self.verdict = self._unused(now_s, fix, has_keys)
+        stations = self._delivered.stations(now_s)
+        self._details = {
+            "source": self._other_source(now_s) or "",
+            "filter": self.abilities.only_station,
+            "station": ", ".join(map(str, stations)),
+            "product": self.abilities.product,
+            "minutes": NO_CARRIER_S / 60,
+        }
+        if self.label == before:
+            return False
+        self._verdict_since_s = now_s
+        return True
 
     def verdict_for_s(self, now_s: float) -> float | None:
         """Seconds since the last change of the verdict; None before the first."""
         return None if self._verdict_since_s is None else now_s - self._verdict_since_s
 
-    def _trouble(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
+    def _unused(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
+        unused_s = now_s - self._unused_since_s
+        if unused_s < PATIENCE_S:
+            return UsageVerdict.UNKNOWN
+        told = any(self._recent(each, now_s) for each in MessageOutcome)
+        if self._can_report(now_s) and (told or not self._reported_lately(now_s)):
+            return self._reason(now_s, fix, has_keys)
+        if unused_s < NO_CARRIER_S and self._other_source(now_s) is None:
+            return UsageVerdict.USE_NOT_REPORTED
+        if (cause := self._cause(now_s, fix)) is not None:
+            return cause
+        return UsageVerdict.NO_RTK if self.abilities.rtk is False else UsageVerdict.NO_CARRIER
+
+    def _reason(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
         seen = next((each for each in MessageOutcome if self._recent(each, now_s)), None)
         match seen:
             case MessageOutcome.UNDECRYPTABLE:
@@ -157,29 +298,60 @@ class CorrectionUsage:
                 return UsageVerdict.DAMAGED
             case MessageOutcome.UNSUPPORTED:
                 return UsageVerdict.UNSUPPORTED
+        if (cause := self._cause(now_s, fix)) is not None:
+            return cause
+        return UsageVerdict.PREFERS_OTHERS if seen else UsageVerdict.NOT_REPORTED
+
+    def _cause(self, now_s: float, fix: Fix | None) -> UsageVerdict | None:
+        """Why corrections that are in order are not used, where that can be seen."""
+        if fix is not None and fix.time_only:
+            return UsageVerdict.TIME_ONLY
         if fix is None or fix.utc is None:
             return UsageVerdict.NO_TIME
         if not fix.ok:
             return UsageVerdict.NO_POSITION
-        return UsageVerdict.OTHER_SOURCE if seen else UsageVerdict.NOT_REPORTED
+        if self._is_filtered(now_s):
+            return UsageVerdict.STATION_FILTERED
+        return UsageVerdict.OTHER_SOURCE if self._other_source(now_s) else None
 
-    def to_tell(self, now_s: float) -> UsageVerdict | None:
+    def _is_filtered(self, now_s: float) -> bool:
+        stations, only = self._delivered.stations(now_s), self.abilities.only_station
+        return only is not None and bool(stations) and only not in stations
+
+    def to_log(self, now_s: float) -> UsageVerdict | None:
         """The verdict if it is news: at once where use turns into trouble or back, else at most
-        once a minute, for reasons may alternate."""
-        if self.verdict in (UsageVerdict.UNKNOWN, self._told):
+        once a minute, for reasons may alternate. That the use is not known is logged with the
+        health of the daemon."""
+        unknown = (UsageVerdict.UNKNOWN, UsageVerdict.USE_NOT_REPORTED)
+        if self.verdict in (*unknown, self._logged):
             return None
-        if self.verdict.is_trouble and self._told.is_trouble and now_s - self._told_s < CALM_S:
+        if self.verdict.is_trouble and self._logged.is_trouble and now_s - self._logged_s < CALM_S:
             return None
-        self._told, self._told_s = self.verdict, now_s
+        self._logged, self._logged_s = self.verdict, now_s
         return self.verdict
 
-    def unreported(self, now_s: float) -> bool:
-        """Whether a receiver that could report the corrections has reported none."""
-        silent_s = now_s - self._unreported_since_s
-        return self._reports and self._delivering(now_s) and silent_s > WINDOW_S
+    def doubts_settings(self, now_s: float, fix: Fix | None) -> bool:
+        """Whether another program may have changed settings that corrections depend on."""
+        if fix is not None and fix.time_only:
+            return True
+        if not self._delivered.kinds(now_s):
+            return False
+        since_s = self._seen_s.get(MessageOutcome.USED, self._unused_since_s)
+        other_in_use = self._other_source(now_s) and now_s - since_s >= OTHER_IN_USE_S
+        unreported = self._can_report(now_s) and not self._reported_lately(now_s)
+        return self.verdict in _SETTINGS_MAY_BE_WRONG or bool(other_in_use) or unreported
 
-    def _delivering(self, now_s: float) -> bool:
-        return self._delivered_s is not None and now_s - self._delivered_s <= WINDOW_S
+    def _can_report(self, now_s: float) -> bool:
+        return self._delivered.kinds(now_s) <= self.abilities.reports
+
+    def _reported_lately(self, now_s: float) -> bool:
+        return now_s - self._unreported_since_s <= WINDOW_S
+
+    def _other_source(self, now_s: float) -> str | None:
+        """The source that is in use instead of ours, by the reports of the last 30 seconds."""
+        if self._other is None or now_s - self._other[1] > WINDOW_S:
+            return None
+        return self._other[0]
 
     def _recent(self, which: MessageOutcome, now_s: float) -> bool:
         return now_s - self._seen_s.get(which, -WINDOW_S - 1) <= WINDOW_S

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ztpd import events, log, retry
-from ztpd.errors import FormatUnsupported, SessionClosed, SessionRefused, SessionStale, ZtpdError
+from ztpd.errors import SessionClosed, SessionRefused, SessionStale, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.relay import withdrawal
@@ -49,6 +49,7 @@ class Sink(Protocol):
     @property
     def dropped(self) -> int: ...
     async def wait_ready(self) -> None: ...
+    def refusal(self, kind: FrameKind) -> ZtpdError: ...
     def deliver(self, frame: Frame) -> None: ...
 
 
@@ -278,7 +279,7 @@ class Relay:
         """Two formats are never mixed into one receiver: the first that fits decides."""
         if progress.format is None and self._format in (None, frame.kind):
             if frame.kind not in self._receiver.accepts:
-                raise FormatUnsupported(frame.kind.value)
+                raise self._receiver.refusal(frame.kind)
             progress.format = frame.kind
         if frame.kind is progress.format:
             return True

@@ -55,7 +55,9 @@ def gga(fix: Fix, *, age_s: float | None = None, talker: str = "GN") -> bytes:
 
 
 def _quality(fix: Fix) -> int:
-    """Field 6: 4 RTK fixed, 5 RTK float, 2 differential, 1 GNSS."""
+    """Field 6: 4 RTK fixed, 5 RTK float, 2 differential, 1 GNSS, 6 dead reckoning."""
+    if fix.dead_reckoning:
+        return 6
     if fix.carrier is Carrier.FIXED:
         return 4
     if fix.carrier is Carrier.FLOAT:

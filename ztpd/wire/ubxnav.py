@@ -28,7 +28,7 @@ class NavPvt:
     itow_ms: int = 0  # GPS time of week of the navigation epoch
     utc: datetime | None = None  # None unless date and time are marked valid
     fully_resolved: bool = False  # no uncertainty of whole seconds is left in utc
-    confirmed_time: bool = False
+    confirmed_time: bool = False  # date and time of day, by additional signals
     fix_type: int = 0  # 0 none, 1 dead reckoning, 2 2D, 3 3D, 4 with dead reckoning, 5 time only
     fix_ok: bool = False  # gnssFixOK: valid, within the receiver's limits
     differential: bool = False  # diffSoln: corrections were applied
@@ -87,7 +87,7 @@ class NavPvt:
             itow_ms=itow_ms,
             utc=_utc(date, nano) if valid & 0b11 == 0b11 else None,
             fully_resolved=bool(valid & 0b100),
-            confirmed_time=bool(flags2 & 0x80),
+            confirmed_time=flags2 & 0xC0 == 0xC0,
             fix_type=fix_type,
             fix_ok=bool(flags & 1),
             differential=bool(flags & 2),
@@ -126,6 +126,9 @@ class NavPvt:
             utc=self.utc if self.fully_resolved else None,
             pdop=self.pdop,
             three_d=self.fix_type != 2,
+            time_only=self.fix_type == 5,
+            dead_reckoning=self.fix_type == 1,
+            utc_confirmed=self.confirmed_time or (self.fix_ok and 2 <= self.fix_type <= 5),
         )
 
 

@@ -1,0 +1,404 @@
+"""Whether corrections are used, in the whole daemon: its status, its health and its journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import Gateway
+from tests.support.receiver_bench import in_virtual_time, log_lines, rtcm, spartn
+from tests.support.until import until
+from ztpd import status
+from ztpd.health import Health, health
+from ztpd.health import cause as cause_of
+from ztpd.sim.caster import Caster
+from ztpd.sim.receiver import (
+    D9S,
+    F9P,
+    F9P_OLD,
+    F9R,
+    F9T,
+    M8P,
+    M9N,
+    X20P_HAS,
+    Model,
+    SimReceiver,
+)
+
+OURS = 5  # the reference station of the caster's RTCM
+
+
+async def rtcm_frames() -> AsyncIterator[bytes]:
+    while True:
+        yield rtcm(OURS).data + rtcm(OURS, 1005).data
+        await asyncio.sleep(1)
+
+
+async def spartn_frames() -> AsyncIterator[bytes]:
+    tag = 0
+    while True:
+        tag += 5
+        yield spartn(tag).data
+        await asyncio.sleep(1)
+
+
+class Running:
+    """A gateway under test, with its receiver and its journal."""
+
+    def __init__(self, gateway: Gateway, sim: SimReceiver, log: list[str]) -> None:
+        self.gateway, self.sim, self.log = gateway, sim, log
+
+    @property
+    def view(self) -> status.ReceiverView:
+        return self.read().receiver
+
+    def read(self) -> status.Status:
+        return status.read(self.gateway.runtime_dir)
+
+    @property
+    def health(self) -> Health:
+        return health(self.read(), is_running=True)
+
+    @property
+    def cause(self) -> status.Cause:
+        return cause_of(self.read()) or status.Cause()
+
+    def logged(self, event: str) -> list[str]:
+        return [line for line in self.log if line.startswith(event + " ")]
+
+
+@asynccontextmanager
+async def running(
+    tmp_path: Path,
+    model: Model = F9P,
+    *,
+    frames: Callable[[], AsyncIterator[bytes]] = rtcm_frames,
+    before: Callable[[SimReceiver], None] = lambda _: None,
+    receiver: dict[str, Any] | None = None,
+    **options: Any,
+) -> AsyncIterator[Running]:
+    """``before`` changes the receiver before ztpd sees it."""
+    gateway = Gateway(tmp_path)
+    tls = gateway.authority.server_context()
+    async with (
+        Caster({"NEAR": frames}, tls=tls) as caster,
+        gateway.receiver(model=model, **options) as sim,
+    ):
+        before(sim)
+        ntrip = {"host": "localhost", "port": caster.port, "mountpoint": "NEAR"}
+        gateway.configure(
+            ntrip=ntrip | {"ca_file": gateway.ca_file},
+            receiver={"port": gateway.gnss.path} | (receiver or {}),
+        )
+        with log_lines() as log:
+            async with gateway.running():
+                yield Running(gateway, sim, log)
+
+
+def lock(sim: SimReceiver) -> None:
+    sim.faults.locked = True
+
+
+@in_virtual_time
+async def test_corrections_in_use_are_healthy(tmp_path: Path) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.use == "used", 30)
+        await asyncio.sleep(400)
+        assert r.health is Health.HEALTHY
+        assert r.view.use_event == ""
+        assert len(r.logged("gnss.used")) == 1
+        assert r.view.fix == r.view.best_fix == "RTK fixed"
+
+
+@pytest.mark.parametrize("configure", [True, False], ids=["locked", "configure off"])
+@in_virtual_time
+async def test_FR01_a_receiver_whose_spartn_input_stays_off_needs_a_person(
+    tmp_path: Path, configure: bool
+) -> None:
+    def set_output(sim: SimReceiver) -> None:
+        for port in ("UART1", "UART2", "USB"):
+            sim.set(f"CFG-MSGOUT-UBX_NAV_PVT_{port}", 1)
+        sim.faults.locked = configure
+
+    async with running(
+        tmp_path, frames=spartn_frames, before=set_output, receiver={"configure": configure}
+    ) as r:
+        await until(lambda: r.health is Health.BLOCKED, 60)
+        why = "the receiver refuses changes" if configure else "[receiver] configure is false"
+        assert f"{why}; SPARTN input is off on all its ports" in r.cause.text
+        assert r.cause.event == "gnss.not_set"
+        assert "CFG-SEC-CFG_LOCK" in r.cause.advice
+        assert r.sim.corrections() == []
+        assert len(r.logged("gnss.not_set")) == 1
+        r.sim.faults.locked = False
+        r.sim.set("CFG-{}INPROT-SPARTN", 1)
+        await until(lambda: r.view.use == "used", 3700)
+        assert r.health is Health.HEALTHY
+
+
+@pytest.mark.parametrize("configure", [True, False], ids=["locked", "configure off"])
+@in_virtual_time
+async def test_FR01_a_receiver_whose_positions_stay_off_needs_a_person(
+    tmp_path: Path, configure: bool
+) -> None:
+    def locked(sim: SimReceiver) -> None:
+        sim.faults.locked = configure
+
+    async with running(tmp_path, before=locked, receiver={"configure": configure}) as r:
+        await until(lambda: r.health is Health.BLOCKED, 60)
+        assert "NAV-PVT output is off on all its ports" in r.cause.text
+        assert "sky" not in r.cause.text + r.cause.advice
+        assert not r.logged("gnss.configured")
+
+
+@in_virtual_time
+async def test_FR01_a_locked_receiver_that_is_set_right_is_used(tmp_path: Path) -> None:
+    def set_before(sim: SimReceiver) -> None:
+        for name in ("CFG-{}INPROT-SPARTN", "CFG-MSGOUT-UBX_NAV_PVT_{}"):
+            sim.set(name, 1)
+        sim.set("CFG-MSGOUT-UBX_RXM_COR_{}", 1)
+        sim.faults.locked = True
+
+    async with running(tmp_path, frames=spartn_frames, before=set_before) as r:
+        await until(lambda: r.view.use == "used", 60)
+        assert r.health is Health.HEALTHY
+
+
+@pytest.mark.parametrize("frames", [rtcm_frames, spartn_frames])
+@in_virtual_time
+async def test_FR02_a_radio_that_the_receiver_uses_instead_is_named(
+    tmp_path: Path, frames: Callable[[], AsyncIterator[bytes]]
+) -> None:
+    async with running(tmp_path, frames=frames) as r:
+        r.sim.faults.radio_station = 77
+        await until(lambda: r.view.use != "unknown", 120)
+        assert "the receiver uses RTCM of station 77 from another input" in r.view.use
+        assert r.view.use_event == "gnss.not_used.other_source"
+        assert "another source is in use: the receiver uses RTCM of station 77" in r.cause.text
+        assert r.view.used == {}
+        await asyncio.sleep(300)
+        assert r.health is Health.DEGRADED
+        assert len(r.logged("gnss.not_used.other_source")) == 1
+        r.sim.faults.radio_station = None
+        await until(lambda: r.view.use == "used", 60)
+        assert len(r.logged("gnss.used")) == 1
+
+
+def use_has(sim: SimReceiver) -> None:
+    sim.set("CFG-NAVCOR-ENABLE_HOST", 0, saved=True)
+    sim.set("CFG-NAVCOR-ENABLE_GAL_HAS", 1, saved=True)
+
+
+@in_virtual_time
+async def test_FR02_galileo_has_is_switched_off_for_the_host(tmp_path: Path) -> None:
+    async with running(tmp_path, X20P_HAS, frames=spartn_frames, before=use_has) as r:
+        await until(lambda: r.view.use == "used", 60)
+        assert r.sim.setting("CFG-NAVCOR-ENABLE_HOST") == 1
+        assert r.sim.setting("CFG-NAVCOR-ENABLE_GAL_HAS") == 0
+        use_has(r.sim)  # another program
+        await until(lambda: r.sim.setting("CFG-NAVCOR-ENABLE_HOST") == 1, 60)
+        (line,) = r.logged("gnss.changed")
+        assert "CFG-NAVCOR-ENABLE_HOST" in line
+        await until(lambda: r.view.use == "used", 60)
+
+
+@in_virtual_time
+async def test_FR02_galileo_has_that_ztpd_may_not_switch_off_is_named(tmp_path: Path) -> None:
+    def configured(sim: SimReceiver) -> None:
+        use_has(sim)
+        for name in ("CFG-{}INPROT-SPARTN", "CFG-MSGOUT-UBX_NAV_PVT_{}"):
+            sim.set(name, 1)
+        sim.set("CFG-MSGOUT-UBX_RXM_COR_{}", 1)
+
+    async with running(
+        tmp_path, X20P_HAS, frames=spartn_frames, before=configured, receiver={"configure": False}
+    ) as r:
+        await until(lambda: r.view.use != "unknown", 120)
+        assert (
+            "the receiver uses Galileo HAS, so corrections from ztpd are dead input" in r.view.use
+        )
+        assert r.health is Health.DEGRADED
+        assert r.sim.setting("CFG-NAVCOR-ENABLE_HOST") == 0
+        assert r.view.used == {}, "HAS is not counted as ours"
+
+
+@in_virtual_time
+async def test_FR03_old_firmware_is_judged_by_its_older_report(tmp_path: Path) -> None:
+    async with running(tmp_path, F9P_OLD) as r:
+        await until(lambda: r.view.use == "used", 30)
+        assert r.view.used["1077"] > 0
+        r.sim.faults.radio_station = 77
+        await until(lambda: "RTCM of station 77" in r.view.use, 120)
+
+
+SILENT_F9P = replace(F9P_OLD, reports=())
+
+
+@pytest.mark.parametrize(
+    ("model", "event", "words"),
+    [
+        (replace(M9N, reports=()), "gnss.not_used.no_rtk", "NEO-M9N with SPG 4.04 has no RTK"),
+        (replace(F9T, reports=()), "gnss.not_used.no_rtk", "ZED-F9T with TIM 2.20 has no RTK"),
+        (replace(SILENT_F9P, rtk=False), "gnss.not_used.no_carrier", "HPG 1.13 reports no use"),
+    ],
+    ids=["M9N", "F9T", "F9P"],
+)
+@in_virtual_time
+async def test_FR03_a_receiver_that_cannot_report_is_judged_by_its_carrier_solution(
+    tmp_path: Path, model: Model, event: str, words: str
+) -> None:
+    async with running(tmp_path, model) as r:
+        await until(lambda: r.view.use_event, 90)
+        assert r.view.use_event == "gnss.use_not_reported"
+        assert r.view.use.endswith("does not report it")
+        await until(lambda: r.view.use_event == event, 200)
+        assert words in r.view.use
+        assert r.health is Health.DEGRADED
+        assert r.view.fix == "DGNSS"
+        await asyncio.sleep(600)
+        assert len(r.logged(event)) == len(r.logged("gnss.use_not_reported")) == 1
+
+
+@in_virtual_time
+async def test_FR03_a_carrier_solution_proves_use(tmp_path: Path) -> None:
+    async with running(tmp_path, SILENT_F9P) as r:
+        await until(lambda: r.view.use == "used", 60)
+        assert r.view.fix.startswith("RTK")
+        await until(lambda: r.view.fix == "RTK fixed", 60)
+        assert r.health is Health.HEALTHY
+
+
+@in_virtual_time
+async def test_FR04_a_wire_that_breaks_in_operation_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.faults.hears_nothing = True
+        await until(lambda: r.logged("gnss.deaf"), 180)
+        assert r.cause.event == "gnss.deaf"
+        assert "a u-blox receiver sends, and does not hear ztpd" in r.cause.text
+        assert "RX" in r.cause.advice
+        await asyncio.sleep(120)
+        assert not r.logged("gnss.unknown")
+        r.sim.faults.hears_nothing = False
+        await until(lambda: r.view.use == "used", 180)
+
+
+@in_virtual_time
+async def test_FR05_time_mode_set_by_another_program_is_ended_within_a_minute(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.use == "used", 30)
+        await asyncio.sleep(30)
+        for mode in (2, 1):
+            r.sim.set("CFG-TMODE-MODE", mode)
+            await until(lambda: r.view.fix == "time only", 30)
+            await until(lambda: r.sim.setting("CFG-TMODE-MODE") == 0, 60)
+            await until(lambda: r.view.fix == "RTK fixed", 60)
+        assert len(r.logged("gnss.changed")) == 2
+        assert "CFG-TMODE-MODE" in r.logged("gnss.changed")[0]
+        await until(lambda: r.health is Health.HEALTHY, 60)
+
+
+@in_virtual_time
+async def test_FR05_time_mode_that_ztpd_may_not_end_is_named(tmp_path: Path) -> None:
+    def configured(sim: SimReceiver) -> None:
+        for name in ("CFG-MSGOUT-UBX_RXM_COR_{}", "CFG-MSGOUT-UBX_NAV_PVT_{}"):
+            sim.set(name, 1)
+
+    async with running(tmp_path, before=configured, receiver={"configure": False}) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.set("CFG-TMODE-MODE", 2)
+        await until(lambda: r.view.use_event == "gnss.not_used.time_only", 120)
+        assert "base station (TMODE)" in r.cause.text
+        assert "sky" not in r.cause.advice
+        assert r.health is Health.DEGRADED
+
+
+@pytest.mark.parametrize("strict", [1, 2])
+@in_virtual_time
+async def test_FR06_a_filter_of_reference_stations_is_named_with_both(
+    tmp_path: Path, strict: int
+) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.set("CFG-RTCM-DF003_IN", 1234)
+        r.sim.set("CFG-RTCM-DF003_IN_FILTER", strict)
+        await until(lambda: r.view.use_event == "gnss.not_used.station_filter", 180)
+        assert f"takes reference station 1234 only, and they are of station {OURS}" in r.view.use
+        assert "CFG-RTCM-DF003_IN_FILTER" in r.cause.advice
+        assert r.health is Health.DEGRADED
+        assert r.sim.setting("CFG-RTCM-DF003_IN_FILTER") == strict, "it is the owner's"
+
+
+@in_virtual_time
+async def test_FR06_a_filter_for_our_own_station_is_no_trouble(tmp_path: Path) -> None:
+    async with running(tmp_path) as r:
+        r.sim.set("CFG-RTCM-DF003_IN", OURS)
+        r.sim.set("CFG-RTCM-DF003_IN_FILTER", 2)
+        await until(lambda: r.view.use == "used", 60)
+        assert r.health is Health.HEALTHY
+
+
+@in_virtual_time
+async def test_FR07_dead_reckoning_is_no_fix_from_satellites(tmp_path: Path) -> None:
+    def tunnel(sim: SimReceiver) -> None:
+        sim.faults.tunnel = True
+
+    async with running(tmp_path, F9R, before=tunnel) as r:
+        await until(lambda: r.view.fix == "dead reckoning", 30)
+        await asyncio.sleep(30)
+        assert r.view.first_fix_s is None
+        assert r.view.accuracy_m == 38
+        r.sim.faults.tunnel = False
+        await until(lambda: r.view.fix == "RTK fixed", 60)
+        assert r.view.first_fix_s is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (M8P, "NEO-M8P-2: generation 8 and older have no such settings"),
+        (replace(M8P, sign=" "), "NEO-M8P-2: generation 8 and older have no such settings"),
+        (replace(M8P, module="LEA-M8T", firmware="TIM 1.10"), "LEA-M8T: generation 8 and older"),
+        (D9S, "a NEO-D9S is no positioning receiver"),
+        (replace(D9S, sign=" "), "a NEO-D9S is no positioning receiver"),
+    ],
+    ids=["M8P", "M8P blank", "M8T", "D9S", "D9S blank"],
+)
+@in_virtual_time
+async def test_FR08_a_product_that_cannot_be_used_is_named(
+    tmp_path: Path, model: Model, words: str
+) -> None:
+    async with running(tmp_path, model) as r:
+        await until(lambda: r.health is Health.BLOCKED, 30)
+        assert words in r.cause.text
+        assert r.view.model == model.module
+        assert "CFG-" not in r.cause.text
+        assert "firmware" not in r.cause.advice
+        await asyncio.sleep(300)
+        assert len(r.logged("gnss.unsuitable")) == 1
+
+
+@in_virtual_time
+async def test_FR11_reports_that_come_after_half_a_minute_raise_no_alarm(tmp_path: Path) -> None:
+    async with running(tmp_path) as r:
+        sent, r.sim.faults.lost_answers = r.sim.send, 0
+
+        def without_reports(data: bytes) -> None:
+            if data[2:4] != b"\x02\x34":
+                sent(data)
+
+        r.sim.send = without_reports  # type: ignore[method-assign]
+        await until(lambda: r.view.delivered_frames > 0, 30)
+        await asyncio.sleep(30)
+        r.sim.send = sent  # type: ignore[method-assign]
+        await until(lambda: r.view.use == "used", 10)
+        assert not [line for line in r.log if "not_used" in line]
+        assert r.health is Health.HEALTHY
