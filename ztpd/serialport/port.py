@@ -217,22 +217,28 @@ class SerialPort:
         while self._queue:
             self._drop_oldest()
         taking = self._loop.time() - self._sent_s < DRAIN_GRACE_S
+        has_left = False
         try:
             if taking and not self._lost:
                 async with asyncio.timeout(_FINISH_S):
                     await self.drained()
                     await self._drain()
+                    has_left = True
         except (TimeoutError, PortLost):
             pass
         finally:
-            self.close()
+            self._close(discard=not has_left)
 
     def close(self) -> None:
         """Give the port back. Bytes not sent are discarded: a close that waits for a device that
         takes nothing would stop the whole daemon for half a minute."""
+        self._close(discard=True)
+
+    def _close(self, *, discard: bool) -> None:
         self._fail("closed")
         if self._port.is_open:
-            self._discard_output()
+            if discard:
+                self._discard_output()
             release(self._port)
 
     def _gone(self) -> PortLost:
