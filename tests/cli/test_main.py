@@ -315,6 +315,19 @@ def test_the_program_starts_without_the_libraries_it_may_not_need() -> None:
     assert done.stdout.split() == []
 
 
+def test_status_loads_no_library_that_it_does_not_need(home: Path) -> None:
+    code = (
+        "import sys; from ztpd.cli import main; main(['status']); "
+        "print(*{'aiohttp', 'paho', 'serial'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+
+    assert "not running" in done.stdout
+    assert done.stderr.split() == []
+
+
 def test_FR92_a_token_typed_at_a_terminal_is_not_shown(home: Path) -> None:
     ours, terminal = os.openpty()
     command = [sys.executable, "-m", "ztpd", "token", "set", "--config", str(home / "ztpd.toml")]
