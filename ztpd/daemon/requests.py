@@ -18,7 +18,7 @@ from ztpd.status import Status
 from ztpd.system.control import Verb
 
 _INSPECT_S = 8.0
-_TIME_WITHIN_S = 5.0
+_TIME_WITHIN_S = 30.0  # its age is added; receivers may give a position every ten seconds
 
 _WRONG_CLOCK = {ClockError.code, TlsClock.code}
 
@@ -90,10 +90,15 @@ def _try_now(daemon: Controlled, why: str, *, replace: bool = False) -> Answer:
 
 
 def _time(receiver: Receiver) -> Answer:
-    """UTC by the receiver, for ztpd-settime."""
+    """UTC by the receiver, for ztpd-settime: from a fix, or confirmed by other signals.
+
+    Without satellites a receiver gives the time of its own clock chip, which may be years off.
+    """
     fix, age_s = receiver.fix, receiver.fix_age_s
     if fix is None or fix.utc is None or age_s is None or age_s > _TIME_WITHIN_S:
         return _no("the receiver has no fully resolved time")
+    if not fix.utc_confirmed:
+        return _no("the receiver's time is neither confirmed nor from a fix")
     return {"ok": True, "utc": (fix.utc + timedelta(seconds=age_s)).isoformat()}
 
 
