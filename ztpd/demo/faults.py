@@ -136,6 +136,14 @@ FAULTS: Mapping[str, Fault] = {
     "receiver-deaf": Fault(
         "the wire to the receiver's input is cut", _until_named("gnss.", hears_nothing=True)
     ),
+    "settings-locked": Fault(
+        "the receiver refuses every change of its settings",
+        _until_named("gnss.not_set", locked=True),
+    ),
+    "other-source": Fault(
+        "a radio brings the receiver corrections of another station",
+        _until_named("gnss.not_used.", radio_station=77, never_fixed=True),
+    ),
     "no-antenna": Fault(
         "no antenna is connected",
         _until_named("gnss.reception.antenna_open", antenna=Antenna.OPEN, no_sky=True),
