@@ -653,7 +653,7 @@ OUTAGE_OVER = _event(
     "log.outage_over",
     _INFO,
     "works again after {period} and {count} failures; the first was: {error}",
-    "What had failed, one time after another, has succeeded.",
+    "The operation that had failed repeatedly has succeeded.",
 )
 TASK_DIED = _event(
     "task.died",

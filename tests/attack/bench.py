@@ -1,4 +1,4 @@
-"""What every attack must leave standing: the daemon answers, stays small, and names the trouble."""
+"""The invariants under every attack: the daemon answers, stays small, and names the trouble."""
 
 from __future__ import annotations
 

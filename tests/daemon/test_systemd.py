@@ -1,4 +1,4 @@
-"""What reaches systemd over its notification socket."""
+"""Messages to systemd over its notification socket."""
 
 from __future__ import annotations
 

@@ -121,6 +121,12 @@ def test_the_pages_name_the_package_of_this_version(page: str) -> None:
     }
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = (TOP / "docs/README.md").read_text()
+    for page in (TOP / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index
+
+
 def test_every_decision_is_in_the_index() -> None:
     pages = sorted((TOP / "docs/decisions").glob("[0-9]*.md"))
     index = (TOP / "docs/decisions/README.md").read_text()

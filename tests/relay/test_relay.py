@@ -1,4 +1,4 @@
-"""The relay against sources and a receiver that do what a test tells them, in virtual time."""
+"""The relay against scripted sources and a scripted receiver, in virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs inside a namespace of :mod:`tests.support.namespace`; prints its result as JSON."""
+"""The program inside a namespace of :mod:`tests.support.namespace`; prints its result as JSON."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def _told(attempt: Callable[[], Awaitable[object]]) -> str:
 
 
 async def _told_by_all(port: int, directory: Path, authority: Authority) -> dict[str, str]:
-    """What every client says of one port of the service."""
+    """The errors of every client for one port of the service."""
     ca_file = str(authority.write(directory / "ca.pem"))
 
     async def mqtt() -> None:
@@ -154,7 +154,8 @@ async def _told_by_all(port: int, directory: Path, authority: Authority) -> dict
 
 
 async def failures(directory: Path) -> Any:
-    """What is told of a name one of whose addresses has no route, for each fault of the other."""
+    """The failure reported for a name one of whose addresses has no route, for each fault of the
+    other."""
     authority = Authority()
     contexts = {
         "untrusted": Authority().server_context(NAME),
@@ -172,7 +173,7 @@ async def failures(directory: Path) -> Any:
 
 
 async def families(_: Path) -> Any:
-    """What is told of an IPv4 address and of a name."""
+    """The failure reported for an IPv4 address and for a name."""
 
     async def connect(host: str) -> None:
         try:

@@ -99,7 +99,7 @@ def main() -> None:
         found = asked(fault)
         rows.append(f"| `{fault}` | {FAULTS[fault]} | {found.first} | {round(found.later)} |")
     text = _PAGE.read_text()
-    head = "| caster | what it does | first hour | each later hour |\n| --- | --- | --- | --- |\n"
+    head = "| caster | behaviour | first hour | each later hour |\n| --- | --- | --- | --- |\n"
     begin = text.index(head) + len(head)
     end = text.index("\n\n", begin)
     _PAGE.write_text(text[:begin] + "\n".join(rows) + text[end:])

@@ -132,7 +132,7 @@ class Reception:
         if now_s - stream.last_s > _GAP_S or (other and rtcm.observed_system(number)):
             stream = self._stream = _StationStream(began_s=now_s, station_id=station)
         elif other:
-            return  # a receiver ignores what is not of the station it observes with
+            return  # a receiver ignores messages of other stations than that of its observations
         stream.last_s = now_s
         if station is not None:
             stream.station_id = station

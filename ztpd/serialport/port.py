@@ -194,7 +194,7 @@ class SerialPort:
             self._discard_output()
         try:
             self._port.baudrate = baudrate
-            termios.tcflush(self._fd, termios.TCIFLUSH)  # what came before says nothing of it
+            termios.tcflush(self._fd, termios.TCIFLUSH)  # earlier bytes do not count for it
         except (OSError, termios.error, ValueError) as error:
             raise self._fail(f"{baudrate} baud cannot be set") from error
         self.baudrate = baudrate

@@ -33,7 +33,7 @@ class Inbox:
     """Payloads in, whole frames out: scanned in slices, in a queue of at most ``queue_bytes``."""
 
     def __init__(self, queue_bytes: int, is_subscribed: Callable[[str], bool]) -> None:
-        """``is_subscribed`` tells whether a topic is one that was subscribed to."""
+        """``is_subscribed`` is true for a topic of a subscription."""
         self.counts = Counts()  # over all topics
         self.dropped = 0  # frames
         self.strays = 0  # messages or frames that do not belong under their topic

@@ -75,7 +75,7 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
 ) -> dict[str, Any]:
-    line = await reader.readline()  # what is left unread would cost the client its answer
+    line = await reader.readline()  # unread bytes would cost the client its answer
     peer: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, os.geteuid()):

@@ -60,7 +60,7 @@ def refusal(status: int, said: str, headers: Mapping[str, str], mountpoint: str)
 
 
 def is_ban(said: str) -> bool:
-    """Whether the words tell of a ban: some casters say so with status 200."""
+    """Whether the text reports a ban: some casters do so with status 200."""
     return "banned" in said.lower() or "sandbox" in said.lower()
 
 

@@ -64,7 +64,7 @@ class MonVer:
 
 
 def _text(field_bytes: bytes) -> str:
-    """Printable on one line, whatever the device sends."""
+    """Printable on one line, for any bytes of the device."""
     return quoted(field_bytes.split(b"\0", 1)[0].decode("ascii", "replace"))
 
 
@@ -97,7 +97,7 @@ class PortCounts:
 class MonComms:
     """MON-COMMS: each port's traffic and losses.
 
-    Its answer tells which port a host is connected to, which nothing else does: that port counts
+    Its answer shows which port a host is connected to, which nothing else does: that port counts
     the bytes the host has just sent.
     """
 
