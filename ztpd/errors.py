@@ -4,6 +4,7 @@
       ConfigError       the configuration file
       UsageError        the command line
       LockHeld          a second ztpd on the same gateway
+      RuntimeDirectoryUnusable  lock, status file, control socket
       NotRunning        no daemon to answer
       DaemonSilent      the daemon does not answer
       NoCredentials     none are stored
@@ -113,6 +114,16 @@ class LockHeld(ZtpdError):
     exit_status = 70
     summary = "another ztpd is running on this gateway"
     advice = "Stop it first (`systemctl stop ztpd`), or let it do the work."
+
+
+class RuntimeDirectoryUnusable(ZtpdError):
+    code = "runtime.unusable"
+    retry = Retry.LOCAL
+    exit_status = 74
+    summary = "the runtime directory cannot be used"
+    advice = (
+        "See `df -h /run` and `df -i /run`; without it there is no status and no control socket."
+    )
 
 
 class NotRunning(ZtpdError):

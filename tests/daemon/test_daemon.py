@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.until import until
 from ztpd.errors import ConfigError
-from ztpd.lifecycle import Event
+from ztpd.lifecycle import Event, State
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -133,3 +134,48 @@ def test_the_errors_of_a_configuration_keep_the_daemon_from_starting(gateway: Ga
 
     with pytest.raises(ConfigError, match=r"receiver\.port"):
         asyncio.run(start())
+
+
+async def test_FR119_without_a_usable_runtime_directory_the_daemon_stays_up(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Directories in the places of lock and socket fail as missing inodes do."""
+    for name in ("lock", control.SOCKET_NAME):
+        (gateway.runtime_dir / name).mkdir()
+    async with gateway.running() as daemon:
+        await until(lambda: daemon.present.state is State.BLOCKED)
+        await until(lambda: state(gateway) == "blocked")
+    said = [getattr(record, "ZTPD_EVENT", "") for record in caplog.records]
+    assert "runtime.unusable" in said
+    assert "task.died" not in said
+
+
+def test_FR119_the_control_socket_is_made_as_soon_as_it_can_be(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        in_the_way = gateway.runtime_dir / control.SOCKET_NAME
+        in_the_way.mkdir()
+        async with gateway.running():
+            await until(lambda: state(gateway) == "blocked")
+            in_the_way.rmdir()
+            await until(in_the_way.is_socket, within_s=15)
+            assert (await offload(control.ask, gateway.runtime_dir, {"do": Verb.STATUS}))["ok"]
+
+    virtualtime.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "line", [b"[" * 60_000 + b"\n", b'{"do": {"a": 1}}\n', b'{"do": "status"', b"9" * 5000 + b"\n"]
+)
+async def test_FR119_an_odd_request_costs_no_more_than_its_answer(
+    gateway: Gateway, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+        path = gateway.runtime_dir / control.SOCKET_NAME
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(line)
+        writer.write_eof()
+        assert b'"ok": false' in await reader.read()
+        writer.close()
+        assert (await offload(control.ask, gateway.runtime_dir, {"do": Verb.STATUS}))["ok"]
+    assert "task.died" not in [getattr(each, "ZTPD_EVENT", "") for each in caplog.records]

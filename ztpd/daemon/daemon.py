@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ztpd.daemon.reload import changes
 from ztpd.daemon.snapshot import document
 from ztpd.daemon.systemd import notify
 from ztpd.daemon.tasks import RESTART_S, Task, Tasks
-from ztpd.errors import ConfigError, StoreError, ZtpdError
+from ztpd.errors import ConfigError, RuntimeDirectoryUnusable, StoreError, ZtpdError
 from ztpd.lifecycle import Activity, Event, State
 from ztpd.model import Identity, StoredCredentials
 from ztpd.modem import identity
@@ -64,6 +64,7 @@ class Daemon:
         self._stopped = asyncio.Event()
         self._identity: Identity | None = None
         self._quality = QualityLog()
+        self._runtime_failures = log.FailureLog()
         self._disk = DiskWriter(_DiskLog())
         self.receiver = self._make_receiver(loaded)
         self.provisioner = Provisioner(
@@ -91,27 +92,30 @@ class Daemon:
         """Run until stopped. Raises :class:`LockHeld`, and nothing that is remote."""
         self._warn_of_unknown_keys()
         lock = RunLock(self._runtime_dir)
-        lock.take()
+        try:
+            lock.take()
+        except OSError as error:  # full, or without inodes: corrections do not need it
+            self._runtime_failures.record(_unusable(error))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log_callback)
         try:
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(control.serve(self._runtime_dir, self._answer))
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.add_signal_handler(number, self.stop)
-                loop.add_signal_handler(signal.SIGHUP, self._reload)
-                notify("READY=1")
-                log.emit(events.STARTED, version=__version__, how="")
-                self._tasks.start(Task.RECEIVER, self.receiver.run)
-                self._tasks.start(Task.HEARTBEAT, self._heartbeat)
-                self.dispatch(Event.RESTART)
-                await self._stopped.wait()
-                notify("STOPPING=1")
-                await self._tasks.end(*Task, within_s=_STOP_WITHIN_S)
-                self.provisioner.stopping()
-                self._publish()
-                with suppress(TimeoutError):  # the file before stays whole
-                    await self._disk.written(timeout_s=_WRITTEN_WITHIN_S)
+            self._tasks.start(Task.CONTROL, self._serve)
+            await asyncio.sleep(0)  # the socket is there when READY=1 is said
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+            notify("READY=1")
+            log.emit(events.STARTED, version=__version__, how="")
+            self._tasks.start(Task.RECEIVER, self.receiver.run)
+            self._tasks.start(Task.HEARTBEAT, self._heartbeat)
+            self.dispatch(Event.RESTART)
+            await self._stopped.wait()
+            notify("STOPPING=1")
+            await self._tasks.end(*Task, within_s=_STOP_WITHIN_S)
+            self.provisioner.stopping()
+            self._publish()
+            with suppress(TimeoutError):  # the file before stays whole
+                await self._disk.written(timeout_s=_WRITTEN_WITHIN_S)
         finally:
             loop.set_exception_handler(None)
             lock.release()
@@ -216,6 +220,17 @@ class Daemon:
         await self.provisioner.idle()
         self.dispatch(Event.RESTART, "the configuration changed")
 
+    async def _serve(self) -> None:
+        """Answer requests; try again where the socket cannot be made."""
+        while True:
+            try:
+                async with control.serve(self._runtime_dir, self._answer):
+                    self._runtime_failures.clear()
+                    await asyncio.get_running_loop().create_future()
+            except OSError as error:
+                self._runtime_failures.record(_unusable(error), retry_in_s=_HEARTBEAT_S)
+            await asyncio.sleep(_HEARTBEAT_S)
+
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             return await requests.answer(self, request)
@@ -265,6 +280,10 @@ class Daemon:
         for unknown in self._loaded.unknown:
             hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
             log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
+
+
+def _unusable(error: OSError) -> RuntimeDirectoryUnusable:
+    return RuntimeDirectoryUnusable(f"{error.filename or 'control socket'}: {error.strerror}")
 
 
 class _DiskLog:

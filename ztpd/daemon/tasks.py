@@ -21,6 +21,7 @@ class Task(Enum):
     """Every background task there is; the value is its name in the journal."""
 
     ACTIVITY = "activity"  # one of :class:`ztpd.lifecycle.Activity`
+    CONTROL = "control"  # the control socket
     RECEIVER = "receiver"
     HEARTBEAT = "heartbeat"
     RELOAD = "reload"  # waits for the end of a provisioning call, then loads again

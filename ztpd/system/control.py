@@ -62,9 +62,10 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
 
     path = directory / SOCKET_NAME
     path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(client, path, limit=_LINE_LIMIT)
-    path.chmod(0o666)  # the peer's user is checked at each connection
+    server = await asyncio.start_unix_server(client, path, limit=_LINE_LIMIT, start_serving=False)
     try:
+        path.chmod(0o666)  # the peer's user is checked at each connection
+        await server.start_serving()
         yield
     finally:
         server.close()
@@ -75,12 +76,18 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
 ) -> dict[str, Any]:
-    line = await reader.readline()  # unread bytes would cost the client its answer
+    try:
+        line = await reader.readline()  # unread bytes would cost the client its answer
+    except ValueError:  # longer than the limit
+        line = b""
     peer: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, os.geteuid()):
         return {"ok": False, "error": _ONLY, "event": NotPermitted.code}
-    request = json.loads(line)
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):  # not JSON, or nested too deeply
+        request = None
     if not isinstance(request, dict):
         return {"ok": False, "error": "a request is a JSON object"}
     return await handle(request)
