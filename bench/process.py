@@ -98,6 +98,10 @@ async def daemon(gateway: Gateway, *, trace_imports: bool = False) -> AsyncItera
         await listening
 
 
+LOCAL_SERVICE = {"allowed_hosts": ["localhost"]}
+"""Settings of [ztp] for an answer that names this machine."""
+
+
 def store_credentials(gateway: Gateway, caster_port: int) -> None:
     """As after an earlier start that was provisioned."""
     portal = Portal(
@@ -146,7 +150,7 @@ async def costs(directory: Path, *, for_s: float) -> Costs:
     async with source(gateway.authority) as caster:
         store_credentials(gateway, caster.port)
         known = {"source": "fixed", "hardware_id": _IMEI}  # no modem: none is waited for
-        gateway.configure(ntrip={"ca_file": gateway.ca_file}, identity=known)
+        gateway.configure(ztp=LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file}, identity=known)
         async with gateway.receiver() as receiver, daemon(gateway, trace_imports=True) as process:
             await until(lambda: receiver.stage == "RTK fixed", within_s=60)
             began_s = process.cpu_s()
@@ -232,6 +236,7 @@ async def uart(directory: Path, *, for_s: float, share: bool = False) -> UartCos
         output = {"output": {"pty": str(directory / "shared")}} if share else {}
         gateway.configure(
             receiver={"port": line.path, "baudrate": _UART_BAUD},
+            ztp=LOCAL_SERVICE,
             ntrip={"ca_file": gateway.ca_file},
             identity={"source": "fixed", "hardware_id": _IMEI},
             **output,

@@ -31,6 +31,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [getattr(record, "ZTPD_EVENT", "") for record in caplog.records]
 
 
+@pytest.mark.slow
 async def test_FR40_S19_on_another_board_with_the_same_modem_it_streams_within_seconds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,6 +91,7 @@ async def test_FR40_where_the_board_number_cannot_be_read_it_streams_without_a_m
         assert stored(gateway).board == stored_on
 
 
+@pytest.mark.slow
 async def test_FR40_on_another_board_without_a_modem_it_reports_the_modem_and_goes_on_with_it(
     tmp_path: Path,
 ) -> None:

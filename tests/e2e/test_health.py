@@ -67,6 +67,7 @@ async def private(top: Path, **caster: Any) -> AsyncIterator[tuple[Gateway, SimR
 
 
 @in_virtual_time
+@pytest.mark.slow
 async def test_FR61_an_antenna_pulled_in_operation_is_degraded_with_its_cure(
     tmp_path: Path,
 ) -> None:

@@ -59,7 +59,7 @@ def test_FR105_waiting_becomes_blocked_when_a_person_is_needed(tmp_path: Path) -
                 assert state(gateway) == "waiting"
                 gateway.gnss.plug()
                 await until(lambda: state(gateway) == "blocked", within_s=120)
-                assert reason(gateway) == "gnss.nak"
+                assert reason(gateway) == "gnss.unsuitable"
 
     virtualtime.run(scenario())
 

@@ -16,7 +16,7 @@ async def test_P3_a_provisioned_daemon_streams_without_an_http_client(tmp_path: 
     gateway = Gateway(tmp_path)
     async with process.source(gateway.authority, fast=5.0) as caster:
         process.store_credentials(gateway, caster.port)
-        gateway.configure(ntrip={"ca_file": gateway.ca_file})
+        gateway.configure(ztp=process.LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
         async with gateway.receiver(), process.daemon(gateway, trace_imports=True) as daemon:
             await until(lambda: gateway.status.get("state") == "streaming")
 
@@ -30,7 +30,7 @@ async def test_without_receiver_it_wakes_up_once_in_two_seconds_at_most(tmp_path
     gateway = Gateway(tmp_path)
     async with process.source(gateway.authority) as caster:
         process.store_credentials(gateway, caster.port)
-        gateway.configure(ntrip={"ca_file": gateway.ca_file})
+        gateway.configure(ztp=process.LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
         async with process.daemon(gateway) as daemon:
             await asyncio.sleep(10)
             assert await daemon.wake_ups_per_s(100) <= 0.5

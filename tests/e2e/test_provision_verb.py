@@ -57,7 +57,12 @@ async def provision(
 
 
 REFUSALS = {
-    "not-listed": (Profile(allowlist=frozenset()), None, 76, "Add the IMEI to the allowlist"),
+    "not-listed": (
+        Profile(allowlist=frozenset()),
+        None,
+        76,
+        "to the allowlist of the device profile",
+    ),
     "disabled": (Profile(enabled=False), None, 76, "status Enabled"),
     "other-service": (Profile(service="live"), None, 76, "a Flex token does not work for Live"),
     "registered": (None, Answer(403, "Device already registered"), 76, "return existing"),

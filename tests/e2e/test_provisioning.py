@@ -101,6 +101,7 @@ async def test_Z14_without_a_token_ztpd_waits_and_goes_on_as_soon_as_there_is_on
 
 
 @pytest.mark.parametrize("fault", [Cut(1), Cut(100), Cut(300)])
+@pytest.mark.slow
 async def test_Z03_a_lost_answer_ends_with_one_thing(tmp_path: Path, fault: Cut) -> None:
     async with services(tmp_path, script=(fault,)) as (gateway, service, _):
         async with gateway.running():

@@ -189,6 +189,7 @@ def test_antenna_and_signals_are_named_and_it_is_said_when_they_are_well_again(
     run()
 
 
+@pytest.mark.slow
 def test_overruns_of_the_port_are_named(tmp_path: Path) -> None:
     @in_virtual_time
     async def run() -> None:
@@ -227,6 +228,7 @@ def test_overruns_of_the_port_are_named(tmp_path: Path) -> None:
         ),
     ],
 )
+@pytest.mark.slow
 def test_corrections_that_cannot_lead_to_a_fixed_position_are_named(
     tmp_path: Path, stream: dict[str, Any], event: str, text: str
 ) -> None:

@@ -250,6 +250,7 @@ SILENT_F9P = replace(F9P_OLD, reports=())
     ids=["M9N", "F9T", "F9P"],
 )
 @in_virtual_time
+@pytest.mark.slow
 async def test_FR03_a_receiver_that_cannot_report_is_judged_by_its_carrier_solution(
     tmp_path: Path, model: Model, event: str, words: str
 ) -> None:
@@ -290,6 +291,7 @@ async def test_FR04_a_wire_that_breaks_in_operation_is_named(tmp_path: Path) -> 
 
 
 @in_virtual_time
+@pytest.mark.slow
 async def test_FR05_time_mode_set_by_another_program_is_ended_within_a_minute(
     tmp_path: Path,
 ) -> None:

@@ -80,6 +80,7 @@ async def test_satellites_are_reported_while_the_position_is_not_rtk_fixed(tmp_p
 
 
 @in_virtual_time
+@pytest.mark.slow
 async def test_a_line_that_is_nearly_full_gets_no_more(tmp_path: Path) -> None:
     async with bench(tmp_path, wired="UART1") as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 15)
@@ -125,6 +126,7 @@ async def test_rates_that_another_program_has_set_are_left_alone(tmp_path: Path)
 
 
 @in_virtual_time
+@pytest.mark.slow
 async def test_at_ten_epochs_a_second_the_reports_are_no_more_frequent(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         b.sim.set("CFG-RATE-MEAS", 100, saved=True)

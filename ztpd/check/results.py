@@ -39,6 +39,7 @@ LINKS: Mapping[str, str] = {
 _LAYERS = {
     "config.": "config",
     "store.unsafe": "permissions",
+    "runtime.": "permissions",
     "store.": "credentials",
     "identity.": "modem",
     "modem.": "modem",
