@@ -8,7 +8,7 @@ FUZZ_VENV := .venv-fuzz
 FUZZ_SECONDS ?= 60
 # Most tests wait; three at a time keep two cores busy.
 PYTEST_ARGS ?= --numprocesses 3
-SLOW_ARGS ?= --numprocesses 2
+SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
 .PHONY: help test coverage test-slow test-debian fuzz faults bench lint format demo docs operability deb boot-test boot-test-qemu clean

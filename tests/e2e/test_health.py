@@ -21,7 +21,8 @@ from ztpd import check, config, status
 from ztpd.check import LinkState
 from ztpd.cli.status import render
 from ztpd.health import Health, cause, health
-from ztpd.sim.caster import Caster
+from ztpd.sim import corrections as simulated
+from ztpd.sim.caster import Caster, Feed
 from ztpd.sim.receiver import SimReceiver
 from ztpd.status import Status
 
@@ -52,12 +53,21 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [str(getattr(each, "ZTPD_EVENT", "")) for each in caplog.records]
 
 
+async def base_station() -> AsyncIterator[bytes]:
+    """A stream that lacks nothing: corrections, the station's position, its biases."""
+    pieces = simulated.coalesce(simulated.rtcm(random.Random(1)))
+    async for piece in simulated.paced(pieces):
+        yield piece.data
+
+
 @asynccontextmanager
-async def private(top: Path, **caster: Any) -> AsyncIterator[tuple[Gateway, SimReceiver, Caster]]:
+async def private(
+    top: Path, feed: Feed = corrections, **caster: Any
+) -> AsyncIterator[tuple[Gateway, SimReceiver, Caster]]:
     """A gateway, its receiver and a private caster without TLS; time may be virtual."""
     gateway = Gateway(top)
     async with (
-        Caster({"NEAR": corrections}, **caster) as server,
+        Caster({"NEAR": feed}, **caster) as server,
         gateway.receiver() as receiver,
     ):
         gateway.configure(
@@ -93,7 +103,7 @@ async def test_FR61_a_float_that_lasts_is_degraded_after_ten_minutes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = asyncio.get_running_loop().time
-    async with private(tmp_path) as (gateway, receiver, _):
+    async with private(tmp_path, base_station) as (gateway, receiver, _):
         receiver.faults.never_fixed = True
         async with gateway.running():
             await until(lambda: word(gateway) is Health.HEALTHY, within_s=60)
