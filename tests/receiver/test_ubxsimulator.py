@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ztpd.errors import ReceiverSilent
+from ztpd.errors import ReceiverDeaf
 from ztpd.model import Carrier, Frame
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.receiver.client import UbxClient
@@ -93,5 +93,5 @@ async def test_a_receiver_that_acknowledges_all_and_answers_nothing_is_told(tmp_
                 break
         running.cancel()
         await asyncio.wait([running])
-    assert isinstance(receiver.error, ReceiverSilent)
+    assert isinstance(receiver.error, ReceiverDeaf)
     assert "CFG-VALGET" in str(receiver.error)
