@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.crashes import Disk, Operation, crashes, traced
 from tests.support.writer import HARDWARE_ID, generation, number_of
-from ztpd.provisioning.provisioner import SCHEDULE_FILE
+from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.provisioning.schedule import Schedule
 from ztpd.provisioning.store import CURRENT, CredentialStore
 

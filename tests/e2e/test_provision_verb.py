@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.gateway import Gateway
 from ztpd.cli import main
-from ztpd.provisioning.provisioner import SCHEDULE_FILE
+from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.provisioning.schedule import Schedule
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.ztp_service import Answer, Bomb, Cut, Fault, Huge, Reset, ZtpService

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.gateway import Gateway
 from tests.support.services import services, state
 from tests.support.until import until
-from ztpd.provisioning.provisioner import SCHEDULE_FILE
+from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.sim.ztp_service import Drip
 from ztpd.system import control
 from ztpd.system.control import Verb

@@ -132,7 +132,7 @@ def test_FR43_a_person_who_asks_ends_the_splay(tmp_path: Path) -> None:
             async with asyncio.timeout(60):
                 await gateway.start().obtain()
         provisioner = gateway.start()
-        provisioner.retry_now()
+        provisioner.pacing.retry_now()
         await provisioner.obtain()
 
     gateway = ProvisioningBench(tmp_path, splay_s=14_400)
@@ -154,7 +154,7 @@ def test_FR64_a_try_that_a_person_asks_for_makes_no_wait_longer(tmp_path: Path) 
             await asyncio.sleep(120)
             trying.cancel()
             waits_s.extend(each.wait_s for each in gateway.dispatched[-1:] if each.wait_s)
-            provisioner.retry_now()
+            provisioner.pacing.retry_now()
 
     gateway = ProvisioningBench(tmp_path, splay_s=0)
     gateway.answer = REFUSING
@@ -283,7 +283,7 @@ def test_Z04_a_person_who_helped_need_not_wait(gateway: ProvisioningBench) -> No
         await ended_after(gateway.start().obtain(), 120)
         gateway.portal.profile = Profile()
         provisioner = gateway.start()
-        provisioner.retry_now()
+        provisioner.pacing.retry_now()
         await provisioner.obtain()
 
         assert len(gateway.calls) == 2
@@ -421,13 +421,13 @@ def test_tokens_tried_one_after_the_other_make_one_call_a_minute(
 def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         provisioner = gateway.start()
-        assert not provisioner.rate_limit_reason()
+        assert not provisioner.pacing.rate_limit_reason()
         await provisioner.once()
-        assert provisioner.rate_limit_reason() == "asked 0 s ago; again in 60 s"
+        assert provisioner.pacing.rate_limit_reason() == "asked 0 s ago; again in 60 s"
         await asyncio.sleep(59)
-        assert gateway.start().rate_limit_reason()
+        assert gateway.start().pacing.rate_limit_reason()
         await asyncio.sleep(1)
-        assert not gateway.start().rate_limit_reason()
+        assert not gateway.start().pacing.rate_limit_reason()
 
     run(scenario())
 

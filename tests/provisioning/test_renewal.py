@@ -71,7 +71,7 @@ async def provisioned(gateway: ProvisioningBench, *, days: float = 1000) -> Stor
     await gateway.start().once()
     gateway.issue(IMEI.digits, ends=in_days(days))
     await asyncio.sleep(2 * DAY_S)
-    gateway.start().retry_now()
+    gateway.start().pacing.retry_now()
     return await gateway.start().once()
 
 
@@ -255,7 +255,7 @@ def test_FR101_failures_of_the_days_call_go_by_the_retry_classes(
             if now_s() - began_s > 3 * HOUR_S:
                 gateway.answer = None
             provisioner = gateway.start()
-            if provisioner._schedule.may_refresh():
+            if provisioner.pacing.may_refresh():
                 with suppress(ZtpdError, asyncio.CancelledError):
                     found = await provisioner.replace(old)
             await asyncio.sleep(60)

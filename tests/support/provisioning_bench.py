@@ -18,7 +18,8 @@ from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Event
 from ztpd.model import Identity, Imei
 from ztpd.provisioning.http import Reply
-from ztpd.provisioning.provisioner import SCHEDULE_FILE, Provisioner
+from ztpd.provisioning.pacing import SCHEDULE_FILE
+from ztpd.provisioning.provisioner import Provisioner
 from ztpd.provisioning.schedule import Schedule
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Portal, Profile

@@ -53,7 +53,7 @@ def show(_: argparse.Namespace) -> int:
 
 
 def forget(_: argparse.Namespace) -> int:
-    from ztpd.provisioning.provisioner import SCHEDULE_FILE
+    from ztpd.provisioning.pacing import SCHEDULE_FILE
     from ztpd.provisioning.schedule import Schedule
     from ztpd.provisioning.store import CredentialStore
 

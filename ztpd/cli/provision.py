@@ -63,7 +63,7 @@ async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
     if stored:
         print(f"already provisioned: {describe_transports(stored.credentials)}")
         return 0
-    if rate_limit_reason := provisioner.rate_limit_reason():
+    if rate_limit_reason := provisioner.pacing.rate_limit_reason():
         print(rate_limit_reason)
         return EXIT_LATER
     stored = await provisioner.once()

@@ -79,7 +79,7 @@ class Activities:
 
     def retry_now(self) -> None:
         """A person wants a try now."""
-        self._provisioner.retry_now()
+        self._provisioner.pacing.retry_now()
         if self._relay:
             self._relay.retry_now()
 

@@ -112,7 +112,7 @@ class Daemon:
             await self._stopped.wait()
             notify("STOPPING=1")
             await self._tasks.end(*Task, within_s=_STOP_WITHIN_S)
-            self.provisioner.stopping()
+            self.provisioner.pacing.keep_rest()
             self._publish()
             with suppress(TimeoutError):  # the file before stays whole
                 await self._disk.written(timeout_s=_WRITTEN_WITHIN_S)

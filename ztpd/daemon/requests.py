@@ -68,7 +68,7 @@ def _no(error: str) -> Answer:
 def _retry(daemon: Controlled) -> Answer:
     if not daemon.present.is_waiting:
         return {"ok": True, "text": f"nothing to wait for: {daemon.present.state.value}"}
-    if daemon.stored is None and (reason := daemon.provisioner.rate_limit_reason()):
+    if daemon.stored is None and (reason := daemon.provisioner.pacing.rate_limit_reason()):
         return _no(reason)
     return _try_now(daemon, "asked to try again now")
 
@@ -79,7 +79,7 @@ async def _provision(daemon: Controlled, *, force: bool) -> Answer:
     if stored and not force and await provisioner.keeper.has_credentials():
         had = describe_transports(stored.credentials)
         return {"ok": True, "text": f"already provisioned: {had}"}
-    if reason := provisioner.rate_limit_reason():
+    if reason := provisioner.pacing.rate_limit_reason():
         return _no(reason)
     return _try_now(daemon, "asked to provision now", replace=force and stored is not None)
 

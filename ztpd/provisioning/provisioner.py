@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,14 +10,15 @@ from pathlib import Path
 
 from ztpd import events, log, retry
 from ztpd.config import Config
-from ztpd.errors import Retry, StoreError, ZtpdError
-from ztpd.lifecycle import Dispatch, Event, waiting_event
+from ztpd.errors import Retry, ZtpdError
+from ztpd.lifecycle import Dispatch, Event
 from ztpd.model import Identity, Secret, StoredCredentials
 from ztpd.provisioning import board, http, renewal
 from ztpd.provisioning.call import Post, Request, call, request_hash
 from ztpd.provisioning.identification import Identification, ReadIdentity
 from ztpd.provisioning.keeper import Keeper, log_provisioned
-from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
+from ztpd.provisioning.pacing import SCHEDULE_FILE, Pacing
+from ztpd.provisioning.schedule import Schedule
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system import hostname
 from ztpd.system.clock import Clock
@@ -26,16 +26,12 @@ from ztpd.system.disk import DiskWriter
 from ztpd.system.offload import offload
 from ztpd.wire.hostnames import is_loopback
 
-SCHEDULE_FILE = "ztp-schedule.json"
-ASKED_AT_MOST_EVERY_S = 60.0
 _REFRESH_TRIES = 4
 _REFRESH_WAIT_S = 300.0  # a longer wait is spent with the old credentials
-_KEEP_WAIT_EVERY_S = 600.0
-_COUNTED = (Retry.SERVER, Retry.REFUSED)  # errors of a service that has received a call
 
 
 class Provisioner:
-    """Decides when the provisioning service is called, and keeps the calls few.
+    """Obtains, replaces and renews credentials with few calls to the provisioning service.
 
     ``dispatch`` receives every step; ``token`` is re-read for each call, so a corrected token
     file takes effect.
@@ -62,19 +58,18 @@ class Provisioner:
         self._token = token
         self._board = board_serial()
         self._hostname = hostname
-        self._rng = rng or random.SystemRandom()
-        self._schedule = schedule or Schedule(state_dir / SCHEDULE_FILE, disk=disk)
         self._post = post
         self._failures = log.FailureLog()
-        self._backoff = retry.Backoff(retry.ZTP, self._rng)
-        self._backoff.restore(self._schedule.steps)
         self._has_previous = True  # until the disk was read
         self._calling = asyncio.Lock()
         self.clock = clock or Clock()
+        rng = rng or random.SystemRandom()
+        schedule = schedule or Schedule(state_dir / SCHEDULE_FILE, disk=disk)
+        self.pacing = Pacing(schedule, self._failures, dispatch=dispatch, rng=rng)
         self.identification = Identification(
-            read_identity, dispatch=dispatch, wait=self._wait, rng=self._rng
+            read_identity, dispatch=dispatch, wait=self.pacing.report, rng=rng
         )
-        self.keeper = Keeper(CredentialStore(state_dir), self._failures, self._rng)
+        self.keeper = Keeper(CredentialStore(state_dir), self._failures, rng)
 
     async def stored(self) -> StoredCredentials | None:
         """The credentials of this gateway; None if it has to be provisioned.
@@ -111,7 +106,7 @@ class Provisioner:
         New ones, if a call may be made; else the generation before: the two take turns. Raises a
         typed error; the stored ones stay stored then.
         """
-        if self._schedule.may_refresh():
+        if self.pacing.may_refresh():
             return await self._call_in_earnest(await self.identification.of(refused))
         older = await self.keeper.previous(refused)
         self._has_previous = older is not None
@@ -122,7 +117,7 @@ class Provisioner:
 
     def may_replace(self) -> bool:
         """Whether :meth:`replace` may return credentials."""
-        return self._has_previous or self._schedule.may_refresh()
+        return self._has_previous or self.pacing.may_refresh()
 
     async def _call_in_earnest(self, identity: Identity) -> StoredCredentials:
         """A call, repeated a few times where the service or the network fails for a moment."""
@@ -130,12 +125,11 @@ class Provisioner:
             try:
                 return await self._call(identity)
             except ZtpdError as error:
-                wait_s = self._backoff.wait_s(error)
-                self._keep_wait(error, wait_s)
+                wait_s = self.pacing.wait_after(error)
                 passing = error.retry in (Retry.LOCAL, Retry.SERVER) and not error.needs_person
                 if not passing or not tries_left or wait_s > _REFRESH_WAIT_S:
                     raise
-                self._wait(error, wait_s)
+                self.pacing.report(error, wait_s)
                 await asyncio.sleep(wait_s)
                 self._dispatch(Event.PROVISION)
         raise AssertionError("the last try returns or raises")
@@ -146,7 +140,7 @@ class Provisioner:
 
     async def _call_if_due(self, stored: StoredCredentials) -> StoredCredentials:
         """The answer of a call; ``stored`` if it fails, or the last one was today."""
-        if not self._schedule.may_renew():
+        if not self.pacing.may_renew():
             return stored
         try:
             return await self._call(await self.identification.of(stored))
@@ -157,13 +151,11 @@ class Provisioner:
     async def once(self) -> StoredCredentials:
         """One try, for a person who waits for it. Raises a typed error, which counts as any."""
         identity = await self.identification.read()
-        if self._schedule_applies(identity) and self._schedule.left_s(LONGEST_WAIT_S):
-            self._backoff.take_back(Retry.REFUSED)  # as in retry_now
+        self.pacing.on_demand(identity.hardware_id, self._request_hash(identity))
         try:
             return await self._call(identity)
         except ZtpdError as error:
-            if error.retry in _COUNTED:
-                self._keep_wait(error, self._backoff.wait_s(error))
+            self.pacing.demand_failed(error)
             raise
 
     def request(self, identity: Identity) -> Request:
@@ -174,32 +166,21 @@ class Provisioner:
         hostname = self._hostname()
         return Request.of(self._config.ztp, identity, self._token(), hostname=hostname)
 
-    def rate_limit_reason(self) -> str:
-        """Why the service is not called now, even if a person asks; "" if it may be."""
-        since_s = self._schedule.since_call_s()
-        left_s = ASKED_AT_MOST_EVERY_S - since_s
-        return f"asked {since_s:.0f} s ago; again in {left_s:.0f} s" if left_s > 0 else ""
-
     def reconfigured(self, config: Config) -> None:
         """Go on with ``config``, from the next call on."""
         self._config = config
-
-    def retry_now(self) -> None:
-        """End the wait: a person asks for a try, which makes the next wait no longer."""
-        if self._schedule.left_s(LONGEST_WAIT_S):
-            self._backoff.take_back(Retry.REFUSED)
-        self._guard(lambda: self._schedule.no_wait(self._backoff.dump()))
 
     async def idle(self) -> None:
         """Return when no call is under way: its answer would be lost, and the next one is late."""
         async with self._calling:
             return
 
-    def stopping(self) -> None:
-        self._guard(self._schedule.keep_wait)
-
     async def _call_until_done(self, identity: Identity) -> StoredCredentials:
-        await self._wait_before_first(identity)
+        await self.pacing.before_first(
+            identity.hardware_id,
+            self._request_hash(identity),
+            splay_s=self._config.ztp.splay_s,
+        )
 
         async def attempt() -> StoredCredentials:
             self._dispatch(Event.PROVISION)
@@ -208,65 +189,9 @@ class Provisioner:
                 return answered
             return await self._call(identity)
 
-        def waiting(error: ZtpdError, wait_s: float) -> None:
-            self._keep_wait(error, wait_s)
-            self._wait(error, wait_s)
-
-        stored = await retry.until_done(attempt, self._backoff, waiting=waiting)
+        stored = await retry.until_done(attempt, self.pacing.backoff, waiting=self.pacing.waiting)
         self._failures.clear()
         return stored
-
-    async def _wait_before_first(self, identity: Identity) -> None:
-        """Wait as the schedule says; else spread the first call, and keep to one a minute."""
-        if self._schedule_applies(identity):
-            why = "the wait after the last call is not over"
-            wait_s = self._schedule.left_s(LONGEST_WAIT_S)
-            error = ZtpdError.named(*self._schedule.reason)
-        else:
-            error = None
-            wait_s, why = max(
-                (self._splay_s(identity.hardware_id), "spreading the first calls"),
-                (
-                    ASKED_AT_MOST_EVERY_S - self._schedule.since_call_s(),
-                    "the service is asked once a minute at most",
-                ),
-            )
-        if wait_s > 0:
-            self._wait(error, wait_s, why)
-            while error is None and wait_s > _KEEP_WAIT_EVERY_S:  # the power may be cut meanwhile
-                await asyncio.sleep(_KEEP_WAIT_EVERY_S)
-                wait_s -= _KEEP_WAIT_EVERY_S
-                self._guard(self._schedule.keep_wait)
-            await asyncio.sleep(wait_s)
-
-    def _splay_s(self, hardware_id: str) -> float:
-        drawn_s = self._rng.uniform(0, self._config.ztp.splay_s)
-        left_s = drawn_s
-        with contextlib.suppress(OSError):  # the splay holds for this run at least
-            left_s = self._schedule.splay_s(hardware_id, lambda: drawn_s)
-        return min(left_s, self._config.ztp.splay_s)
-
-    def _wait(self, error: ZtpdError | None, wait_s: float, why: str = "") -> None:
-        if error:
-            self._failures.record(error, retry_in_s=wait_s)
-        self._dispatch(waiting_event(error), why, error=error, wait_s=wait_s)
-
-    def _keep_wait(self, error: ZtpdError, wait_s: float) -> None:
-        if error.retry in _COUNTED:
-            steps, answered = self._backoff.dump(), error.retry is Retry.REFUSED
-            why = {"error": error.code, "detail": error.detail}
-            self._guard(lambda: self._schedule.wait(wait_s, steps, **why, answered=answered))
-
-    def _schedule_applies(self, identity: Identity) -> bool:
-        """Whether the schedule is about the next call; if not, its waits are dropped."""
-        if not self._schedule.called_for(identity.hardware_id):
-            self._schedule.forget_others(identity.hardware_id)
-        elif self._schedule.request_changed(self._request_hash(identity)):
-            self.retry_now()
-        else:
-            return True
-        self._backoff.succeeded()
-        return False
 
     def _request_hash(self, identity: Identity) -> str:
         """Fingerprint of the request; "" where there is no token, and so no call."""
@@ -286,22 +211,15 @@ class Provisioner:
             self.clock.check()  # a service on this machine has this machine's clock
         else:
             await self.clock.wait_usable()
-        steps = self._backoff.dump()
-        attempt = sum(steps.values()) + 1
         name = f' as "{request.shown_name}"' if request.shown_name else ""
         log.emit(
             events.ZTP_CALL_AGAIN if self._failures.is_failing else events.ZTP_CALL,
             host=request.host,
             name=name,
             service=settings.service,
-            attempt=attempt,
+            attempt=self.pacing.attempt,
         )
-        crash_wait_s = retry.ZTP[Retry.SERVER].sample(attempt, self._rng)
-        server = Retry.SERVER.value
-        steps[server] = steps.get(server, 0) + 1  # a crash in the call counts as a failed one
-        asked = identity.hardware_id, self._request_hash(identity)
-        self._guard(lambda: self._schedule.calling(crash_wait_s, steps, *asked))
-        await self._schedule.written()
+        await self.pacing.begin_call(identity.hardware_id, self._request_hash(identity))
         try:
             stored = await call(
                 request,
@@ -311,20 +229,11 @@ class Provisioner:
                 post=self._post,
             )
         except ZtpdError as error:
-            if error.retry not in _COUNTED or not error.delivered:
-                self._guard(self._schedule.not_delivered)
+            self.pacing.call_failed(error)
             raise
         self._has_previous = True
         await self.keeper.save(stored)
-        self._guard(self._schedule.succeeded)
-        self._backoff.succeeded()
+        self.pacing.call_succeeded()
         if self.keeper.unsaved is None:
             log_provisioned(stored)
         return stored
-
-    def _guard(self, write: Callable[[], None]) -> None:
-        """Log a schedule that cannot be written: it fails no provisioning."""
-        try:
-            write()
-        except OSError as error:
-            self._failures.record(StoreError(f"{SCHEDULE_FILE}: {error.strerror}"))

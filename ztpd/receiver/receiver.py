@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ztpd import events, log
@@ -25,15 +25,14 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
-from ztpd.receiver import configure, filter, keys
+from ztpd.receiver import configure, filter, keys, view
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.connection import Connection, Hooks, ReceiverState
-from ztpd.receiver.reception import Finding
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.retry import Delay
 from ztpd.serialport.discovery import ROOT
 from ztpd.serialport.pty import SharedPort
-from ztpd.status import FindingStatus, ReceiverView
+from ztpd.status import ReceiverView
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message
 
@@ -153,56 +152,12 @@ class Receiver:
     @property
     def view(self) -> ReceiverView:
         """The state as it is published; call it on the event loop."""
-        state, now = self._state, _now()
-        version, counts, fixes = state.attachment.version, state.counts, state.fixes
-        connection = self._connection
-        identified = connection if connection and connection.identified else None
-        fix = fixes.present(now) if self.ready else None
-        skipped_bytes = identified.client.scanner.counts.skipped_bytes if identified else 0
-        return ReceiverView(
-            model=version.model,
-            firmware=version.firmware,
-            protocol=version.protocol,
-            port=state.attachment.path,
-            baudrate=identified.port.baudrate if identified else 0,
-            ready=self.ready,
-            problem=str(state.error) if state.error else "",
-            fix=fix.label if fix else "unknown",
-            fix_for_s=fixes.label_for_s(now) if fix else None,
-            best_fix=state.assessment.best_fix,
-            best_fix_age_s=fixes.below_for_s(state.assessment.best_fix, now),
-            carrier=fix.carrier.name.lower() if fix else "none",
-            correction_age_s=fix.correction_age_s if fix else None,
-            accuracy_m=fix.accuracy_m if fix and fix.ok else None,
-            satellites=fix.satellites if fix else 0,
-            use=state.usage.label,
-            use_for_s=state.usage.verdict_for_s(now),
-            use_event=state.usage.event_name,
-            used=dict(state.usage.used),
-            rejected=dict(state.usage.rejected),
-            findings=self._findings() if self.ready else (),
-            delivered_frames=counts.frames,
-            delivered_bytes=counts.bytes,
-            dropped=counts.dropped,
-            dropped_share=counts.dropped_share(now),
-            refused=counts.refused,
-            undelivered=counts.undelivered,
-            first_fix_s=fixes.first_at_least("2D"),
-            first_float_s=fixes.first_at_least("RTK float"),
-            first_fixed_s=fixes.first_at_least("RTK fixed"),
-            skipped_bytes=self._skipped_bytes + skipped_bytes,
-        )
-
-    def _findings(self) -> tuple[FindingStatus, ...]:
-        """With the date of their beginning, by the host's clock."""
-
-        def since(finding: Finding) -> str:
-            began = self._wall_clock() - timedelta(seconds=_now() - finding.since_s)
-            return began.isoformat(timespec="seconds")
-
-        return tuple(
-            FindingStatus(each.event.name, each.text, each.event.remedy, since(each))
-            for each in self._state.reception.findings()
+        return view.build(
+            self._state,
+            self._connection,
+            skipped_bytes=self._skipped_bytes,
+            now_s=_now(),
+            wall_clock=self._wall_clock(),
         )
 
     async def inspect(self) -> Inspection:

@@ -16,7 +16,7 @@ from tests.packaging.boot.conftest import tree
 from tests.packaging.boot.container import Container
 from tests.packaging.boot.qemu import Qemu, make_disk
 from ztpd import events
-from ztpd.provisioning.provisioner import SCHEDULE_FILE
+from ztpd.provisioning.pacing import SCHEDULE_FILE
 
 _NEXT_CALL_WITHIN_S = 600.0  # the wait doubles with each cut
 _STORE = "/var/lib/ztpd"
