@@ -25,7 +25,7 @@ FINDING = FindingStatus(OPEN.name, OPEN.text, OPEN.remedy, "2026-11-28T12:00:00+
         RegionUnknown.code,
     ],
 )
-def test_a_finding_precedes_what_follows_from_it(event: str) -> None:
+def test_a_finding_precedes_its_consequences(event: str) -> None:
     found = with_findings([None, Cause(event)], ReceiverView(findings=(FINDING,)))
     assert [each.event for each in found] == [OPEN.name, event]
 

@@ -196,7 +196,7 @@ def test_a_failure_has_its_cause_the_next_try_and_advice(stream: io.StringIO) ->
     )
 
 
-def test_T9_one_event_is_one_line_whatever_a_peer_said(stream: io.StringIO) -> None:
+def test_T9_one_event_is_one_line_for_any_text_of_a_peer(stream: io.StringIO) -> None:
     log.FailureLog().record(ZtpNotListed("no\r\n12:00:00 daemon.state all is well\x1b[2J\u2028"))
     (line,) = stream.getvalue().splitlines()
     assert "no..12:00:00" in line
@@ -303,7 +303,7 @@ def test_FR71_one_failure_that_passes_has_no_second_line(
     assert _levels(caplog) == ["WARNING net.dns"]
 
 
-def test_FR71_no_field_begins_with_what_joins_it_to_the_line(
+def test_FR71_no_field_begins_with_its_separator(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log.emit(events.FIX, fix="3D", detail=", 20 satellites")

@@ -41,7 +41,7 @@ def test_a_record_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 3, {}, {"unknown": 1}])
-def test_what_is_no_record_gives_the_defaults(data: Any) -> None:
+def test_data_that_is_no_record_gives_the_defaults(data: Any) -> None:
     assert records.from_json(Whole, data) == Whole()
 
 
@@ -99,7 +99,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_FR89_whatever_comes_a_record_is_made_and_can_be_written(data: Any) -> None:
+def test_FR89_any_input_gives_a_record_that_can_be_written(data: Any) -> None:
     found = records.from_json(Whole, data)
     assert isinstance(found, Whole)
     assert records.from_json(Whole, json.loads(json.dumps(records.to_json(found)))) == found

@@ -105,7 +105,7 @@ def test_FR23_a_refusal_is_tried_slowly_where_there_was_no_good_service() -> Non
 
 
 @pytest.mark.parametrize("asked_s", [3600, 90_000, 1e18])
-def test_FR86_a_session_waits_an_hour_at_most_whatever_the_caster_asks(asked_s: float) -> None:
+def test_FR86_a_session_waits_an_hour_at_most_at_any_retry_after(asked_s: float) -> None:
     drawn = [waits(SESSION, SessionError(retry_after_s=asked_s), 1, seed)[0] for seed in range(200)]
     assert 1800 <= min(drawn) <= max(drawn) <= 3600
 
@@ -132,7 +132,7 @@ def test_N24_retry_after_is_cut_at_a_day_and_does_not_bring_the_fleet_back_at_on
     assert len(set(told)) == 99
 
 
-def test_what_the_other_side_asks_for_is_no_time_for_quick_tries() -> None:
+def test_a_retry_after_overrides_the_fast_tries() -> None:
     backoff = Backoff(SESSION, random.Random(1))
     backoff.reset_fast()
 
@@ -180,7 +180,7 @@ def test_a_failed_attempt_is_repeated_after_its_wait() -> None:
 
 
 @pytest.mark.parametrize("error", [ConfigError("x"), ValueError("a bug")])
-def test_what_no_wait_can_cure_is_raised_at_once(error: Exception) -> None:
+def test_an_error_that_no_wait_can_cure_is_raised_at_once(error: Exception) -> None:
     async def attempt() -> None:
         raise error
 

@@ -18,7 +18,7 @@ from ztpd.sanitize import quoted
         ("Grüße 🚜", "Grüße 🚜"),
     ],
 )
-def test_what_could_disturb_a_log_line_becomes_a_dot(text: str, shown: str) -> None:
+def test_unprintable_characters_become_dots(text: str, shown: str) -> None:
     assert quoted(text) == shown
 
 

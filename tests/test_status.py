@@ -72,14 +72,14 @@ def test_every_field_is_explained_and_no_other() -> None:
     assert paths(Status) == set(FIELDS) - {"running", "health", "clock"}
 
 
-def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+def test_a_written_status_can_be_read(tmp_path: Path) -> None:
     status.write(tmp_path, FULL)
 
     assert status.read(tmp_path) == FULL
     assert (tmp_path / status.FILE).stat().st_mode & 0o777 == 0o644
 
 
-def test_FR60_every_user_may_read_it_whatever_the_umask(tmp_path: Path) -> None:
+def test_FR60_every_user_may_read_it_under_any_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         status.write(tmp_path, FULL)

@@ -43,7 +43,7 @@ async def test_a_hostile_request_leaves_the_control_socket_in_order(
             writer.transport.abort()
 
 
-async def test_connections_that_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
+async def test_idle_control_connections_do_not_block_others(tmp_path: Path) -> None:
     gateway = ntrip_only(tmp_path, 9)
     async with gateway.receiver(speed=20), gateway.running(), responsive():
         await until(lambda: (gateway.runtime_dir / SOCKET_NAME).exists())

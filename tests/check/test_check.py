@@ -77,7 +77,7 @@ async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> Non
     assert "uses them" in found[-2].text
 
 
-async def test_each_link_is_told_as_soon_as_it_is_known(tmp_path: Path) -> None:
+async def test_each_link_is_printed_as_soon_as_its_result_is_known(tmp_path: Path) -> None:
     told: list[str] = []
     async with site(tmp_path, mountpoint="FAR") as (gateway, _):
         path = gateway.top / "ztpd.toml"
@@ -159,7 +159,7 @@ async def test_the_provisioning_service_is_connected_to_and_not_called(tmp_path:
     assert next(each.text for each in found if each.layer == "modem").startswith("49015420*****18")
 
 
-async def test_a_cause_that_has_passed_is_told_as_one(tmp_path: Path) -> None:
+async def test_a_past_cause_is_reported_as_past(tmp_path: Path) -> None:
     reason = {"event": "net.dns", "text": "no such name", "advice": "Check DNS."}
     async with site(tmp_path) as (gateway, _):
         told = {"state": "waiting", "reason": reason, "pid": os.getpid()}
@@ -190,7 +190,7 @@ async def test_C01_a_clock_at_1970_is_found_before_the_network_is_blamed(tmp_pat
     assert problem(found).event == "clock.unset"
 
 
-async def test_a_configuration_that_is_wrong_is_the_first_thing_told(tmp_path: Path) -> None:
+async def test_a_wrong_configuration_is_reported_first(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.configure(ntrip={"port": "many"})
     found = await walk(gateway)
@@ -200,7 +200,7 @@ async def test_a_configuration_that_is_wrong_is_the_first_thing_told(tmp_path: P
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
-def test_somebody_who_may_not_look_is_told_to_be_root() -> None:
+def test_an_unprivileged_user_is_asked_to_run_it_as_root() -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others
         top = Path(name)
         top.chmod(0o755)

@@ -54,7 +54,7 @@ BROKEN = [
 ]
 
 
-def test_a_line_tells_state_link_and_finding_and_the_broken_one_the_advice() -> None:
+def test_a_line_shows_state_link_and_finding_and_the_broken_one_the_advice() -> None:
     assert "".join(map(check.render, BROKEN)).splitlines() == [
         "OK           configuration  /etc/ztpd/ztpd.toml",
         "problem      credentials    not on the list",

@@ -101,7 +101,9 @@ def test_S10_an_unsafe_directory_ends_with_77_and_the_cure(
     assert "chmod 0700" in capsys.readouterr().err
 
 
-def test_what_was_imported_is_shown_as_such(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_imported_credentials_are_shown_as_imported(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     take_in(home, ANSWERS / "flex-ntrip-rtcm.json")
     assert main(["credentials", "show"]) == 0
 
@@ -132,7 +134,7 @@ def test_a_configured_authority_wins_over_that_of_the_download(tmp_path: Path) -
     assert len(context.get_ca_certs()) == 1
 
 
-async def test_a_running_daemon_takes_up_what_is_imported(
+async def test_a_running_daemon_uses_imported_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = Gateway(tmp_path)

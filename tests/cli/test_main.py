@@ -201,7 +201,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_what_a_user_may_not_do_is_told_as_that(home: Path) -> None:
+def test_a_missing_permission_is_reported_as_such(home: Path) -> None:
     (home / "state").mkdir(mode=0o700)
     (home / "state/credentials.json").touch()
     if os.geteuid() != 0:
@@ -233,7 +233,7 @@ def test_a_provisioned_gateway_needs_no_token_to_say_so(
     assert "already provisioned: NTRIP" in capsys.readouterr().out
 
 
-def test_a_state_directory_that_cannot_be_made_is_told(
+def test_a_state_directory_that_cannot_be_made_is_reported(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "file").touch()
@@ -263,7 +263,7 @@ def test_a_token_that_the_unit_does_not_hand_over_is_the_daemons_own(
     assert (home / "token").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_new_token_beside_an_encrypted_one_is_told(
+def test_a_new_token_beside_an_encrypted_one_is_reported(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "token.cred").touch()
@@ -282,7 +282,7 @@ def test_Z14_a_malformed_token_is_not_stored(
     assert "8-4-4-4-12" in capsys.readouterr().err
 
 
-def test_a_dry_run_shows_what_would_be_sent_without_the_token(
+def test_a_dry_run_shows_the_request_without_the_token(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "token").touch(mode=0o600)

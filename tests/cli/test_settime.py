@@ -148,7 +148,7 @@ def test_who_else_sets_the_clock_is_not_overruled() -> None:
     assert clock.set_to == []
 
 
-async def test_the_daemon_tells_the_receivers_time_and_only_if_it_is_resolved(
+async def test_the_daemon_answers_with_the_receivers_time_only_if_it_is_resolved(
     tmp_path: Path,
 ) -> None:
     gateway = Gateway(tmp_path)

@@ -65,7 +65,7 @@ NOT_LISTED = {"event": "ztp.refused.not_listed", "text": "not on the list", "adv
         (False, {}, "not running", 3),
     ],
 )
-def test_a_word_tells_people_and_the_exit_status_tells_scripts(
+def test_health_is_a_word_for_people_and_an_exit_status_for_scripts(
     is_running: bool, changed: dict[str, Any], word: str, expected: int
 ) -> None:
     found = health(document(**changed), is_running=is_running)
@@ -73,7 +73,7 @@ def test_a_word_tells_people_and_the_exit_status_tells_scripts(
     assert found.exit_status == expected
 
 
-def test_one_screen_tells_all_that_matters() -> None:
+def test_one_screen_shows_all_that_matters() -> None:
     shown = render(document(), is_running=True, now=NOW, clock="synchronised")
 
     assert (
@@ -94,7 +94,7 @@ ztpd 0.1.0: healthy: the receiver uses the corrections, RTK fixed
     )
 
 
-def test_a_wait_tells_cause_cure_and_when() -> None:
+def test_a_wait_shows_cause_remedy_and_time() -> None:
     shown = render(
         document(
             state="blocked",
@@ -133,7 +133,7 @@ def test_corrections_that_are_not_used_come_first() -> None:
     ]
 
 
-def test_D06_a_configuration_that_is_not_in_force_is_told_while_all_is_well() -> None:
+def test_D06_a_configuration_that_is_not_in_force_is_shown_while_all_is_well() -> None:
     broken = {"event": "config.reload_failed", "text": "not used: line 3", "advice": "Correct it."}
     shown = render(document(config_problem=broken), is_running=True, now=NOW)
 
@@ -146,7 +146,7 @@ def test_colour_is_for_terminals() -> None:
     assert "\033[1;32mhealthy" in render(document(), is_running=True, now=NOW, colour=True)
 
 
-def test_without_a_daemon_what_is_stored_is_shown() -> None:
+def test_without_a_daemon_stored_credentials_are_shown() -> None:
     shown = render(
         document(), is_running=False, now=NOW, on_disk="credentials of 2026-11-22: MQTT b"
     )

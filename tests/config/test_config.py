@@ -108,7 +108,7 @@ def test_drop_ins_are_read_in_the_order_of_their_names_and_the_last_wins_key_by_
         "README",
     ],
 )
-def test_what_dpkg_an_editor_or_a_person_put_aside_is_not_read(main: Path, name: str) -> None:
+def test_backups_of_dpkg_editors_and_people_are_not_read(main: Path, name: str) -> None:
     directory = main.with_name("ztpd.toml.d")
     directory.mkdir()
     (directory / name).write_text("this is not TOML")
@@ -393,7 +393,7 @@ RIGHT: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("key", "value", "read"), RIGHT)
-def test_what_is_right_is_taken(main: Path, key: str, value: Any, read: Any) -> None:
+def test_a_valid_value_is_accepted(main: Path, key: str, value: Any, read: Any) -> None:
     table, _, name = key.partition(".")
     loaded = _load(main, _document(key, value))
     assert getattr(getattr(loaded.config, table), name) == read
@@ -447,7 +447,7 @@ def test_values_that_contradict_each_other_are_refused(
         '[ntrip]\ntls = false\nhost = "caster.example.net"',
     ],
 )
-def test_what_belongs_together_is_taken(main: Path, text: str) -> None:
+def test_settings_that_belong_together_are_accepted(main: Path, text: str) -> None:
     _load(main, text)
 
 
@@ -524,7 +524,7 @@ def test_show_prints_every_value_and_its_origin(main: Path) -> None:
     assert shown["CFG-RATE-MEAS = 200"] == str(main)
 
 
-def test_what_is_shown_is_a_configuration_again(main: Path, tmp_path: Path) -> None:
+def test_the_shown_configuration_can_be_read_again(main: Path, tmp_path: Path) -> None:
     loaded = _load(main, '[ztp]\ntags = ["\\"a\\""]\n[receiver.keys]\n0x30210001 = 200\n')
     again = tmp_path / "again.toml"
     again.write_text(config.show(loaded))

@@ -86,7 +86,7 @@ async def test_an_unknown_request_is_answered(gateway: Gateway) -> None:
     assert answer == {"ok": False, "error": "unknown request 'fly'"}
 
 
-async def test_systemd_is_told_ready_status_and_stopping(
+async def test_systemd_is_notified_of_ready_status_and_stopping(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("systemd.daemon", reason="systemd-python is not installed")
@@ -117,7 +117,7 @@ async def test_D12_a_notify_socket_that_is_not_there_does_no_harm(
         await until(lambda: state(gateway) == "blocked")
 
 
-async def test_what_nobody_foresaw_is_told_and_survived(
+async def test_an_unexpected_exception_is_logged_and_survived(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     (gateway.state_dir / "credentials.json").mkdir()

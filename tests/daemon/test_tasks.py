@@ -231,7 +231,7 @@ def test_work_that_fails_at_once_is_tried_again_slowly() -> None:
     assert tries == [each * RESTART_S for each in range(6)]
 
 
-async def test_what_has_ended_is_freed() -> None:
+async def test_the_object_of_an_ended_task_is_freed() -> None:
     class Used:
         async def work(self) -> None:
             await asyncio.sleep(60)

@@ -35,7 +35,7 @@ async def private_caster(
         yield gateway, caster
 
 
-def test_FR105_the_reason_follows_what_keeps_the_receiver_from_being_used(tmp_path: Path) -> None:
+def test_FR105_the_reason_follows_the_present_cause(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with private_caster(tmp_path) as (gateway, _):
             gateway.gnss.unplug()

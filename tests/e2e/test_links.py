@@ -40,7 +40,7 @@ async def test_a_silent_link_is_noticed_within_20_s(tmp_path: Path, via: Via) ->
 
 
 @pytest.mark.parametrize("via", VIAS)
-async def test_what_is_on_a_line_that_is_too_slow_is_younger_than_6_s(
+async def test_messages_on_a_line_that_is_too_slow_are_younger_than_6_s(
     tmp_path: Path, via: Via
 ) -> None:
     found = await links.overload(via, tmp_path, for_s=40)

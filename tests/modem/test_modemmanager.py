@@ -399,7 +399,7 @@ _JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=10), _JSON, max_size=3) | _JSON)
-def test_F82_whatever_the_objects_are_there_is_a_list(objects: Any) -> None:
+def test_F82_any_objects_give_a_list(objects: Any) -> None:
     for modem in modemmanager.modems_in(objects):
         assert all(modem.numbers)
         assert isinstance(str(modem), str)

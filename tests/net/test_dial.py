@@ -136,7 +136,7 @@ async def test_N04_a_dead_address_costs_a_quarter_of_a_second(order: list[str]) 
 
 
 @needs_ipv6
-async def test_N04_a_dead_ipv6_is_followed_by_ipv4_whatever_the_order() -> None:
+async def test_N04_a_dead_ipv6_is_followed_by_ipv4_in_any_order() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as alive,
         socket.create_server(
@@ -176,7 +176,7 @@ async def test_a_link_local_address_keeps_its_zone_and_is_not_resolved_again() -
         assert sock.getpeername()[0] == "::1"
 
 
-async def test_a_refusal_is_told_when_nothing_works() -> None:
+async def test_a_refusal_is_raised_when_no_address_works() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
@@ -217,7 +217,7 @@ def dead() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("order", [["127.0.0.2", "127.0.0.3"], ["127.0.0.3", "127.0.0.2"]])
-async def test_FR21_a_refusal_tells_more_than_silence(
+async def test_FR21_a_refusal_is_preferred_to_silence(
     dead: socket.socket, order: list[str]
 ) -> None:
     with pytest.raises(ConnectionRefusedError):
@@ -241,7 +241,7 @@ FAILURES: list[list[OSError]] = [
 
 
 @given(st.data())
-def test_FR21_the_failure_that_got_farthest_decides_whatever_the_order(data: st.DataObject) -> None:
+def test_FR21_the_failure_that_got_farthest_decides_in_any_order(data: st.DataObject) -> None:
     steps = data.draw(
         st.lists(st.sampled_from(range(len(FAILURES))), min_size=1, max_size=4, unique=True)
     )

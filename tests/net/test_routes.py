@@ -19,7 +19,7 @@ IPV6 = (
 )
 
 
-def test_routes_that_lead_out_are_told(tmp_path: Path) -> None:
+def test_routes_are_read_from_procfs(tmp_path: Path) -> None:
     (tmp_path / "route").write_text(IPV4)
     (tmp_path / "ipv6_route").write_text(IPV6)
 

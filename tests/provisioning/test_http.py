@@ -92,7 +92,7 @@ async def test_an_answer_comes_back_whole(ca_file: str) -> None:
     assert ztp.parse_answer("flex", reply.body).ntrip
 
 
-async def test_the_request_says_what_it_is_and_wants_no_coding(ca_file: str) -> None:
+async def test_the_request_names_its_type_and_asks_for_no_coding(ca_file: str) -> None:
     async with service() as there:
         await call(there, ca_file)
     headers = there.calls[0].headers
@@ -201,7 +201,7 @@ async def test_N10_a_reset_is_a_lost_connection_and_says_where(ca_file: str, sta
 @pytest.mark.parametrize(
     ("status", "text"), [(200, "<html>Welcome</html>"), (302, ""), (511, "<html>Log in</html>")]
 )
-async def test_N13_what_a_captive_portal_says_is_left_to_the_reader(
+async def test_N13_the_answer_of_a_captive_portal_is_returned_unchanged(
     ca_file: str, status: int, text: str
 ) -> None:
     async with service(Answer(status, text, {"Location": "https://portal.example/"})) as there:
@@ -215,7 +215,7 @@ async def test_N14_T6_an_unknown_issuer_is_refused(ca_file: str) -> None:
     assert "localhost" in error.detail
 
 
-async def test_N14_T6_the_system_store_is_what_counts_without_ca_file() -> None:
+async def test_N14_T6_the_system_store_counts_without_ca_file() -> None:
     await refused_by(service(), "", TlsUntrusted)
 
 
@@ -431,7 +431,7 @@ async def test_N27_chunks_that_end_early_are_truncated(ca_file: str) -> None:
 @pytest.mark.parametrize(
     "text", ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "\x00\xff" * 40, "HTTP/9.9 x\r\n\r\n"]
 )
-async def test_what_is_not_http_is_a_typed_error(ca_file: str, text: str) -> None:
+async def test_an_answer_that_is_not_http_is_a_typed_error(ca_file: str, text: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(text.encode("latin-1"))
@@ -444,7 +444,7 @@ async def test_what_is_not_http_is_a_typed_error(ca_file: str, text: str) -> Non
             await http.post(f"https://127.0.0.1:{port}/", BODY, timeout_s=5, ca_file=ca_file)
 
 
-async def test_N28_a_proxy_in_the_environment_is_told_and_not_used(
+async def test_N28_a_proxy_in_the_environment_is_logged_and_not_used(
     ca_file: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@127.0.0.1:1")

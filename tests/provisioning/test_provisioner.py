@@ -57,7 +57,7 @@ def gateway(tmp_path: Path) -> ProvisioningBench:
     return ProvisioningBench(tmp_path)
 
 
-def test_a_new_gateway_asks_once_and_stores_what_it_gets(gateway: ProvisioningBench) -> None:
+def test_a_new_gateway_calls_once_and_stores_the_answer(gateway: ProvisioningBench) -> None:
     stored = run(gateway.start().obtain())
 
     assert len(gateway.calls) == 1
@@ -193,7 +193,7 @@ def test_P5_a_service_that_does_not_help_is_asked_seldom(
         assert 1 <= len(gateway.calls) <= most_in_a_day
 
 
-def test_N24_what_the_service_asks_for_is_a_floor_with_jitter(gateway: ProvisioningBench) -> None:
+def test_N24_a_retry_after_is_a_floor_with_jitter(gateway: ProvisioningBench) -> None:
     gateway.answer = THROTTLING
     run(ended_after(gateway.start().obtain(), DAY_S))
 
@@ -307,7 +307,7 @@ def allowed_the_host(gateway: ProvisioningBench) -> None:
 
 
 @pytest.mark.parametrize("cure", [given_the_right_token, configured_anew, allowed_the_host])
-def test_Z02_a_new_token_or_setting_does_not_wait_for_what_the_old_one_had_coming(
+def test_Z02_a_new_token_or_setting_ends_the_wait_of_the_old_one(
     gateway: ProvisioningBench, cure: Callable[[ProvisioningBench], None]
 ) -> None:
     async def scenario() -> None:
@@ -343,7 +343,9 @@ def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
     assert run(scenario()) <= 4
 
 
-def test_after_a_power_cut_the_reason_of_the_wait_is_told_again(gateway: ProvisioningBench) -> None:
+def test_after_a_power_cut_the_reason_of_the_wait_is_reported_again(
+    gateway: ProvisioningBench,
+) -> None:
     async def scenario() -> None:
         gateway.portal.profile = Profile(allowlist=frozenset())
         await ended_after(gateway.start().obtain(), HOUR_S / 2)
@@ -432,7 +434,7 @@ def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: Provisi
     run(scenario())
 
 
-def test_what_a_person_tried_in_vain_is_not_tried_again_by_the_daemon_at_once(
+def test_a_call_that_failed_for_a_person_is_not_repeated_by_the_daemon_at_once(
     gateway: ProvisioningBench,
 ) -> None:
     gateway.portal.profile = Profile(allowlist=frozenset())

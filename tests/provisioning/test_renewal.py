@@ -106,7 +106,7 @@ def test_Z17_the_modem_is_not_needed_for_that(gateway: ProvisioningBench) -> Non
     run(scenario())
 
 
-def test_Z17_never_more_than_one_call_in_a_day_whatever_restarts(
+def test_Z17_restarts_never_make_more_than_one_call_in_a_day(
     gateway: ProvisioningBench,
 ) -> None:
     async def scenario() -> None:
@@ -125,7 +125,7 @@ def test_Z17_never_more_than_one_call_in_a_day_whatever_restarts(
     run(scenario())
 
 
-def test_Z17_a_call_in_vain_changes_nothing(gateway: ProvisioningBench) -> None:
+def test_Z17_a_failed_call_changes_nothing(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         old = await provisioned(gateway)
         await asyncio.sleep(2 * DAY_S)
@@ -298,7 +298,7 @@ def test_the_new_ones_are_kept_when_the_ones_before_come_back(gateway: Provision
     run(scenario())
 
 
-def test_S19_what_another_gateway_left_on_a_copied_card_never_comes_back(
+def test_S19_credentials_of_another_gateway_on_a_copied_card_never_come_back(
     gateway: ProvisioningBench,
 ) -> None:
     async def scenario() -> None:
@@ -487,7 +487,7 @@ def test_S08_with_both_damaged_there_is_one_call_and_not_before_a_day_has_passed
 # To whom they belong
 
 
-def test_invariant_10_on_its_own_board_nobody_asks_the_modem(gateway: ProvisioningBench) -> None:
+def test_invariant_10_on_its_own_board_the_modem_is_not_asked(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         await provisioned(gateway)
         gateway.modem, gateway.reads = [ModemAbsent()], 0
@@ -582,7 +582,7 @@ def test_FR40_invariant_10_a_serial_number_that_cannot_be_read_is_not_another_bo
     run(scenario())
 
 
-def test_invariant_10_B32_a_swapped_modem_is_told_and_nothing_else(
+def test_invariant_10_B32_a_swapped_modem_is_only_logged(
     gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:

@@ -154,7 +154,7 @@ def test_S19_the_schedule_on_a_copied_card_is_another_gateways(gateway: Schedule
     assert not gateway.schedule().called_for("gw-2")
 
 
-def test_S08_whoever_loses_credentials_within_a_day_waits_for_the_rest_of_it(
+def test_S08_credentials_lost_within_a_day_wait_for_the_rest_of_the_day(
     gateway: ScheduleBench,
 ) -> None:
     schedule = gateway.schedule()
@@ -176,7 +176,7 @@ def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: ScheduleBench) 
     assert gateway.schedule().left_s(86_400) == 0
 
 
-def test_C01_a_day_of_running_allows_a_refresh_whatever_the_clock_shows(
+def test_C01_a_day_of_running_allows_a_refresh_at_any_wall_clock(
     gateway: ScheduleBench,
 ) -> None:
     schedule = gateway.schedule()
@@ -249,7 +249,7 @@ def test_FR101_the_wait_after_a_call_that_was_not_delivered_is_this_gateways(
     assert again.since_call_s() == float("inf")
 
 
-def test_N01_a_call_that_nobody_heard_does_not_count(gateway: ScheduleBench) -> None:
+def test_N01_a_call_that_was_not_delivered_does_not_count(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
     schedule.not_delivered()
@@ -269,7 +269,7 @@ def test_P15_without_network_the_card_is_written_once_an_hour(gateway: ScheduleB
     assert len(written) == 2
 
 
-def test_a_call_that_is_heard_after_some_that_were_not_is_noted(gateway: ScheduleBench) -> None:
+def test_a_call_delivered_after_undelivered_ones_is_noted(gateway: ScheduleBench) -> None:
     schedule = gateway.schedule()
     schedule.calling(30, {}, "gw-1")
     schedule.not_delivered()
@@ -281,7 +281,7 @@ def test_a_call_that_is_heard_after_some_that_were_not_is_noted(gateway: Schedul
     assert gateway.schedule().left_s(86_400) == 3600
 
 
-def test_where_boots_cannot_be_told_apart_the_date_tells_when_the_last_call_was(
+def test_without_a_boot_id_the_date_gives_the_time_of_the_last_call(
     gateway: ScheduleBench,
 ) -> None:
     gateway.boot = ""

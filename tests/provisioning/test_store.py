@@ -103,7 +103,7 @@ def put(directory: Path, **files: bytes) -> None:
         path.chmod(0o600)
 
 
-def test_what_was_saved_is_loaded(store: CredentialStore) -> None:
+def test_saved_credentials_are_loaded(store: CredentialStore) -> None:
     store.save(FIRST)
     assert loaded(store) == FIRST
 
@@ -661,7 +661,7 @@ PKCS8, PKCS1 = serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.Tr
 
 
 @pytest.mark.parametrize("how", [PKCS8, PKCS1])
-def test_Z10_an_encrypted_key_is_refused_without_asking_anybody(
+def test_Z10_an_encrypted_key_is_refused_without_a_prompt(
     how: serialization.PrivateFormat,
 ) -> None:
     with pytest.raises(ZtpKeyMismatch, match="encrypted"):

@@ -65,7 +65,7 @@ async def test_U01_P17_corrections_flow_five_seconds_after_the_port_is_back(
 
 
 @in_virtual_time
-async def test_U01_a_lost_port_is_told_once_and_then_its_return(tmp_path: Path) -> None:
+async def test_U01_a_lost_port_is_logged_once_and_then_its_return(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         await asyncio.sleep(90)
@@ -116,7 +116,7 @@ async def test_U03_a_modem_behind_the_name_gets_nothing_but_the_question(tmp_pat
 
 
 @in_virtual_time
-async def test_U04_U13_a_line_that_takes_nothing_blocks_nobody(tmp_path: Path) -> None:
+async def test_U04_U13_a_stalled_line_does_not_block_the_daemon(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         b.sim.faults.ignores_input = True
@@ -199,7 +199,7 @@ async def test_U07_the_speed_of_the_receiver_is_found(tmp_path: Path, baudrate: 
 
 
 @in_virtual_time
-async def test_U07_a_speed_that_is_not_to_be_found_is_told(tmp_path: Path) -> None:
+async def test_U07_an_unknown_speed_is_reported(tmp_path: Path) -> None:
     async with bench(tmp_path, wired="UART1", settings={"baudrate": 115200}) as b:
         b.sim.set("CFG-UART1-BAUDRATE", 14400)
         await until(lambda: b.receiver.error, 30)
@@ -253,7 +253,7 @@ async def test_a_receiver_that_says_nothing_is_asked_every_two_minutes_at_last(
 
 
 @in_virtual_time
-async def test_G10_a_speed_changed_by_somebody_else_is_followed(tmp_path: Path) -> None:
+async def test_G10_a_speed_changed_by_another_program_is_followed(tmp_path: Path) -> None:
     async with bench(tmp_path, wired="UART1") as b:
         await flowing(b, 5)
         b.sim.set("CFG-UART1-BAUDRATE", 115200)
@@ -263,7 +263,7 @@ async def test_G10_a_speed_changed_by_somebody_else_is_followed(tmp_path: Path) 
 
 
 @in_virtual_time
-async def test_U08_a_port_somebody_else_holds_is_told_and_taken_when_free(tmp_path: Path) -> None:
+async def test_U08_a_busy_port_is_reported_and_taken_when_free(tmp_path: Path) -> None:
     async with Pty(tmp_path / "gnss") as pty:
         other = await SerialPort.open(pty.path, 38400)
         receiver = Receiver(ReceiverSettings(pty.path), rng=random.Random(1))
@@ -349,6 +349,6 @@ async def test_another_device_behind_the_name_is_identified_anew(tmp_path: Path)
         await until(lambda: b.receiver.view.model == "ZED-X20P", 5)
 
 
-def test_a_receiver_that_does_not_tell_its_model_is_still_one() -> None:
+def test_a_receiver_without_a_model_name_is_still_used() -> None:
     version = MonVer("ROM CORE 3.01", "00080000")
     assert version.model == ""

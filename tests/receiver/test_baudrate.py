@@ -62,7 +62,7 @@ async def test_a_receiver_on_usb_has_no_speed_to_set(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_a_speed_the_line_is_too_bad_for_is_given_up_and_told(tmp_path: Path) -> None:
+async def test_a_speed_that_the_line_cannot_carry_is_given_up_and_logged(tmp_path: Path) -> None:
     async with bench(tmp_path, wired="UART1", settings={"baudrate": 460800}) as b:
         b.sim.faults.deaf_at = {460800}
         for _ in range(2):  # nothing gets through at that speed: the power must be cycled
@@ -75,7 +75,7 @@ async def test_a_speed_the_line_is_too_bad_for_is_given_up_and_told(tmp_path: Pa
 
 
 @in_virtual_time
-async def test_a_receiver_that_does_not_tell_its_port_keeps_its_speed(tmp_path: Path) -> None:
+async def test_a_receiver_that_does_not_report_its_port_keeps_its_speed(tmp_path: Path) -> None:
     async with bench(tmp_path, OLD, wired="UART1", settings=FAST) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 15)
         assert speeds(b) == [38400, 38400]
@@ -91,7 +91,7 @@ async def test_traffic_on_another_port_does_not_mislead(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_G10_a_speed_changed_by_somebody_else_is_restored(tmp_path: Path) -> None:
+async def test_G10_a_speed_changed_by_another_program_is_restored(tmp_path: Path) -> None:
     async with bench(tmp_path, wired="UART1", settings=FAST) as b:
         await asyncio.wait_for(b.receiver.wait_ready(), 15)
         b.sim.set("CFG-UART1-BAUDRATE", 9600)

@@ -54,7 +54,7 @@ async def test_each_model_on_each_of_its_ports_is_set_up(
 
 
 @in_virtual_time
-async def test_what_is_right_already_is_not_written_again(tmp_path: Path) -> None:
+async def test_a_correct_setting_is_not_written_again(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         for name in WHAT_WE_SET:
             for port in ("UART1", "UART2", "USB"):
@@ -67,7 +67,7 @@ async def test_what_is_right_already_is_not_written_again(tmp_path: Path) -> Non
 
 
 @in_virtual_time
-async def test_what_keeps_corrections_out_is_set_right(tmp_path: Path) -> None:
+async def test_settings_that_keep_corrections_out_are_corrected(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         b.sim.set("CFG-SPARTN-USE_SOURCE", 1)
         b.sim.set("CFG-TMODE-MODE", 2)
@@ -138,7 +138,7 @@ async def test_G01_a_key_refused_does_not_cost_the_others_of_its_group(tmp_path:
 
 
 @in_virtual_time
-async def test_G01_a_receiver_that_refuses_what_it_needs_is_told_with_the_key(
+async def test_G01_a_refused_required_setting_is_reported_by_name(
     tmp_path: Path,
 ) -> None:
     async with bench(tmp_path) as b:
@@ -161,7 +161,7 @@ async def test_G02_a_lost_answer_is_asked_for_again(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_G02_a_mute_receiver_is_told_once_and_asked_for_ever(tmp_path: Path) -> None:
+async def test_G02_a_silent_receiver_is_logged_once_and_polled_without_end(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         b.sim.faults.sends_nothing = True
         b.sim.set("CFG-RATE-MEAS", 60_000)

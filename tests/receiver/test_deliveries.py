@@ -58,7 +58,7 @@ async def test_a_line_that_keeps_up_drops_nothing(tmp_path: Path) -> None:
         assert b.receiver.view.dropped_share == 0
 
 
-def test_what_was_dropped_long_ago_is_not_in_the_share() -> None:
+def test_old_drops_are_not_in_the_share() -> None:
     counts = DeliveryCounts()
     counts.on_dropped(0)
     counts.on_sent(100, SHARE_WINDOW_S + 60)

@@ -149,7 +149,7 @@ async def test_a_receiver_on_usb_is_found_by_its_id_and_named_by_its_stable_name
 @pytest.mark.parametrize("baudrate", [38400, 115200])
 @pytest.mark.parametrize("usb", [FTDI, CH340])
 @in_virtual_time
-async def test_a_receiver_behind_an_adapter_is_found_by_what_it_says(
+async def test_a_receiver_behind_an_adapter_is_found_by_its_messages(
     tmp_path: Path, usb: str, baudrate: int
 ) -> None:
     async with gateway(tmp_path) as here:
@@ -183,7 +183,7 @@ async def test_the_console_of_the_kernel_is_left_alone(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_U03_a_modem_gets_nothing_whatever_it_is_behind(tmp_path: Path) -> None:
+async def test_U03_a_modem_receives_nothing_behind_any_adapter(tmp_path: Path) -> None:
     """By its id it is no candidate; behind an adapter it says nothing a receiver says."""
     async with gateway(tmp_path) as here:
         known, hidden = await here.line("ttyUSB0"), await here.line("ttyUSB4")
@@ -201,7 +201,7 @@ async def test_U03_a_modem_gets_nothing_whatever_it_is_behind(tmp_path: Path) ->
 
 
 @in_virtual_time
-async def test_G06_a_receiver_of_another_make_is_asked_what_it_is_and_left(tmp_path: Path) -> None:
+async def test_G06_a_receiver_of_another_make_is_identified_and_left_alone(tmp_path: Path) -> None:
     other = b"$GPTXT,01,01,02,ANTSTATUS=OK*3B\r\n"
     async with gateway(tmp_path) as here:
         pty = await here.line("ttyUSB0")
@@ -325,7 +325,7 @@ async def test_U02_a_receiver_behind_an_adapter_comes_back_in_five_seconds_too(
 
 
 @in_virtual_time
-async def test_nothing_there_is_told_with_what_is_there_instead(tmp_path: Path) -> None:
+async def test_a_missing_receiver_is_reported_with_the_ports_that_exist(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here:
         here.tree.plug(EC25, {2: "ttyUSB0"})
         async with running(here) as log:
@@ -365,7 +365,7 @@ async def test_the_same_ports_are_walked_once_a_minute_and_a_new_one_at_once(
 
 
 @in_virtual_time
-async def test_U08_a_receiver_that_another_program_holds_is_told(tmp_path: Path) -> None:
+async def test_U08_a_receiver_that_another_program_holds_is_reported(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here:
         sim = await here.receiver_on("ttyACM0")
         here.plug(F9, "ttyACM0")
@@ -379,7 +379,7 @@ async def test_U08_a_receiver_that_another_program_holds_is_told(tmp_path: Path)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a root process changes its user here")
 @in_virtual_time
-async def test_U09_a_port_this_user_may_not_open_is_told_with_its_owner(tmp_path: Path) -> None:
+async def test_U09_a_port_this_user_may_not_open_is_reported_with_its_owner(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     for folder in tmp_path.parents:
         if folder != Path("/tmp") and Path("/tmp") in folder.parents:

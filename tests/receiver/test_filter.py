@@ -86,7 +86,7 @@ def test_the_sync_of_ubx_alone_is_nothing_to_fear() -> None:
     assert is_correction(only_frame(spartn_frame(0, 0, b"\xb5\x62\x06\x8a" * 20, time_tag=5)))
 
 
-def test_a_frame_that_is_not_what_it_says_is_none() -> None:
+def test_a_frame_of_another_kind_than_declared_is_refused() -> None:
     for kind in FrameKind:
         assert not is_correction(Frame(kind, FACTORY_RESET, "OCB-GPS"))
         assert not is_assistance(Frame(kind, FACTORY_RESET, "MGA-GPS"))
@@ -126,7 +126,7 @@ async def test_corrections_before_the_receiver_is_ready_are_counted_and_dropped(
 
 
 @in_virtual_time
-async def test_what_is_refused_is_counted(tmp_path: Path) -> None:
+async def test_refused_frames_are_counted(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         b.receiver.deliver(ubx_frame(Message.CFG_RST, b"\xff\xff\0\0"))

@@ -44,7 +44,7 @@ async def test_a_receiver_kept_at_float_reaches_no_more(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_a_fix_tells_since_when_it_is_what_it_is(tmp_path: Path) -> None:
+async def test_a_fix_has_the_time_since_its_last_change(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         await until(lambda: b.receiver.view.fix == "3D", 10)

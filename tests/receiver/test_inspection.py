@@ -49,7 +49,7 @@ def nothing_was_written(sim: SimReceiver) -> bool:
 
 @pytest.mark.parametrize("model", [F9P, F9P_OLD, X20P], ids=lambda model: model.firmware)
 @in_virtual_time
-async def test_each_model_is_told_with_what_would_change_and_nothing_is_written(
+async def test_each_model_is_shown_with_the_pending_changes_and_nothing_is_written(
     tmp_path: Path, model: Model
 ) -> None:
     found, sim = await looked_at(tmp_path, model)
@@ -80,7 +80,7 @@ async def test_it_reads_like_a_list_of_work(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_a_port_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_a_missing_port_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PortAbsent):
         await inspect(ReceiverSettings(str(tmp_path / "gone")))
 
@@ -113,7 +113,7 @@ async def test_who_asks_while_the_port_goes_away_gets_an_answer(tmp_path: Path) 
 
 
 @in_virtual_time
-async def test_a_receiver_that_cannot_be_used_tells_why(tmp_path: Path) -> None:
+async def test_an_unusable_receiver_is_reported_with_the_cause(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         b.sim.faults.refused = {
             key for key in b.sim.settings if key >> 16 in (0x1073, 0x1075, 0x1077)

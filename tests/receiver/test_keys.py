@@ -81,14 +81,14 @@ def test_the_last_key_alone_is_better_than_an_old_one() -> None:
     assert ring.chosen([starts(FOUR[2]) + timedelta(days=1)]) == (FOUR[2],)
 
 
-def test_of_two_keys_with_one_start_the_later_told_counts() -> None:
+def test_of_two_keys_with_one_start_the_later_received_counts() -> None:
     ring = KeyRing()
     ring.add([key_at(START, WRONG_KEY)])
     ring.add([key_at(START, KEY)])
     assert [slot.value for slot in ring.chosen([])] == [KEY]
 
 
-def test_old_keys_told_again_do_not_displace_newer_ones() -> None:
+def test_old_keys_received_again_do_not_displace_newer_ones() -> None:
     ring = KeyRing()
     ring.add(FOUR[2:])
     ring.add(FOUR[:2])
@@ -172,7 +172,7 @@ async def test_keys_known_before_the_start_are_given_at_the_start(tmp_path: Path
 
 
 @in_virtual_time
-async def test_keys_told_later_are_given_within_a_second_or_two(tmp_path: Path) -> None:
+async def test_later_keys_are_sent_within_two_seconds(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         await asyncio.sleep(30)
@@ -202,7 +202,7 @@ async def test_keys_of_the_key_topic_reach_the_receiver(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_unusable_keys_are_told_once_a_minute_and_the_old_ones_kept(tmp_path: Path) -> None:
+async def test_unusable_keys_are_logged_once_a_minute_and_the_old_ones_kept(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         b.receiver.set_keys(current_and_next())
         await b.receiver.wait_ready()
@@ -225,7 +225,7 @@ async def test_P18_keys_are_back_ten_seconds_after_a_restart(tmp_path: Path) -> 
 
 
 @in_virtual_time
-async def test_G04_lost_keys_are_noticed_by_what_can_no_longer_be_decrypted(
+async def test_G04_lost_keys_are_noticed_by_undecryptable_messages(
     tmp_path: Path,
 ) -> None:
     async with bench(tmp_path) as b:
@@ -239,7 +239,7 @@ async def test_G04_lost_keys_are_noticed_by_what_can_no_longer_be_decrypted(
 
 
 @in_virtual_time
-async def test_G11_a_key_that_is_not_taken_is_told_and_given_again_later(tmp_path: Path) -> None:
+async def test_G11_a_rejected_key_is_logged_and_sent_again_later(tmp_path: Path) -> None:
     seldom = {"CFG-RATE-MEAS": 20_000}  # positions: a long test in little time
     async with bench(tmp_path, settings={"keys": seldom}) as b:
         b.sim.faults.keys_held = 1

@@ -132,9 +132,7 @@ def test_an_antenna_that_serves_an_rtk_fix_is_in_order() -> None:
         ),
     ],
 )
-def test_interference_is_found_in_whichever_message_knows_of_it(
-    messages: tuple[Parsed, ...], text: str
-) -> None:
+def test_interference_is_found_in_either_message(messages: tuple[Parsed, ...], text: str) -> None:
     bench = Bench()
     assert bench.run(30, *messages) == ["jammed"]
     assert bench.text == text
@@ -278,7 +276,7 @@ def test_a_report_that_comes_once_is_no_finding() -> None:
     assert bench.log == []
 
 
-def test_a_finding_is_told_once_and_once_when_it_is_over() -> None:
+def test_a_finding_is_logged_once_and_its_end_once() -> None:
     bench = Bench()
     bench.run(300, radio(Antenna.SHORT))
     bench.run(30, radio())

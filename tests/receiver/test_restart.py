@@ -28,7 +28,7 @@ def is_set_up(b: ReceiverBench) -> bool:
 
 
 @in_virtual_time
-async def test_G03_a_restart_is_heard_and_the_receiver_set_up_in_ten_seconds(
+async def test_G03_a_restart_is_detected_and_the_receiver_set_up_in_ten_seconds(
     tmp_path: Path,
 ) -> None:
     async with bench(tmp_path) as b:
@@ -91,7 +91,7 @@ async def test_nothing_is_asked_in_steady_state(tmp_path: Path) -> None:
     ],
 )
 @in_virtual_time
-async def test_settings_changed_by_somebody_else_are_noticed_and_set_again(
+async def test_settings_changed_by_another_program_are_noticed_and_set_again(
     tmp_path: Path, item: str, value: int
 ) -> None:
     async with bench(tmp_path) as b:
@@ -108,7 +108,7 @@ async def test_settings_changed_by_somebody_else_are_noticed_and_set_again(
 
 
 @in_virtual_time
-async def test_positions_switched_off_by_somebody_else_are_switched_on_again(
+async def test_positions_switched_off_by_another_program_are_switched_on_again(
     tmp_path: Path,
 ) -> None:
     async with bench(tmp_path) as b:
@@ -119,7 +119,7 @@ async def test_positions_switched_off_by_somebody_else_are_switched_on_again(
 
 
 @in_virtual_time
-async def test_with_configure_off_somebody_else_may_change_what_he_likes(tmp_path: Path) -> None:
+async def test_with_configure_off_other_programs_may_change_any_setting(tmp_path: Path) -> None:
     async with bench(tmp_path, settings={"configure": False}) as b:
         for name in ("CFG-MSGOUT-UBX_RXM_COR_{}", "CFG-MSGOUT-UBX_NAV_PVT_{}"):
             b.sim.set(name, 1)
@@ -131,7 +131,7 @@ async def test_with_configure_off_somebody_else_may_change_what_he_likes(tmp_pat
 
 
 @in_virtual_time
-async def test_G02_positions_that_do_not_come_although_switched_on_are_told(
+async def test_G02_missing_positions_that_are_switched_on_are_reported(
     tmp_path: Path,
 ) -> None:
     async with bench(tmp_path) as b:

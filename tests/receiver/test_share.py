@@ -81,7 +81,7 @@ async def test_P16_a_reader_that_never_reads_slows_nothing(tmp_path: Path) -> No
 
 
 @in_virtual_time
-async def test_what_a_reader_writes_reaches_no_receiver(tmp_path: Path) -> None:
+async def test_bytes_written_by_a_reader_reach_no_receiver(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     async with bench(tmp_path, settings={"share": str(shared)}) as b:
         await b.receiver.wait_ready()
@@ -112,7 +112,7 @@ async def test_the_reader_keeps_its_terminal_while_the_receiver_is_away(tmp_path
 
 
 @in_virtual_time
-async def test_a_place_that_cannot_be_used_is_told_and_corrections_flow(tmp_path: Path) -> None:
+async def test_an_unusable_path_is_logged_and_corrections_flow(tmp_path: Path) -> None:
     async with bench(tmp_path, settings={"share": str(tmp_path / "gone/gnss")}) as b:
         await b.receiver.wait_ready()
         await b.stream(5, b.spartn)

@@ -110,7 +110,7 @@ async def test_FR10_answers_that_come_late_are_not_taken_for_others(
         ("NEO-D9S", "PMP 1.04", "24.00", "00190000", False, "no positioning receiver"),
     ],
 )
-def test_FR08_products_are_told_apart(
+def test_FR08_products_are_distinguished(
     sign: str, module: str, firmware: str, protocol: str, hardware: str, rtk: bool, words: str
 ) -> None:
     named = (f"FWVER{sign}{firmware}", f"PROTVER{sign}{protocol}", f"MOD{sign}{module}")

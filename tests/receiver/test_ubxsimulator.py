@@ -83,7 +83,9 @@ async def test_it_is_found_and_its_position_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_receiver_that_acknowledges_all_and_answers_nothing_is_told(tmp_path: Path) -> None:
+async def test_a_receiver_that_acknowledges_all_and_answers_nothing_is_reported(
+    tmp_path: Path,
+) -> None:
     async with foreign_receiver(tmp_path) as pty:
         receiver = Receiver(ReceiverSettings(pty.path))
         running = asyncio.create_task(receiver.run())

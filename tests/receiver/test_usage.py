@@ -59,7 +59,9 @@ def fix(*, ok: bool = True, utc: datetime | None = UTC_NOW, carrier: Carrier = C
         (RxmCor(used=None), None),
     ],
 )
-def test_what_one_report_means(report: RxmCor, meaning: MessageOutcome | None) -> None:
+def test_a_report_gives_the_outcome_of_its_message(
+    report: RxmCor, meaning: MessageOutcome | None
+) -> None:
     assert outcome(report) is meaning
 
 
@@ -128,7 +130,7 @@ def test_a_report_counts_more_than_an_old_carrier_solution() -> None:
     assert judged(IGNORED, last=fix(carrier=Carrier.FIXED)) is UsageVerdict.PREFERS_OTHERS
 
 
-def test_reasons_that_alternate_are_told_once_a_minute() -> None:
+def test_alternating_reasons_are_logged_once_a_minute() -> None:
     use, told = CorrectionUsage(), []
     for second in range(600):
         use.delivered(spartn(), second)
@@ -140,7 +142,7 @@ def test_reasons_that_alternate_are_told_once_a_minute() -> None:
     assert 2 <= len(told) <= 10
 
 
-def test_use_is_told_again_only_after_trouble() -> None:
+def test_use_is_logged_again_only_after_trouble() -> None:
     use, told = CorrectionUsage(), []
     for second in range(300):
         if not 100 < second < 180:  # nothing comes for a while
@@ -167,7 +169,7 @@ def test_any_reports_at_any_time_are_judged_without_a_fault(
         assert use.label.partition(": ")[0] in ("used", "unknown", "not used")
 
 
-def test_G08_progress_of_the_fix_is_told_at_once_and_its_flicker_once_a_minute() -> None:
+def test_G08_progress_of_the_fix_is_logged_at_once_and_its_flicker_once_a_minute() -> None:
     history, told = FixHistory(), []
     labels = [Carrier.NONE] * 5 + [Carrier.FLOAT] * 5 + [Carrier.FIXED, Carrier.FLOAT] * 300
     for second, carrier in enumerate(labels):
@@ -196,7 +198,9 @@ def a_key(value: bytes) -> list[DynamicKey]:
 
 
 @in_virtual_time
-async def test_G07_a_wrong_key_is_told_in_a_minute_and_the_right_one_heals(tmp_path: Path) -> None:
+async def test_G07_a_wrong_key_is_reported_in_a_minute_and_the_right_one_cures_it(
+    tmp_path: Path,
+) -> None:
     async with bench(tmp_path) as b:
         b.receiver.set_keys(a_key(WRONG_KEY))
         await b.receiver.wait_ready()
@@ -271,7 +275,7 @@ async def test_G07_damage_on_the_line(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_G08_without_a_sky_it_is_told_and_nothing_is_restarted(tmp_path: Path) -> None:
+async def test_G08_without_a_sky_the_cause_is_logged_and_nothing_restarts(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         b.sim.faults.no_sky = True
         await b.receiver.wait_ready()

@@ -227,7 +227,7 @@ def test_keys_that_come_while_it_proves_itself_are_not_lost() -> None:
     assert bench.receiver.got[-1] == SPARTN
 
 
-def test_what_is_being_proved_steps_in_where_the_other_way_fails() -> None:
+def test_the_probed_channel_takes_over_where_the_other_one_fails() -> None:
     bench = back_again(steady(10_000, RTCM))
     bench.service.scripts["mqtt"] = [steady(30, SPARTN)]
     bench.runs(100, NTRIP, MQTT)
@@ -439,7 +439,7 @@ def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:
     assert not doubt.exists()
 
 
-def test_a_session_that_streams_is_not_ended_for_what_another_way_says(tmp_path: Path) -> None:
+def test_a_streaming_session_is_not_ended_by_another_channels_error(tmp_path: Path) -> None:
     no, doubt = Script(refuses=SessionRefused("401")), tmp_path / "refused.json"
     bench = RelayBench(ntrip=[no], mqtt=[steady(1e5)])
 
@@ -460,7 +460,7 @@ def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:
     assert len(bench.service.opened) == 1
 
 
-def test_other_credentials_do_not_wait_for_what_the_old_ones_had_coming(tmp_path: Path) -> None:
+def test_other_credentials_end_the_wait_of_the_old_ones(tmp_path: Path) -> None:
     memory = tmp_path / "sessions.json"
     bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 4")), steady(10)])
     corrected = replace(MQTT, username="user", password=Secret("right"))

@@ -176,7 +176,7 @@ def test_a_modem_that_is_not_listed_is_known_by_modemmanagers_rules(tree: UsbTre
     assert names(modem_ports(tree.root)) == ["ttyUSB3", "ttyUSB2"]
 
 
-def test_what_has_no_by_id_name_goes_by_its_socket(tree: UsbTree) -> None:
+def test_a_device_without_a_by_id_name_has_its_by_path_name(tree: UsbTree) -> None:
     tree.plug(*EC25, name="Q")
     for link in (tree.root / "dev/serial/by-id").iterdir():
         link.unlink()

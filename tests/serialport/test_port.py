@@ -79,7 +79,7 @@ async def test_bytes_travel_unchanged_both_ways(link: Path) -> None:
             assert port.written_bytes == 256
 
 
-async def test_what_came_before_opening_is_not_read(link: Path) -> None:
+async def test_bytes_from_before_the_opening_are_not_read(link: Path) -> None:
     async with Pty(link) as pty:
         await pty.write(b"stale")
         with contextlib.closing(await SerialPort.open(pty.path, 9600)) as port:
@@ -467,7 +467,7 @@ def frames(stream: bytes) -> list[tuple[int, int]]:
     takes=st.lists(st.integers(1, 5000), min_size=1, max_size=8),
     queue_bytes=st.integers(0, 20_000),
 )
-def test_U05_frames_leave_whole_and_in_order_whatever_the_line_takes(
+def test_U05_frames_leave_whole_and_in_order_at_any_rate_of_the_line(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], takes: list[int], queue_bytes: int
 ) -> None:
     link = tmp_path_factory.getbasetemp() / "u05"

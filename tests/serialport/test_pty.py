@@ -107,7 +107,7 @@ def test_U04_a_reader_that_does_not_read_costs_whole_frames_and_no_time(
     assert {got[at : at + 140] for at in range(0, len(got), 140)} < set(frames), "whole frames"
 
 
-def test_what_a_reader_leaves_behind_does_not_trouble_the_next(shared: SharedPort) -> None:
+def test_a_readers_leftovers_do_not_disturb_the_next_reader(shared: SharedPort) -> None:
     with reader(shared) as file:
         shared.write_frame(b"x")
         fcntl.ioctl(file, termios.TIOCEXCL)

@@ -141,7 +141,7 @@ def test_unplugged_it_is_back_behind_the_same_name_and_starts_again(tmp_path: Pa
     assert story[-1] == "modem answered AT"
 
 
-def test_what_changes_a_modem_for_others_is_noted(tmp_path: Path) -> None:
+def test_commands_that_change_a_modem_are_noted(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with SimModem(tmp_path / "modem", PLAIN) as modem, host(modem.path) as person:
             await person.ask("AT\rATZ\rAT+IPR=9600\r+++")

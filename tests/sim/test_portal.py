@@ -146,7 +146,7 @@ def test_Z02_a_thing_without_plan_is_refused() -> None:
     assert error(there) is ZtpNoPlan
 
 
-def test_Z06_a_disabled_profile_refuses_everybody() -> None:
+def test_Z06_a_disabled_profile_refuses_every_gateway() -> None:
     assert error(portal(enabled=False)) is ZtpRefused
 
 

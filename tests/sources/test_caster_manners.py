@@ -115,7 +115,7 @@ async def test_FR26_the_casters_sentence_before_it_closes_is_shown() -> None:
 
 
 @pytest.mark.parametrize("said", [b"You are BANNED\x1b[2J\r\n", b"sandbox for 1 hour"])
-async def test_FR26_a_ban_told_behind_a_yes_is_a_refusal(said: bytes) -> None:
+async def test_FR26_a_ban_in_a_positive_answer_is_a_refusal(said: bytes) -> None:
     async with canned(b"ICY 200 OK\r\n\r\n" + said) as port, session(port) as current:
         _, error = await until_end(current)
     assert isinstance(error, CasterForbidden)

@@ -28,7 +28,7 @@ def test_Z12_the_order_is_that_of_the_configuration() -> None:
     assert [each.kind for each in found] == ["mqtt", "ntrip"]
 
 
-def test_Z12_what_is_not_offered_is_left_out() -> None:
+def test_Z12_a_service_that_is_not_offered_is_left_out() -> None:
     assert [each.kind for each in endpoints(Config(), given(mqtt=None))] == ["ntrip"]
     assert [each.kind for each in endpoints(Config(), given(ntrip=None))] == ["mqtt"]
 

@@ -287,7 +287,7 @@ async def test_topics_that_are_none_are_refused(topics: tuple[str, ...]) -> None
                 pass
 
 
-async def test_nobody_listening_is_a_refused_connection() -> None:
+async def test_a_closed_port_is_a_refused_connection() -> None:
     async with ScriptedBroker(sends()) as broker:
         gone = endpoint(broker)
     with pytest.raises(ConnectRefused):
@@ -387,7 +387,7 @@ async def test_Q10_silence_with_answered_pings_is_no_end_of_the_session() -> Non
     ],
     ids=lambda data: data[:8].hex(),
 )
-async def test_what_is_no_mqtt_ends_the_session(nonsense: bytes) -> None:
+async def test_data_that_is_no_mqtt_ends_the_session(nonsense: bytes) -> None:
     async with ScriptedBroker(sends(nonsense)) as broker, MqttSession(endpoint(broker)) as session:
         assert type(await end(session)) is SessionProtocol
 
@@ -509,7 +509,7 @@ def misfit(number: int, payload: bytes) -> bytes:
     ],
     ids=["0B", "1B", "64KiB", "64KiB-sync", "checksum", "cut", "CFG", "MGA", "SPARTN", "JSON"],
 )
-async def test_Q15_what_is_no_key_message_does_not_pass_and_the_next_one_does(
+async def test_Q15_an_invalid_key_message_is_dropped_and_the_next_one_passes(
     payload: bytes,
 ) -> None:
     script = sends(publish(KEYS, payload, identifier=1), publish(KEYS, KEY, identifier=2))
@@ -591,7 +591,7 @@ async def test_Q19_a_message_delivered_twice_is_acknowledged_twice_and_harmless(
     ],
     ids=["other-region", "below", "no-utf8", "retained"],
 )
-async def test_Q20_what_nobody_asked_for_is_dropped(stray: bytes) -> None:
+async def test_Q20_messages_of_other_topics_are_dropped(stray: bytes) -> None:
     wanted = corrections(2)[1]
     async with (
         ScriptedBroker(sends(stray, publish(DATA, wanted))) as broker,
@@ -601,7 +601,7 @@ async def test_Q20_what_nobody_asked_for_is_dropped(stray: bytes) -> None:
         assert session.strays == 1
 
 
-async def test_Q20_a_wildcard_sorts_what_comes_by_its_topic() -> None:
+async def test_Q20_a_wildcard_sorts_messages_by_topic() -> None:
     frame = corrections(1)[0]
     script = sends(
         publish("/pp/key/ip", b'{"dynamickeys": {}}'),
@@ -693,7 +693,7 @@ async def test_a_server_without_tls_12_is_refused(ca_file: str) -> None:
                 pass
 
 
-async def test_a_server_that_speaks_no_tls_is_told_apart(ca_file: str) -> None:
+async def test_a_server_without_tls_has_its_own_error(ca_file: str) -> None:
     async def script(client: Peer) -> None:
         client.send(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 4)
         await forever()
@@ -840,7 +840,7 @@ async def test_a_client_pair_that_is_none_is_refused_before_connecting(
         assert broker.sessions == 0
 
 
-async def test_an_encrypted_key_is_refused_and_asks_nobody(
+async def test_an_encrypted_key_is_refused_without_a_prompt(
     ca_file: str, authority: Authority
 ) -> None:
     pair = authority.client("gateway")

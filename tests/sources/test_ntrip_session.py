@@ -119,7 +119,7 @@ def test_the_first_position_comes_after_a_stable_fix_of_3_s() -> None:
 
 
 @pytest.mark.parametrize("fix", [None, NO_FIX, NULL_ISLAND, replace(FIX, lat_deg=float("nan"))])
-def test_what_is_no_position_is_never_told(fix: Fix | None) -> None:
+def test_an_invalid_position_is_never_sent_to_the_caster(fix: Fix | None) -> None:
     assert looked(GgaPolicy(), fix, 0, 100) == []
 
 
@@ -129,7 +129,7 @@ def test_FR72_a_fix_with_resolved_phases_is_a_stable_one_at_once(carrier: Carrie
     assert sent_s == 0
 
 
-def test_a_flapping_fix_is_not_told() -> None:
+def test_a_flapping_fix_is_not_sent() -> None:
     policy = GgaPolicy()
     for now_s in range(0, 60, 3):
         assert looked(policy, PLAIN, now_s, now_s + 2) == []
@@ -219,7 +219,7 @@ async def test_R05_R06_every_form_brings_every_frame(
 
 
 @pytest.mark.parametrize("form", ["icy-short", "chunked"])
-def test_a_caster_that_ignores_the_header_is_told_on_the_stream(form: Form) -> None:
+def test_a_caster_that_ignores_the_header_gets_the_position_in_the_stream(form: Form) -> None:
     async def main() -> list[tuple[float, bool]]:
         async with Caster({"NEAR-RTCM": endless()}, form=form) as caster:
             session = NtripSession(endpoint(caster.port), position=lambda: FIX, gga=settled())
@@ -234,7 +234,7 @@ def test_a_caster_that_ignores_the_header_is_told_on_the_stream(form: Form) -> N
     assert waits[1:] == pytest.approx([10, 10], abs=1.1)
 
 
-def test_the_position_is_told_as_soon_as_there_is_a_stable_one() -> None:
+def test_the_position_is_sent_as_soon_as_it_is_stable() -> None:
     async def main() -> tuple[list[float], list[Frame]]:
         loop = asyncio.get_running_loop()
         start_s = loop.time() + 5
@@ -332,7 +332,7 @@ def test_a_whole_frame_behind_the_start_of_none_comes_when_the_stream_is_quiet()
     assert run(main()) < 5
 
 
-async def test_what_came_before_the_end_is_delivered_before_it() -> None:
+async def test_frames_before_the_end_are_delivered_before_it() -> None:
     async with (
         Caster({"NEAR-RTCM": blocks(*FRAMES, more=False)}, form="odd") as caster,
         NtripSession(endpoint(caster.port), position=lambda: None) as session,
@@ -391,7 +391,7 @@ def gone(fault: str, *, told: bool = True, fresh: bool = False, **changes: Any) 
     ],
 )
 @pytest.mark.parametrize("version", ["auto", "1"])
-def test_R01_R14_a_refusal_is_told_by_its_kind(
+def test_R01_R14_refusals_are_typed_by_their_kind(
     fault: str, kind: type[ZtpdError], retry: Retry, version: str
 ) -> None:
     error = gone(fault, version=version)
@@ -401,7 +401,7 @@ def test_R01_R14_a_refusal_is_told_by_its_kind(
     assert "secret" not in str(error)
 
 
-def test_R01_a_401_before_a_position_was_told_blames_the_position() -> None:
+def test_R01_a_401_before_any_position_blames_the_position() -> None:
     error = gone("unauthorized", told=False)
     assert isinstance(error, GgaRequired)
     assert "401" in str(error)
@@ -477,7 +477,7 @@ def test_R08_a_head_that_stops_costs_10_s() -> None:
     assert 10 <= run(main()) < 11.5
 
 
-def test_a_refusal_whose_words_do_not_end_is_told_all_the_same() -> None:
+def test_a_refusal_with_an_endless_body_is_still_reported() -> None:
     async def main() -> ZtpdError:
         head = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno"
         async with canned(head, close=False) as port:
@@ -516,7 +516,7 @@ async def test_R16_a_user_name_with_a_colon_never_leaves() -> None:
         assert caster.connections == 0
 
 
-async def test_N06_a_closed_port_is_told_as_such() -> None:
+async def test_N06_a_closed_port_is_reported_as_such() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     error = await refused(NtripSession(endpoint(port), position=lambda: None))
@@ -650,7 +650,7 @@ def test_R12_a_caster_that_waits_for_a_position_is_not_a_silent_link(fix: Fix | 
     assert told == 0
 
 
-def test_R12_a_silent_receiver_is_looked_at_seldom_and_the_caster_told_of_it_held() -> None:
+def test_R12_a_silent_receiver_is_polled_rarely_and_the_last_position_repeated() -> None:
     """Nobody waits for a position that cannot come: an idle session must not wake up for it."""
     looks: list[float] = []
 

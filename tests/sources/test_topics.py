@@ -93,7 +93,7 @@ def test_a_region_that_is_not_offered_is_refused_by_name() -> None:
         choose(OFFER, region="br")
 
 
-def test_regions_nobody_knows_need_a_setting() -> None:
+def test_unknown_regions_need_a_setting() -> None:
     offer = [Topic("/pp/ip/xx"), Topic("/pp/ip/yy")]
     assert paths(choose(offer, region="xx")) == ["/pp/ip/xx"]
     with pytest.raises(SubscriptionRefused, match="set the region"):
@@ -143,7 +143,7 @@ def test_the_documented_answer_gives_one_region() -> None:
     st.floats(-90, 90),
     st.floats(-180, 180),
 )
-def test_whatever_is_offered_nothing_comes_twice(
+def test_no_offer_makes_corrections_come_twice(
     offer: list[Topic], lat_deg: float, lon_deg: float
 ) -> None:
     try:
@@ -175,7 +175,7 @@ def test_whatever_is_offered_nothing_comes_twice(
         ("base/dict", Role.CORRECTIONS, 0),
     ],
 )
-def test_a_path_tells_what_it_carries(path: str, expected: Role, quality: int) -> None:
+def test_a_topic_path_gives_role_and_quality(path: str, expected: Role, quality: int) -> None:
     assert role(path) is expected
     assert qos(path) == quality
 

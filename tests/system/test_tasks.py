@@ -55,7 +55,7 @@ def test_a_task_that_does_not_end_is_waited_for_no_longer_than_the_limit() -> No
     assert run(main()) == 4
 
 
-async def test_what_a_task_raised_is_not_reported_as_forgotten() -> None:
+async def test_a_task_exception_is_not_reported_as_never_retrieved() -> None:
     reported: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
 

@@ -122,7 +122,7 @@ def test_M07_sixteen_digits_are_an_imeisv_only_where_the_imei_was_asked_for() ->
     assert told("AT+CGSN", stream) is None
 
 
-def test_a_named_number_is_handed_on_for_judgement_whatever_its_length() -> None:
+def test_a_named_number_is_returned_at_any_length() -> None:
     assert told("AT+CGSN=1", b'+CGSN: "12345"\r\nOK\r\n') == "12345"
 
 

@@ -294,7 +294,7 @@ def test_nmea_names(sentence: bytes, name: str) -> None:
         b"$GNTXT," + b"a" * NMEA_LIMIT + b"*00\r\n",
     ],
 )
-def test_what_is_no_nmea_sentence(data: bytes) -> None:
+def test_invalid_nmea_sentences_are_refused(data: bytes) -> None:
     scanner = Scanner(NMEA)
     assert scanner.feed(data) == []
     assert scanner.pending == 0
@@ -432,7 +432,7 @@ def test_a_ubx_length_that_no_message_has_is_not_waited_for() -> None:
     assert scanner.pending == 0
 
 
-def test_what_waits_when_the_line_goes_quiet_is_no_frame() -> None:
+def test_pending_bytes_are_no_frame_when_the_line_goes_quiet() -> None:
     """The first bytes promise a long frame and hold back two whole ones."""
     scanner = Scanner()
     promise = bytes.fromhex("d303ff 4350")
@@ -504,7 +504,7 @@ def test_every_byte_is_in_a_frame_or_skipped_or_waits(data: bytes, kinds: set[Fr
 
 
 @given(_streams)
-def test_what_is_found_stands_in_the_stream_in_that_order(data: bytes) -> None:
+def test_frames_found_are_in_the_stream_in_that_order(data: bytes) -> None:
     at = 0
     for frame in scan(data):
         at = data.index(frame, at) + len(frame)

@@ -99,7 +99,7 @@ def test_time_not_resolved() -> None:
         replace(FIX, lat_deg=float("nan")),
     ],
 )
-def test_what_is_no_position_is_never_sent(fix: Fix) -> None:
+def test_an_invalid_position_is_never_sent(fix: Fix) -> None:
     with pytest.raises(ValueError):
         gga(fix)
 

@@ -427,7 +427,7 @@ def test_a_refusal_without_its_words_stands_when_no_more_comes() -> None:
     assert isinstance(response.failure, SessionRefused)
 
 
-def test_what_a_caster_says_is_made_safe_to_print() -> None:
+def test_text_from_a_caster_is_made_safe_to_print() -> None:
     error = failure(b"HTTP/1.1 403 \x1b[31mNo\r\n\r\n\x00\x07\xff line\r\nline " + b"x" * 5000)
     assert str(error).isprintable()
     assert len(str(error)) < 400
@@ -585,7 +585,7 @@ def test_FR31_the_target_of_a_redirect_is_shown_without_a_password() -> None:
         b"This combination of host and port requires TLS.",
     ],
 )
-def test_FR31_plain_http_on_a_tls_port_is_named_whatever_the_server(words: bytes) -> None:
+def test_FR31_plain_http_on_a_tls_port_is_named_for_any_server(words: bytes) -> None:
     assert isinstance(failure(b"HTTP/1.0 400 Bad Request\r\n\r\n" + words), TlsMismatch)
 
 

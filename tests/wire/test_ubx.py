@@ -160,7 +160,7 @@ def test_checksum_agrees_with_pyubx2(body: bytes) -> None:
         bytes.fromhex("b5630a0400000e34"),
     ],
 )
-def test_what_is_not_one_whole_frame_is_refused(frame: bytes) -> None:
+def test_data_that_is_not_one_whole_frame_is_refused(frame: bytes) -> None:
     with pytest.raises(ValueError):
         ubx.parse(frame)
 
@@ -325,7 +325,7 @@ def test_a_fix_for_the_rest_of_ztpd() -> None:
         (NavPvt(fix_type=4, fix_ok=True, carrier=Carrier.FLOAT), "RTK float"),
     ],
 )
-def test_what_counts_as_a_fix(pvt: NavPvt, label: str) -> None:
+def test_each_position_has_its_label(pvt: NavPvt, label: str) -> None:
     assert pvt.to_fix().label == label
 
 

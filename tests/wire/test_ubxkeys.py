@@ -46,7 +46,7 @@ def test_a_key_is_taken_by_name_and_by_number(text: str, key: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["CFG-NAVSPG", "CFG-MSGOUT-UBX_NAV_SAT_*", "NAVSPG-DYNMODEL", ""])
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_an_unknown_key_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither the name"):
         ubxcfg.key_id(text)
 

@@ -207,7 +207,7 @@ def test_an_answer_without_credentials_means_not_active_yet(kind: str) -> None:
     [{}, {"rtcmCredentials": None}, {"message": "hello"}, {"MQTT": {}}, [], None, "text", 7, True],
     ids=repr,
 )
-def test_what_is_no_answer_at_all_is_a_schema_error(given: object) -> None:
+def test_data_that_is_no_answer_is_a_schema_error(given: object) -> None:
     with pytest.raises(ZtpBadAnswer):
         ztp.parse_answer("flex", encoded(given))
 
@@ -215,7 +215,7 @@ def test_what_is_no_answer_at_all_is_a_schema_error(given: object) -> None:
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b"\xff\xfe", b'{"a":NaN}', b'{"a":1e999}', b'{"a":' + b"1" * 5000 + b"}"]
 )
-def test_what_is_not_sound_json_is_a_schema_error(raw: bytes) -> None:
+def test_invalid_json_is_a_schema_error(raw: bytes) -> None:
     with pytest.raises(ZtpBadAnswer):
         ztp.parse_answer("flex", raw)
 

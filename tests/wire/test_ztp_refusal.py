@@ -196,7 +196,7 @@ def test_of_an_envelope_only_the_sentence_is_shown(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"message": 7}', b"[]", b"{", b"[" * 10_000, b"\xff"])
-def test_what_is_no_envelope_is_shown_as_it_is(body: bytes) -> None:
+def test_a_body_without_an_envelope_is_shown_unchanged(body: bytes) -> None:
     assert ztp.refusal(403, {}, body).detail.startswith("status 403: ")
 
 

@@ -76,7 +76,7 @@ def test_a_token_is_all_it_waits_for(fresh: Container, suite: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "hello\n", bench.TOKEN.upper() + "\n", bench.TOKEN[:-1]])
-def test_what_is_no_token_is_not_stored(fresh: Container, text: str) -> None:
+def test_a_malformed_token_is_not_stored(fresh: Container, text: str) -> None:
     answer = fresh.ask("ztpd token set", input=text)
 
     assert answer.returncode == 64
@@ -377,7 +377,7 @@ def test_an_upgrade_keeps_credentials_and_configuration_and_makes_no_call(
     assert bench.calls(running) == 1
 
 
-def test_what_is_removed_can_come_back_as_it_was(running: Container) -> None:
+def test_a_removed_package_works_as_before_when_installed_again(running: Container) -> None:
     running.run("apt-get --quiet --yes remove ztpd")
     assert bench.unit(running, "ActiveState") == "inactive"
     assert running.ask("test -e /run/ztpd").returncode != 0
