@@ -224,9 +224,10 @@ PREVIOUS_CREDENTIALS = _event(
 FELL_BACK = _event(
     "credentials.fell_back",
     _WARNING,
-    "the new credentials are refused; using the previous ones, client {client_id}",
-    "For an hour the service refused the newest credentials; the next ZTP call is not due yet.",
-    "ztpd uses the previous generation again, and keeps the new one.",
+    "the credentials in use are refused; using the other generation, client {client_id}",
+    "For an hour the service refused the credentials in use; the next ZTP call is not due yet.",
+    "ztpd stores two generations of credentials. They take turns, an hour each, until one is "
+    "accepted or new ones come.",
     "Check in the portal that the Thing is active and has a plan.",
 )
 PART_UNUSABLE = _event(

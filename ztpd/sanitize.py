@@ -1,6 +1,30 @@
-"""Text from outside, made safe for a log line."""
+"""Texts from outside: read whatever editor wrote them, and made safe for a log line."""
 
 from __future__ import annotations
+
+import codecs
+
+SAVE_AS_UTF_8 = "is UTF-16: save it as UTF-8"
+
+
+def is_utf_16(data: bytes) -> bool:
+    """Whether an editor saved the file as UTF-16, which some programs of Windows do."""
+    return data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file that a person wrote, without the byte order mark of an editor.
+
+    Raises ValueError for bytes that are no UTF-8; its text continues "FILE ...".
+    """
+    if is_utf_16(data):
+        raise ValueError(SAVE_AS_UTF_8)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        begin = error.start
+    # Raised here, not above: that exception holds the bytes, a password perhaps.
+    raise ValueError(f"is no UTF-8 text, from byte {begin} on")
 
 
 def quoted(text: str, limit: int = 200) -> str:

@@ -88,6 +88,13 @@ def test_a_file_that_cannot_be_used_ends_with_65_and_changes_nothing(
     assert not (home / "state").exists()
 
 
+def test_FR34_a_file_in_utf_16_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = home / "download.json"
+    file.write_bytes((ANSWERS / "flex-both.json").read_text().encode("utf-16"))
+    assert take_in(home, file) == 65
+    assert "is UTF-16: save it as UTF-8" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_there_ends_with_65(home: Path) -> None:
     assert take_in(home, home / "gone.json") == 65
 

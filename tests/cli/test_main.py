@@ -177,10 +177,21 @@ def test_an_identity_that_cannot_be_read_is_explained_in_both_forms(
     assert "docs/modems.md" in told.err
 
 
-def set_token(home: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+def set_token(home: Path, text: str | bytes, monkeypatch: pytest.MonkeyPatch) -> int:
+    data = text.encode() if isinstance(text, str) else text
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     monkeypatch.setenv("PATH", "")  # no systemctl
     return ztpd(home, "token", "set")
+
+
+def test_FR34_a_byte_order_mark_before_a_token_on_standard_input_is_not_stored(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set_token(home, b"\xef\xbb\xbf" + TOKEN.reveal().encode(), monkeypatch) == 0
+    assert (home / "token").read_bytes() == TOKEN.reveal().encode() + b"\n"
+
+    assert set_token(home, TOKEN.reveal().encode("utf-16"), monkeypatch) == 64
+    assert "is UTF-16: save it as UTF-8" in capsys.readouterr().err
 
 
 def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,7 +376,8 @@ def test_FR92_root_writes_no_token_below_a_folder_of_another_user(
     (theirs / "sub").symlink_to(home)
     for name in ("theirs/target", "theirs/sub/target"):
         (home / "ztpd.toml").write_text(f'[ztp]\ntoken_file = "{home}/{name}"\n')
-        monkeypatch.setattr("sys.stdin", io.StringIO(TOKEN.reveal()))
+        given = io.TextIOWrapper(io.BytesIO(TOKEN.reveal().encode()))
+        monkeypatch.setattr("sys.stdin", given)
         assert ztpd(home, "token", "set") != 0
         assert "users other than root may change" in capsys.readouterr().err
     assert (home / "target").read_text() == "kept"

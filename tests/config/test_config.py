@@ -679,6 +679,33 @@ def test_a_token_file_that_only_root_can_read_is_reported_with_its_remedy(token_
         config.read_token(_with(token_file), {})
 
 
+def test_FR34_a_token_file_in_utf_16_is_named(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_bytes(TOKEN.encode("utf-16"))
+    with pytest.raises(ZtpTokenMalformed, match=f"{token_file} is UTF-16: save it as UTF-8"):
+        config.read_token(_with(token_file), {})
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("[ztp]\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        (
+            "[ztp]\ngiven_name = 'Bagger \u00fc'\n".encode("latin-1"),
+            "no UTF-8 text, from byte 27 on",
+        ),
+    ],
+)
+def test_FR34_a_configuration_in_another_coding_is_named(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
+    file = tmp_path / "ztpd.toml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match=f"{file} is .*{reason}|{file} {reason}"):
+        config.load(file)
+
+
 def test_FR34_a_byte_order_mark_is_not_part_of_the_token(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.touch(mode=0o600)

@@ -320,6 +320,16 @@ async def test_FR93_an_address_of_this_machine_beside_a_public_one_is_passed_ove
     assert [each.place[0] for each in addresses] == ["192.0.2.1"]
 
 
+@pytest.mark.parametrize(
+    "inner", ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fc00::1"]
+)
+async def test_FR93_a_public_name_may_lead_to_a_private_range(inner: str) -> None:
+    """docs/decisions/0008: a private APN or a VPN has its own name server."""
+    resolver = resolves_to([inner])
+    (found,) = await resolve("caster.invalid", 2102, public_only=True, resolver=resolver)
+    assert found.place[0] == inner
+
+
 async def test_FR93_localhost_itself_is_no_public_name() -> None:
     with pytest.raises(ZtpHostNotAllowed):
         await resolve("localhost", 2102, public_only=True)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ztpd.errors import (
+    ConfigFileUnusable,
     ConnectionLost,
     NetworkError,
     SessionRefused,
@@ -193,6 +194,32 @@ async def test_FR22_an_intermediate_authority_in_ca_file_is_trusted(tmp_path: Pa
     client.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN
     with pytest.raises(TlsUntrusted):
         await meet(server, client)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+async def test_FR34_a_byte_order_mark_in_ca_file_does_no_harm(
+    tmp_path: Path, line_end: str
+) -> None:
+    root = Signer("root")
+    path = tmp_path / "ca.pem"
+    path.write_bytes(b"\xef\xbb\xbf" + root.pem.replace("\n", line_end).encode())
+    server = Signer("server", root, ca=False).shown_with()
+    await meet(server, verifying_context(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("coding", "reason"),
+    [("utf-16", "it is UTF-16: save it as UTF-8"), ("der", r"no certificate \(PEM\) in it")],
+)
+def test_FR34_a_ca_file_in_another_coding_is_named(
+    tmp_path: Path, coding: str, reason: str
+) -> None:
+    root = Signer("root")
+    der = root.certificate.public_bytes(serialization.Encoding.DER)
+    path = tmp_path / "ca.pem"
+    path.write_bytes(der if coding == "der" else root.pem.encode(coding))
+    with pytest.raises(ConfigFileUnusable, match=f"ca_file = {path}: {reason}"):
+        client_context(str(path))
 
 
 async def test_FR34_a_server_that_leaves_out_an_intermediate_certificate_is_named(

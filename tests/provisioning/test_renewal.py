@@ -153,7 +153,7 @@ def test_the_ones_before_come_back_when_the_new_ones_are_refused(
         assert await provisioner.replace(new) == old
         assert len(gateway.calls) == calls
         assert current(gateway) == old
-        assert "using the previous ones" in caplog.text
+        assert "using the other generation" in caplog.text
 
         assert provisioner.may_replace(), "the new ones have their turn again"
 

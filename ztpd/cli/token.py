@@ -14,7 +14,10 @@ from pathlib import Path
 from ztpd import config as configuration
 from ztpd.cli.ask import daemon_status
 from ztpd.errors import NotPermitted, StoreError, UsageError, ZtpTokenMalformed, ZtpTokenMissing
+from ztpd.sanitize import decoded
 from ztpd.system.files import give_to_owner, write_atomic
+
+_MOST_BYTES = 4096
 
 
 def store(options: argparse.Namespace) -> int:
@@ -53,7 +56,10 @@ def _typed() -> str:
     """The token, which a terminal does not show."""
     if sys.stdin.isatty():
         return getpass.getpass("Paste the token and press Enter: ").strip()
-    return sys.stdin.readline().strip()
+    try:
+        return decoded(sys.stdin.buffer.readline(_MOST_BYTES)).strip()
+    except ValueError as error:
+        raise ZtpTokenMalformed(f"standard input {error}") from error
 
 
 def _check_folders(path: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from ztpd.config.options import Config
-from ztpd.errors import StoreError, ZtpTokenMissing, ZtpTokenUnsafe
+from ztpd.errors import StoreError, ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
 from ztpd.model import Secret
+from ztpd.sanitize import decoded
 from ztpd.wire.ztp import check_token
 
 CREDENTIAL = "ztp-token"
@@ -58,7 +58,7 @@ def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secre
 
 
 def _read(path: Path, *, private: bool = False) -> str:
-    """The text of a file without a byte order mark; bytes that are not ASCII are replaced."""
+    """The text of a file, without white space around it."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -76,7 +76,10 @@ def _read(path: Path, *, private: bool = False) -> str:
         raise ZtpTokenMissing(f"{path} is not a file")
     if private and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ZtpTokenUnsafe(f"{path} has mode {stat.S_IMODE(mode):04o}")
-    return data.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
+    try:
+        return decoded(data).strip()
+    except ValueError as error:
+        raise ZtpTokenMalformed(f"{path} {error}") from error
 
 
 def _without_waiting(path: str, flags: int) -> int:

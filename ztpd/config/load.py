@@ -16,6 +16,7 @@ from ztpd.config import rules
 from ztpd.config.options import TABLES, Config
 from ztpd.config.rules import Rule
 from ztpd.errors import ConfigError
+from ztpd.sanitize import decoded
 from ztpd.wire.hostnames import is_loopback
 
 DEFAULT_PATH = Path("/etc/ztpd/ztpd.toml")
@@ -101,7 +102,7 @@ def _unreadable(path: Path, mode: str) -> str:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8-sig"))
+        data = file.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(
             f"{file} does not exist; `ztpd config example` prints an example"
@@ -110,7 +111,13 @@ def _parse(file: Path) -> dict[str, Any]:
         raise ConfigError(_unreadable(file, "0644")) from error
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, absurd numbers or depth
+    try:
+        text = decoded(data)
+    except ValueError as error:
+        raise ConfigError(f"{file} {error}") from error
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, absurd numbers or depth
         raise ConfigError(f"{file}: {error}") from error
 
 

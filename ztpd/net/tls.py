@@ -9,6 +9,7 @@ without the keyUsage extension are in use, and VERIFY_X509_PARTIAL_CHAIN is on: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -20,6 +21,7 @@ from typing import NamedTuple
 from ztpd.errors import ConfigFileUnusable, NetworkError, SessionRefused, TlsUntrusted
 from ztpd.model import Secret
 from ztpd.net.errormap import tls_error
+from ztpd.sanitize import SAVE_AS_UTF_8, is_utf_16
 
 __all__ = ["client_context", "handshake", "load_pair", "secure", "tls_error", "verifying_context"]
 
@@ -67,7 +69,7 @@ def client_context(
         if error.errno in _NO_DESCRIPTOR and not isinstance(error, ssl.SSLError):
             raise NetworkError(f"{name}: {error.strerror}") from error
         kind = ConfigFileUnusable if ca_file else TlsUntrusted
-        raise kind(f"{name}: {authority_reason(error)}") from error
+        raise kind(f"{name}: {authority_reason(error, ca_file)}") from error
     if certificate:
         try:
             load_pair(context, certificate, private_key)
@@ -78,11 +80,14 @@ def client_context(
     return context
 
 
-def authority_reason(error: OSError) -> str:
-    """Why a file or text of trusted certificates cannot be used."""
-    if isinstance(error, ssl.SSLError):
-        return "no certificate in it"
-    return error.strerror or str(error)
+def authority_reason(error: OSError, ca_file: str = "") -> str:
+    """Why ``ca_file``, or a text of trusted certificates, cannot be used. Reads the file."""
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    with contextlib.suppress(OSError):
+        if ca_file and is_utf_16(Path(ca_file).read_bytes()):
+            return f"it {SAVE_AS_UTF_8}"
+    return "no certificate (PEM) in it"
 
 
 def load_pair(context: ssl.SSLContext, certificate: str, private_key: Secret) -> None:

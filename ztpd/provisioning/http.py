@@ -134,7 +134,8 @@ def _context(ca_file: str) -> ssl.SSLContext:
     try:
         return verifying_context(ca_file)
     except (FileNotFoundError, IsADirectoryError, PermissionError, ssl.SSLError) as error:
-        raise ConfigFileUnusable(f"[ztp] ca_file = {ca_file}: {authority_reason(error)}") from error
+        reason = authority_reason(error, ca_file)
+        raise ConfigFileUnusable(f"[ztp] ca_file = {ca_file}: {reason}") from error
     except OSError as error:
         raise NetworkError(f"{ca_file}: {error.strerror}") from error
 

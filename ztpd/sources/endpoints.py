@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from ztpd.config import Config
 from ztpd.errors import ConfigFileUnusable, NoTransport
 from ztpd.model import Credentials, MqttEndpoint, NtripEndpoint, Secret, SourceEndpoint, Topic
+from ztpd.sanitize import decoded
 from ztpd.sources.ntrip import ntrip_port
 from ztpd.wire.ztp import must_be_public
 
@@ -124,9 +124,7 @@ def _read(path: str, key: str) -> str:
         ) from error
     except OSError as error:
         raise ConfigFileUnusable(f"{key} = {path}: {error.strerror}") from error
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ConfigFileUnusable(f"{key} = {path} is UTF-16: save it as UTF-8")
     try:
-        return data.decode("utf-8-sig")  # an editor's byte order mark is no part of the text
-    except UnicodeDecodeError as error:
-        raise ConfigFileUnusable(f"{key} = {path} is no text") from error
+        return decoded(data)
+    except ValueError as error:
+        raise ConfigFileUnusable(f"{key} = {path} {error}") from error

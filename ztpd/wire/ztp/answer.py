@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from ztpd.errors import ZtpBadAnswer, ZtpCaptivePortal, ZtpNotActive, ZtpTooBig
 from ztpd.model import Credentials, DynamicKey, MqttAccess, NtripAccess, Secret, Topic
-from ztpd.sanitize import quoted
+from ztpd.sanitize import decoded, quoted
 from ztpd.wire.hostnames import is_address, is_name
 
 Service = Literal["flex", "live"]
@@ -76,10 +76,14 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
         raise ZtpTooBig(f"{len(body)} bytes, {BODY_LIMIT} are taken")
     if is_web_page(body):
         raise ZtpCaptivePortal("a web page in place of JSON")
+    try:
+        text = decoded(body)
+    except ValueError as error:
+        raise ZtpBadAnswer(f"{len(body)} bytes; the text {error}") from None
     found = None
     with contextlib.suppress(ValueError, RecursionError):  # not chained: they hold the body
         found = json.loads(
-            body.decode("utf-8-sig"),
+            text,
             object_pairs_hook=_without_duplicates,
             parse_constant=_finite,
             parse_float=_finite,
