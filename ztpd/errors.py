@@ -890,8 +890,11 @@ class ReceiverSilent(ReceiverError):
 
 class ReceiverUnknown(ReceiverError):
     code = "gnss.unknown"
-    summary = "the device on the port is not a u-blox receiver"
-    advice = "Check [receiver] port."
+    summary = "the device on the port does not answer as a u-blox receiver"
+    advice = (
+        "Check [receiver] port. If it is one: check the wire to its RX, and that UBX input and "
+        "output are on for its port."
+    )
 
 
 class ReceiverRefused(ReceiverError):
@@ -922,6 +925,15 @@ class ReceiverDeaf(ReceiverError):
     advice = (
         "Check the wire to the receiver's RX, and that UBX input and output are on for its port "
         "(CFG-UART1INPROT-UBX and such)."
+    )
+
+
+class ReceiverUnconfigurable(ReceiverError):
+    code = "gnss.unconfigurable"
+    summary = "the receiver answers MON-VER, but no question about its settings"
+    advice = (
+        "Restart the receiver, and update its firmware. If a program or a bridge passes the bytes "
+        "on, let it pass UBX-CFG too; raise [receiver] baudrate if the line is full."
     )
 
 

@@ -291,6 +291,22 @@ async def test_FR04_a_wire_that_breaks_in_operation_is_named(tmp_path: Path) -> 
 
 
 @in_virtual_time
+async def test_FR04_a_receiver_that_answers_no_configuration_is_named_apart_from_a_deaf_one(
+    tmp_path: Path,
+) -> None:
+    def answers_little(sim: SimReceiver) -> None:
+        sim.faults.answers_no_settings = True
+
+    async with running(tmp_path, before=answers_little) as r:
+        await until(lambda: r.logged("gnss.unconfigurable"), 60)
+        assert "answers MON-VER, but no question about its settings" in r.cause.text
+        assert not r.logged("gnss.deaf")
+        assert r.health is not Health.HEALTHY
+        r.sim.faults.answers_no_settings = False
+        await until(lambda: r.view.use == "used", 180)
+
+
+@in_virtual_time
 @pytest.mark.slow
 async def test_FR05_time_mode_set_by_another_program_is_ended_within_a_minute(
     tmp_path: Path,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.receiver_bench import bench, in_virtual_time
 from tests.support.until import until
-from ztpd.errors import ReceiverDeaf, ReceiverUnknown
+from ztpd.errors import ReceiverDeaf, ReceiverUnconfigurable, ReceiverUnknown
 from ztpd.receiver.products import has_rtk, unsuitable
 from ztpd.wire import nmea, ubxcfg
 from ztpd.wire.ubx import MonVer
@@ -49,12 +49,49 @@ async def test_FR04_a_receiver_behind_a_cut_wire_is_known_by_its_messages(tmp_pa
         await asyncio.wait_for(b.receiver.wait_ready(), 70)
 
 
+@pytest.mark.parametrize("sends_ubx", [1, 0], ids=["sends NAV-PVT", "sends NMEA only"])
+@in_virtual_time
+async def test_FR04_a_receiver_that_hears_and_answers_no_configuration_is_not_called_deaf(
+    tmp_path: Path, sends_ubx: int
+) -> None:
+    async with bench(tmp_path) as b:
+        b.sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", sends_ubx)
+        b.sim.faults.answers_no_settings = True
+        await until(lambda: b.receiver.error, 20)
+        assert isinstance(b.receiver.error, ReceiverUnconfigurable)
+        assert "answers MON-VER, but no question about its settings" in str(b.receiver.error)
+        assert "CFG-VALGET" in str(b.receiver.error)
+        assert "wire" not in b.receiver.error.advice
+        b.sim.faults.answers_no_settings = False
+        await asyncio.wait_for(b.receiver.wait_ready(), 70)
+
+
+@in_virtual_time
+async def test_FR04_a_wire_cut_between_two_questions_is_no_refusal_to_be_configured(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b:
+        b.sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1)
+        sent = b.sim.send
+
+        def cut_after_the_version(data: bytes) -> None:
+            sent(data)
+            b.sim.faults.hears_nothing |= data[2:4] == b"\x0a\x04"  # MON-VER
+
+        b.sim.send = cut_after_the_version  # type: ignore[method-assign]
+        await until(lambda: b.receiver.error, 20)
+        assert isinstance(b.receiver.error, ReceiverDeaf)
+        assert "CFG-VALGET" in str(b.receiver.error)
+
+
 @in_virtual_time
 async def test_FR04_a_receiver_of_another_make_stays_unknown(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         b.sim.set("CFG-{}OUTPROT-UBX", 0)
         await until(lambda: b.receiver.error, 10)
         assert isinstance(b.receiver.error, ReceiverUnknown)
+        assert "is not" not in str(b.receiver.error), "NMEA alone does not show the maker"
+        assert "the wire to its RX" in b.receiver.error.advice
 
 
 @in_virtual_time

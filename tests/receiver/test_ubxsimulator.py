@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ztpd.errors import ReceiverDeaf
+from ztpd.errors import ReceiverUnconfigurable
 from ztpd.model import Carrier, Frame
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.receiver.client import UbxClient
@@ -95,5 +95,5 @@ async def test_a_receiver_that_acknowledges_all_and_answers_nothing_is_reported(
                 break
         running.cancel()
         await asyncio.wait([running])
-    assert isinstance(receiver.error, ReceiverDeaf)
+    assert isinstance(receiver.error, ReceiverUnconfigurable)
     assert "CFG-VALGET" in str(receiver.error)

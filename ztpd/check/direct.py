@@ -14,6 +14,7 @@ from ztpd.errors import (
     FormatExcluded,
     ReceiverRefused,
     ReceiverSilent,
+    ReceiverUnconfigurable,
     SessionClosed,
     SessionStale,
     ZtpdError,
@@ -122,7 +123,7 @@ class DirectProbe:
     async def receiver(self) -> str:
         device = self._started()
         await _until(lambda: device.ready or device.error, _RECEIVER_S)
-        if device.error and not isinstance(device.error, ReceiverRefused):
+        if device.error and not isinstance(device.error, ReceiverRefused | ReceiverUnconfigurable):
             raise device.error
         if not device.ready and not device.error:
             raise ReceiverSilent(f"{self._config.receiver.port}, within {_RECEIVER_S:g} s")

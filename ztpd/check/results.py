@@ -65,6 +65,7 @@ _LAYERS = {
     "serial.": "receiver",
     "gnss.nak": "setup",
     "gnss.not_set": "setup",
+    "gnss.unconfigurable": "setup",
     "gnss.no_spartn": "setup",
     "gnss.not_used": "use",
     "gnss.no_fix": "use",

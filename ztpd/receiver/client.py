@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -30,9 +31,9 @@ class UbxClient:
     ) -> None:
         """``on_message`` is called with every frame, and with its message where it is UBX."""
         self.port = port
-        self.is_ublox = False  # something came that only u-blox receivers send
         self._on_message = on_message
         self._answer_s = ANSWER_S
+        self._proof_s = -math.inf  # when the last such thing came
         self.reset_scanner()
 
     def reset_scanner(self) -> None:
@@ -43,6 +44,11 @@ class UbxClient:
     @property
     def valid_frames(self) -> int:
         return sum(self.scanner.counts.frames.values())
+
+    @property
+    def proof_age_s(self) -> float:
+        """Seconds since a u-blox receiver was last recognised; infinite if none ever was."""
+        return self._now() - self._proof_s
 
     async def receive(
         self, within_s: float | None = None, *, gather_s: float = 0.0
@@ -75,15 +81,14 @@ class UbxClient:
 
     def _take(self, frame: Frame) -> Parsed | None:
         message: Parsed | None = None
-        is_report = frame.kind is FrameKind.UBX and len(frame.data) > ubx.OVERHEAD  # no echo
-        self.is_ublox |= is_report or frame.name == "PUBX"
         if frame.kind is FrameKind.UBX:
             try:
                 message = ubx.parse(frame.data)
             except ValueError:  # sound on the line, but not as documented: of no use here
                 message = None
         is_message = frame.kind is FrameKind.UBX and len(frame.data) > ubx.OVERHEAD  # no echo
-        self.is_ublox |= is_message or frame.name == "PUBX" or is_banner(frame)
+        if is_message or frame.name == "PUBX" or is_banner(frame):
+            self.is_ublox, self._proof_s = True, self._now()
         self._on_message(frame, message)
         return message
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ztpd.errors import ConfigError
+from ztpd.errors import ConfigError, ReceiverSilent
 from ztpd.receiver.client import UbxClient
+from ztpd.receiver.identify import unanswered
 from ztpd.receiver.settings import SettingView
 from ztpd.wire import ubxcfg
 from ztpd.wire.ubx import Ack, CfgValget, CfgValgetPoll, CfgValset, Message, Parsed
@@ -179,8 +180,17 @@ class AppliedSettings:
 async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> AppliedSettings:
     """Make the receiver's settings those of ``groups``; with ``write`` false only read them.
 
-    Raises :class:`ztpd.errors.ReceiverSilent` and :class:`ztpd.errors.PortLost`.
+    Raises :class:`ztpd.errors.ReceiverSilent`, :class:`ztpd.errors.ReceiverDeaf` and
+    :class:`ztpd.errors.ReceiverUnconfigurable` where the receiver does not answer, and
+    :class:`ztpd.errors.PortLost`.
     """
+    try:
+        return await _apply(client, groups, write=write)
+    except ReceiverSilent as error:
+        raise await unanswered(client, error) from error
+
+
+async def _apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> AppliedSettings:
     applied = AppliedSettings()
     for group in groups:
         if group.unless and applied.knows(group.unless):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ztpd import events, log
-from ztpd.errors import PortLost, ReceiverDeaf, ReceiverSilent, ZtpdError
+from ztpd.errors import PortLost, ReceiverSilent, ZtpdError
 from ztpd.model import Fix, Frame, FrameKind
 from ztpd.receiver import baudrate, configure, inspection, keys
 from ztpd.receiver.assessment import PORT_SETTINGS, Assessment, assess
@@ -34,7 +34,6 @@ _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _GATHER_S = 0.12  # reports are read together and so much older: 100 wake-ups a second become 8
 _SHARED_GATHER_S = 0.05  # the same where other programs read them
-_LATELY_S = 2.5  # less than the three seconds of a question that is not answered
 _CHECK_S = 50.0  # between two looks at the settings, while corrections go unused
 
 
@@ -108,7 +107,6 @@ class Connection:
         self._format_missed = False  # corrections came whose input is off
         self._ready_s = 0.0
         self._position_s: float | None = None  # last NAV-PVT since the set-up
-        self._ublox_s = float("-inf")  # last UBX message
         self._evaluate_s = self._check_s = 0.0  # when to do so next
 
     async def run(self) -> None:
@@ -200,14 +198,9 @@ class Connection:
 
     async def _apply(self) -> AppliedSettings:
         """Set the receiver, or only read its settings where they are to be left alone, and judge
-        it by them. Raises as :func:`assess`, and where the receiver no longer answers."""
+        it by them. Raises as :func:`assess` and :func:`configure.apply`."""
         state, may_configure = self._state, self._settings.configure
-        try:
-            applied = await configure.apply(self.client, self._groups, write=may_configure)
-        except ReceiverSilent as error:
-            if _now() - self._ublox_s > _LATELY_S:
-                raise
-            raise ReceiverDeaf(error.detail) from error
+        applied = await configure.apply(self.client, self._groups, write=may_configure)
         if len(self._ports) > 1 and applied.differ(PORT_SETTINGS, self._ports):
             name = await baudrate.port_in_use(self.client)
             self._ports = (name,) if name in self._ports else self._ports
@@ -325,8 +318,6 @@ class Connection:
         self._hooks.on_frame(frame)
         if message is not None:
             self._state.reception.on_message(message, _now())
-        if frame.kind is FrameKind.UBX:
-            self._ublox_s = _now()
         if isinstance(message, NavPvt):
             self._on_fix(message.to_fix())
         elif isinstance(message, RxmCor):

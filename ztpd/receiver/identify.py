@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ztpd.errors import ReceiverDeaf, ReceiverSilent, ReceiverUnknown
+from ztpd.errors import (
+    ReceiverDeaf,
+    ReceiverError,
+    ReceiverSilent,
+    ReceiverUnconfigurable,
+    ReceiverUnknown,
+)
 from ztpd.receiver.client import TRIES, UbxClient
 from ztpd.wire import ubx
 from ztpd.wire.frames import SPARTN_LIMIT
@@ -24,6 +30,7 @@ _FILLER = b"\xff" * (SPARTN_LIMIT + 4)
 """Longer than any frame ztpd sends. A receiver whose parser holds the beginning of a frame takes
 all that follows for the rest of it, polls too; bytes of 0xFF behind that it skips."""
 
+_LATELY_S = 2.5  # less than the three seconds of a question that is not answered
 _NOISE = 40  # bytes without a valid frame: more than one cut in two can leave
 
 
@@ -80,3 +87,17 @@ async def version(client: UbxClient, tries: int = TRIES) -> MonVer:
         return message if isinstance(message, MonVer) else None
 
     return await client.ask(ubx.poll(Message.MON_VER), answer, "MON-VER", tries)
+
+
+async def unanswered(client: UbxClient, error: ReceiverSilent) -> ReceiverError:
+    """The meaning of ``error``, a question about settings that was not answered: whether the
+    receiver hears at all shows its answer to MON-VER.
+
+    Raises :class:`ztpd.errors.PortLost`.
+    """
+    sends = client.proof_age_s <= _LATELY_S
+    try:
+        await version(client, tries=2)
+    except ReceiverSilent:
+        return ReceiverDeaf(error.detail) if sends else error
+    return ReceiverUnconfigurable(error.detail)

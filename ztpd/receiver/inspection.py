@@ -35,7 +35,7 @@ async def read(
 ) -> Inspection:
     """Read the settings of an identified receiver; nothing is changed.
 
-    Raises :class:`ztpd.errors.ReceiverSilent` and :class:`ztpd.errors.PortLost`.
+    Raises as :func:`ztpd.receiver.configure.apply`.
     """
     applied = await configure.apply(client, groups, write=False)
     version = attachment.version

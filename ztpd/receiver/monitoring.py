@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ztpd.errors import ReceiverSilent
+from ztpd.errors import ReceiverError
 from ztpd.receiver import configure
 from ztpd.receiver.client import UbxClient
 from ztpd.receiver.configure import Group, Setting
@@ -107,7 +107,7 @@ class Monitoring:
         """
         try:
             await self._update(client, now_s)
-        except ReceiverSilent:
+        except ReceiverError:
             self._due_s = now_s + _RETRY_S
 
     async def _update(self, client: UbxClient, now_s: float) -> None:

@@ -222,6 +222,8 @@ class SimReceiver:
         except ValueError:
             return
         match message:
+            case _ if number >> 8 == 0x06 and self.faults.answers_no_settings:
+                return
             case _ if number >> 8 == 0x06 and not self.model.key_value:
                 self._answer(Ack(number, ok=False).encode())
             case CfgValgetPoll(keys):
