@@ -70,10 +70,10 @@ The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if
 | unknown | 2 | no report: of use for {use:.0f} min, of a position, or of the daemon |
 | not running | 3 | no daemon runs |
 
-Degraded is, apart from corrections that the receiver does not use: no fix for {no_fix:.0f} s; for
-{low:.0f} min no fix that is the best this receiver can reach (RTK float where it can do RTK fixed);
-more than {share:.0%} of the corrections of five minutes dropped; credentials that are only in
-memory.
+Degraded is, apart from corrections that the receiver does not use: no fix for {no_fix:.0f} s; a
+receiver without RTK; for {low:.0f} min no fix that is the best this receiver can reach (RTK float
+where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
+credentials that are only in memory.
 
 ## The fields
 

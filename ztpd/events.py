@@ -529,6 +529,14 @@ FIX_LOW = _event(
     "ztpd goes on sending corrections.",
     "Check the antenna, its cable and its view of the sky, and that the service covers this place.",
 )
+FIX_WITHOUT_RTK = _event(
+    "gnss.fix_without_rtk",
+    _WARNING,
+    "the receiver uses the corrections, but {product} has no RTK: {best} is the best it reaches",
+    "The receiver is of a product line that computes no carrier solution.",
+    "ztpd goes on sending corrections.",
+    "Use a receiver with RTK, such as ZED-F9P, ZED-F9R or ZED-X20P.",
+)
 FIX_UNKNOWN = _event(
     "gnss.fix_unknown",
     _WARNING,

@@ -34,6 +34,8 @@ _FOLLOW_FROM_FINDINGS = {
 """Without an antenna, or a strong signal, there is no position, and without one these."""
 
 _RANKS = ("no fix", "time only", "dead reckoning", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
+_WITH_RTK = _RANKS[-2:]
+_BEST_WITHOUT_RTK = "DGNSS"
 
 
 class Health(Enum):
@@ -167,8 +169,7 @@ def receiver_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
     if view.use == "unknown" and use_for_s >= USE_UNKNOWN_AFTER_S:
         yield Weakness(events.USE_UNKNOWN, {"period": duration(use_for_s)}, is_ignorance=True)
     if view.use_event == events.USE_NOT_REPORTED.name:
-        product = f"{view.model or 'the receiver'} with {view.firmware}"
-        yield Weakness(events.USE_NOT_REPORTED, {"product": product}, is_ignorance=True)
+        yield Weakness(events.USE_NOT_REPORTED, {"product": _product(view)}, is_ignorance=True)
     if view.use == "used":
         yield from _fix_weaknesses(view)
 
@@ -182,8 +183,14 @@ def _fix_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
         yield Weakness(events.NO_FIX, {"period": duration(without_s)})
         return
     low_s, best = view.best_fix_age_s or 0.0, view.best_fix
+    if best == _BEST_WITHOUT_RTK and view.fix not in _WITH_RTK:
+        yield Weakness(events.FIX_WITHOUT_RTK, {"product": _product(view), "best": best})
     if best in _RANKS and _RANKS.index(view.fix) < _RANKS.index(best) and low_s >= FIX_LOW_AFTER_S:
         yield Weakness(events.FIX_LOW, {"best": best, "period": duration(low_s), "fix": view.fix})
+
+
+def _product(view: ReceiverView) -> str:
+    return f"{view.model or 'the receiver'} with {view.firmware}"
 
 
 def age_s(status: Status, now: datetime | None) -> float | None:

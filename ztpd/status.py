@@ -87,7 +87,7 @@ class ReceiverView:
     fix: str = "unknown"
     fix_for_s: float | None = None  # how long the fix has had this label; None: unknown
     best_fix_age_s: float | None = None  # since the fix was best_fix, or since the set-up
-    best_fix: str = ""  # the best label in reach with these corrections; "": not known yet
+    best_fix: str = ""  # the best label in reach with these corrections; "": no answer yet
     carrier: str = "none"
     correction_age_s: float | None = None
     accuracy_m: float | None = None
@@ -199,7 +199,8 @@ FIELDS: Mapping[str, str] = {
     "receiver.fix": "`no fix`, `time only`, `dead reckoning`, `2D`, `3D`, `DGNSS`, `RTK float`, "
     "`RTK fixed` or `unknown`",
     "receiver.fix_for_s": "seconds since the fix has been this",
-    "receiver.best_fix": "the best fix that this receiver can reach, empty until it has answered",
+    "receiver.best_fix": "the best fix that this receiver can reach (RTK float where its product "
+    "line is unknown), empty until it has answered",
     "receiver.best_fix_age_s": "seconds since the fix was that; since the set-up if it never was",
     "receiver.carrier": "`none`, `float` or `fixed`",
     "receiver.correction_age_s": "upper bound of the age of the corrections in use",

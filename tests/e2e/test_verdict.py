@@ -266,6 +266,33 @@ async def test_FR03_a_receiver_that_cannot_report_is_judged_by_its_carrier_solut
         assert len(r.logged(event)) == len(r.logged("gnss.use_not_reported")) == 1
 
 
+@pytest.mark.parametrize("model", [M9N, F9T], ids=["M9N", "F9T"])
+@in_virtual_time
+async def test_FR03_a_receiver_without_rtk_is_named_although_it_reports_use(
+    tmp_path: Path, model: Model
+) -> None:
+    async with running(tmp_path, model) as r:
+        await until(lambda: r.view.use == "used" and r.view.fix == "DGNSS", 60)
+        assert r.health is Health.DEGRADED
+        product = f"{model.module} with {model.firmware}"
+        assert r.cause.event == "gnss.fix_without_rtk"
+        assert f"{product} has no RTK: DGNSS is the best it reaches" in r.cause.text
+        await asyncio.sleep(20)
+        assert len(r.logged("gnss.fix_without_rtk")) == 1
+
+
+@in_virtual_time
+@pytest.mark.slow
+async def test_FR03_a_product_of_unknown_line_has_to_show_a_carrier_solution(
+    tmp_path: Path,
+) -> None:
+    unknown = replace(F9P, firmware="XYZ 1.00", rtk=False)
+    async with running(tmp_path, unknown, frames=spartn_frames) as r:
+        await until(lambda: r.view.use == "used", 60)
+        await until(lambda: r.health is Health.DEGRADED, 700)
+        assert r.cause.text == "no RTK float for 10 min: the fix is DGNSS"
+
+
 @in_virtual_time
 async def test_FR03_a_carrier_solution_proves_use(tmp_path: Path) -> None:
     async with running(tmp_path, SILENT_F9P) as r:

@@ -33,7 +33,7 @@ class Assessment:
     accepts: frozenset[FrameKind] = frozenset()
     closed: Mapping[FrameKind, str] = field(default_factory=dict)
     abilities: Abilities = field(default_factory=Abilities)
-    best_fix: str = ""  # the best label in reach with corrections; "": not known
+    best_fix: str = ""  # the best label in reach with corrections; "": no answer yet
     fix_interval_s: float | None = None  # between two NAV-PVT
 
 
@@ -107,10 +107,9 @@ def _reported(applied: AppliedSettings, ports: Sequence[str]) -> frozenset[Frame
 
 
 def _best_fix(version: MonVer, applied: AppliedSettings) -> str:
+    """Of a product not known here a carrier solution is expected, or corrections are in vain."""
     able = has_rtk(version)
-    if able is None:
-        return ""
-    if not able:
+    if able is False:
         return "DGNSS"
     float_only = applied.values.get(configure.DGNSS_MODE) == _FLOAT_ONLY
-    return "RTK float" if float_only else "RTK fixed"
+    return "RTK fixed" if able and not float_only else "RTK float"
