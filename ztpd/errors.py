@@ -932,8 +932,8 @@ class ReceiverUnconfigurable(ReceiverError):
     code = "gnss.unconfigurable"
     summary = "the receiver answers MON-VER, but no question about its settings"
     advice = (
-        "Restart the receiver, and update its firmware. If a program or a bridge passes the bytes "
-        "on, let it pass UBX-CFG too; raise [receiver] baudrate if the line is full."
+        "Restart the receiver, update its firmware, raise [receiver] baudrate if the line is full. "
+        "A program or bridge between must pass UBX-CFG on."
     )
 
 
