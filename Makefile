@@ -16,10 +16,17 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 $(VENV)/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet --editable '.[test,lint,demo]'
-	touch $@
+	@echo "once, some minutes: ztpd and the tools for its tests, in $(VENV) (250 MB) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --editable '.[test,lint,demo]'
+	@touch $@
+
+# The demo needs less than the tests, and takes their environment where it exists.
+$(VENV)/.demo: pyproject.toml
+	@[ $(VENV)/.ready -nt pyproject.toml ] || { \
+	  echo "once, up to a minute: ztpd and the packages it needs, in $(VENV) (60 MB) ..."; \
+	  $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet --editable '.[demo]'; }
+	@touch $@
 
 # The run-time packages come from Debian, the test tools from the index.
 $(DEBIAN_VENV)/.ready: pyproject.toml
@@ -74,7 +81,7 @@ format: $(VENV)/.ready  ## rewrite the code in the house style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-demo: $(VENV)/.ready  ## the whole chain against simulators; ARGS="--once" and more
+demo: $(VENV)/.demo  ## the whole chain against simulators; ARGS="--once" and more
 	@$(VENV)/bin/ztpd demo $(ARGS)
 
 docs: $(VENV)/.ready  ## files produced from the code: example configuration, references, diagram

@@ -166,7 +166,8 @@ class DemoIncomplete(ZtpdError):
     exit_status = 69
     summary = "the demonstration needs a package that is not installed"
     advice = (
-        "Install it: `apt install python3-trustme mosquitto`; from a clone, `make demo` does it."
+        "Install it: `apt install python3-trustme mosquitto`. With NTRIP, the default, the "
+        "demonstration needs neither."
     )
 
 

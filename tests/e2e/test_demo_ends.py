@@ -30,7 +30,7 @@ ENDINGS: dict[str, Ending] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_nothing_of_a_demo_stays_behind(tmp_path: Path, ending: str) -> None:
-    command = [sys.executable, "-m", "ztpd", "demo", "--via", "ntrip"]
+    command = [sys.executable, "-m", "ztpd", "demo"]
     environ = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -36,6 +36,7 @@ from ztpd.errors import (
 from ztpd.lifecycle import Event
 from ztpd.model import Identity, Secret
 from ztpd.provisioning.http import Reply
+from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Profile
 
 DEAD = raises(ConnectTimeout)
@@ -466,9 +467,7 @@ def test_Z10_an_answer_that_cannot_be_used_leaves_nothing_on_the_disk(tmp_path: 
         await gateway.start().once()
         await asyncio.sleep(DAY_S)
         other = gateway.portal.things[IMEI.digits].credentials
-        other["privateKey"] = (
-            ProvisioningBench(tmp_path).portal._authority.client("x").private_key.reveal()
-        )
+        other["privateKey"] = Authority().client("x").private_key.reveal()
         before = {path.name: path.read_bytes() for path in tmp_path.glob("credentials*")}
         with pytest.raises(ZtpKeyMismatch):
             await gateway.start().once()

@@ -158,7 +158,12 @@ def _add_config(parser: argparse.ArgumentParser, default: object) -> None:
 
 def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--service", choices=("flex", "live"), default="flex")
-    demo.add_argument("--via", choices=("mqtt", "ntrip"), default="mqtt", help="(default: mqtt)")
+    demo.add_argument(
+        "--via",
+        choices=("ntrip", "mqtt"),
+        default="ntrip",
+        help="(default: ntrip; u-blox has announced the end of MQTT)",
+    )
     demo.add_argument("--format", choices=("spartn", "rtcm"), default="spartn")
     demo.add_argument("--fault", metavar="NAME", help="inject a fault; `--fault list` lists them")
     demo.add_argument(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import re
 import signal
@@ -15,13 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from ztpd import log, status
 from ztpd.demo.console import Console
 from ztpd.demo.faults import FAULTS, Fault, Site
+from ztpd.demo.process import DaemonProcess
 from ztpd.errors import UsageError
 from ztpd.health import causes
 from ztpd.model import DynamicKey, Frame, FrameKind, Secret
@@ -41,7 +41,6 @@ from ztpd.wire import ubx
 
 ONCE_WITHIN_S = 90.0
 _LOOK_S = 0.5
-_STOP_WITHIN_S = 10.0
 _JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
 _FASTER = 5.0  # faster than real corrections, which come every 5 s
 
@@ -59,7 +58,8 @@ class Demo:
         self._options = options
         self._story = story
         self._directory = directory
-        self._authority = Authority()
+        self._daemon = DaemonProcess(directory)
+        self._authority = _authority(options.via)
         self._fault = FAULTS[options.fault] if options.fault else None
         self._gnss = Pty(directory / "dev/gnss")
         self._background: set[asyncio.Task[None]] = set()
@@ -71,21 +71,29 @@ class Demo:
         """Whether the receiver reached RTK fixed with the corrections."""
         async with AsyncExitStack() as stack:
             await self._start_simulators(stack)
-            config = self._write_configuration()
-            self._story.tell("demo", f"starts the real daemon: ztpd run --config {config}")
-            daemon = await self._start_daemon(config)
-            telling = asyncio.create_task(self._tell_journal(daemon))
+            daemon = self._daemon
+            daemon.prepare(self._configuration(), self.service.portal.profile.token)
+            if self._fault:
+                self._story.tell("demo", f"fault: {self._fault.about}")
+                self._fault.early(self._site())
+            self._story.tell("demo", f"starts the real daemon: ztpd run --config {daemon.config}")
+            journal = await daemon.start()
+            for verb in ("status", "check"):
+                self._story.tell("demo", f"in a second terminal: {daemon.command} {verb}")
+            telling = asyncio.create_task(self._tell_journal(journal))
             try:
-                return await self._watch(daemon)
+                return await self._watch()
             finally:
                 for task in self._background:
                     task.cancel()
-                await _stop(daemon)
+                await daemon.stop()
                 await telling
 
     async def _start_simulators(self, stack: AsyncExitStack) -> None:
         options, teller = self._options, self._story.teller
-        tls = self._authority.server_context()
+        tls = self._authority.server_context() if self._authority else None
+        if tls is None:
+            self._story.tell("demo", "goes without TLS, since python3-trustme is not installed")
         if options.via == "mqtt":
             self.broker = await stack.enter_async_context(
                 Broker(self._authority, say=teller("broker"))
@@ -108,7 +116,7 @@ class Demo:
                 profile=Profile(
                     service=options.service, format=options.format, protocol=options.via
                 ),
-                caster_ports=(2101, self.proxy.port if options.via == "ntrip" else 2102),
+                caster_ports=(self.proxy.port, self.proxy.port),
                 say=teller("ztp"),
             )
         )
@@ -127,9 +135,6 @@ class Demo:
         if options.via == "mqtt":
             await self._publish_keys()
             self._spawn(self._publish())
-        if self._fault:
-            self._story.tell("demo", f"fault: {self._fault.about}")
-            self._fault.early(self._site())
 
     def _site(self) -> Site:
         return Site(
@@ -137,26 +142,20 @@ class Demo:
             service=self.service,
             receiver=self.receiver,
             gnss=self._gnss,
-            causes=lambda: causes(status.read(self._directory / "run")),
+            causes=lambda: causes(status.read(self._daemon.runtime_dir)),
             restart_source=self._restart_source,
             tell=self._story.tell,
             spawn=self._spawn,
         )
 
-    def _write_configuration(self) -> Path:
-        """Write the daemon's configuration. It names the ports, since none of them is on USB."""
+    def _configuration(self) -> str:
+        """The daemon's configuration. It names the ports, since none of them is on USB."""
         top, via = self._directory, self._options.via
-        authority = self._authority.write(top / "authority.pem")
-        token = top / "token"
-        token.touch(mode=0o600)
-        token.write_text(self.service.portal.profile.token.reveal())
-        config = top / "ztpd.toml"
         lines = [
             "[ztp]",
             f'url = "{self.service.url}"',
             f'service = "{self._options.service}"',
-            f'token_file = "{token}"',
-            f'ca_file = "{authority}"',
+            f'token_file = "{self._daemon.token}"',
             'tags = ["demo"]',
             "splay_s = 0",
             "[identity]",
@@ -167,49 +166,28 @@ class Demo:
             "[corrections]",
             f'prefer = ["{via}"]',
             f"[{via}]",
-            f'ca_file = "{authority}"',
         ]
         if via == "mqtt":
             lines.append(f"port = {self.proxy.port}")
-        config.write_text("\n".join(lines) + "\n")
-        return config
+        if self._authority:
+            authority = f'ca_file = "{self._authority.write(top / "authority.pem")}"'
+            lines.append(authority)
+            lines.insert(1, authority)
+        else:
+            lines.append("tls = false")
+        return "\n".join(lines) + "\n"
 
-    async def _start_daemon(self, config: Path) -> asyncio.subprocess.Process:
-        for name, mode in (("state", 0o700), ("run", 0o755)):
-            (self._directory / name).mkdir(mode=mode)
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("NOTIFY_SOCKET", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY")
-        } | {
-            "STATE_DIRECTORY": str(self._directory / "state"),
-            "RUNTIME_DIRECTORY": str(self._directory / "run"),
-        }
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "ztpd",
-            "--config",
-            str(config),
-            "run",
-            env=environ,
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the demo, which then stops the daemon
-        )
-
-    async def _tell_journal(self, daemon: asyncio.subprocess.Process) -> None:
+    async def _tell_journal(self, journal: asyncio.StreamReader) -> None:
         """Print the daemon's journal lines with the times of the demo instead of their own."""
-        assert daemon.stderr  # noqa: S101 - it was asked for
-        async for line in daemon.stderr:
+        async for line in journal:
             text = line.decode(errors="replace").rstrip()
             self._story.tell("ztpd", _JOURNAL_LINE.sub("", text).replace(f"{self._directory}/", ""))
 
-    async def _watch(self, daemon: asyncio.subprocess.Process) -> bool:
+    async def _watch(self) -> bool:
         """Watch daemon and receiver until corrections are in use."""
         due_s, told = time.monotonic() + ONCE_WITHIN_S, False
-        while daemon.returncode is None:
-            seen = status.read(self._directory / "run")
+        while self._daemon.ended_with is None:
+            seen = status.read(self._daemon.runtime_dir)
             self._story.live(_pulse(seen))
             if self._proven(seen) and not told:
                 self._story.tell("demo", "RTK fixed, by corrections that the receiver used")
@@ -225,7 +203,7 @@ class Demo:
                 self._story.tell("demo", f"not RTK fixed within {ONCE_WITHIN_S:.0f} s")
                 return False
             await asyncio.sleep(_LOOK_S)
-        self._story.tell("demo", f"the daemon ended with status {daemon.returncode}")
+        self._story.tell("demo", f"the daemon ended with status {self._daemon.ended_with}")
         return False
 
     def _proven(self, seen: Status) -> bool:
@@ -291,22 +269,25 @@ class Demo:
         return corrections.coalesce(corrections.spartn(rng, encrypted=encrypted, start=now))
 
 
+def _authority(via: str) -> Authority | None:
+    """None where the package that it needs is missing: then the services go without TLS.
+
+    MQTT needs it, since a client of the service logs in by its certificate.
+    """
+    try:
+        return Authority()
+    except ModuleNotFoundError:
+        if via == "mqtt":
+            raise
+        return None
+
+
 def _pulse(seen: Status) -> str:
     parts = [seen.state or "starting"]
     if seen.source:
         parts.append(f"{sum(seen.source.frames.values())} frames, {seen.source.bytes} bytes")
     parts.append(f"fix {seen.receiver.fix}, corrections {seen.receiver.use}")
     return "          " + " | ".join(parts)
-
-
-async def _stop(daemon: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        daemon.send_signal(signal.SIGTERM)
-    try:
-        await asyncio.wait_for(daemon.wait(), _STOP_WITHIN_S)
-    except TimeoutError:
-        daemon.kill()
-        await daemon.wait()
 
 
 async def _play(options: argparse.Namespace, story: Console, directory: Path) -> bool:

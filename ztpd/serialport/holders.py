@@ -13,14 +13,35 @@ from ztpd.sanitize import quoted
 
 
 def pids_of(device: str) -> list[int]:
-    """The processes that have ``device`` open, as far as /proc shows them to this user."""
+    """The processes that have ``device`` open, as far as /proc shows them to this user.
+
+    Without the process at the other end of a pseudo-terminal, which is the device itself. It may
+    keep one descriptor of this end, so that its reads do not fail while no host has the port open.
+    """
     found = []
     with contextlib.suppress(OSError):
         wanted = Path(device).stat()
         for process in Path("/proc").glob("[0-9]*"):
-            if any(_is(entry, wanted) for entry in _descriptors(process)):
+            entries = _descriptors(process)
+            count = sum(_is(entry, wanted) for entry in entries)
+            if count > 1 or (count and not _serves(entries, wanted)):
                 found.append(int(process.name))
     return found
+
+
+def _serves(descriptors: list[Path], wanted: os.stat_result) -> bool:
+    """Whether one of ``descriptors`` is the other end of the pseudo-terminal ``wanted``
+    (proc_pid_fdinfo(5): tty-index)."""
+    if not is_pseudo_terminal(wanted.st_rdev):
+        return False
+    index = f"tty-index:\t{os.minor(wanted.st_rdev)}"  # one devpts has less than 2^20
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            if descriptor.readlink().name == "ptmx":
+                facts = descriptor.parent.with_name("fdinfo") / descriptor.name
+                if index in facts.read_text().splitlines():
+                    return True
+    return False
 
 
 def _descriptors(process: Path) -> list[Path]:

@@ -1,4 +1,8 @@
-"""A throw-away certificate authority for the simulated services."""
+"""A throw-away certificate authority for the simulated services.
+
+It needs trustme, which is imported with the first :class:`Authority`: the services also run
+without TLS.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import trustme
+from typing import TYPE_CHECKING, Any
 
 from ztpd.model import Secret
+
+if TYPE_CHECKING:
+    import trustme
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -33,9 +38,14 @@ class Pair:
 
 
 class Authority:
-    """Issues server and client certificates; only :attr:`certificate` verifies them."""
+    """Issues server and client certificates; only :attr:`certificate` verifies them.
+
+    Raises :class:`ModuleNotFoundError` without trustme.
+    """
 
     def __init__(self) -> None:
+        import trustme
+
         self._ca = trustme.CA()
 
     @property

@@ -56,7 +56,7 @@ class Portal:
     def __init__(
         self,
         profile: Profile,
-        authority: Authority,
+        authority: Authority | None,
         *,
         broker_host: str,
         caster_host: str,
@@ -64,7 +64,8 @@ class Portal:
         now: Callable[[], float] = time.time,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``authority`` signs the client certificates; ``caster_ports``: without and with TLS."""
+        """``authority`` signs the client certificates, which MQTT needs; ``caster_ports``: without
+        and with TLS."""
         self.profile = profile
         self.things: dict[str, Thing] = {}  # by hardware code; by client id where there is none
         self.username = "gateway"
@@ -135,6 +136,8 @@ class Portal:
         client_id = f"00000000-0000-4000-8000-{len(self.things) + 1:012d}"
         credentials: dict[str, Any] = {}
         if self._offers("mqtt"):
+            if self._authority is None:
+                raise ValueError("a profile with MQTT needs an authority")
             pair = self._authority.client(client_id)
             credentials |= {
                 "brokerHost": self._broker_host,

@@ -154,7 +154,7 @@ class ZtpService:
         """``tls`` is used in place of a context of the ``authority``; see :class:`Portal`."""
         self.portal = Portal(
             profile or Profile(),
-            authority or Authority(),
+            authority,
             broker_host=broker_host,
             caster_host=caster_host,
             caster_ports=caster_ports,
