@@ -86,6 +86,12 @@ def _decoded(hint: Any, value: object) -> Any:
     return from_json(hint, value) if isinstance(value, Mapping) else _WRONG
 
 
+def number(value: object, default: float = 0.0) -> float:
+    """``value`` if it is a finite number of at most 2**53, else ``default``."""
+    found = _number(float, value)
+    return default if found is _WRONG else float(found)
+
+
 def _mapping(inner: Any, value: Mapping[Any, object]) -> dict[str, Any]:
     found = {quoted(str(key)): _decoded(inner, each) for key, each in value.items()}
     return {key: each for key, each in found.items() if each is not _WRONG}

@@ -1,8 +1,13 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from ztpd.provisioning.schedule import Schedule
+from ztpd import retry
+from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
 
 
 class ScheduleBench:
@@ -291,3 +296,47 @@ def test_without_a_boot_id_the_date_gives_the_time_of_the_last_call(
     gateway.boot = ""
 
     assert gateway.schedule().since_call_s() == 90_000
+
+
+ODD: some.SearchStrategy[Any] = (
+    some.none()
+    | some.booleans()
+    | some.integers()
+    | some.just(10**400)
+    | some.floats()
+    | some.text(max_size=5)
+    | some.just([[[[]]]])
+    | some.dictionaries(some.text(max_size=2), some.integers() | some.just([[]]))
+)
+NAMES = (
+    "hardware_id splay_of wait_s steps boot boot_s wall_s succeeded answered error detail question"
+    " called_unix_s called_boot called_boot_s"
+)
+
+
+@given(kept=some.dictionaries(some.sampled_from(NAMES.split()), ODD))
+def test_FR119_any_content_of_the_file_gives_a_wait_that_ends(
+    kept: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bench = ScheduleBench(tmp_path_factory.mktemp("odd"))
+    bench.path.write_text(json.dumps(kept | {"boot": "first", "called_boot": "first"}))
+    schedule = bench.schedule()
+    assert 0 <= schedule.left_s(LONGEST_WAIT_S) <= LONGEST_WAIT_S
+    assert schedule.since_call_s() >= 0
+    retry.Backoff(retry.ZTP).restore(schedule.steps)
+    assert all(isinstance(text, str) for text in schedule.reason)
+    schedule.request_changed("a")
+    schedule.keep_wait()
+    bench.passes(LONGEST_WAIT_S)
+    assert schedule.left_s(LONGEST_WAIT_S) == 0
+    assert schedule.may_refresh()
+    schedule.calling(5, {"server": 1}, "gw-1")
+    assert bench.schedule().called_for("gw-1")
+
+
+def test_FR119_a_time_of_this_boot_that_is_yet_to_come_counts_for_nothing(
+    gateway: ScheduleBench,
+) -> None:
+    gateway.schedule().wait(3600, {})
+    gateway.boot_s = 10.0
+    assert gateway.schedule().left_s(86_400) == 0

@@ -17,6 +17,7 @@ from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
+from ztpd.system.clock import Clock
 from ztpd.system.files import read_json
 
 FAST_LINE = 921_600
@@ -29,6 +30,7 @@ class Gateway:
     top: Path
     authority: Authority = field(default_factory=Authority)
     board: str = "board-1"  # serial number, as far as it can be read
+    clock: Clock | None = None  # None: this machine's clocks
 
     def __post_init__(self) -> None:
         self.ca_file = self.authority.write(self.top / "authority.pem")
@@ -62,6 +64,7 @@ class Gateway:
             environ={},
             reload=lambda: config.load(path),
             board_serial=lambda: self.board,
+            clock=self.clock,
         )
         running = asyncio.create_task(daemon.run())
         try:

@@ -150,6 +150,7 @@ class Activities:
             channel_state=self._runtime_dir / "sessions.json",
             refusal_record=self._state_dir / "refused.json",
             disk=self._disk,
+            clock=self._provisioner.clock,
         )
         self._first_corrections.clear()
         self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)

@@ -62,9 +62,11 @@ class Provisioner:
         self._failures = log.FailureLog()
         self._has_previous = True  # until the disk was read
         self._calling = asyncio.Lock()
-        self.clock = clock or Clock()
+        self.clock = clock = clock or Clock()
         rng = rng or random.SystemRandom()
-        schedule = schedule or Schedule(state_dir / SCHEDULE_FILE, disk=disk)
+        schedule = schedule or Schedule(
+            state_dir / SCHEDULE_FILE, instant=clock.instant, now=clock.now, disk=disk
+        )
         self.pacing = Pacing(schedule, self._failures, dispatch=dispatch, rng=rng)
         self.identification = Identification(
             read_identity, dispatch=dispatch, wait=self.pacing.report, rng=rng

@@ -14,21 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ztpd.records import number
+from ztpd.system.clock import boot_instant
 from ztpd.system.disk import DiskWriter
 from ztpd.system.files import read_json, write_atomic
 
 REFRESH_EVERY_S = 86_400.0
 LONGEST_WAIT_S = 172_800.0  # a Retry-After of a day, with as much jitter
 _NOTE_EVERY_S = 3600.0
-
-
-def boot_instant() -> tuple[str, float]:
-    """Which boot this is, and the seconds since it."""
-    try:
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        boot_id = ""
-    return boot_id, time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Schedule:
@@ -50,7 +43,7 @@ class Schedule:
         self._disk = disk
         self._instant = instant
         self._now = now
-        self._data = read_json(path)
+        self._data = _sound(read_json(path), instant())
         self._before_call: dict[str, Any] = {}
         self._request: dict[str, str] = {}  # the last one of this run
         self._noted = False  # the call under way is noted on the disk
@@ -105,7 +98,7 @@ class Schedule:
             return float("inf")
         boot, boot_s = self._instant()
         if boot and self._data.get("called_boot") == boot:
-            return boot_s - self._number("called_boot_s")
+            return max(0.0, boot_s - self._number("called_boot_s"))
         at_least_s = boot_s if boot and self._data.get("called_boot") else 0.0
         return max(at_least_s, self._now() - self._number("called_unix_s"))
 
@@ -222,8 +215,7 @@ class Schedule:
         return max(0.0, boot_s - self._number("boot_s"))
 
     def _number(self, key: str) -> float:
-        value = self._data.get(key, 0)
-        return float(value) if isinstance(value, (int, float)) else 0.0
+        return number(self._data.get(key))
 
     def _save(self) -> None:
         data = json.dumps(self._data, indent=1).encode()
@@ -236,3 +228,19 @@ class Schedule:
         """Return when the last change is on the disk, or the disk has refused it."""
         if self._disk:
             await self._disk.written()
+
+
+def _sound(data: dict[str, Any], instant: tuple[str, float]) -> dict[str, Any]:
+    """The entries that this module may have written; none where they are of a later time of this
+    boot, by which a wait would never end."""
+    boot, boot_s = instant
+    for name in ("boot", "called_boot"):
+        if boot and data.get(name) == boot and number(data.get(f"{name}_s")) > boot_s:
+            return {}
+    kept: dict[str, Any] = {
+        key: each for key, each in data.items() if isinstance(each, (str, int, float))
+    }
+    steps = data.get("steps")
+    if isinstance(steps, dict):
+        kept["steps"] = {key: each for key, each in steps.items() if isinstance(each, int)}
+    return kept

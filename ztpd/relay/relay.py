@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -26,6 +25,7 @@ from ztpd.relay.open_session import OpenSession, Progress, explained
 from ztpd.relay.presence import ReceiverAway, ReceiverPresence
 from ztpd.relay.state_files import ChannelState, RefusalRecord
 from ztpd.sources import Session, topics
+from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.tasks import end
 
@@ -72,7 +72,7 @@ class Relay:
         channel_state: Path | None = None,
         refusal_record: Path | None = None,
         disk: DiskWriter | None = None,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
         """``endpoints`` are in the order of preference. ``channel_state`` is a file that need not
@@ -83,13 +83,14 @@ class Relay:
         self._format = _CORRECTIONS.get(format)
         self._stale_after_s = stale_after_s
         self._may_refresh = may_refresh
-        self._channel_state = ChannelState(channel_state)
+        clock = clock or Clock()
+        self._channel_state = ChannelState(channel_state, clock)
         self._failures = log.FailureLog()
         rng = rng or random.SystemRandom()
         self.channels = [
             Channel(each, retry.Backoff(retry.SESSION, rng), rng) for each in endpoints
         ]
-        self._refusal_record = RefusalRecord(refusal_record, self.channels, wall_clock, disk)
+        self._refusal_record = RefusalRecord(refusal_record, self.channels, clock, disk)
         self._withdrawn_after_s = rng.uniform(*withdrawal.REPROVISION_AFTER_S)
         self._no_corrections_since_s = 0.0
         self._candidate: OpenSession | None = None  # a preferred channel's session, being probed

@@ -5,56 +5,72 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ztpd.provisioning.schedule import boot_instant
-from ztpd.relay.channels import Channel
+from ztpd.records import number
+from ztpd.relay.channels import MAX_SHORT_SESSIONS, Channel
+from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.files import read_json, write_atomic
 
 _OLD_S = 2 * 3600.0
+_CLOCK_SET_S = 60.0  # a wall clock that moves further against the time since boot has been set
 
 
 class RefusalRecord:
     """Since when the present credentials are refused without any corrections in between.
 
     Kept in the state directory, because a vehicle's trips may all be shorter than the hour that
-    counts. Written at the first refusal and removed at the first corrections.
+    counts. Written at the first refusal and removed at the first corrections. Within one boot the
+    seconds since it count, so that a clock that is set in between changes nothing; the wall clock
+    spans a reboot.
     """
 
     def __init__(
         self,
         path: Path | None,
         channels: Sequence[Channel],
-        now: Callable[[], float],
+        clock: Clock,
         disk: DiskWriter | None = None,
     ) -> None:
-        """``now`` is the wall clock: monotonic time does not span a reboot. Without ``disk`` the
-        file is written in the event loop."""
-        self._path, self._now, self._disk = path, now, disk
+        """Without ``disk`` the file is written in the event loop."""
+        self._path, self._clock, self._disk = path, clock, disk
         self._marks = [channel.mark for channel in channels]
-        self._since_unix_s: float | None = None
+        self._since_boot_s: float | None = None  # seconds since boot; below 0 for an earlier boot
+        self._written_unix_s: float | None = None
 
     async def load(self) -> None:
         if self._path is None:
             return
         kept = await self._disk.read_json(self._path) if self._disk else read_json(self._path)
-        since = kept.get("since_unix_s") if kept.get("marks") == self._marks else None
-        self._since_unix_s = float(since) if isinstance(since, (int, float)) else None
+        if kept.get("marks") != self._marks or "since_unix_s" not in kept:
+            return
+        boot, boot_s = self._clock.instant()
+        since_unix_s = self._written_unix_s = number(kept["since_unix_s"])
+        if boot and kept.get("boot") == boot:
+            self._since_boot_s = min(number(kept.get("since_boot_s")), boot_s)
+        else:
+            self._since_boot_s = boot_s - max(0.0, self._clock.now() - since_unix_s)
 
     def note(self) -> float:
         """Note a refusal; seconds since the first one."""
-        if self._since_unix_s is None or self._since_unix_s > self._now():
-            self._since_unix_s = self._now()
-            data = {"since_unix_s": int(self._since_unix_s), "marks": self._marks}
-            self._write(_bytes(data))
-        return self._now() - self._since_unix_s
+        boot, boot_s = self._clock.instant()
+        if self._since_boot_s is None:
+            self._since_boot_s = boot_s
+        refused_s = boot_s - self._since_boot_s
+        since_unix_s = self._clock.now() - refused_s
+        written = self._written_unix_s
+        if written is None or abs(since_unix_s - written) > _CLOCK_SET_S:
+            self._written_unix_s = since_unix_s
+            data = {"since_unix_s": int(since_unix_s), "marks": self._marks}
+            self._write(_bytes(data | {"boot": boot, "since_boot_s": self._since_boot_s}))
+        return refused_s
 
     def clear(self) -> None:
         """Note that corrections came."""
-        if self._since_unix_s is not None:
-            self._since_unix_s = None
+        if self._since_boot_s is not None:
+            self._since_boot_s = self._written_unix_s = None
             self._write(None)
 
     def _write(self, content: bytes | None) -> None:
@@ -73,13 +89,13 @@ class RefusalRecord:
 class ChannelState:
     """Steps and waits in the runtime directory: a crash loop must not hammer the service."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self._path, self._clock = path, clock
 
     def save(self, channels: Sequence[Channel]) -> None:
         if self._path is None:
             return
-        boot, boot_s = boot_instant()
+        boot, boot_s = self._clock.instant()
         now = asyncio.get_running_loop().time()
         kept = {
             channel.name: {
@@ -104,13 +120,13 @@ class ChannelState:
         the fact that a channel has worked is restored.
         """
         kept = read_json(self._path) if self._path else {}
-        boot, boot_s = boot_instant()
+        boot, boot_s = self._clock.instant()
         known = kept.get("channels")
         if kept.get("boot") != boot or not isinstance(known, Mapping):
             return
         now = asyncio.get_running_loop().time()
-        saved_boot_s = kept.get("saved_boot_s")
-        old = not isinstance(saved_boot_s, (int, float)) or boot_s - saved_boot_s > _OLD_S
+        saved_boot_s = number(kept.get("saved_boot_s"), float("-inf"))
+        old = not 0 <= boot_s - saved_boot_s <= _OLD_S
         for channel in channels:
             mine = known.get(channel.name)
             if not isinstance(mine, Mapping) or mine.get("mark") != channel.mark:
@@ -119,12 +135,11 @@ class ChannelState:
             if old:
                 continue
             channel.backoff.restore(mine.get("steps"))
-            short, due = mine.get("short_lives"), mine.get("due_boot_s")
-            channel.short_sessions = short if isinstance(short, int) else 0
+            short = int(number(mine.get("short_lives")))
+            channel.short_sessions = min(max(short, 0), MAX_SHORT_SESSIONS)
             channel.last_short_s = now
-            if isinstance(due, (int, float)):
-                left_s = min(due - boot_s, channel.backoff.longest_s())
-                channel.due_s = now + left_s if left_s > 0 else 0.0
+            left_s = min(number(mine.get("due_boot_s")) - boot_s, channel.backoff.longest_s())
+            channel.due_s = now + left_s if left_s > 0 else 0.0
 
 
 def _bytes(data: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Decides whether the system clock is good enough for TLS."""
+"""The gateway's clocks, and whether the date is good enough for TLS."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ _ASK_TIMEDATED = [
     "org.freedesktop.timedate1",
     "NTPSynchronized",
 ]
+
+
+def boot_instant() -> tuple[str, float]:
+    """Which boot this is ("" if unknown), and the seconds since it."""
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot_id = ""
+    return boot_id, time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def synchronised() -> bool | None:
@@ -56,9 +65,12 @@ class Clock:
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        instant: Callable[[], tuple[str, float]] = boot_instant,
         synchronised: Callable[[], bool | None] = synchronised,
     ) -> None:
+        """``instant`` gives the boot and the seconds since it, as :func:`boot_instant`."""
         self.now = now
+        self.instant = instant
         self._monotonic = monotonic
         self._synchronised = synchronised
         self._noted_unix_s = 0

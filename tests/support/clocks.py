@@ -1,0 +1,32 @@
+"""The clocks of a gateway in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ztpd.system.clock import Clock
+
+
+class Clocks:
+    """Wall clock and time since boot go with the event loop's; a test can set and reboot them."""
+
+    def __init__(self) -> None:
+        self.off_s = 0.0  # the wall clock's error
+        self._began_unix_s = time.time()
+        self._boot, self._booted_s = 1, -100.0
+        self.clock = Clock(
+            now=lambda: self._began_unix_s + _now() + self.off_s,
+            monotonic=_now,
+            instant=lambda: (f"boot {self._boot}", _now() - self._booted_s),
+            synchronised=lambda: True,
+        )
+
+    def reboot(self, off_for_s: float = 0.0) -> None:
+        """Another boot, after the gateway was off for ``off_for_s``."""
+        self._began_unix_s += off_for_s
+        self._boot, self._booted_s = self._boot + 1, _now() - 20.0
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
