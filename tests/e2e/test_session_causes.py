@@ -1,4 +1,4 @@
-"""The whole daemon: the status names why a caster's session brings no corrections."""
+"""The whole daemon beside casters that refuse, misbehave, or serve badly for a while."""
 
 from __future__ import annotations
 
@@ -11,38 +11,56 @@ from typing import Any
 
 import pytest
 
+from tests.support import virtualtime
 from tests.support.gateway import Gateway
+from tests.support.services import reason, state
 from tests.support.until import until
 from ztpd.sim.caster import Caster
 from ztpd.wire.frames import rtcm_frame
+
+PASSWORD = "geheim-0815"
 
 
 async def frames() -> AsyncIterator[bytes]:
     while True:
         yield rtcm_frame(bytes([1077 >> 4, (1077 & 15) << 4]) + bytes(60))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
 
 
 @asynccontextmanager
-async def private_caster(
-    tmp_path: Path, fault: str, **ntrip: Any
-) -> AsyncIterator[tuple[Gateway, Caster]]:
-    """A gateway without ZTP, whose daemon runs beside a caster of that fault."""
+async def private_caster(tmp_path: Path, fault: str = "") -> AsyncIterator[tuple[Gateway, Caster]]:
+    """A gateway without ZTP, and the caster of that fault that its configuration names."""
     gateway = Gateway(tmp_path)
     tls = gateway.authority.server_context()
-    (tmp_path / "password").write_text("secret")
-    (tmp_path / "password").chmod(0o600)
-    async with Caster({"NEAR": frames}, tls=tls, fault=fault) as caster, gateway.receiver():
+    (tmp_path / "password").touch(mode=0o600)
+    (tmp_path / "password").write_text(PASSWORD)
+    async with Caster({"NEAR": frames}, tls=tls, fault=fault, needs_gga=True) as caster:
         account = {"username": "me", "password_file": tmp_path / "password"}
         where = {"host": "localhost", "port": caster.port, "mountpoint": "NEAR"}
-        gateway.configure(ntrip=where | account | {"ca_file": gateway.ca_file} | ntrip)
-        async with gateway.running():
-            yield gateway, caster
+        gateway.configure(ntrip=where | account | {"ca_file": gateway.ca_file})
+        yield gateway, caster
 
 
-def reason(gateway: Gateway) -> dict[str, Any]:
+@asynccontextmanager
+async def running(tmp_path: Path, fault: str = "") -> AsyncIterator[tuple[Gateway, Caster]]:
+    """The daemon of that gateway, with a receiver."""
+    async with (
+        private_caster(tmp_path, fault) as (gateway, caster),
+        gateway.receiver(),
+        gateway.running(),
+    ):
+        yield gateway, caster
+
+
+def told(gateway: Gateway) -> dict[str, Any]:
     found: dict[str, Any] = gateway.status.get("reason", {})
     return found
+
+
+def named(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
+    """The journal's lines of ``event``."""
+    records = (record for record in caplog.records if record.levelno >= logging.INFO)
+    return [each.getMessage() for each in records if each.__dict__.get("ZTPD_EVENT") == event]
 
 
 @pytest.mark.parametrize(
@@ -55,82 +73,120 @@ def reason(gateway: Gateway) -> dict[str, Any]:
         pytest.param("redirect", "ntrip.redirect", "http://other.example:2101", id="FR31-redirect"),
         pytest.param("sourcetable", "ntrip.table_instead", "NEAR", id="FR29-table"),
         pytest.param("no-table", "ntrip.mountpoint", "NO SOURCETABLE AVAILABLE", id="FR30"),
+        pytest.param("cmr", "session.unreadable", "but CMR", id="FR27"),
     ],
 )
-@pytest.mark.slow
-async def test_FR26_FR29_FR30_FR31_the_status_names_the_cause(
+def test_FR26_FR27_FR29_FR30_FR31_the_status_names_the_cause(
     fault: str, event: str, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, fault) as (gateway, _):
+            await until(lambda: reason(gateway) == event, within_s=60)
+            assert words in told(gateway)["text"]
+            assert "portal" not in told(gateway)["advice"]
+
     caplog.set_level(logging.INFO)
-    async with private_caster(tmp_path, fault) as (gateway, _):
-        await until(lambda: reason(gateway).get("event") == event, within_s=40)
-        assert words in reason(gateway)["text"]
-        assert "portal" not in reason(gateway)["advice"]
-    assert "session.kicked" not in caplog.text
-    assert "cloned" not in caplog.text
-    assert "secret" not in caplog.text
+    virtualtime.run(scenario())
+    assert named(caplog, event)
+    assert named(caplog, "session.kicked") == []
+    assert PASSWORD not in caplog.text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["version-1-400", "version-1-reset"])
-async def test_FR31_a_caster_of_ntrip_1_serves_a_daemon_with_version_auto(
+@pytest.mark.parametrize(
+    "fault",
+    ["version-1-400", "version-1-reset", "no-accept", "gp-only", "loose-head", "raw-chunks"],
+)
+def test_FR25_FR28_FR30_FR31_particular_casters_serve_the_daemon(
     fault: str, tmp_path: Path
 ) -> None:
-    async with private_caster(tmp_path, fault) as (gateway, _):
-        await until(lambda: gateway.status.get("state") == "streaming", within_s=40)
+    async def scenario() -> None:
+        async with running(tmp_path, fault) as (gateway, _):
+            await until(lambda: state(gateway) == "streaming", within_s=60)
+
+    virtualtime.run(scenario())
 
 
 @pytest.mark.slow
-async def test_FR27_the_status_names_a_mountpoint_of_another_format(tmp_path: Path) -> None:
-    async with private_caster(tmp_path, "cmr") as (gateway, _):
-        await until(lambda: reason(gateway).get("event") == "session.unreadable", within_s=60)
-        assert "none of them SPARTN or RTCM 3, but CMR" in reason(gateway)["text"]
+def test_FR23_half_a_minute_of_refusals_after_good_service_is_bridged(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time
+        async with running(tmp_path) as (gateway, caster):
+            await until(lambda: state(gateway) == "streaming", within_s=60)
+            await asyncio.sleep(65)
+            caster.fault = "unauthorized"
+            caster.end_sessions()
+            await asyncio.sleep(25)
+            assert state(gateway) != "blocked"
+            caster.fault, well_s = "", now()
+            sessions = caster.sessions
+            await until(lambda: caster.sessions > sessions, within_s=60)
+            assert now() - well_s < 25
+            await until(lambda: state(gateway) == "streaming")
+
+    virtualtime.run(scenario())
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
-async def test_FR23_half_a_minute_of_refusals_after_good_service_is_bridged(
+def test_FR33_nmea_between_the_frames_is_one_line_of_a_daemon_that_streams(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, "nmea-between") as (gateway, _):
+            await until(lambda: state(gateway) == "streaming", within_s=60)
+            await asyncio.sleep(150)
+            assert state(gateway) == "streaming"
+
     caplog.set_level(logging.INFO)
-    now = asyncio.get_running_loop().time
-    async with private_caster(tmp_path, "") as (gateway, caster):
-        await until(lambda: gateway.status.get("state") == "streaming", within_s=40)
-        await asyncio.sleep(65)
-        caster.fault = "unauthorized"
-        caster.end_sessions()
-        await asyncio.sleep(25)
-        assert gateway.status["state"] != "blocked"
-        caster.fault, well_s = "", now()
-        sessions = caster.sessions
-        await until(lambda: caster.sessions > sessions, within_s=60)
-        assert now() - well_s < 25
-        await until(lambda: gateway.status.get("state") == "streaming")
+    virtualtime.run(scenario())
+    (line,) = named(caplog, "stream.damaged")
+    assert "NMEA" in line
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
-async def test_FR113_the_daemon_waits_for_a_receiver_that_is_unplugged_without_using_data(
+def test_FR106_short_sessions_before_good_service_do_not_count_after_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def scenario() -> None:
+        bench = private_caster(tmp_path, "short-life")
+        async with bench as (gateway, caster), gateway.receiver():
+            async with gateway.running():
+                await until(lambda: caster.sessions == 2, within_s=60)
+                caster.fault = ""
+                await until(lambda: caster.sessions == 3, within_s=60)
+                await asyncio.sleep(70)
+            caster.fault = "short-life"
+            async with gateway.running():
+                await until(lambda: caster.sessions == 5, within_s=60)
+                assert caster.connected_s[-1] - caster.connected_s[-2] < 20
+                assert named(caplog, "session.kicked") == []
+                await until(lambda: named(caplog, "session.kicked"), within_s=60)
+                assert caster.sessions == 6
+
     caplog.set_level(logging.INFO)
-    gateway = Gateway(tmp_path)
-    tls = gateway.authority.server_context()
-    async with Caster({"NEAR": frames}, tls=tls) as caster:
-        where = {"host": "localhost", "port": caster.port, "mountpoint": "NEAR"}
-        gateway.configure(ntrip=where | {"ca_file": gateway.ca_file})
-        async with gateway.receiver():
-            running = gateway.running()
-            await running.__aenter__()
-            await until(lambda: gateway.status.get("state") == "streaming", within_s=40)
-        try:
-            await until(lambda: gateway.status["state"] in ("waiting", "blocked"), within_s=20)
-            assert reason(gateway)["event"].startswith("serial.")
-            await until(lambda: caster.alive == 0, within_s=80)
-            assert "the receiver is away" in caplog.text
-            await asyncio.sleep(5)
-            assert caster.sessions == 1
+    virtualtime.run(scenario())
+
+
+@pytest.mark.slow
+def test_FR113_the_daemon_waits_for_a_receiver_that_is_unplugged_without_using_data(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with private_caster(tmp_path) as (gateway, caster):
             async with gateway.receiver():
-                await until(lambda: gateway.status["state"] == "streaming", within_s=40)
-        finally:
-            await running.__aexit__(None, None, None)
+                running = gateway.running()
+                await running.__aenter__()
+                await until(lambda: state(gateway) == "streaming", within_s=40)
+            try:
+                await until(lambda: state(gateway) in ("waiting", "blocked"), within_s=20)
+                assert reason(gateway).startswith("serial.")
+                await until(lambda: caster.alive == 0, within_s=80)
+                assert "the receiver is away" in caplog.text
+                await asyncio.sleep(5)
+                assert caster.sessions == 1
+                async with gateway.receiver():
+                    await until(lambda: state(gateway) == "streaming", within_s=40)
+            finally:
+                await running.__aexit__(None, None, None)
+
+    caplog.set_level(logging.INFO)
+    virtualtime.run(scenario())

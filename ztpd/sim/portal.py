@@ -35,6 +35,7 @@ class Profile:
     existing: Literal["return", "error"] = "return"  # action on an existing hardware code
     hardware_code_mandatory: bool = False
     plan: bool = True
+    topics: tuple[str, ...] = ()  # paths that it offers by MQTT; () for those of every region
     enabled: bool = True
 
 
@@ -144,7 +145,10 @@ class Portal:
                 "certificate": pair.certificate,
                 "privateKey": pair.private_key.reveal(),
                 "dynamickeys": self.keys,
-                "subscriptions": list(_topics()),
+                "subscriptions": [
+                    {"description": "topic", "path": path} for path in self.profile.topics
+                ]
+                or list(_topics()),
             }
         if self._offers("ntrip"):
             http_port, https_port = self._caster_ports
