@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -107,6 +106,8 @@ class FailureLog:
 
 
 def _loop_time() -> float:
+    import asyncio  # not for the verbs, which log nothing that repeats
+
     try:
         return asyncio.get_running_loop().time()
     except RuntimeError:

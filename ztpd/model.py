@@ -317,6 +317,18 @@ class Credentials:
     answer: Mapping[str, Any] = field(repr=False)  # as received; secrets inside, never printed
     malformed: str = ""  # a field that keeps one of MQTT and NTRIP from being used
 
+    @property
+    def transports(self) -> str:
+        """The services that the credentials open, for a person."""
+        found = []
+        if self.ntrip:
+            found.append(f"NTRIP {self.ntrip.host}/{self.ntrip.mountpoint}")
+        if self.mqtt:
+            found.append(f"MQTT {self.mqtt.host}")
+        if self.keys:
+            found.append(f"{len(self.keys)} decryption keys")
+        return ", ".join(found)
+
     def secrets(self) -> list[Secret]:
         """All secrets of the credentials, for :class:`ztpd.log.Redaction`."""
         found = [key.value for key in self.keys]

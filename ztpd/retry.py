@@ -12,11 +12,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ztpd.errors import Retry, ZtpdError
+
+if TYPE_CHECKING:
+    import tenacity
 
 T = TypeVar("T")
 
@@ -166,8 +167,23 @@ async def until_done(
     """The result of ``attempt``, tried until it succeeds.
 
     It is tried again only after a :class:`ZtpdError` that may pass; ``waiting`` gets the error and
-    the wait before each sleep. Other exceptions are raised.
+    the wait before each sleep. Other exceptions are raised. tenacity is imported at the first
+    failure: a gateway that loads its credentials at once does without it.
     """
+    try:
+        return await attempt()
+    except ZtpdError as error:
+        if not _worth_another_try(error):
+            raise
+        failure: ZtpdError | None = error
+    import tenacity
+
+    async def next_attempt() -> T:
+        nonlocal failure
+        if failure is not None:
+            first, failure = failure, None
+            raise first
+        return await attempt()
 
     def wait(state: tenacity.RetryCallState) -> float:
         return backoff.wait_s(_error(state))
@@ -183,7 +199,7 @@ async def until_done(
         sleep=asyncio.sleep,
         reraise=True,
     )
-    result: T = await again(attempt)
+    result: T = await again(next_attempt)
     return result
 
 

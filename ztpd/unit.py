@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ztpd.config import LoadedConfig
 from ztpd.errors import ConfigError, NotRunning
 from ztpd.status import Cause
+
+if TYPE_CHECKING:
+    from ztpd.config import LoadedConfig
 
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "ExecMainStatus", "UnitFileState")
 _WITHIN_S = 3.0

@@ -13,7 +13,7 @@ from tests.support import ANSWERS
 from ztpd import config
 from ztpd.cli import main
 from ztpd.sim.portal import TOKEN
-from ztpd.system import control
+from ztpd.system import control_server
 from ztpd.system.offload import offload
 from ztpd.system.runlock import RunLock
 
@@ -203,10 +203,10 @@ def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.Mo
 
 AS_NOBODY = """
 import os, sys
-import encodings.utf_8_sig, ztpd.wire.ztp
+import encodings.utf_8_sig, ztpd.cli.credentials, ztpd.cli.token, ztpd.wire.ztp
 from ztpd.cli.main import _parser, main
 from ztpd.provisioning import provisioner, schedule, store
-_parser()  # has everything imported that only root may read here
+_parser()  # all is imported now that only root may read here
 os.geteuid() or os.setuid(65534)
 sys.exit(main(sys.argv[1:]))
 """
@@ -394,7 +394,7 @@ async def test_FR73_a_token_for_a_gateway_that_streams_restarts_nothing(
     async def answer(_: dict[str, Any]) -> dict[str, Any]:
         return {"ok": True, "status": {"schema": 1, "state": states.pop(0)}}
 
-    async with control.serve(home / "run", answer):
+    async with control_server.serve(home / "run", answer):
         assert await offload(set_token, home, TOKEN.reveal(), monkeypatch) == 0
         first = capsys.readouterr()
         assert await offload(set_token, home, TOKEN.reveal(), monkeypatch) == 0

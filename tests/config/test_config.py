@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -536,19 +536,7 @@ def test_a_configuration_is_a_value() -> None:
         Config().ztp.url = "x"  # type: ignore[misc]
 
 
-# --- directories and token from systemd
-
-
-def test_directories_come_from_systemd() -> None:
-    environ = {"STATE_DIRECTORY": "/var/lib/x", "RUNTIME_DIRECTORY": "/run/x:/run/y"}
-    assert config.state_dir(environ) == Path("/var/lib/x")
-    assert config.runtime_dir(environ) == Path("/run/x")
-
-
-@pytest.mark.parametrize("environ", [{}, {"STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}])
-def test_directories_without_systemd(environ: Mapping[str, str]) -> None:
-    assert config.state_dir(environ) == Path("/var/lib/ztpd")
-    assert config.runtime_dir(environ) == Path("/run/ztpd")
+# --- token from systemd
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ztpd.errors import DaemonSilent, NotRunning
-from ztpd.system import control
+from ztpd.system import control, control_server
 from ztpd.system.offload import offload
 
 
@@ -17,7 +17,7 @@ async def echo(request: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_request_gets_its_answer(tmp_path: Path) -> None:
-    async with control.serve(tmp_path, echo):
+    async with control_server.serve(tmp_path, echo):
         answer = await offload(lambda: control.ask(tmp_path, {"do": "retry"}))
 
     assert answer == {"ok": True, "asked": {"do": "retry"}}
@@ -31,13 +31,13 @@ def test_without_a_daemon_the_caller_gets_an_error(tmp_path: Path) -> None:
 async def test_a_socket_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / control.SOCKET_NAME))
-    async with control.serve(tmp_path, echo):
+    async with control_server.serve(tmp_path, echo):
         assert await offload(lambda: control.ask(tmp_path, {}))
 
 
 @pytest.mark.parametrize("line", [b"not json\n", b"[1]\n", b"\n", b"x" * 100_000 + b"\n", b""])
 async def test_nonsense_does_not_end_the_server(tmp_path: Path, line: bytes) -> None:
-    async with control.serve(tmp_path, echo):
+    async with control_server.serve(tmp_path, echo):
         reader, writer = await asyncio.open_unix_connection(tmp_path / control.SOCKET_NAME)
         writer.write(line)
         writer.write_eof()
@@ -48,7 +48,7 @@ async def test_nonsense_does_not_end_the_server(tmp_path: Path, line: bytes) -> 
 
 
 async def test_the_socket_is_gone_after_a_clean_stop(tmp_path: Path) -> None:
-    async with control.serve(tmp_path, echo):
+    async with control_server.serve(tmp_path, echo):
         pass
 
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ztpd.errors import LockHeld
-from ztpd.system import control
+from ztpd.system import control_server
 from ztpd.system.runlock import LOCK, RunLock, is_running
 
 AS_NOBODY = """
@@ -111,7 +111,7 @@ async def test_FR60_another_user_sees_by_the_socket_that_a_daemon_runs(
     async def answer(_: object) -> dict[str, object]:
         return {"ok": True}
 
-    async with control.serve(open_directory, answer):
+    async with control_server.serve(open_directory, answer):
         assert await asyncio.to_thread(seen_by_nobody, open_directory) == "True"
     assert await asyncio.to_thread(seen_by_nobody, open_directory) == "False"
     lock.release()

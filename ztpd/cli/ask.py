@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ztpd import config as configuration
 from ztpd import status
 from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
 from ztpd.status import Status
-from ztpd.system import control
+from ztpd.system import control, directories
 from ztpd.system.control import Verb
 from ztpd.system.runlock import is_running
 
@@ -15,7 +14,7 @@ _WITHIN_S = 3.0
 
 def daemon_runs() -> bool:
     """Raises :class:`NotPermitted` where this user may not know."""
-    directory = configuration.runtime_dir()
+    directory = directories.runtime_dir()
     running = is_running(directory)
     if running is None:
         raise NotPermitted(f"{directory} cannot be looked into, so whether ztpd runs is unknown")
@@ -28,7 +27,7 @@ def daemon_status() -> Status | None:
     It is asked of the daemon, and read from its file where that does not answer this user.
     Raises :class:`NotPermitted` where this user may not know.
     """
-    directory = configuration.runtime_dir()
+    directory = directories.runtime_dir()
     if not daemon_runs():
         return None
     try:

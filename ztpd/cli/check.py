@@ -10,6 +10,7 @@ import sys
 from ztpd import config as configuration
 from ztpd import log
 from ztpd.cli.ask import daemon_status
+from ztpd.system import directories
 
 
 def check(options: argparse.Namespace) -> int:
@@ -24,7 +25,7 @@ def check(options: argparse.Namespace) -> int:
 
     walk = Check(
         lambda: configuration.load(options.config),
-        state_dir=configuration.state_dir(),
+        state_dir=directories.state_dir(),
         daemon=daemon_status(),
     )
     found = asyncio.run(walk.run(tell))

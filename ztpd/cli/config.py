@@ -9,6 +9,7 @@ import pwd
 from ztpd import config as configuration
 from ztpd.cli.screen import line
 from ztpd.errors import ConfigError
+from ztpd.system import directories
 from ztpd.system.files import become_owner
 
 
@@ -20,7 +21,7 @@ def show(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """0, or 78 where something is wrong."""
     configuration.load(options.config)  # mistakes first, then files that only root can read
-    become_owner(configuration.state_dir())
+    become_owner(directories.state_dir())
     loaded = configuration.load(options.config)
     problems = []
     for unknown in loaded.unknown:

@@ -21,7 +21,7 @@ from ztpd.errors import (
     ZtpHostNotAllowed,
 )
 from ztpd.model import utc
-from ztpd.system import control
+from ztpd.system import control, directories
 from ztpd.system.control import Verb
 from ztpd.system.files import become_owner
 
@@ -29,10 +29,9 @@ EXIT_NO_CREDENTIALS = 66
 
 
 def show(_: argparse.Namespace) -> int:
-    from ztpd.provisioning.call import describe_transports
     from ztpd.provisioning.store import CredentialStore
 
-    state_dir = configuration.state_dir()
+    state_dir = directories.state_dir()
     become_owner(state_dir)
     loaded = CredentialStore(state_dir).load()
     if loaded is None:
@@ -42,7 +41,7 @@ def show(_: argparse.Namespace) -> int:
     rows = {
         "service": credentials.service,
         "client": credentials.client_id,
-        "opens": describe_transports(credentials),
+        "opens": credentials.transports,
         "obtained": f"{_day(stored.stored_unix_s)}, {_obtained_for(stored.hardware_id)}",
         "board": stored.board or "unknown",
         "ends": _day(stored.expires_unix_s) if stored.expires_unix_s else "no date",
@@ -57,7 +56,7 @@ def forget(_: argparse.Namespace) -> int:
     from ztpd.provisioning.schedule import Schedule
     from ztpd.provisioning.store import CredentialStore
 
-    state_dir = configuration.state_dir()
+    state_dir = directories.state_dir()
     become_owner(state_dir)
     store = CredentialStore(state_dir)
     try:
@@ -83,12 +82,12 @@ def take_in(options: argparse.Namespace) -> int:
     the stored credentials stay.
     """
     from ztpd.provisioning import board
-    from ztpd.provisioning.call import bind_to_gateway, describe_transports
+    from ztpd.provisioning.call import bind_to_gateway
     from ztpd.provisioning.store import CredentialStore
     from ztpd.wire import ztp
 
     config, path = configuration.load(options.config).config, options.file
-    runtime_dir, state_dir = configuration.runtime_dir(), configuration.state_dir()
+    runtime_dir, state_dir = directories.runtime_dir(), directories.state_dir()
     content = _read(path, ztp.BODY_LIMIT)  # as root: it need not be readable for the daemon
     try:
         credentials = ztp.parse_answer(config.ztp.service, content)
@@ -104,10 +103,10 @@ def take_in(options: argparse.Namespace) -> int:
         raise ImportInvalid(f"{path}: {error}") from error
     if stored.expires_unix_s is not None and stored.expires_unix_s < stored.stored_unix_s:
         print(f"{path}: the client certificate in it has ended", file=sys.stderr)
-    configuration.make(state_dir, 0o700)
+    directories.make(state_dir, 0o700)
     become_owner(state_dir)
     CredentialStore(state_dir).save(stored)
-    print(f"imported: {describe_transports(credentials)}")
+    print(f"imported: {credentials.transports}")
     with contextlib.suppress(NotRunning, NotPermitted, DaemonSilent):
         control.ask(runtime_dir, {"do": Verb.IMPORTED})
     print(f"{path} holds the secrets in clear text: delete it", file=sys.stderr)

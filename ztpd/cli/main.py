@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import difflib
 import os
 import re
 import sys
@@ -12,11 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ztpd import __version__, events, log
-from ztpd import config as configuration
-from ztpd.cli import check, config, credentials, provision, receiver, status, token
+from ztpd import __version__
+from ztpd.cli import verbs
 from ztpd.cli.screen import complain
-from ztpd.errors import ConfigError, DemoIncomplete, NotPermitted, UsageError, ZtpdError
+from ztpd.errors import ConfigError, NotPermitted, UsageError, ZtpdError
+from ztpd.system import directories
 
 EXIT_INTERRUPTED = 130
 
@@ -57,6 +55,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _nearest(message: str) -> str:
     """The words that argparse offers and that are like the wrong one."""
+    import difflib  # for a mistake only
+
     given, _, offered = message.partition("choose from ")
     wrong = re.search(r"invalid choice: '([^']*)'", given)
     near = difflib.get_close_matches(wrong[1], re.findall(r"[\w-]+", offered)) if wrong else []
@@ -83,66 +83,76 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ztpd {__version__}")
-    _add_config(parser, configuration.DEFAULT_PATH)
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    _add_config(parser, directories.CONFIG_FILE)
+    commands = parser.add_subparsers(metavar="VERB", required=True)
 
-    def add(name: str, function: Verb, help: str, into: Any = verbs) -> argparse.ArgumentParser:
+    def add(name: str, function: Verb, help: str, into: Any = commands) -> argparse.ArgumentParser:
         verb: argparse.ArgumentParser = into.add_parser(name, help=help, description=help)
         verb.set_defaults(verb=function)
         _add_config(verb, argparse.SUPPRESS)  # options before the verb apply too
         return verb
 
-    add("run", _run, "run the daemon (systemd does this)")
+    add("run", verbs.run, "run the daemon (systemd does this)")
 
-    calling = add("provision", provision.provision, "get credentials once, unless there are some")
+    calling = add("provision", verbs.provision, "get credentials once, unless there are some")
     calling.add_argument("--force", action="store_true", help="even if there are some")
     calling.add_argument(
         "--dry-run", action="store_true", help="show the request, and send nothing"
     )
 
-    taken_in = add("import", credentials.take_in, "store credentials downloaded from the portal")
+    taken_in = add("import", verbs.take_in, "store credentials downloaded from the portal")
     taken_in.add_argument("file", type=Path, metavar="FILE")
 
-    add("imei", provision.imei, "read and print this gateway's identity").add_argument(
+    add("imei", verbs.imei, "read and print this gateway's identity").add_argument(
         "--json", action="store_true", help="as JSON"
     )
 
-    shown = add("status", status.status, "state of the daemon, and its reason")
+    shown = add("status", verbs.status, "state of the daemon, and its reason")
     shown.add_argument("--json", action="store_true", help="as JSON")
     shown.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
 
-    add("check", check.check, "find the first broken link from configuration to use").add_argument(
+    add("check", verbs.check, "find the first broken link from configuration to use").add_argument(
         "--json", action="store_true", help="as JSON"
     )
 
-    looks = verbs.add_parser("receiver", help="the GNSS receiver")
+    looks = commands.add_parser("receiver", help="the GNSS receiver")
     at_receiver = looks.add_subparsers(required=True)
     add(
         "show",
-        receiver.show,
+        verbs.show_receiver,
         "show its model, its settings, and changes that ztpd would make",
         at_receiver,
     ).add_argument("--json", action="store_true", help="as JSON")
     add(
-        "monitor", receiver.monitor, "fix and corrections, every second, until Ctrl-C", at_receiver
+        "monitor",
+        verbs.monitor_receiver,
+        "fix and corrections, every second, until Ctrl-C",
+        at_receiver,
     ).add_argument("--once", action="store_true", help="one look only")
 
-    add("retry", provision.retry, "end the daemon's present wait now")
+    add("retry", verbs.retry, "end the daemon's present wait now")
 
-    tokens = verbs.add_parser("token", help="the ZTP token").add_subparsers(required=True)
-    add("set", token.store, "store the token given on standard input", tokens)
+    tokens = commands.add_parser("token", help="the ZTP token").add_subparsers(required=True)
+    add("set", verbs.set_token, "store the token given on standard input", tokens)
 
-    files = verbs.add_parser("config", help="the configuration").add_subparsers(required=True)
-    add("show", config.show, "the values in force and where they come from", files)
-    add("check", config.check, "find mistakes", files)
-    add("example", config.example, "print a commented file with every setting", files)
+    files = commands.add_parser("config", help="the configuration").add_subparsers(required=True)
+    add("show", verbs.show_config, "the values in force and where they come from", files)
+    add("check", verbs.check_config, "find mistakes", files)
+    add("example", verbs.example_config, "print a commented file with every setting", files)
 
-    stored = verbs.add_parser("credentials", help="the stored credentials")
+    stored = commands.add_parser("credentials", help="the stored credentials")
     kept = stored.add_subparsers(required=True)
-    add("show", credentials.show, "show the stored credentials without their secrets", kept)
-    add("forget", credentials.forget, "delete them: the gateway provisions anew", kept)
+    add(
+        "show",
+        verbs.show_credentials,
+        "show the stored credentials without their secrets",
+        kept,
+    )
+    add("forget", verbs.forget_credentials, "delete them: the gateway provisions anew", kept)
 
-    _add_demo(add("demo", _demo, "simulated modem, services and receiver, and the real daemon"))
+    _add_demo(
+        add("demo", verbs.demo, "simulated modem, services and receiver, and the real daemon")
+    )
     return parser
 
 
@@ -152,7 +162,7 @@ def _add_config(parser: argparse.ArgumentParser, default: object) -> None:
         type=Path,
         default=default,
         metavar="FILE",
-        help=f"the configuration file (default: {configuration.DEFAULT_PATH})",
+        help=f"the configuration file (default: {directories.CONFIG_FILE})",
     )
 
 
@@ -172,38 +182,3 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.add_argument(
         "--once", action="store_true", help="end after the run: 0 if the receiver reached RTK fixed"
     )
-
-
-def _run(options: argparse.Namespace) -> int:
-    from ztpd.daemon import Daemon
-    from ztpd.system.mounts import lost_at_power_off
-
-    loaded = configuration.load(options.config)
-    log.setup(loaded.config.log.level)
-    state_dir, runtime_dir = configuration.state_dir(), configuration.runtime_dir()
-    configuration.make(state_dir, 0o700)
-    configuration.make(runtime_dir, 0o755)
-    if filesystem := lost_at_power_off(state_dir):
-        log.emit(events.STATE_VOLATILE, directory=state_dir, filesystem=filesystem)
-
-    async def run() -> None:
-        await Daemon(
-            loaded,
-            state_dir=state_dir,
-            runtime_dir=runtime_dir,
-            reload=lambda: configuration.load(options.config),
-        ).run()
-
-    asyncio.run(run())
-    return 0
-
-
-def _demo(options: argparse.Namespace) -> int:
-    try:
-        from ztpd.demo import run
-
-        return run(options)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("ztpd"):
-            raise
-        raise DemoIncomplete(error.name) from error

@@ -16,7 +16,7 @@ from ztpd.config import Config
 from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Event
 from ztpd.model import Secret
-from ztpd.system import control
+from ztpd.system import control, directories
 from ztpd.system.control import Verb
 from ztpd.system.files import become_owner
 
@@ -32,7 +32,7 @@ def provision(options: argparse.Namespace) -> int:
     log.setup(config.log.level, stream=sys.stderr)
     if not options.dry_run and daemon_runs():
         request = {"do": Verb.PROVISION, "force": options.force}
-        answer = control.ask(configuration.runtime_dir(), request)
+        answer = control.ask(directories.runtime_dir(), request)
         print(line(answer.get("text") or f"the daemon says: {answer.get('error')}"))
         return 0 if answer.get("ok") else EXIT_LATER
     return asyncio.run(_provision(config, force=options.force, dry_run=options.dry_run))
@@ -40,12 +40,11 @@ def provision(options: argparse.Namespace) -> int:
 
 async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
     from ztpd.modem import identity
-    from ztpd.provisioning.call import describe_transports
     from ztpd.provisioning.provisioner import Provisioner
 
-    state_dir = configuration.state_dir()
+    state_dir = directories.state_dir()
     token = _token(config)
-    configuration.make(state_dir, 0o700)
+    directories.make(state_dir, 0o700)
     become_owner(state_dir)
     provisioner = Provisioner(
         config,
@@ -61,7 +60,7 @@ async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
         return 0
     stored = None if force else await provisioner.stored()
     if stored:
-        print(f"already provisioned: {describe_transports(stored.credentials)}")
+        print(f"already provisioned: {stored.credentials.transports}")
         return 0
     if rate_limit_reason := provisioner.pacing.rate_limit_reason():
         print(rate_limit_reason)
@@ -69,7 +68,7 @@ async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
     stored = await provisioner.once()
     if provisioner.keeper.unsaved:
         return EXIT_LATER
-    print(f"provisioned: {describe_transports(stored.credentials)}")
+    print(f"provisioned: {stored.credentials.transports}")
     return 0
 
 
@@ -90,7 +89,7 @@ def _token(config: Config) -> Callable[[], Secret]:
 
 def retry(_: argparse.Namespace) -> int:
     """End the running daemon's wait."""
-    answer = control.ask(configuration.runtime_dir(), {"do": Verb.RETRY})
+    answer = control.ask(directories.runtime_dir(), {"do": Verb.RETRY})
     print(line(answer.get("text") or f"ztpd: {answer.get('error')}"))
     return 0 if answer.get("ok") else 1
 

@@ -17,7 +17,7 @@ from ztpd.cli.screen import show as show_screen
 from ztpd.errors import NotRunning, ReceiverError
 from ztpd.log import duration
 from ztpd.status import ReceiverView
-from ztpd.system import control
+from ztpd.system import control, directories
 from ztpd.system.control import Verb
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def show(options: argparse.Namespace) -> int:
     from ztpd.receiver.settings import Inspection
 
     if daemon_runs():
-        answer = control.ask(configuration.runtime_dir(), {"do": Verb.RECEIVER})
+        answer = control.ask(directories.runtime_dir(), {"do": Verb.RECEIVER})
         if not answer.get("ok"):
             print(f"ztpd: {line(answer.get('error'))}", file=sys.stderr)
             if answer.get("advice"):
@@ -54,7 +54,7 @@ def monitor(options: argparse.Namespace) -> int:
     def screen() -> tuple[str, int]:
         told = daemon_status()
         if told is None:
-            raise NotRunning(str(configuration.runtime_dir()))
+            raise NotRunning(str(directories.runtime_dir()))
         return life(told.receiver), 0
 
     return show_screen(screen, again=not options.once)

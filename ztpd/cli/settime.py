@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ztpd import RELEASED_UNIX_S, config
+from ztpd import RELEASED_UNIX_S
 from ztpd.errors import NotRunning
-from ztpd.system import control
+from ztpd.system import control, directories
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
@@ -80,7 +80,7 @@ async def _asked(ask: Ask) -> tuple[float | None, str]:
 
 
 def main(runtime_dir: Path | None = None) -> int:
-    directory = runtime_dir or config.runtime_dir({})  # the daemon's, not this unit's
+    directory = runtime_dir or directories.runtime_dir({})  # the daemon's, not this unit's
     try:
         done = asyncio.run(run(lambda: control.ask(directory, {"do": Verb.TIME})))
     except OSError as error:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from ztpd import config as configuration
 from ztpd import status as published
 from ztpd.cli.ask import daemon_status
 from ztpd.cli.screen import joined, row, show
@@ -20,10 +19,14 @@ from ztpd.health import STALE_AFTER_S, Health, age_s, cause, health
 from ztpd.log import duration
 from ztpd.model import utc
 from ztpd.status import Cause, ReceiverView, SourceStatus, Status
+from ztpd.system import directories
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
 from ztpd.unit import read as read_unit
 from ztpd.unit import why_not_running
+
+if TYPE_CHECKING:
+    from ztpd.config import LoadedConfig
 
 _COLOURS = {Health.HEALTHY: 32, Health.BLOCKED: 31, Health.NOT_RUNNING: 31}
 _YELLOW = 33
@@ -31,13 +34,18 @@ _YELLOW = 33
 
 def status(options: argparse.Namespace) -> int:
     """The verb; its exit status is that of :attr:`Health.exit_status`."""
-    load = functools.partial(configuration.load, options.config)
+
+    def load() -> LoadedConfig:
+        from ztpd import config  # costs more than all the rest of this verb
+
+        return config.load(options.config)
+
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def screen() -> tuple[str, int]:
         clock, told = Clock().describe(), daemon_status()
         is_running = told is not None
-        shown = told or published.read(configuration.runtime_dir())
+        shown = told or published.read(directories.runtime_dir())
         word = health(shown, is_running=is_running, now=datetime.now(UTC))
         if options.json:
             document = {"running": is_running, "health": word.value, **published.to_json(shown)}
@@ -54,10 +62,9 @@ def status(options: argparse.Namespace) -> int:
 
 def _on_disk() -> str:
     """The stored credentials, as far as this user may see them."""
-    from ztpd.provisioning.call import describe_transports
     from ztpd.provisioning.store import CredentialStore
 
-    directory = configuration.state_dir()
+    directory = directories.state_dir()
     try:
         become_owner(directory)
         if not os.access(directory, os.R_OK) and directory.exists():
@@ -70,10 +77,7 @@ def _on_disk() -> str:
     if loaded is None:
         return f"no credentials in {directory}"
     stored = loaded.stored
-    return (
-        f"credentials of {utc(stored.stored_unix_s):%Y-%m-%d}: "
-        f"{describe_transports(stored.credentials)}"
-    )
+    return f"credentials of {utc(stored.stored_unix_s):%Y-%m-%d}: {stored.credentials.transports}"
 
 
 def render(

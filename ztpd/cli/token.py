@@ -15,6 +15,7 @@ from ztpd import config as configuration
 from ztpd.cli.ask import daemon_status
 from ztpd.errors import NotPermitted, StoreError, UsageError, ZtpTokenMalformed, ZtpTokenMissing
 from ztpd.sanitize import decoded
+from ztpd.system import directories
 from ztpd.system.files import give_to_owner, write_atomic
 
 _MOST_BYTES = 4096
@@ -34,7 +35,7 @@ def store(options: argparse.Namespace) -> int:
     try:
         write_atomic(path, token.reveal().encode() + b"\n", mode=0o600, durable=True)
         if path != Path(configuration.Config().ztp.token_file):
-            give_to_owner(configuration.state_dir(), path)  # the unit hands over the usual one only
+            give_to_owner(directories.state_dir(), path)  # the unit hands over the usual one only
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     print(f"token stored in {path}")

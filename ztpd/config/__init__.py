@@ -1,9 +1,9 @@
 """The configuration: declared in ``options``, read by ``load``, written for people by ``render``.
 
-``environment`` has the directories and the token that systemd passes to the daemon."""
+``environment`` reads the ZTP token."""
 
-from ztpd.config.environment import make, read_token, runtime_dir, state_dir
-from ztpd.config.load import DEFAULT_PATH, LoadedConfig, UnknownKey, load
+from ztpd.config.environment import read_token
+from ztpd.config.load import LoadedConfig, UnknownKey, load
 from ztpd.config.options import (
     Config,
     CorrectionsOptions,
@@ -18,7 +18,6 @@ from ztpd.config.options import (
 from ztpd.config.render import example, reference, show
 
 __all__ = [
-    "DEFAULT_PATH",
     "Config",
     "CorrectionsOptions",
     "IdentityOptions",
@@ -32,10 +31,7 @@ __all__ = [
     "ZtpOptions",
     "example",
     "load",
-    "make",
     "read_token",
     "reference",
-    "runtime_dir",
     "show",
-    "state_dir",
 ]

@@ -1,4 +1,4 @@
-"""Directories and the ZTP token, which systemd passes to the daemon."""
+"""The ZTP token, from systemd or from its file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ztpd.config.options import Config
-from ztpd.errors import StoreError, ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
+from ztpd.errors import ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
 from ztpd.model import Secret
 from ztpd.sanitize import decoded
 from ztpd.wire.ztp import check_token
@@ -16,30 +16,6 @@ from ztpd.wire.ztp import check_token
 CREDENTIAL = "ztp-token"
 UNSET = "unset"  # SetCredential= of the unit: without it, a missing token keeps the unit down
 _MOST_BYTES = 4096
-
-
-def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory of the credentials and of the schedule of calls."""
-    return _first(environ, "STATE_DIRECTORY", "/var/lib/ztpd")
-
-
-def runtime_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory of lock, status file and control socket; a reboot empties it."""
-    return _first(environ, "RUNTIME_DIRECTORY", "/run/ztpd")
-
-
-def make(directory: Path, mode: int) -> None:
-    """Make ``directory`` if it is missing: systemd makes it only for the unit. Raises
-    :class:`StoreError`."""
-    try:
-        directory.mkdir(mode=mode, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{directory}: {error.strerror}") from error
-
-
-def _first(environ: Mapping[str, str], variable: str, default: str) -> Path:
-    """systemd separates several directories by colons."""
-    return Path(environ.get(variable, "").split(":")[0] or default)
 
 
 def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secret:

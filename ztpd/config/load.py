@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import pwd
 import re
@@ -17,9 +16,8 @@ from ztpd.config.options import TABLES, Config
 from ztpd.config.rules import Rule
 from ztpd.errors import ConfigError
 from ztpd.sanitize import decoded
+from ztpd.system.directories import CONFIG_FILE
 from ztpd.wire.hostnames import is_loopback
-
-DEFAULT_PATH = Path("/etc/ztpd/ztpd.toml")
 
 _USER_IN_URL = re.compile(r"//[^/]*@")
 _KEYS = [f"{table.name}.{name}" for table in TABLES.values() for name in table.options]
@@ -50,7 +48,7 @@ class LoadedConfig:
                     yield f"{table.name}.{name}", Path(path)
 
 
-def load(path: Path = DEFAULT_PATH) -> LoadedConfig:
+def load(path: Path = CONFIG_FILE) -> LoadedConfig:
     """Read ``path``, then ``<path>.d/*.toml`` in the order of their names; the last one that sets
     a key wins.
 
@@ -166,6 +164,8 @@ def _shown(value: object) -> str:
 def _nearest(key: str) -> str:
     """The known key that a person may have meant: a similar name in the same table, the same name
     in another table, or a similar path."""
+    import difflib  # for a mistake only
+
     table, _, name = key.rpartition(".")
     siblings = list(TABLES[table].options) if table in TABLES else []
     if alike := difflib.get_close_matches(name, siblings, 1):

@@ -21,7 +21,6 @@ from ztpd.errors import (
 )
 from ztpd.lifecycle import Activity, Dispatch, Event, waiting_event
 from ztpd.model import SourceEndpoint, StoredCredentials
-from ztpd.provisioning.call import describe_transports
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress, Relay
@@ -102,7 +101,7 @@ class Activities:
             events.CREDENTIALS_LOADED,
             age=log.duration(max(0.0, time.time() - self.stored.stored_unix_s)),
             client_id=self.stored.credentials.client_id,
-            transports=describe_transports(self.stored.credentials),
+            transports=self.stored.credentials.transports,
         )
         return Event.HAVE_CREDENTIALS
 

@@ -30,7 +30,7 @@ from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.sources.context import sends_keys
 from ztpd.status import Status
-from ztpd.system import control
+from ztpd.system import control_server
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.runlock import RunLock
@@ -224,7 +224,7 @@ class Daemon:
         """Answer requests; try again where the socket cannot be made."""
         while True:
             try:
-                async with control.serve(self._runtime_dir, self._answer):
+                async with control_server.serve(self._runtime_dir, self._answer):
                     self._runtime_failures.clear()
                     await asyncio.get_running_loop().create_future()
             except OSError as error:

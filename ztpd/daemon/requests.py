@@ -11,7 +11,6 @@ from ztpd.daemon.present import PresentState
 from ztpd.errors import ClockError, TlsClock, ZtpdError
 from ztpd.lifecycle import State
 from ztpd.model import StoredCredentials
-from ztpd.provisioning.call import describe_transports
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
 from ztpd.status import Status
@@ -77,7 +76,7 @@ async def _provision(daemon: Controlled, *, force: bool) -> Answer:
     """``force``: also where there are credentials, which stay until there are others."""
     stored, provisioner = daemon.stored, daemon.provisioner
     if stored and not force and await provisioner.keeper.has_credentials():
-        had = describe_transports(stored.credentials)
+        had = stored.credentials.transports
         return {"ok": True, "text": f"already provisioned: {had}"}
     if reason := provisioner.pacing.rate_limit_reason():
         return _no(reason)

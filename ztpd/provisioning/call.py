@@ -121,18 +121,6 @@ def check_pair(certificate: str, private_key: Secret) -> None:
         raise StoreError(f"the key pair cannot be checked: {error.strerror}") from error
 
 
-def describe_transports(credentials: Credentials) -> str:
-    """The services that the credentials open, for a person."""
-    found = []
-    if credentials.ntrip:
-        found.append(f"NTRIP {credentials.ntrip.host}/{credentials.ntrip.mountpoint}")
-    if credentials.mqtt:
-        found.append(f"MQTT {credentials.mqtt.host}")
-    if credentials.keys:
-        found.append(f"{len(credentials.keys)} decryption keys")
-    return ", ".join(found)
-
-
 def _given_name(template: str, hostname: str, hardware_id: str) -> str:
     name = template.replace("{hostname}", hostname)
     return name.replace("{imei}", hardware_id)[: ztp.GIVEN_NAME_LIMIT]

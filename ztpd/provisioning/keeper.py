@@ -9,7 +9,6 @@ from ztpd import events, log, retry
 from ztpd.errors import Retry, StoreCorrupt, StoreError, StoreUnsafe
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.board import is_another
-from ztpd.provisioning.call import describe_transports
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system.offload import offload
 
@@ -19,7 +18,7 @@ def log_provisioned(stored: StoredCredentials) -> None:
     log.emit(
         events.PROVISIONED,
         client_id=stored.credentials.client_id,
-        transports=describe_transports(stored.credentials),
+        transports=stored.credentials.transports,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 from ztpd import RELEASED_UNIX_S
 from ztpd.errors import ClockError
 from ztpd.model import utc
-from ztpd.system.offload import offload
 
 SYNC_WAIT_S = 120.0
 NOTED_DATE_HOLDS_S = 3600.0
@@ -104,6 +102,10 @@ class Clock:
         Raises :class:`ClockError` while it is behind. A clock that is not synchronised may still be
         right: after ``SYNC_WAIT_S`` TLS decides. A synchronised clock overrides a noted date.
         """
+        import asyncio  # not for `ztpd status`, which only describes the clock
+
+        from ztpd.system.offload import offload
+
         if self.is_past and await offload(self._synchronised) is True:
             self._noted_until_s = 0.0
         self.check()

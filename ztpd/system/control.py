@@ -1,27 +1,24 @@
-"""The daemon's control socket: one JSON line each way, root and the daemon's own user only."""
+"""Requests to the daemon over its control socket: one JSON line each way.
+
+Only root and the daemon's own user are answered. ``control_server`` is the other end, apart from
+this one so that `ztpd status` imports no event loop.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import socket
-import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
-from ztpd.system.tasks import end
 
 SOCKET_NAME = "control.sock"
-_LINE_LIMIT = 65_536
-_ANSWER_WITHIN_S = 10.0
+LINE_LIMIT = 65_536
 _ANSWER_LIMIT = 1 << 20
-_ONLY = "only root and the daemon's user may ask this"
+ONLY = "only root and the daemon's user may ask this"
 
 
 class Verb(StrEnum):
@@ -33,64 +30,6 @@ class Verb(StrEnum):
     TIME = "time"  # UTC by the receiver
     RECEIVER = "receiver"  # its settings, read from it now
     STATUS = "status"
-
-
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-
-
-@asynccontextmanager
-async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
-    """Answer requests on the socket in ``directory`` while the context lasts.
-
-    ``handle`` raises nothing. Raises OSError where the socket cannot be made.
-    """
-    clients: set[asyncio.Task[Any]] = set()
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if task := asyncio.current_task():
-            clients.add(task)
-            task.add_done_callback(clients.discard)
-        try:
-            async with asyncio.timeout(_ANSWER_WITHIN_S):
-                answer = await _answer(reader, writer, handle)
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
-        except (TimeoutError, OSError):
-            pass  # the client is gone, or slow: it gets no answer
-        finally:
-            writer.close()
-
-    path = directory / SOCKET_NAME
-    path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(client, path, limit=_LINE_LIMIT, start_serving=False)
-    try:
-        path.chmod(0o666)  # the peer's user is checked at each connection
-        await server.start_serving()
-        yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
-        await end(*clients)
-
-
-async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
-) -> dict[str, Any]:
-    try:
-        line = await reader.readline()  # unread bytes would cost the client its answer
-    except ValueError:  # longer than the limit
-        line = b""
-    peer: socket.socket = writer.get_extra_info("socket")
-    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    if uid not in (0, os.geteuid()):
-        return {"ok": False, "error": _ONLY, "event": NotPermitted.code}
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError):  # not JSON, or nested too deeply
-        request = None
-    if not isinstance(request, dict):
-        return {"ok": False, "error": "a request is a JSON object"}
-    return await handle(request)
 
 
 def ask(directory: Path, request: dict[str, Any], *, timeout_s: float = 10.0) -> dict[str, Any]:
@@ -115,7 +54,7 @@ def ask(directory: Path, request: dict[str, Any], *, timeout_s: float = 10.0) ->
     if not isinstance(answer, dict):
         raise DaemonSilent(str(path))
     if answer.get("event") == NotPermitted.code:
-        raise NotPermitted(_ONLY)
+        raise NotPermitted(ONLY)
     return answer
 
 
@@ -127,7 +66,7 @@ def _read_line(client: socket.socket, deadline_s: float) -> bytes:
         if left_s <= 0:
             raise TimeoutError
         client.settimeout(left_s)
-        more = client.recv(_LINE_LIMIT)
+        more = client.recv(LINE_LIMIT)
         if not more:
             break
         line += more

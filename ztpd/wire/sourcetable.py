@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from ztpd.errors import MountpointNotServed, MountpointUnknown, SessionError
@@ -81,6 +80,8 @@ class Sourcetable:
             )
         if not self.names and words and not words.startswith("ENDSOURCETABLE"):
             return MountpointUnknown(f'{wanted}; the caster says "{words}"')
+        import difflib  # for a mistake only
+
         near = difflib.get_close_matches(wanted.upper(), self.names, n=3)
         hint = ""
         if near:

@@ -1,0 +1,108 @@
+"""The verbs. Each imports its module when it runs, so that no verb pays for another."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def check(options: argparse.Namespace) -> int:
+    from ztpd.cli import check
+
+    return check.check(options)
+
+
+def check_config(options: argparse.Namespace) -> int:
+    from ztpd.cli import config
+
+    return config.check(options)
+
+
+def demo(options: argparse.Namespace) -> int:
+    from ztpd.errors import DemoIncomplete
+
+    try:
+        from ztpd.demo import run
+
+        return run(options)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("ztpd"):
+            raise
+        raise DemoIncomplete(error.name) from error
+
+
+def example_config(options: argparse.Namespace) -> int:
+    from ztpd.cli import config
+
+    return config.example(options)
+
+
+def forget_credentials(options: argparse.Namespace) -> int:
+    from ztpd.cli import credentials
+
+    return credentials.forget(options)
+
+
+def imei(options: argparse.Namespace) -> int:
+    from ztpd.cli import provision
+
+    return provision.imei(options)
+
+
+def monitor_receiver(options: argparse.Namespace) -> int:
+    from ztpd.cli import receiver
+
+    return receiver.monitor(options)
+
+
+def provision(options: argparse.Namespace) -> int:
+    from ztpd.cli import provision
+
+    return provision.provision(options)
+
+
+def retry(options: argparse.Namespace) -> int:
+    from ztpd.cli import provision
+
+    return provision.retry(options)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ztpd.cli import run
+
+    return run.run(options)
+
+
+def set_token(options: argparse.Namespace) -> int:
+    from ztpd.cli import token
+
+    return token.store(options)
+
+
+def show_config(options: argparse.Namespace) -> int:
+    from ztpd.cli import config
+
+    return config.show(options)
+
+
+def show_credentials(options: argparse.Namespace) -> int:
+    from ztpd.cli import credentials
+
+    return credentials.show(options)
+
+
+def show_receiver(options: argparse.Namespace) -> int:
+    from ztpd.cli import receiver
+
+    return receiver.show(options)
+
+
+def status(options: argparse.Namespace) -> int:
+    from ztpd.cli import status
+
+    return status.status(options)
+
+
+def take_in(options: argparse.Namespace) -> int:
+    from ztpd.cli import credentials
+
+    return credentials.take_in(options)
