@@ -32,3 +32,11 @@ def quoted(text: str, limit: int = 200) -> str:
     changes of the writing direction, lone surrogates), cut at ``limit`` characters."""
     clean = "".join(char if char.isprintable() else "." for char in text.strip()[: limit + 1])
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def clean(text: bytes | str, limit: int) -> str:
+    """A peer's text on one line, of printable characters only, cut at ``limit``."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "ignore")
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

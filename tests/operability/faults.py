@@ -30,6 +30,7 @@ from ztpd import check, config, events, status
 from ztpd.cli.status import render
 from ztpd.daemon import Daemon
 from ztpd.health import cause, health
+from ztpd.provisioning import http
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.caster import Caster
@@ -372,6 +373,7 @@ async def _running(site: Site, path: Path) -> AsyncIterator[None]:
         environ={},
         reload=lambda: config.load(path),
         clock=site.clock,
+        post=http.post,
     )
     running = asyncio.create_task(daemon.run())
     try:

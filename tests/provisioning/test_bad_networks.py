@@ -19,8 +19,9 @@ from tests.support.provisioning_bench import ProvisioningBench, ended_after, run
 from ztpd.config import Config
 from ztpd.errors import ConnectionLost, ConnectTimeout, NoRoute, Retry, ZtpdError
 from ztpd.model import Identity, Imei
-from ztpd.provisioning.http import Reply
+from ztpd.provisioning import http
 from ztpd.provisioning.provisioner import Provisioner
+from ztpd.provisioning.reply import Reply
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.proxy import FaultProxy, Line
@@ -56,6 +57,7 @@ async def behind(
                 dispatch=ignored,
                 read_identity=identity,
                 token=lambda: TOKEN,
+                post=http.post,
             ),
             service,
         )

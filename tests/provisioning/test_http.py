@@ -39,7 +39,7 @@ from ztpd.errors import (
 )
 from ztpd.model import Secret
 from ztpd.provisioning import http
-from ztpd.provisioning.http import Reply
+from ztpd.provisioning.reply import Reply
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.portal import TOKEN, Profile
 from ztpd.sim.ztp_service import (

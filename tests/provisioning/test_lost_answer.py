@@ -12,6 +12,7 @@ import pytest
 from ztpd.config import Config
 from ztpd.errors import NetworkError, Retry, ZtpTruncated
 from ztpd.model import Identity, Imei
+from ztpd.provisioning import http
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.authority import Authority
@@ -44,6 +45,7 @@ async def cut_at_each(directory: Path, profile: Profile, step: int) -> int:
             dispatch=ignored,
             read_identity=identity,
             token=lambda: TOKEN,
+            post=http.post,
         )
         (directory / "state").mkdir(mode=0o700)
         length = await answer_length(provisioner, service)

@@ -35,7 +35,7 @@ from ztpd.errors import (
 )
 from ztpd.lifecycle import Event
 from ztpd.model import Identity, Secret
-from ztpd.provisioning.http import Reply
+from ztpd.provisioning.reply import Reply
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Profile
 

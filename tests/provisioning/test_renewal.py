@@ -32,7 +32,7 @@ from tests.support.provisioning_bench import (
 from ztpd.errors import ConnectTimeout, ModemAbsent, ZtpdError, ZtpNotListed, ZtpTokenMissing
 from ztpd.lifecycle import Event
 from ztpd.model import Identity, StoredCredentials
-from ztpd.provisioning.http import Reply
+from ztpd.provisioning.reply import Reply
 from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore
 from ztpd.sim.portal import TOKEN, Profile
 

@@ -46,7 +46,8 @@ from ztpd.errors import (
 from ztpd.model import Secret
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster
-from ztpd.sources.ntrip import CasterVersions, NtripSession
+from ztpd.sources.casters import CasterVersions
+from ztpd.sources.ntrip import NtripSession
 
 
 @pytest.fixture(scope="module")

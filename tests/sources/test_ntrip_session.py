@@ -62,7 +62,9 @@ from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, Secret
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster, Form
 from ztpd.sim.proxy import FaultProxy, Line
-from ztpd.sources.ntrip import HOLD_S, STABLE_S, GgaPolicy, NtripSession, ntrip_port
+from ztpd.sources.casters import HOLD_S, STABLE_S, GgaPolicy
+from ztpd.sources.endpoints import ntrip_port
+from ztpd.sources.ntrip import NtripSession
 from ztpd.wire.frames import Scanner, spartn_frame
 from ztpd.wire.ubx import Message, message
 

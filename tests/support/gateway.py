@@ -13,6 +13,7 @@ from typing import Any
 
 from ztpd import config, status
 from ztpd.daemon import Daemon
+from ztpd.provisioning import http
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN
 from ztpd.sim.pty import Pty
@@ -65,6 +66,7 @@ class Gateway:
             reload=lambda: config.load(path),
             board_serial=lambda: self.board,
             clock=self.clock,
+            post=http.post,  # in this process: a test may run in virtual time
         )
         running = asyncio.create_task(daemon.run())
         try:

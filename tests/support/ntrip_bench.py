@@ -16,7 +16,8 @@ from ztpd.errors import (
 )
 from ztpd.model import Carrier, Fix, Frame, NtripEndpoint, Secret
 from ztpd.sim.caster import Feed
-from ztpd.sources.ntrip import STABLE_S, GgaPolicy, NtripSession
+from ztpd.sources.casters import STABLE_S, GgaPolicy
+from ztpd.sources.ntrip import NtripSession
 from ztpd.wire.frames import rtcm_frame
 
 FIX = Fix(

@@ -18,7 +18,8 @@ from ztpd.model import Fix, SourceEndpoint
 from ztpd.relay import Relay
 from ztpd.sim.caster import FAULTS, Caster
 from ztpd.sources import Session
-from ztpd.sources.ntrip import CasterVersions, GgaPolicy, NtripSession
+from ztpd.sources.casters import CasterVersions, GgaPolicy
+from ztpd.sources.ntrip import NtripSession
 
 BAN = 1000
 """Failed connections in a row. RTK2go's page on bans calls one a second for an hour or two abuse,

@@ -17,9 +17,9 @@ from ztpd.config import Config
 from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Event
 from ztpd.model import Identity, Imei
-from ztpd.provisioning.http import Reply
 from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.provisioning.provisioner import Provisioner
+from ztpd.provisioning.reply import Reply
 from ztpd.provisioning.schedule import Schedule
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Portal, Profile

@@ -52,8 +52,8 @@ async def provision(directory: Path) -> None:
     """The whole call, by a gateway that has generation 1."""
     from ztpd.config import Config
     from ztpd.model import Identity, Imei, Secret
-    from ztpd.provisioning.http import Reply
     from ztpd.provisioning.provisioner import Provisioner
+    from ztpd.provisioning.reply import Reply
     from ztpd.system.clock import Clock
 
     async def identity() -> Identity:

@@ -40,6 +40,7 @@ def provision(options: argparse.Namespace) -> int:
 
 async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
     from ztpd.modem import identity
+    from ztpd.provisioning import http
     from ztpd.provisioning.provisioner import Provisioner
 
     state_dir = directories.state_dir()
@@ -52,6 +53,7 @@ async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
         dispatch=_ignore,
         read_identity=lambda: identity.read(config),
         token=token,
+        post=http.post,
     )
     if dry_run:
         request = provisioner.request(await identity.read(config))

@@ -25,8 +25,9 @@ from ztpd.errors import ConfigError, RuntimeDirectoryUnusable, StoreError, ZtpdE
 from ztpd.lifecycle import Activity, Event, State
 from ztpd.model import Identity, StoredCredentials
 from ztpd.modem import identity
-from ztpd.provisioning import board
+from ztpd.provisioning import board, post_process
 from ztpd.provisioning.provisioner import Provisioner
+from ztpd.provisioning.reply import Post
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.sources.context import sends_keys
 from ztpd.status import Status
@@ -53,6 +54,7 @@ class Daemon:
         reload: Callable[[], LoadedConfig] | None = None,
         clock: Clock | None = None,
         board_serial: Callable[[], str] = board.serial,
+        post: Post = post_process.post,
     ) -> None:
         self.present = PresentState()
         self._loaded = loaded
@@ -76,6 +78,7 @@ class Daemon:
             clock=clock or Clock(),
             board_serial=board_serial,
             disk=self._disk,
+            post=post,
         )
         self._activities = Activities(
             self.provisioner,

@@ -88,9 +88,25 @@ def on_trial(address: Address) -> Iterator[None]:
         raise
 
 
+def failures() -> list[list[Any]]:
+    """The addresses that go last: host, port, and the time of the failure. All processes of a
+    machine have one monotonic clock, so that another one can :func:`restore` them."""
+    return [[*place, at_s] for place, at_s in _failed_s.items()]
+
+
+def restore(failed: Sequence[Sequence[Any]]) -> None:
+    """Take over the :func:`failures` of another process."""
+    for host, port, at_s in failed:
+        _note((host, port), at_s)
+
+
 def _avoid(address: Address) -> None:
-    _failed_s.pop(address.place[:2], None)
-    _failed_s[address.place[:2]] = _now()
+    _note(address.place[:2], _now())
+
+
+def _note(place: tuple[Any, ...], at_s: float) -> None:
+    _failed_s.pop(place, None)
+    _failed_s[place] = at_s
     if len(_failed_s) > _MOST_FAILED:
         del _failed_s[next(iter(_failed_s))]
 

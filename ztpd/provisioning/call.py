@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -12,12 +12,9 @@ from ztpd.config.options import ZtpOptions
 from ztpd.errors import StoreError, ZtpKeyMismatch
 from ztpd.model import Credentials, Identity, Secret, StoredCredentials, fingerprint
 from ztpd.net.tls import load_pair
-from ztpd.provisioning import http
+from ztpd.provisioning.reply import Post
 from ztpd.system.offload import offload
 from ztpd.wire import x509, ztp
-
-Post = Callable[..., Awaitable[http.Reply]]
-"""Called as :func:`ztpd.provisioning.http.post` is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One HTTPS POST that cannot hang, grow without bound, or carry its body to another host.
 
-aiohttp is imported inside the call: a gateway that is provisioned never pays for it.
+aiohttp is imported inside the call, which the daemon makes in another process
+(``post_process``): a gateway that is provisioned never pays for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -31,6 +32,7 @@ from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import authority_reason, secure, verifying_context
+from ztpd.provisioning.reply import Reply
 from ztpd.system.offload import offload
 from ztpd.wire.hostnames import is_loopback
 from ztpd.wire.ztp import BODY_LIMIT
@@ -47,15 +49,6 @@ _HEADERS = {
 }
 
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer of any status. The names of the headers are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(slots=True)

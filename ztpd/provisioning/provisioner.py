@@ -13,11 +13,12 @@ from ztpd.config import Config
 from ztpd.errors import Retry, ZtpdError
 from ztpd.lifecycle import Dispatch, Event
 from ztpd.model import Identity, Secret, StoredCredentials
-from ztpd.provisioning import board, http, renewal
-from ztpd.provisioning.call import Post, Request, call, request_hash
+from ztpd.provisioning import board, post_process, renewal
+from ztpd.provisioning.call import Request, call, request_hash
 from ztpd.provisioning.identification import Identification, ReadIdentity
 from ztpd.provisioning.keeper import Keeper, log_provisioned
 from ztpd.provisioning.pacing import SCHEDULE_FILE, Pacing
+from ztpd.provisioning.reply import Post
 from ztpd.provisioning.schedule import Schedule
 from ztpd.provisioning.store import CredentialStore
 from ztpd.system import hostname
@@ -50,7 +51,7 @@ class Provisioner:
         disk: DiskWriter | None = None,
         board_serial: Callable[[], str] = board.serial,
         hostname: Callable[[], str] = hostname.current,
-        post: Post = http.post,
+        post: Post = post_process.post,
         rng: random.Random | None = None,
     ) -> None:
         self._config = config

@@ -14,9 +14,9 @@ from ztpd.errors import (
 )
 from ztpd.model import FrameKind
 from ztpd.relay.channels import STABLE_S, Channel
+from ztpd.sanitize import clean
 from ztpd.sources import Session
 from ztpd.wire.foreign import format_name, is_text
-from ztpd.wire.sourcetable import clean
 
 _SOME_BYTES = 64  # so many, and no frame: the stream has another format
 _NAMES = {FrameKind.SPARTN: "SPARTN", FrameKind.RTCM3: "RTCM 3"}

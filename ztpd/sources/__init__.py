@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ztpd.model import Fix, Frame, SourceEndpoint
 from ztpd.sources import topics
-from ztpd.sources.ntrip import CasterVersions, GgaPolicy, NtripSession
+from ztpd.sources.casters import CasterVersions, GgaPolicy
 from ztpd.wire.frames import Counts
 
 
@@ -44,7 +44,8 @@ async def open_session(
 
     ``position`` gives the receiver's present fix; ``gga`` keeps the position, and ``versions`` the
     protocol of each caster, from one session to the next. With ``fresh_credentials`` a refusal may
-    only mean that the service has not activated them yet. paho-mqtt is imported at its first use.
+    only mean that the service has not activated them yet. The code of a transport, and paho-mqtt,
+    are imported at their first use.
     """
     if endpoint.kind == "mqtt":
         from ztpd.sources.mqtt import MqttSession
@@ -55,6 +56,8 @@ async def open_session(
         async with MqttSession(endpoint) as mqtt:
             yield mqtt
     else:
+        from ztpd.sources.ntrip import NtripSession
+
         async with NtripSession(
             endpoint,
             position=position,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ztpd.model import Fix, SourceEndpoint
 from ztpd.sources import Session, open_session
-from ztpd.sources.ntrip import CasterVersions, GgaPolicy
+from ztpd.sources.casters import CasterVersions, GgaPolicy
 
 _FRESH_CREDENTIALS_S = 600.0
 _POSITION_S = 5.0

@@ -9,10 +9,20 @@ from urllib.parse import urlsplit
 
 from ztpd.config import Config
 from ztpd.errors import ConfigFileUnusable, NoTransport
-from ztpd.model import Credentials, MqttEndpoint, NtripEndpoint, Secret, SourceEndpoint, Topic
+from ztpd.model import (
+    Credentials,
+    MqttEndpoint,
+    NtripAccess,
+    NtripEndpoint,
+    Secret,
+    SourceEndpoint,
+    Topic,
+)
 from ztpd.sanitize import decoded
-from ztpd.sources.ntrip import ntrip_port
 from ztpd.wire.ztp import must_be_public
+
+_PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
+_TLS_PORT = 2102  # PointPerfect's; no standard names one
 
 
 def configured_without_ztp(config: Config) -> bool:
@@ -104,6 +114,22 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | N
         own_account=not of_answer,
         public_only=not own.host and _must_be_public(config),
     )
+
+
+def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
+    """The port to dial: the configured one, else that of the provisioning answer.
+
+    No answer seen so far names a TLS port, yet PointPerfect's caster has one next to the
+    plain 2101 that answers name; so 2101, or none, becomes 2102 with TLS.
+    """
+    if configured:
+        return configured
+    http_port = access.http_port if access else None
+    if not tls:
+        return http_port or _PLAIN_PORT
+    if access and access.https_port:
+        return access.https_port
+    return _TLS_PORT if http_port in (None, _PLAIN_PORT) else http_port
 
 
 def _must_be_public(config: Config) -> bool:

@@ -26,25 +26,18 @@ from ztpd.errors import (
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, NtripEndpoint
+from ztpd.model import Fix, Frame, FrameKind, NtripEndpoint
 from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.streams import open_streams
 from ztpd.net.tls import client_context
+from ztpd.sanitize import clean
+from ztpd.sources.casters import CLOSEST_S, CasterVersions, GgaPolicy, is_a_place
 from ztpd.system.offload import offload
-from ztpd.wire import nmea
 from ztpd.wire.foreign import SAMPLE_BYTES, is_text
 from ztpd.wire.frames import Counts, Scanner
-from ztpd.wire.ntrip import PLAIN_PORT, TLS_PORT, Response, request
-from ztpd.wire.sourcetable import clean
-
-STABLE_S = 3.0  # of unbroken fix, before a position is sent
-HOLD_S = 300.0  # the last position stands in for a lost fix
-CLOSEST_S = 1.0  # two sentences are never closer
-_CURRENT_S = 2.0  # a younger position is the present one, not a held one
-
-_TALKER = "GP"  # every known caster takes it; some take no other
+from ztpd.wire.ntrip import Response, request
 
 _ANSWER_S = 10.0  # for the whole head of the answer
 _GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
@@ -72,106 +65,6 @@ _CERTIFICATE_WANTED = (
 )
 
 _NO_VERSION_2 = (400, 501, 505)  # statuses by which a caster of NTRIP 1 refuses HTTP/1.1
-_FALL_BACK_EVERY_S = 600.0
-
-
-def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
-    """The port to dial: the configured one, else that of the provisioning answer.
-
-    No answer seen so far names a TLS port, yet PointPerfect's caster has one next to the
-    plain 2101 that answers name; so 2101, or none, becomes 2102 with TLS.
-    """
-    if configured:
-        return configured
-    http_port = access.http_port if access else None
-    if not tls:
-        return http_port or PLAIN_PORT
-    if access and access.https_port:
-        return access.https_port
-    return TLS_PORT if http_port in (None, PLAIN_PORT) else http_port
-
-
-class GgaPolicy:
-    """Which position is sent to a caster, and when.
-
-    Casters for a network of stations send nothing before the first GGA and end a session whose
-    GGA stops, which is when corrections are needed most: so the last good position stands in for
-    a lost fix. One policy serves one session after another, so it does so after a reconnection too.
-    """
-
-    def __init__(self) -> None:
-        self._updated_s = self._good_s = self._sent_s = float("-inf")
-        self._since_s: float | None = None
-        self._good: Fix | None = None
-
-    def update(self, fix: Fix | None, now_s: float) -> None:
-        """Take the receiver's present fix; a pause between two updates counts as no fix."""
-        if now_s - self._updated_s > STABLE_S:
-            self._since_s = None
-        self._updated_s = now_s
-        if fix is None or not _is_a_place(fix):
-            self._since_s = None
-            return
-        if self._since_s is None:
-            self._since_s = now_s
-        resolved = fix.carrier is not Carrier.NONE  # has been stable for long
-        if resolved or now_s - self._since_s >= STABLE_S:
-            self._good, self._good_s = fix, now_s
-
-    def has_position(self, now_s: float) -> bool:
-        return self._good is not None and now_s - self._good_s <= HOLD_S
-
-    def next_sentence(self, now_s: float, *, interval_s: float) -> bytes:
-        """The sentence to send now, b"" for none: at most one in ``interval_s``.
-
-        A held position is sent as a plain GNSS one with its age, and keeps its time.
-        """
-        if now_s - self._sent_s < max(interval_s, CLOSEST_S):
-            return b""
-        if self._good is None or not self.has_position(now_s):
-            return b""
-        self._sent_s = now_s
-        age_s = now_s - self._good_s
-        if age_s < _CURRENT_S:
-            return nmea.gga(self._good, talker=_TALKER)
-        held = replace(self._good, carrier=Carrier.NONE, differential=False)
-        return nmea.gga(held, age_s=age_s, talker=_TALKER)
-
-
-def _is_a_place(fix: Fix) -> bool:
-    """False without a fix, and at 0, 0, the position that software without a fix writes."""
-    if not (fix.ok and abs(fix.lat_deg) <= 90 and abs(fix.lon_deg) <= 180):
-        return False
-    return abs(fix.lat_deg) > 0.01 or abs(fix.lon_deg) > 0.01
-
-
-class CasterVersions:
-    """The NTRIP version that each caster takes, where the configuration leaves it open."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], Literal["1", "2"]] = {}
-        self._fell_back_s: dict[tuple[str, int], float] = {}
-
-    def first(self, endpoint: NtripEndpoint) -> Literal["1", "2"]:
-        """The version to ask with."""
-        if endpoint.version != "auto":
-            return endpoint.version
-        return self._known.get((endpoint.host, endpoint.port), "2")
-
-    def fall_back(self, endpoint: NtripEndpoint, now_s: float) -> bool:
-        """Whether to ask once more with version 1; every ten minutes at most."""
-        caster = endpoint.host, endpoint.port
-        if self._known.get(caster) == "1":
-            del self._known[caster]  # it may have become one of version 2
-        if endpoint.version != "auto" or caster in self._known:
-            return False
-        due = now_s - self._fell_back_s.get(caster, float("-inf")) >= _FALL_BACK_EVERY_S
-        if due:
-            self._fell_back_s[caster] = now_s
-        return due
-
-    def accepted(self, endpoint: NtripEndpoint, version: Literal["1", "2"]) -> None:
-        self._known[endpoint.host, endpoint.port] = version
 
 
 class NtripSession:
@@ -265,7 +158,7 @@ class NtripSession:
     async def _wait_stable_fix(self) -> None:
         """Let a fix become a stable one: some casters want the position in the request."""
         self._gga.update(fix := self._position(), _now())
-        while fix and _is_a_place(fix) and not self._gga.has_position(_now()):
+        while fix and is_a_place(fix) and not self._gga.has_position(_now()):
             await asyncio.sleep(_LOOK_S)
             self._gga.update(fix := self._position(), _now())
 

@@ -20,11 +20,9 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import NtripEndpoint
+from ztpd.sanitize import clean
 from ztpd.wire.ntrip_refusal import is_ban, refusal, refused_in_a_line
-from ztpd.wire.sourcetable import Sourcetable, clean
-
-PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
-TLS_PORT = 2102  # PointPerfect's; no standard names one
+from ztpd.wire.sourcetable import Sourcetable
 
 HEAD_LIMIT = 8192  # bytes of status line and headers, and again of a chunked body's trailer
 _CHUNK_LINE_LIMIT = 256  # size, extensions and line end

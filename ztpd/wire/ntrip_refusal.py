@@ -17,7 +17,7 @@ from ztpd.errors import (
     TlsMismatch,
     ZtpdError,
 )
-from ztpd.wire.sourcetable import clean
+from ztpd.sanitize import clean
 
 _BUSY = (408, 425, 429)
 

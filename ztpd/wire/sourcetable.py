@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ztpd.errors import MountpointNotServed, MountpointUnknown, SessionError
+from ztpd.sanitize import clean
 
 TABLE_LIMIT = 4 << 20  # bytes; the longest public tables have about 400 kB
 
@@ -91,11 +92,3 @@ class Sourcetable:
             more = f" and {len(self.names) - len(some)} more" if len(self.names) > 8 else ""
             hint = f"; it has {', '.join(some)}{more}"
         return MountpointUnknown(f"{wanted or 'none was named'}{hint}")
-
-
-def clean(text: bytes | str, limit: int) -> str:
-    """A peer's text on one line, of printable characters only, cut at ``limit``."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "ignore")
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
