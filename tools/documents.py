@@ -175,7 +175,7 @@ def _udev() -> str:
     own = "|".join(f"{each:04x}" for each in products if each < usbids.GNSS_BRIDGES_FROM)
     return f"""\
 # u-blox GNSS receivers: their own USB interface, the UART bridges of u-blox's boards, the UARTs of
-# the X20. Made from ztpd/serialport/usbids.py by `make docs`.
+# the X20; and modems on PCI Express. Made from ztpd/serialport/usbids.py by `make docs`.
 ACTION=="remove", GOTO="ztpd_end"
 
 # ModemManager would send AT commands to them; its own list ends at 01a9.
@@ -187,6 +187,9 @@ SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", \\
 # A stable name; several receivers differ in their names below /dev/serial/by-id and by-path.
 SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", \\
   ATTRS{{idProduct}}=="{own}", SYMLINK+="ublox"
+
+# The AT port of a modem on PCI Express, which would else be root's only.
+SUBSYSTEM=="wwan", KERNEL=="wwan*at*", GROUP="dialout", MODE="0660"
 
 LABEL="ztpd_end"
 """

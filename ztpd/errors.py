@@ -24,7 +24,8 @@
 The module that calls a library or the operating system turns its exceptions into one of these, and
 chains them. Modules above never catch ``OSError``. The class holds the facts that do not depend on
 the case: a stable ``code`` (also the event name in the journal), the retry class, the exit status
-of a one-shot verb, a summary and advice. The instance holds the case: ``detail``.
+of a one-shot verb, a summary and advice. The instance holds the case: ``detail``, and advice for it
+where there is better than that of the class.
 """
 
 from __future__ import annotations
@@ -53,13 +54,18 @@ class ZtpdError(Exception):
     needs_person: ClassVar[bool] = False  # retries alone cannot help; derived from ``retry``
     exit_status: ClassVar[int] = 70
     summary: ClassVar[str] = "something unexpected happened"
-    advice: ClassVar[str] = "Report this with the journal lines around it."
+    advice: str = "Report this with the journal lines around it."
 
-    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
-        """``detail`` names the case (port, host, status, key); ``retry_after_s`` is the shortest
-        wait that the server asked for."""
+    def __init__(
+        self, detail: str = "", *, advice: str = "", retry_after_s: float | None = None
+    ) -> None:
+        """``detail`` names the case (port, host, status, key), ``advice`` replaces that of the
+        class; ``retry_after_s`` is the shortest wait that the server asked for."""
         super().__init__(detail)
         self.detail = detail
+        self.own_advice = advice
+        if advice:
+            self.advice = advice
         self.delivered = True  # False where the request certainly was not sent
         self.retry_after_s = retry_after_s
 
@@ -197,7 +203,7 @@ class ModemBusy(IdentityError):
 class ModemPermission(IdentityError):
     code = "modem.permission"
     summary = "the user that runs ztpd lacks the permission to open the modem's port"
-    advice = "Put the user that runs ztpd into group dialout."
+    advice = "Put the user that runs ztpd into the port's group, then restart ztpd."
 
 
 class ModemSilent(IdentityError):
@@ -634,7 +640,10 @@ class SessionEvicted(SessionError):
     code = "session.kicked"
     retry = Retry.EVICTED
     summary = "the service ends every session after a short time"
-    advice = "Look for a second device or program that uses the same credentials (a cloned card)."
+    advice = (
+        "Look for a second device or program that uses the same credentials: a copied card, or a "
+        "gateway whose modem has the same IMEI (compare `ztpd imei` on both)."
+    )
 
 
 class SessionProtocol(SessionError):
@@ -825,7 +834,7 @@ class PortBusy(SerialError):
 class PortPermission(SerialError):
     code = "serial.permission"
     summary = "the user that runs ztpd lacks the permission to open the serial port"
-    advice = "Put the user that runs ztpd into group dialout."
+    advice = "Put the user that runs ztpd into the port's group, then restart ztpd."
 
 
 class PortHung(SerialError):

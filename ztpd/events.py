@@ -162,6 +162,14 @@ BOARD_CHANGED = _event(
     "ztpd reads the IMEI twice; if it differs too, it asks for credentials of its own.",
     "Nothing to do.",
 )
+PORT_NAME_SHARED = _event(
+    "serial.name_shared",
+    _WARNING,
+    "{words}",
+    "Several equal USB adapters without serial numbers share one name below /dev/serial/by-id.",
+    "ztpd uses the one to which udev gave the name last.",
+    "Set the port to the adapter's name below /dev/serial/by-path.",
+)
 MODEM_AWAITED = _event(
     "modem.awaited",
     _INFO,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import encodings.utf_8_sig  # noqa: F401 - another user may not read it where Python is installed
+import grp
 import os
 import random
+import stat
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +20,9 @@ from tests.support.gateway import Gateway
 from tests.support.until import until
 from ztpd import check, config, status
 from ztpd.check import LinkState, Result
+from ztpd.errors import PortBusy
+from ztpd.modem.at import identity_error
+from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
@@ -121,6 +126,23 @@ async def test_FR75_without_a_modem_token_network_and_receiver_are_looked_at(
     assert states["modem"] is states["credentials"] is states["login"] is LinkState.NOT_REACHED
     for layer in ("token", "dns", "tls", "ztp", "receiver", "setup"):
         assert states[layer] is LinkState.OK, layer
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_FR49_a_console_on_a_port_is_named_as_opening_it_would(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    port = tmp_path / "ttyAMA0"
+    os.mknod(port, stat.S_IFCHR | 0o620, os.makedev(1, 3))
+    os.chown(port, 0, grp.getgrnam("tty").gr_gid)
+    gateway.configure(identity={"source": "at", "port": port, "timeout_s": 5})
+
+    (broken,) = (each for each in await walk(gateway) if each.layer == "ports")
+
+    with pytest.raises(PortBusy, match="by a login console") as busy:
+        await SerialPort.open(str(port), 115200)
+    expected = identity_error(busy.value)
+    assert (broken.state, broken.event) == (LinkState.PROBLEM, "modem.busy")
+    assert (broken.text, broken.advice) == (str(expected), expected.advice)
 
 
 async def test_beside_the_daemon_nothing_of_the_daemons_is_touched(tmp_path: Path) -> None:

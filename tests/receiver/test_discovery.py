@@ -442,3 +442,79 @@ async def test_a_receiver_on_usb_that_does_not_answer_is_given_up_in_three_secon
 
 def test_the_real_tree_of_this_machine_can_be_walked() -> None:
     assert isinstance(discovery.gnss_candidates(), list)
+
+
+@in_virtual_time
+async def test_FR48_an_adapter_that_brltty_took_is_named_with_the_cure(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as here:
+        here.tree.plug_without_tty(CH340, {0: ("ff", "usbfs")}, product="USB Serial")
+        async with running(here):
+            await until(lambda: here.receiver.error, 5)
+            error = here.receiver.error
+            assert isinstance(error, ReceiverAbsent)
+            assert "1a86:7523 USB Serial (taken by a program over usbfs)" in str(error)
+            assert "remove brltty" in error.advice
+
+
+@in_virtual_time
+async def test_FR48_a_stick_without_a_tty_is_listed_and_is_no_advice_for_a_receiver(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as here:
+        here.tree.plug_without_tty("12d1:14dc", {0: ("02", "cdc_ether")})
+        async with running(here):
+            await until(lambda: here.receiver.error, 5)
+            error = here.receiver.error
+            assert isinstance(error, ReceiverAbsent)
+            assert "12d1:14dc (a network interface only, driver cdc_ether)" in str(error)
+            assert error.advice == ReceiverAbsent.advice
+
+
+@pytest.mark.parametrize(
+    ("tty", "cure"), [("ttyAMA0", "serial-getty@ttyAMA0"), ("ttyAMA10", "debug connector")]
+)
+@in_virtual_time
+async def test_FR50_a_console_on_the_only_uart_is_named(
+    tmp_path: Path, tty: str, cure: str
+) -> None:
+    async with gateway(tmp_path) as here:
+        here.uart(tty, console=True)
+        async with running(here):
+            await until(lambda: here.receiver.error, 5)
+            error = here.receiver.error
+            assert isinstance(error, ReceiverAbsent)
+            assert f"serial0 ({tty}) is in use by the console of the kernel" in str(error)
+            assert cure in error.advice
+
+
+@in_virtual_time
+async def test_FR55_noise_on_the_mini_uart_names_its_clock(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as here:
+        here.tree.uart("ttyS0", driver="bcm2835-aux-uart", serial_core=True)
+        noise = await here.line("ttyS0")
+        port = str(here.tree.root / "dev/ttyS0")
+        here.receiver = Receiver(ReceiverSettings(port), rng=random.Random(7), root=here.tree.root)
+        with listening(noise, b"\xfe\x80\x00\xf8", every_s=0.1):
+            async with running(here) as log:
+                await until(lambda: here.receiver.error, 120)
+                error = here.receiver.error
+        assert isinstance(error, ReceiverSilent)
+        assert "mini-UART" in error.advice
+        assert "mini-UART" in log[0]
+
+
+@in_virtual_time
+async def test_FR55_a_name_that_two_adapters_share_is_named_once(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as here:
+        for number in (0, 1):
+            here.plug(FTDI, f"ttyUSB{number}", socket=f"1-{number + 1}")
+        silent = await here.line("ttyUSB1")
+        port = str(here.tree.root / "dev/serial/by-id/usb-Vendor_Product-if00-port0")
+        here.receiver = Receiver(ReceiverSettings(port), rng=random.Random(7), root=here.tree.root)
+        with listening(silent):
+            async with running(here) as log:
+                await until(lambda: here.receiver.error, 120)
+                await asyncio.sleep(120)
+        shared = [each for each in log if each.startswith("serial.name_shared")]
+        assert len(shared) == 1
+        assert "2 equal devices have the name" in shared[0]

@@ -50,6 +50,32 @@ def test_A14_of_an_a7670_interface_04_is_the_port(tree: UsbTree) -> None:
     assert names(modem_ports(tree.root)) == ["ttyUSB2", "ttyUSB3"]
 
 
+@pytest.mark.parametrize(
+    ("usb", "expected"),
+    [
+        ("2c7c:0620", [2, 3]),
+        ("2c7c:0700", [2, 4]),
+        ("2c7c:0900", [4, 5]),
+        ("2c7c:0901", [2, 7]),
+        ("2c7c:6005", [3, 4]),
+        ("1199:90d3", [3]),
+    ],
+)
+def test_FR56_the_at_ports_of_newer_modems_are_known(
+    tree: UsbTree, usb: str, expected: list[int]
+) -> None:
+    tree.plug(usb, {number: f"ttyUSB{number}" for number in range(9)})
+    assert [tty.interface for tty in modem_ports(tree.root)] == expected
+
+
+@pytest.mark.parametrize("product", ["0502", "0506", "0507", "0508", "050c", "050d"])
+def test_FR56_the_udev_rules_keep_modemmanager_off_the_uarts_of_receivers(product: str) -> None:
+    rules = (TOP / "packaging/debian/ztpd.udev").read_text()
+    ignored = re.findall(r'ATTRS?\{idProduct\}=="([0-9a-f|]+)", ENV\{ID_MM', rules)
+    assert len(ignored) == 2
+    assert all(product in products.split("|") for products in ignored)
+
+
 def test_G99_a_receiver_next_to_the_modem_is_no_modem(tree: UsbTree) -> None:
     tree.plug("1546:01a9", {0: "ttyACM0"}, driver="cdc_acm", socket="1-2")
     tree.plug(*EC25)

@@ -47,6 +47,9 @@ class UsbTree:
         if serial:
             _write(device / "serial", serial)
         self._record(device, hints or {})
+        on_bus = self.root / "sys/bus/usb/devices" / socket
+        on_bus.unlink(missing_ok=True)  # of a device that was here before
+        _link(on_bus, device)
         for number, tty in ports.items():
             interface = device / f"{socket}:1.{number}"  # decimal here, hexadecimal inside
             interface.mkdir()
@@ -68,6 +71,42 @@ class UsbTree:
             place = f"{_BY_PATH}:{socket.partition('-')[2]}:1.{number}"
             self._name("by-path", place + ("-port0" if driver != "cdc_acm" else ""), tty)
 
+    def plug_without_tty(
+        self,
+        usb: str,
+        interfaces: Mapping[int, tuple[str, str]],
+        *,
+        product: str = "",
+        socket: str = "1-4",
+        device_class: str = "00",
+    ) -> None:
+        """A USB device without a serial port: class and driver of each interface, "" for none."""
+        device = self.root / _HUB / socket
+        device.mkdir(parents=True)
+        _link(self.root / "sys/bus/usb/devices" / socket, device)
+        vendor, number = usb.split(":")
+        _write(device / "idVendor", vendor)
+        _write(device / "idProduct", number)
+        _write(device / "bDeviceClass", device_class)
+        if product:
+            _write(device / "product", product)
+        for place, (kind, driver) in interfaces.items():
+            interface = device / f"{socket}:1.{place}"
+            interface.mkdir()
+            _write(interface / "bInterfaceClass", kind)
+            _link(self.root / "sys/bus/usb/devices" / interface.name, interface)
+            if driver:
+                _link(interface / "driver", self.root / f"sys/bus/usb/drivers/{driver}")
+
+    def wwan(self, port: str) -> None:
+        """A port of a modem on PCI Express, as the kernel's WWAN framework names it."""
+        parent = (
+            self.root / "sys/devices/pci0000:00/0000:01:00.0/mhi0/wwan" / port.partition("at")[0]
+        )
+        (parent / port).mkdir(parents=True)
+        _link(parent / port / "device", parent)
+        _link(self.root / "sys/class/wwan" / port, parent / port)
+
     def unplug(self, socket: str) -> None:
         """Take out a device, ports and names with it."""
         shutil.rmtree(self.root / _HUB / socket)
@@ -79,13 +118,27 @@ class UsbTree:
                         name.unlink()
 
     def uart(
-        self, tty: str, *, console: bool = False, hints: Mapping[str, str] | None = None
+        self,
+        tty: str,
+        *,
+        console: bool = False,
+        hints: Mapping[str, str] | None = None,
+        driver: str = "uart-pl011",
+        serial_core: bool = False,
     ) -> None:
-        """A UART of the board."""
-        hardware = self.root / "sys/devices/platform/soc/fe201000.serial"
+        """A UART of the board. With ``serial_core`` there are two devices between it and the tty,
+        as from Linux 6.5 on."""
+        place = "sys/devices/platform/soc/fe201000.serial"
+        hardware = self.root / place
         hardware.mkdir(parents=True)
-        _link(hardware / "driver", self.root / "sys/bus/amba/drivers/uart-pl011")
-        self._tty(f"sys/devices/platform/soc/fe201000.serial/tty/{tty}", hardware=hardware)
+        _link(hardware / "driver", self.root / f"sys/bus/amba/drivers/{driver}")
+        if serial_core:
+            for name, kind in (("fe201000.serial:0", "ctrl"), ("fe201000.serial:0.0", "port")):
+                place = f"{place}/{name}"
+                hardware = self.root / place
+                hardware.mkdir()
+                _link(hardware / "driver", self.root / f"sys/bus/serial-base/drivers/{kind}")
+        self._tty(f"{place}/tty/{tty}", hardware=hardware)
         self._record(self.root / "sys/class/tty" / tty, hints or {})
         _write(self.root / "sys/class/tty/console/active", f"tty1 {tty}" if console else "tty1")
 

@@ -16,23 +16,19 @@ from ztpd.check.network import Endpoint
 from ztpd.check.results import LinkState, NotReached, Probe, Problem, Result, joined, layer_of
 from ztpd.config import Config, LoadedConfig, read_token
 from ztpd.errors import (
-    ModemAbsent,
-    ModemBusy,
-    ModemPermission,
     NoCredentials,
     NotPermitted,
-    PortAbsent,
-    PortBusy,
-    PortPermission,
+    SerialError,
     StoreError,
     StoreUnsafe,
     ZtpdError,
 )
 from ztpd.health import not_used, receiver_weaknesses, with_findings
 from ztpd.model import SourceEndpoint, StoredCredentials, utc
+from ztpd.modem.at import identity_error
 from ztpd.provisioning import board
 from ztpd.provisioning.store import CredentialStore
-from ztpd.serialport import holders
+from ztpd.serialport import access, holders
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.status import Cause, Status
 from ztpd.system.clock import Clock
@@ -187,9 +183,9 @@ class Check:
         settings, gnss = self._config.identity, self._config.receiver.port
         needs_modem = not self._is_provisioned and settings.source in ("auto", "at")
         if needs_modem and settings.port != "auto":
-            words.append(self._port("modem", settings.port, ModemAbsent, ModemBusy))
+            words.append(await self._port("modem", settings.port))
         if gnss != "auto":
-            words.append(self._port("receiver", gnss, PortAbsent, PortBusy))
+            words.append(await self._port("receiver", gnss))
         optional = self._is_provisioned and settings.port != "auto"
         return "; ".join(words) or (
             "the modem's is not needed; the receiver's is looked for"
@@ -197,17 +193,25 @@ class Check:
             else "none is named: the devices are looked for"
         )
 
-    def _port(self, device: str, port: str, absent: type[ZtpdError], busy: type[ZtpdError]) -> str:
-        if not Path(port).exists():
-            raise absent(f"{port}; {holders.similar_ports(port)}")
+    async def _port(self, device: str, port: str) -> str:
+        try:
+            return await offload(self._look_at_port, device, port)
+        except SerialError as error:
+            if device == "modem":
+                raise identity_error(error) from error
+            raise
+
+    def _look_at_port(self, device: str, port: str) -> str:
+        """As opening it would, without opening it. Raises :class:`SerialError`."""
+        access.check(port)
         pids = self._holders.get(port, [])
         ours = (os.getpid(), self._daemon.pid if self._daemon else None)
         if others := [pid for pid in pids if pid not in ours]:
-            raise busy(f"{port}, by {holders.describe(others)}")
+            raise access.busy(port, others)
         if not os.access(port, os.R_OK | os.W_OK):
-            forbidden = ModemPermission if absent is ModemAbsent else PortPermission
-            raise forbidden(f"{port}{holders.describe_permissions(os.path.realpath(port))}")
-        return f"{device} {port}, {'held by the daemon' if pids and self._daemon else 'free'}"
+            raise access.forbidden(port)
+        held = "held by the daemon" if pids and self._daemon else "free"
+        return joined(f"{device} {port}", held, access.same_name(port))
 
     async def modem(self) -> str:
         return self._not_needed if self._is_provisioned else await self._probe.modem()

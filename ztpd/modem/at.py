@@ -65,15 +65,25 @@ _MEANING: dict[type[SerialError], type[IdentityError]] = {
 }
 
 
-async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Identity:
-    """The identity of the modem on ``port``; ``baudrate`` None tries the usual ones.
+def identity_error(error: SerialError) -> IdentityError:
+    """``error`` of the modem's port, as an error of the modem."""
+    meaning = _MEANING.get(type(error), ModemSilent)
+    detail = error.detail if meaning is not ModemSilent else str(error)
+    return meaning(detail, advice=error.own_advice)
+
+
+async def read_imei(
+    port: str, baudrate: int | None, *, timeout_s: float, caution: str = ""
+) -> Identity:
+    """The identity of the modem on ``port``; ``baudrate`` None tries the usual ones. ``caution`` is
+    the advice for a port with a known trap, where nothing sensible is read.
 
     Waits up to ``timeout_s`` for a port that is not there or not free yet, and for a modem that
     is starting. The port is closed in every case. Raises :class:`ModemAbsent`,
     :class:`ModemBusy`, :class:`ModemPermission`, :class:`ModemSilent`, :class:`NotAnAtPort`,
     :class:`ModemRefused` or :class:`ImeiInvalid`.
     """
-    reading = _AtReading(port, baudrate)
+    reading = _AtReading(port, baudrate, caution)
     try:
         async with asyncio.timeout(timeout_s):
             return await reading.until_read()
@@ -84,8 +94,9 @@ async def read_imei(port: str, baudrate: int | None, *, timeout_s: float) -> Ide
 class _AtReading:
     """One call of :func:`read_imei`."""
 
-    def __init__(self, port: str, baudrate: int | None) -> None:
-        self.trouble: IdentityError = ModemSilent(port)  # raised at the time-out
+    def __init__(self, port: str, baudrate: int | None, caution: str) -> None:
+        self.trouble: IdentityError = ModemSilent(port, advice=caution)  # raised at the time-out
+        self._caution = caution
         self._port = port
         self._baudrates = BAUDRATES if baudrate is None else (baudrate,)
         self._known_speed = baudrate is not None
@@ -117,15 +128,13 @@ class _AtReading:
             port = await SerialPort.open(self._port, self._baudrates[0])
             with contextlib.closing(port):
                 if not isinstance(self.trouble, ModemSilent):
-                    self.trouble = ModemSilent(self._port)
+                    self.trouble = ModemSilent(self._port, advice=self._caution)
                 await self._wake(port)
                 await self._ask(port, "ATE0")
                 await self._ask(port, "AT+CMEE=2")
                 return await self._try_commands(port)
         except SerialError as error:
-            meaning = _MEANING.get(type(error), ModemSilent)
-            detail = error.detail if meaning is not ModemSilent else str(error)
-            raise meaning(detail) from error
+            raise identity_error(error) from error
 
     async def _wake(self, port: SerialPort) -> None:
         """Send AT until an answer comes.
@@ -152,10 +161,11 @@ class _AtReading:
         if traffic.binary:
             raise NotAnAtPort(
                 f"{self._port}: nothing but binary data at {speeds} baud "
-                "(a diagnostic port, or another baudrate)"
+                "(a diagnostic port, or another baudrate)",
+                advice=self._caution,
             )
         noise = ", nothing but noise" if traffic.noise else ""
-        raise ModemSilent(f"{self._port} at {speeds} baud{noise}")
+        raise ModemSilent(f"{self._port} at {speeds} baud{noise}", advice=self._caution)
 
     async def _answers(self, port: SerialPort, patience_s: float, traffic: _PortTraffic) -> bool:
         """Whether AT is answered by a clean OK. The first CR ends a command left incomplete.
@@ -219,7 +229,8 @@ class _AtReading:
             if answer is None:
                 misses += 1
                 if misses == _MISSES:
-                    raise ModemSilent(f"{self._port}, no answer to {command}")
+                    detail = f"{self._port}, no answer to {command}"
+                    raise ModemSilent(detail, advice=self._caution)
                 continue
             misses = 0
             if answer.garbage:

@@ -20,7 +20,7 @@ from ztpd.errors import (
     ModemManagerSilent,
 )
 from ztpd.model import Identity, Imei
-from ztpd.serialport import discovery
+from ztpd.serialport import access, discovery
 from ztpd.serialport.discovery import Tty
 from ztpd.system.offload import offload
 
@@ -131,8 +131,10 @@ class _IdentityReading:
         tty = await self._tty()
         if tty:
             discovery.reject_non_modem(tty)
-        baudrate = self._baudrate or usb.speed(tty)
-        return await at.read_imei(self._port, baudrate, timeout_s=timeout_s)
+        if words := await offload(access.same_name, self._port, self._root):
+            log.emit(events.PORT_NAME_SHARED, words=words)
+        baudrate, caution = self._baudrate or usb.speed(tty), access.caution(tty)
+        return await at.read_imei(self._port, baudrate, timeout_s=timeout_s, caution=caution)
 
     async def _ports_left(self) -> Callable[[Tty], bool] | None:
         """A test for the ports that ztpd may open if ModemManager gave no IMEI; None if none.

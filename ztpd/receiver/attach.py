@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from ztpd import events
-from ztpd.errors import PortAbsent, ReceiverUnsuitable
+from ztpd import events, log
+from ztpd.errors import ReceiverSilent, ReceiverUnknown, ReceiverUnsuitable
 from ztpd.receiver import baudrate
 from ztpd.receiver.client import UbxClient
 from ztpd.receiver.configure import PORTS
@@ -15,9 +15,10 @@ from ztpd.receiver.discovery import AUTO, DEFAULT_SPEED, PortFinder, known_port,
 from ztpd.receiver.identify import SPEEDS, identify
 from ztpd.receiver.products import unsuitable
 from ztpd.receiver.settings import ReceiverSettings
-from ztpd.serialport import holders
+from ztpd.serialport import access
 from ztpd.serialport.discovery import Tty
 from ztpd.serialport.port import SerialPort
+from ztpd.system.offload import offload
 from ztpd.wire.ubx import MonVer
 
 _UARTS = ("UART1", "UART2")
@@ -38,6 +39,8 @@ class Attachment:
         self._finder = PortFinder(root=root, others=settings.others, rng=rng)
         self._baudrate = settings.baudrate or DEFAULT_SPEED  # to try first
         self._others: Sequence[int] = SPEEDS  # to try then
+        self._caution = ""  # advice for a UART with a known trap
+        self._named_twins = False
         self.ports: Sequence[str] = PORTS  # of the receiver: one of these is in use
         self._had_speed = False  # the line was at the configured one
         self._failures = 0
@@ -61,6 +64,7 @@ class Attachment:
             return found.port
         self._see_port()
         self._know(await known_port(settings.port, self._root))
+        await self._name_twins()
         return await SerialPort.open(
             settings.port,
             first,
@@ -71,13 +75,20 @@ class Attachment:
     def _know(self, tty: Tty | None) -> None:
         """Draw conclusions from the kind of port; a tty that is not known may be any."""
         self._others = speeds(tty)
+        self._caution = access.caution(tty)
         self.ports = ("USB",) if not self._others else _UARTS if tty else PORTS
 
     def _see_port(self) -> None:
         """A port that is away is looked for often: without the thread that opening one takes."""
         port = self._settings.port
         if not Path(port).exists():
-            raise PortAbsent(f"{port}; {holders.similar_ports(port)}")
+            raise access.absent(port, self._root)
+
+    async def _name_twins(self) -> None:
+        if not self._named_twins:
+            self._named_twins = True
+            if words := await offload(access.same_name, self._settings.port, self._root):
+                log.emit(events.PORT_NAME_SHARED, words=words)
 
     async def identify(self, client: UbxClient, *, again: bool = False) -> None:
         """Identify the receiver, unless that has just been done.
@@ -85,7 +96,12 @@ class Attachment:
         Raises as :func:`identify` does, and :class:`ReceiverUnsuitable`.
         """
         if again or self._settings.port != AUTO:
-            self.version = await identify(client, self._baudrate, others=self._others)
+            try:
+                self.version = await identify(client, self._baudrate, others=self._others)
+            except (ReceiverSilent, ReceiverUnknown) as error:
+                if self._caution:
+                    raise type(error)(error.detail, advice=self._caution) from error
+                raise
         self._baudrate = client.port.baudrate
         if reason := unsuitable(self.version):
             raise ReceiverUnsuitable(reason)

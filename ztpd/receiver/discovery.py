@@ -26,7 +26,7 @@ from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import SPEEDS, identify
 from ztpd.receiver.products import has_rtk
 from ztpd.retry import Delay
-from ztpd.serialport import discovery, usbids
+from ztpd.serialport import access, discovery, usbids
 from ztpd.serialport.discovery import Tty
 from ztpd.serialport.port import SerialPort
 from ztpd.system.offload import offload
@@ -129,7 +129,7 @@ class PortFinder:
         here = [_key(tty) for tier in tiers for tty in tier]
         self._left = {key: left for key, left in self._left.items() if key in here}
         if not here:
-            raise ReceiverAbsent(await offload(self._what_is_there))
+            raise await offload(self._none_here)
         proven: list[Found] = []
         chosen: Found | None = None
         try:
@@ -205,10 +205,16 @@ class PortFinder:
         free = ([tty for tty in tier if os.path.realpath(tty.path) not in taken] for tier in tiers)
         return [tier for tier in free if tier]
 
-    def _what_is_there(self) -> str:
-        others = [str(tty) for tty in discovery.ttys(self._root) if tty.device]
-        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
-        return f"on USB there are {', '.join(others[:4])}{more}" if others else "nothing on USB"
+    def _none_here(self) -> ReceiverAbsent:
+        """The error for no candidate, with the devices that are on USB, and a UART in use."""
+        here = discovery.ttys(self._root)
+        words, portless = discovery.inventory(here, self._root)
+        advice = next((each.advice for each in portless if each.may_be_adapter), "")
+        uart = discovery.resolve(str(self._root / _UART), self._root)
+        if uart and not uart.device and (by := discovery.holder(uart, self._root)):
+            words += f"; {Path(_UART).name} ({uart.name}) is in use by {by}"
+            advice = advice or access.caution(uart) or access.console_advice(uart.name)
+        return ReceiverAbsent(words, advice=advice)
 
 
 def _key(tty: Tty) -> _Key:

@@ -4,23 +4,30 @@ A port is a modem's only by its USB id and interface number (:mod:`ztpd.serialpo
 a udev rule: ModemManager's rules and those of a user set ``ID_MM_PORT_TYPE_AT_PRIMARY`` and the
 like. All functions read small files and block for milliseconds. ``root`` is the folder of ``sys``,
 ``dev`` and ``run``.
+
+A modem on PCI Express has its AT port in the class wwan: no tty, though it takes the calls that
+set one (Linux, drivers/net/wwan/wwan_core.c).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ztpd.errors import ModemAbsent, ModemAmbiguous, NotAnAtPort
-from ztpd.serialport import holders, usbids
+from ztpd.serialport import holders, sysfs, usbdevices, usbids
+from ztpd.serialport.usbdevices import Portless
 
 ROOT = Path("/")
 
 _AT_HINTS = tuple(f"ID_MM_PORT_TYPE_AT_{name}" for name in ("PRIMARY", "SECONDARY", "PPP"))
 _LINKS_LIMIT = 8
+_WWAN_AT = re.compile(r"(wwan\d+)at\d+")
+_SERIAL_CORE = frozenset({"port", "ctrl"})  # drivers above that of a UART, from Linux 6.5 on
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ class Tty:
     name: str  # the kernel's: "ttyUSB2"
     path: str  # the stable name if there is one, else that of the kernel
     by_path: str  # the stable name of the USB socket
-    device: str = ""  # the USB device: "1-1.2"; "" for a port that is not on USB
+    device: str = ""  # the USB device, "1-1.2", or "wwan0"; "" for a UART of the board
     usb: usbids.Id = (0, 0)
     interface: int | None = None
     serial_number: str = ""
@@ -65,6 +72,8 @@ class Tty:
         """The rank among AT ports, 0 best; None if it is not known as an AT port."""
         if self.is_gnss or self.usb in usbids.NEVER:
             return None
+        if _WWAN_AT.fullmatch(self.name):
+            return 0
         for rank, hint in enumerate(_AT_HINTS):
             if self.hints.get(hint) == "1":
                 return rank
@@ -72,22 +81,23 @@ class Tty:
         return len(_AT_HINTS) + known.index(self.interface) if self.interface in known else None
 
     def __str__(self) -> str:
-        kind = "{:04x}:{:04x}".format(*self.usb) if self.device else self.driver or "not on USB"
+        kind = "{:04x}:{:04x}".format(*self.usb) if any(self.usb) else self.driver or "not on USB"
         return f"{self.name} ({kind}{', u-blox GNSS' if self.is_gnss else ''})"
 
 
 def ttys(root: Path = ROOT) -> list[Tty]:
     """All serial ports that have hardware behind them, by name."""
     sys = (root / "sys").resolve()
-    found = [tty for place in sorted(sys.glob("class/tty/*")) if (tty := _tty(place, sys, root))]
+    places = [*sorted(sys.glob("class/tty/*")), *sorted(sys.glob("class/wwan/wwan*at*"))]
+    found = [tty for place in places if (tty := _tty(place, sys, root))]
     by_id, by_path = _links(root / "dev/serial/by-id"), _links(root / "dev/serial/by-path")
-    twins = Counter((tty.usb, tty.serial_number, tty.interface) for tty in found)
+    twins = Counter(map(_identity, found))
     named = []
     for tty in found:
         device = str(root / "dev" / tty.name)
         place = by_path.get(tty.name, device)
         # of two equal devices without a serial number, udev names the last one by-id
-        is_unique = twins[tty.usb, tty.serial_number, tty.interface] == 1
+        is_unique = twins[_identity(tty)] == 1
         path = by_id.get(tty.name, place) if is_unique else place
         named.append(replace(tty, path=path, by_path=place))
     return named
@@ -115,6 +125,17 @@ def resolve(path: str, root: Path = ROOT) -> Tty | None:
     return None
 
 
+def same_name(tty: Tty, root: Path = ROOT) -> list[Tty]:
+    """All ports for which udev makes the by-id name of ``tty``, if there are several: equal
+    adapters without serial numbers, of which the last one gets the name."""
+    others = [each for each in ttys(root) if tty.device and _identity(each) == _identity(tty)]
+    return others if len(others) > 1 else []
+
+
+def _identity(tty: Tty) -> tuple[object, ...]:
+    return tty.usb, tty.serial_number, tty.interface
+
+
 def reject_non_modem(tty: Tty) -> None:
     """Raises :class:`NotAnAtPort` for devices that must never receive AT text."""
     if tty.is_gnss:
@@ -132,12 +153,24 @@ def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _:
     usable = [tty for tty in here if tty.at_rank is not None and allowed(tty)]
     usable.sort(key=lambda tty: (tty.at_rank, tty.path))
     if not usable:
-        raise ModemAbsent(f"no modem known by its USB id; {_listed(here)}")
+        words, others = inventory(here, root)
+        advice = next((each.advice for each in others if each.advice), "")
+        raise ModemAbsent(f"no modem known by its USB id; {words}", advice=advice)
     modems = {tty.device or tty.name: tty for tty in reversed(usable)}
     if len(modems) > 1:
         best = sorted(modems.values(), key=lambda tty: tty.by_path)
         raise ModemAmbiguous(", ".join(f"{tty} at {tty.by_path}" for tty in best))
     return usable
+
+
+def inventory(here: list[Tty], root: Path = ROOT) -> tuple[str, list[Portless]]:
+    """The devices on USB as text, and those without a serial port; ``here`` are all ports."""
+    with_ports = [tty for tty in here if any(tty.usb)]
+    others = usbdevices.portless(root, {tty.device for tty in with_ports})
+    parts = [f"on USB there are {usbdevices.listed(with_ports)}"] if with_ports else []
+    if others:
+        parts.append(f"on USB without a serial port: {usbdevices.listed(others)}")
+    return "; ".join(parts) or "nothing on USB", others
 
 
 def gnss_candidates(root: Path = ROOT) -> list[Tty]:
@@ -158,8 +191,8 @@ def holder(tty: Tty, root: Path = ROOT) -> str:
     pid = holders.locked_by(lock, device)
     if pid is not None and holders.may_hold(pid, device):
         return f"{holders.describe([pid])} according to {lock}"
-    if tty.name in _read(root / "sys/class/tty/console/active").split():
-        return "the console of the kernel"
+    if words := holders.console(tty.name, device, root):
+        return words
     others = [pid for pid in holders.pids_of(device) if pid != os.getpid()]
     return holders.describe(others) if others else ""
 
@@ -174,18 +207,22 @@ def _tty(place: Path, sys: Path, root: Path) -> Tty | None:
         return None
     hardware = (place / "device").resolve()
     path = str(root / "dev" / place.name)
-    tty = Tty(place.name, path, path, driver=_driver(hardware), hints=_hints(place, root))
+    tty = Tty(place.name, path, path, driver=sysfs.driver(hardware), hints=_hints(place, root))
+    if wwan := _WWAN_AT.fullmatch(place.name):
+        return replace(tty, device=wwan[1], driver="WWAN")
     for folder in _upwards(hardware, sys):
         if (folder / "bInterfaceNumber").exists():
-            number = _hex(folder / "bInterfaceNumber")  # "0a" is 10
-            tty = replace(tty, interface=number, driver=_driver(folder))
-        vendor, product = _hex(folder / "idVendor"), _hex(folder / "idProduct")
+            number = sysfs.hexadecimal(folder / "bInterfaceNumber")  # "0a" is 10
+            tty = replace(tty, interface=number, driver=sysfs.driver(folder))
+        if tty.driver in _SERIAL_CORE:
+            tty = replace(tty, driver=sysfs.driver(folder) or tty.driver)
+        vendor, product = (sysfs.hexadecimal(folder / name) for name in ("idVendor", "idProduct"))
         if vendor is not None and product is not None:
             return replace(
                 tty,
                 device=folder.name,
                 usb=(vendor, product),
-                serial_number=_read(folder / "serial"),
+                serial_number=sysfs.text(folder / "serial"),
                 hints={**_hints(folder, root), **tty.hints},
             )
     return replace(tty, interface=None)
@@ -199,8 +236,8 @@ def _upwards(folder: Path, top: Path) -> Iterator[Path]:
 
 def _hints(device: Path, root: Path) -> dict[str, str]:
     """The udev properties of a device: the lines "E:NAME=VALUE" of its record."""
-    number = _read(device / "dev")
-    lines = _read(root / "run/udev/data" / f"c{number}").splitlines() if number else []
+    number = sysfs.text(device / "dev")
+    lines = sysfs.text(root / "run/udev/data" / f"c{number}").splitlines() if number else []
     pairs = (line[2:].partition("=") for line in lines if line.startswith("E:"))
     return {name: value for name, _, value in pairs}
 
@@ -214,30 +251,3 @@ def _links(folder: Path) -> dict[str, str]:
         except OSError:
             continue
     return found
-
-
-def _driver(folder: Path) -> str:
-    try:
-        return (folder / "driver").readlink().name
-    except OSError:
-        return ""
-
-
-def _hex(file: Path) -> int | None:
-    try:
-        return int(_read(file), 16)
-    except ValueError:
-        return None
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _listed(here: Iterable[Tty]) -> str:
-    on_usb = [str(tty) for tty in here if tty.device]
-    more = f" and {len(on_usb) - 6} more" if len(on_usb) > 6 else ""
-    return f"on USB there are {', '.join(on_usb[:6])}{more}" if on_usb else "nothing on USB"

@@ -7,9 +7,13 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from ztpd.sanitize import quoted
+from ztpd.serialport import sysfs
+
+_CONSOLE_GROUP = 5  # of "tty" on Debian (base-passwd), where the name is not known
 
 
 def pids_of(device: str) -> list[int]:
@@ -69,8 +73,8 @@ def is_pseudo_terminal(number: int) -> bool:
     return os.major(number) in range(136, 144)
 
 
-def describe(pids: list[int]) -> str:
-    """ "ModemManager (process 812)"; also for a list of none."""
+def describe(pids: Sequence[int]) -> str:
+    """Their names, as "ModemManager (process 812)"."""
 
     def name(pid: int) -> str:
         try:
@@ -79,7 +83,28 @@ def describe(pids: list[int]) -> str:
         except OSError:
             return f"process {pid}"
 
-    return ", ".join(name(pid) for pid in pids) or "a process of another user"
+    return ", ".join(name(pid) for pid in pids)
+
+
+def console(name: str, device: str, root: Path = Path("/")) -> str:
+    """The console on the port ``name`` of the kernel, as text; "" for none.
+
+    A getty gives its terminal to the group tty, with mode 0620, and login(1) to the user who
+    logs in (util-linux, agetty.c and login.c). Pseudo-terminals always belong to that group.
+    """
+    if name in sysfs.text(root / "sys/class/tty/console/active").split():
+        return "the console of the kernel"
+    try:
+        facts = Path(device).stat()
+    except OSError:
+        return ""
+    if not stat.S_ISCHR(facts.st_mode) or is_pseudo_terminal(facts.st_rdev):
+        return ""
+    try:
+        group = grp.getgrnam("tty").gr_gid
+    except KeyError:
+        group = _CONSOLE_GROUP
+    return "a login console" if facts.st_gid == group else ""
 
 
 def may_hold(pid: int, device: str) -> bool:
@@ -142,24 +167,3 @@ def _alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     return True
-
-
-def describe_permissions(device: str) -> str:
-    """Owner, group and mode, as " (root:dialout, mode 0660)"; "" if this user cannot see them."""
-    try:
-        facts = Path(device).stat()
-        owner, group = pwd.getpwuid(facts.st_uid).pw_name, grp.getgrgid(facts.st_gid).gr_name
-    except (OSError, KeyError):
-        return ""
-    return f" ({owner}:{group}, mode {stat.S_IMODE(facts.st_mode):04o})"
-
-
-def similar_ports(path: str) -> str:
-    """The ports of the same kind as ``path``, or in its folder, as text."""
-    directory, name = Path(path).parent, Path(path).name
-    pattern = name.rstrip("0123456789") + "*" if directory == Path("/dev") else "*"
-    names = sorted(found.name for found in directory.glob(pattern))
-    if not names:
-        return f"nothing like it in {directory}"
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{directory} has {', '.join(names[:4])}{more}"

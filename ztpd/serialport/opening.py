@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import stat
 import struct
 import termios
 import threading
@@ -17,13 +16,11 @@ import serial
 from ztpd import events, log
 from ztpd.errors import (
     NotASerialPort,
-    PortAbsent,
     PortBusy,
     PortLost,
-    PortPermission,
     SerialError,
 )
-from ztpd.serialport import holders
+from ztpd.serialport import access, holders
 
 OpenPort = serial.Serial
 
@@ -51,7 +48,7 @@ class Opening:
 
     def run(self) -> OpenPort:
         try:
-            self._look()
+            access.check(self._path)
             stale = self._check_lock_file()
             port = self._open()
         except OSError as error:
@@ -65,11 +62,6 @@ class Opening:
         if stale:
             log.emit(events.STALE_LOCK, lock=stale, port=self._path)
         return port
-
-    def _look(self) -> None:
-        """Nothing but a character device is opened: that has no effect on a file or a pipe."""
-        if not stat.S_ISCHR(Path(self._device).stat().st_mode):
-            raise NotASerialPort(self._path)
 
     def _check_lock_file(self) -> Path | None:
         """The lock file that a process left which has ended; another's file is never removed."""
@@ -103,13 +95,19 @@ class Opening:
         """TIOCEXCL stops other users, but not root, who must look for the flag.
 
         From a container the holder may not be visible. Only a pty keeps the flag when its user has
-        died, so there it counts with a living holder only.
+        died, so there it counts with a living holder only. The AT port of a WWAN modem knows no
+        such flag, and is locked for those only who lock it too.
         """
-        flag = fcntl.ioctl(fd, _TIOCGEXCL, struct.pack("i", 0))
+        try:
+            flag = fcntl.ioctl(fd, _TIOCGEXCL, struct.pack("i", 0))
+        except OSError as error:
+            if error.errno != errno.ENOTTY:
+                raise
+            return
         if struct.unpack("i", flag)[0]:
             others = [pid for pid in holders.pids_of(self._device) if pid != os.getpid()]
             if others or not holders.is_pseudo_terminal(os.fstat(fd).st_rdev):
-                raise PortBusy(f"{self._path}, by {holders.describe(others)}")
+                raise access.busy(self._path, others)
         fcntl.ioctl(fd, termios.TIOCEXCL)
 
     def _named(self, error: Exception, number: int | None) -> SerialError:
@@ -120,11 +118,11 @@ class Opening:
         path, words = self._path, os.strerror(number) if number else str(error)
         match number:
             case errno.ENOENT | errno.ENODEV | errno.ENXIO | errno.ELOOP | errno.ENOTDIR:
-                return PortAbsent(f"{path}; {holders.similar_ports(path)}")
+                return access.absent(path)
             case errno.EBUSY | errno.EAGAIN:
-                return PortBusy(f"{path}, by {holders.describe(holders.pids_of(self._device))}")
+                return access.busy(path, holders.pids_of(self._device))
             case errno.EACCES | errno.EPERM:
-                return PortPermission(f"{path}{holders.describe_permissions(self._device)}")
+                return access.forbidden(path, number)
             case errno.ENOTTY | errno.EINVAL | errno.EISDIR:
                 return NotASerialPort(path)
             case errno.EIO if Path(self._device).exists():

@@ -1,9 +1,10 @@
 """USB ids of serial ports: the AT interfaces of modems, GNSS receivers, and devices that must not
 be opened.
 
-Sources: ModemManager's port type rules (1.20 and upstream), the kernel's option driver, the
-rules of gpsd and of ublox_dgnss. u-blox makes modems and receivers under one vendor id, so the
-product decides, never the vendor.
+Sources: ModemManager's port type rules (1.20 and upstream), the rules of gpsd and of ublox_dgnss,
+and the kernel's drivers: option.c with the descriptions in its changes ("add Quectel BG95 modem",
+"EM160R-GL", "RM500U-CN", "EC200U", "EC200A"), qcserial.c ("EM919x": 3 AT, 4 DIAG). u-blox makes
+modems and receivers under one vendor id, so the product decides, never the vendor.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ AT_INTERFACES: dict[Id, tuple[int, ...]] = {
     (_QUECTEL, 0x0296): (2, 3),  # BG96
     (_QUECTEL, 0x0306): (2, 3),  # EG06
     (_QUECTEL, 0x0512): (2, 3),  # EG12
-    (_QUECTEL, 0x0800): (2, 3),  # RM500
+    (_QUECTEL, 0x0620): (2, 3),  # EM160R: 0 DIAG, 1 NMEA, 4 QMI
+    (_QUECTEL, 0x0700): (2, 4),  # BG95, BG77: 0 DIAG, 1 NMEA, 3 QMI or ECM
+    (_QUECTEL, 0x0800): (2, 3),  # RM500Q
     (_QUECTEL, 0x0801): (2, 3),  # RM520N
+    (_QUECTEL, 0x0900): (4, 5),  # RM500U: 0 and 1 network, 2 DIAG, 3 log
+    (_QUECTEL, 0x0901): (2, 7),  # EC200U, EC600U: 0 and 1 ECM, 3 DIAG, 4 MOS, 5 and 6 log, 8 NMEA
+    (_QUECTEL, 0x6005): (3, 4),  # EC200A: 0 and 1 ECM, 2 DIAG
     (_SIMCOM, 0x9001): (2, 3),  # SIM7000, SIM7100, SIM7600
     (_SIMCOM, 0x9011): (4, 5),  # A7670, A7672, A7600E, A7602E
     (_SIMCOM, 0x9205): (2, 3),  # SIM7070, SIM7080, SIM7090
@@ -41,6 +47,7 @@ AT_INTERFACES: dict[Id, tuple[int, ...]] = {
     (_SIERRA, 0x9071): (3,),  # MC74xx, EM74xx
     (_SIERRA, 0x9079): (3,),  # EM7455
     (_SIERRA, 0x9091): (3,),  # EM7565
+    (_SIERRA, 0x90D3): (3,),  # EM9190, EM9191
     (_SIERRA, 0xC001): (0, 2),  # HL7812
     (_FIBOCOM, 0x0007): (2, 6),  # L850-GL
     (_FIBOCOM, 0x0104): (1, 2),  # FM150
@@ -66,6 +73,12 @@ AT_INTERFACES: dict[Id, tuple[int, ...]] = {
 }
 """Interface numbers that take AT commands, the best first, data ports (PPP) last."""
 
+MODEM_VENDORS = frozenset(
+    ({vendor for vendor, _ in AT_INTERFACES} - {_UBLOX, _QUALCOMM})
+    | {0x12D1, 0x19D2, 0x1BBB}  # Huawei, ZTE, Alcatel: sticks
+)
+"""Makers of modems, for devices whose ids are not known."""
+
 GNSS: frozenset[Id] = frozenset(
     (_UBLOX, product)
     for product in (
@@ -90,3 +103,6 @@ BRIDGE_DRIVERS = frozenset(
 )
 BRIDGE_VENDORS = frozenset({0x1A86})  # the newer CH34x and CH91x come as CDC-ACM
 """Adapters from USB to a UART, with unknown devices behind them."""
+
+ADAPTER_VENDORS = BRIDGE_VENDORS | {0x0403, 0x067B, 0x10C4}  # FTDI, Prolific, Silicon Labs
+"""Makers of such adapters, for one that has no driver."""
