@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import re
+import socket
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,7 +345,7 @@ class _JournalHandler(logging.Handler):
 
     sent: list[dict[str, Any]]
 
-    def __init__(self, **fixed: str) -> None:
+    def __init__(self, sender_function: object, **fixed: str) -> None:
         super().__init__()
         self._fixed = fixed
 
@@ -400,6 +404,90 @@ def test_without_systemd_python_lines_go_to_standard_error(
     log.setup()
     log.emit(events.STOPPED)
     assert "ztpd stopped" in capsys.readouterr().err
+
+
+class Journald:
+    """The socket of a journald that reads only when the test asks it to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.path)
+        self._socket.setblocking(False)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def read(self) -> list[dict[str, str]]:
+        """All lines that wait, by JOURNAL_NATIVE_PROTOCOL's form for values of any content."""
+        lines = []
+        with contextlib.suppress(BlockingIOError):
+            while data := self._socket.recv(1 << 20):
+                fields = {}
+                while data:
+                    name, _, data = data.partition(b"\n")
+                    end = 8 + int.from_bytes(data[:8], "little")
+                    fields[name.decode()] = data[8:end].decode()
+                    data = data[end + 1 :]
+                lines.append(fields)
+        return lines
+
+
+@pytest.fixture
+def journald(tmp_path: Path) -> Iterator[Journald]:
+    found = Journald(tmp_path / "socket")
+    yield found
+    found.close()
+
+
+def test_a_line_reaches_journald_with_all_its_fields(journald: Journald) -> None:
+    send = log.JournalSocket(journald.path)
+    fields: dict[str, Any] = {
+        "ZTPD_WHERE": "first\nsecond",
+        "CODE_LINE": 7,
+        "message": "no",
+        "_X": 1,
+    }
+    send("one\ntwo \udcff", **fields)
+    assert journald.read() == [
+        {"MESSAGE": "one\ntwo ?", "ZTPD_WHERE": "first\nsecond", "CODE_LINE": "7"}
+    ]
+
+
+def test_FR119_a_journald_that_does_not_read_stops_nothing(journald: Journald) -> None:
+    send = log.JournalSocket(journald.path)
+    began_s = time.monotonic()
+    for number in range(5000):
+        send(f"line {number}", MESSAGE_ID="0" * 32)
+    assert time.monotonic() - began_s < 5
+    taken = journald.read()
+    assert 0 < len(taken) < 5000
+    assert send.lost == 5000 - len(taken)
+    send("it reads again")
+    (line,) = journald.read()
+    assert line["MESSAGE"].startswith(f"it reads again ({5000 - len(taken)} lines before")
+    send("next")
+    assert journald.read() == [{"MESSAGE": "next"}]
+
+
+def test_FR119_no_journald_at_all_stops_nothing(tmp_path: Path) -> None:
+    send = log.JournalSocket(str(tmp_path / "nothing"))
+    send("to nobody")
+    assert send.lost == 1
+
+
+def test_FR119_the_real_handler_of_systemd_python_sends_by_our_socket(
+    journald: Journald,
+) -> None:
+    handler = pytest.importorskip("systemd.journal").JournalHandler
+    ours = handler(sender_function=log.JournalSocket(journald.path), SYSLOG_IDENTIFIER="ztpd")
+    record = logging.LogRecord("ztpd", logging.WARNING, "f.py", 3, "port %s", ("a",), None)
+    record.MESSAGE_ID, record.ZTPD_EVENT = "0" * 32, "serial.absent"
+    ours.handle(record)
+    (line,) = journald.read()
+    assert (line["MESSAGE"], line["PRIORITY"]) == ("port a", "4")
+    assert (line["SYSLOG_IDENTIFIER"], line["MESSAGE_ID"]) == ("ztpd", "0" * 32)
+    assert line["ZTPD_EVENT"] == "serial.absent"
 
 
 # --- small texts

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from ztpd import events
-from ztpd.errors import DaemonSilent, GgaRequired, RegionUnknown
+from ztpd.errors import DaemonSilent, GgaRequired, OutputError, RegionUnknown
 from ztpd.events import JournalEvent
 from ztpd.log import duration
 from ztpd.status import Cause, Failure, ReceiverView, Status
@@ -166,6 +166,8 @@ def receiver_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
     share, use_for_s = view.dropped_share or 0.0, view.use_for_s or 0.0
     if share > DROPPED_SHARE:
         yield Weakness(events.DROPPED_SHARE, {"share": f"{share:.0%}"})
+    if view.share_problem:
+        yield Weakness(events.for_error(OutputError), {"error": view.share_problem})
     if view.use == "unknown" and use_for_s >= USE_UNKNOWN_AFTER_S:
         yield Weakness(events.USE_UNKNOWN, {"period": duration(use_for_s)}, is_ignorance=True)
     if view.use_event == events.USE_NOT_REPORTED.name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ _logger = logging.getLogger("ztpd")
 _SUMMARY_EVERY_S = 86_400.0
 _JOINTS = " ,:;"  # join a field to the words before it in the line; alone they mean nothing
 _LONGEST_LINE = 2000
+_FIELD = re.compile(r"[A-Z0-9][A-Z0-9_]{0,63}")  # names that journald keeps
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|\Z)", re.DOTALL)
 
 
@@ -226,5 +228,36 @@ def _journal_handler() -> logging.Handler | None:
         from systemd.journal import JournalHandler
     except ImportError:
         return None
-    handler: Any = JournalHandler(SYSLOG_IDENTIFIER="ztpd")
+    handler: Any = JournalHandler(sender_function=JournalSocket(), SYSLOG_IDENTIFIER="ztpd")
     return handler  # type: ignore[no-any-return]
+
+
+class JournalSocket:
+    """Sends lines to journald and never waits: libsystemd's own function waits without end for a
+    journald that does not read. Format: systemd's JOURNAL_NATIVE_PROTOCOL page."""
+
+    def __init__(self, path: str = "/run/systemd/journal/socket") -> None:
+        self.lost = 0  # lines since the last one that journald took
+        self._path = path
+
+    def __call__(self, message: str, /, **fields: object) -> None:
+        if self.lost:
+            message += f" ({self.lost} lines before this one are lost: journald did not read)"
+        lines = {"MESSAGE": message} | fields
+        data = b"".join(
+            _journal_field(name, value) for name, value in lines.items() if _FIELD.fullmatch(name)
+        )
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)
+                sender.sendto(data, self._path)
+        except OSError:
+            self.lost += 1
+        else:
+            self.lost = 0
+
+
+def _journal_field(name: str, value: object) -> bytes:
+    """The form for values of any content."""
+    data = str(value).encode(errors="replace")
+    return name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"

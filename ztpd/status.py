@@ -108,6 +108,7 @@ class ReceiverView:
     first_float_s: float | None = None
     first_fixed_s: float | None = None
     skipped_bytes: int = 0  # from the receiver, not part of a valid message
+    share_problem: str = ""  # why its messages cannot be shared with other programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,7 @@ FIELDS: Mapping[str, str] = {
     "receiver.first_float_s": "to RTK float",
     "receiver.first_fixed_s": "to RTK fixed",
     "receiver.skipped_bytes": "bytes from it that are no message",
+    "receiver.share_problem": 'why `[output] pty` cannot be made; "" where it can, or is not set',
     "receiver_problem.event": "the error that keeps the receiver from being used, if any",
     "receiver_problem.text": "for a person",
     "receiver_problem.advice": "advice for a person",

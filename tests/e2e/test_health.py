@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -141,6 +142,24 @@ async def test_FR61_credentials_in_memory_only_are_degraded_and_not_provisioned(
     assert "memory only for" in render(told, is_running=True)
     assert problems(found) == [("credentials", "credentials.unsaved")]
     assert "ztp.provisioned" not in logged(caplog)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="the group dialout takes root")
+@in_virtual_time
+async def test_FR109_a_shared_port_that_cannot_be_made_is_degraded_until_it_can(
+    tmp_path: Path,
+) -> None:
+    async with private(tmp_path) as (gateway, _, _):
+        config_file = tmp_path / "ztpd.toml"
+        late = tmp_path / "late/gnss"
+        config_file.write_text(config_file.read_text() + f'[output]\npty = "{late}"\n')
+        async with gateway.running():
+            await until(lambda: event(gateway) == "output.failed", within_s=60)
+            assert word(gateway) is Health.DEGRADED
+            late.parent.mkdir()
+            await until(lambda: word(gateway) is Health.HEALTHY, within_s=60)
+            assert late.is_symlink()
 
 
 async def nothing() -> AsyncIterator[bytes]:

@@ -112,9 +112,43 @@ async def test_the_reader_keeps_its_terminal_while_the_receiver_is_away(tmp_path
 
 
 @in_virtual_time
-async def test_an_unusable_path_is_logged_and_corrections_flow(tmp_path: Path) -> None:
-    async with bench(tmp_path, settings={"share": str(tmp_path / "gone/gnss")}) as b:
+async def test_FR109_a_place_that_cannot_be_used_yet_is_reported_and_used_later(
+    tmp_path: Path,
+) -> None:
+    shared = tmp_path / "late/gnss"
+    async with bench(tmp_path, settings={"share": str(shared)}) as b:
         await b.receiver.wait_ready()
         await b.stream(5, b.spartn)
         assert len(b.sim.corrections()) == 5
+        assert str(shared) in b.receiver.view.share_problem
+        await asyncio.sleep(30)
         assert len(b.logged("output.failed")) == 1
+        shared.parent.mkdir()
+        await until(shared.is_symlink, 15)
+        assert b.receiver.view.share_problem == ""
+        reader = Reader(shared)
+        await asyncio.sleep(3)
+        assert "NAV-PVT" in reader.names()
+        os.close(reader.file)
+
+
+@in_virtual_time
+async def test_FR109_a_terminal_that_cannot_be_renewed_for_a_moment_comes_back(
+    tmp_path: Path,
+) -> None:
+    shared = tmp_path / "place/gnss"
+    shared.parent.mkdir()
+    async with bench(tmp_path, settings={"share": str(shared)}) as b:
+        await b.receiver.wait_ready()
+        reader = Reader(shared)
+        await asyncio.sleep(3)
+        shared.parent.rename(tmp_path / "elsewhere")
+        os.close(reader.file)  # as gpsd does when it restarts
+        await asyncio.sleep(3)
+        assert b.receiver.view.share_problem
+        (tmp_path / "elsewhere").rename(shared.parent)
+        await until(lambda: not b.receiver.view.share_problem, 15)
+        reader = Reader(shared)
+        await asyncio.sleep(3)
+        assert "NAV-PVT" in reader.names()
+        os.close(reader.file)

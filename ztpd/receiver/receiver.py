@@ -15,7 +15,6 @@ from pathlib import Path
 from ztpd import events, log
 from ztpd.errors import (
     FormatUnsupported,
-    OutputError,
     PortAbsent,
     PortLost,
     ReceiverAbsent,
@@ -29,9 +28,9 @@ from ztpd.receiver import configure, filter, keys, view
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.connection import Connection, Hooks, ReceiverState
 from ztpd.receiver.settings import Inspection, ReceiverSettings
+from ztpd.receiver.sharing import Sharing
 from ztpd.retry import Delay
 from ztpd.serialport.discovery import ROOT
-from ztpd.serialport.pty import SharedPort
 from ztpd.status import ReceiverView
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message
@@ -42,7 +41,6 @@ _FOREIGN = Delay(6, 6, floor_s=5.0)  # for a port to come, where none of those t
 _SILENT = Delay(2, 120, equal=True)  # on an open port: the first byte ends it
 _FAILED = Delay(2, 60)
 _LOG_KEYS_REFUSED_S = 60.0  # between two lines about keys that cannot be used
-_KEYS = ubx.label(Message.RXM_SPARTNKEY)
 
 
 class Receiver:
@@ -68,7 +66,7 @@ class Receiver:
         self._groups = configure.plan(settings.keys)
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
-        self._share = SharedPort(settings.share) if settings.share else None
+        self._sharing = Sharing(settings.share, _now)
         self._failures = log.FailureLog(_now)
         self._steps: dict[Delay, int] = {}
         self._state = ReceiverState(Attachment(settings, root, rng))
@@ -77,7 +75,7 @@ class Receiver:
             on_keys_wanted=on_keys_wanted,
             on_stable=self._on_stable,
             on_silent=lambda error: self._failed(error, _SILENT),
-            on_frame=self._on_frame,
+            on_frame=self._sharing.write_frame,
             clocks=self._clocks,
         )
         self._connection: Connection | None = None
@@ -155,6 +153,7 @@ class Receiver:
         return view.build(
             self._state,
             self._connection,
+            share_problem=str(self._sharing.error or ""),
             skipped_bytes=self._skipped_bytes,
             now_s=_now(),
             wall_clock=self._wall_clock(),
@@ -181,12 +180,11 @@ class Receiver:
                     wait_s = self._failed(error)
                 await asyncio.sleep(wait_s)
         finally:
-            if self._share:
-                self._share.close()
+            self._sharing.close()
 
     async def _run_once(self) -> None:
         """From opening the port to the error that ends it."""
-        self._open_shared_pty()
+        self._sharing.open()
         port = await self._state.attachment.open()
         connection = Connection(port, self._settings, self._groups, self._state, self._hooks)
         self._connection = connection
@@ -195,14 +193,6 @@ class Receiver:
         finally:
             self._connection = None
             self._skipped_bytes += connection.client.scanner.counts.skipped_bytes
-
-    def _open_shared_pty(self) -> None:
-        """Have the terminal ready for others; corrections do not wait for that."""
-        if self._share:
-            try:
-                self._share.open()
-            except OutputError as error:
-                self._failures.record(error)
 
     def _failed(self, error: ZtpdError, wait: Delay | None = None) -> float:
         """Note and log why the receiver cannot be used; seconds until the next try."""
@@ -225,11 +215,6 @@ class Receiver:
     def _on_stable(self) -> None:
         self._failures.clear()
         self._steps.clear()
-
-    def _on_frame(self, frame: Frame) -> None:
-        """Share the receiver's messages, except those with decryption keys."""
-        if self._share and frame.name != _KEYS:
-            self._share.write_frame(frame.data)
 
     def _take_keys(self, read: Callable[[], Sequence[ubx.KeySlot]]) -> None:
         """Remember the keys that ``read`` gives; where it raises, log why they are not used."""

@@ -13,12 +13,16 @@ def build(
     state: ReceiverState,
     connection: Connection | None,
     *,
+    share_problem: str,
     skipped_bytes: int,
     now_s: float,
     wall_clock: datetime,
 ) -> ReceiverView:
-    """``state`` as it is published. ``connection`` is the present one, ``skipped_bytes`` are those
-    of the connections before, ``now_s`` is the event loop's time and ``wall_clock`` the host's.
+    """``state`` as it is published.
+
+    ``connection`` is the present one, ``share_problem`` says why its messages cannot be shared,
+    ``skipped_bytes`` are those of the connections before, ``now_s`` is the event loop's time and
+    ``wall_clock`` the host's.
     """
     version, counts, fixes = state.attachment.version, state.counts, state.fixes
     identified = connection if connection and connection.identified else None
@@ -58,6 +62,7 @@ def build(
         first_float_s=fixes.first_at_least("RTK float"),
         first_fixed_s=fixes.first_at_least("RTK fixed"),
         skipped_bytes=skipped_bytes,
+        share_problem=share_problem,
     )
 
 

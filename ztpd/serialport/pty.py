@@ -34,6 +34,11 @@ class SharedPort:
         self._was_read = False
         self._rest = b""  # of a frame that the terminal accepted in part
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a terminal."""
+        return self._ours is not None
+
     def open(self) -> None:
         """Make the terminal and its name, unless they exist. Raises :class:`OutputError`."""
         if self._ours is not None:
