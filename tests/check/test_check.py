@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.until import until
 from ztpd import check, config, status
@@ -80,6 +81,30 @@ async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> Non
     assert [each.layer for each in well(found) if each.state is not LinkState.OK] == []
     assert [each.layer for each in found] == list(check.LINKS)
     assert "uses them" in found[-2].text
+
+
+@pytest.mark.parametrize("position_after_s", [0, 14])
+def test_FR112_a_caster_that_waits_for_a_position_is_tried_once_there_is_one(
+    position_after_s: float, tmp_path: Path
+) -> None:
+    async def scenario() -> list[Result]:
+        gateway = Gateway(tmp_path)
+        async with (
+            Caster({"NEAR": rtcm}, needs_gga=True) as caster,
+            gateway.receiver() as receiver,
+        ):
+            receiver.faults.no_sky = True
+            own = {"host": "127.0.0.1", "port": caster.port, "mountpoint": "NEAR", "tls": False}
+            gateway.configure(ntrip=own)
+
+            def get_sky() -> None:
+                receiver.faults.no_sky = False
+
+            asyncio.get_running_loop().call_later(position_after_s, get_sky)
+            return await walk(gateway)
+
+    found = virtualtime.run(scenario())
+    assert [each.layer for each in well(found) if each.state is not LinkState.OK] == []
 
 
 async def test_each_link_is_printed_as_soon_as_its_result_is_known(tmp_path: Path) -> None:

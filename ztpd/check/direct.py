@@ -27,7 +27,7 @@ from ztpd.status import ReceiverView
 from ztpd.system.tasks import end
 
 _IDENTITY_S = 15.0  # a modem that is starting takes longer; the daemon waits for it
-_RECEIVER_S = 20.0  # to be found at any speed, and set up
+_RECEIVER_S = 20.0  # to be found at any speed, and set up; the position takes no longer
 _USE_S = 60.0  # the receiver is given 40 s to use corrections
 _POLL_S = 0.1
 _FORMATS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}  # of [corrections] format
@@ -66,10 +66,10 @@ class DirectProbe:
         if endpoint is None:
             raise NotReached("needs credentials")
         device = self._started()
-        if topics.waits_for_position(endpoint):
+        if topics.waits_for_position(endpoint) or endpoint.kind == "ntrip":
             await _until(lambda: self._position() or device.error, _RECEIVER_S)
-            if not self._position():
-                raise NotReached("needs the receiver's position, to choose the topics")
+        if topics.waits_for_position(endpoint) and not self._position():
+            raise NotReached("needs the receiver's position, to choose the topics")
         session = open_session(
             endpoint,
             position=self._position,
