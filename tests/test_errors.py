@@ -84,3 +84,15 @@ def test_a_person_is_needed_where_waiting_cannot_help() -> None:
     assert ConfigError().needs_person
     assert ZtpNotListed().needs_person
     assert not ZtpThrottled().needs_person
+
+
+def test_FR55_an_eviction_names_the_copied_card_and_equal_identities() -> None:
+    for cause in ("copied card", "same IMEI", "board number"):
+        assert cause in errors.SessionEvicted.advice
+
+
+def test_the_advice_of_a_case_replaces_that_of_its_class() -> None:
+    usual, special = errors.PortBusy("x"), errors.PortBusy("x", advice="Stop gpsd.")
+    assert (usual.advice, usual.own_advice) == (errors.PortBusy.advice, "")
+    assert (special.advice, special.own_advice) == ("Stop gpsd.", "Stop gpsd.")
+    assert errors.PortBusy.advice != special.advice

@@ -641,8 +641,8 @@ class SessionEvicted(SessionError):
     retry = Retry.EVICTED
     summary = "the service ends every session after a short time"
     advice = (
-        "Look for a second device or program that uses the same credentials: a copied card, or a "
-        "gateway whose modem has the same IMEI (compare `ztpd imei` on both)."
+        "Find the other user of these credentials: a copied card, or a gateway with the same IMEI "
+        "or board number (compare `ztpd imei` and `ztpd check`)."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd import RELEASED_UNIX_S
 from ztpd.cli import settime
-from ztpd.errors import NotRunning
+from ztpd.errors import NotRunning, TlsClock
+from ztpd.sim.authority import server_context
+from ztpd.sim.ztp_service import ZtpService
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -171,3 +173,31 @@ async def test_the_daemon_answers_with_the_receivers_time_only_if_it_is_resolved
         assert receiver
         told = datetime.fromisoformat(answer["utc"]).timestamp()
         assert abs(told - datetime.now(UTC).timestamp()) < 3600 * 24 * 365 * 30
+
+
+async def test_FR41_the_daemon_says_that_the_clock_is_wrong_where_tls_fails_for_the_date(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    tomorrow = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    tls = server_context(gateway.authority.server(not_before=tomorrow))
+    async with ZtpService(gateway.authority, tls=tls) as service:
+        gateway.configure(
+            ztp={
+                "url": service.url,
+                "ca_file": gateway.ca_file,
+                "token_file": gateway.token_file,
+                "splay_s": 0,
+            },
+            identity={"source": "fixed", "hardware_id": "gw-1"},
+        )
+        async with gateway.running():
+
+            async def ask() -> dict[str, Any]:
+                return await offload(lambda: control.ask(gateway.runtime_dir, {"do": Verb.TIME}))
+
+            await until(lambda: gateway.status.get("state"))
+            async with asyncio.timeout(20):
+                while (await ask())["clock"] != "wrong":
+                    await asyncio.sleep(0.05)
+            assert gateway.status["last_failure"]["event"] == TlsClock.code

@@ -585,6 +585,36 @@ def test_with_the_credential_unset_the_file_counts(token_file: Path, tmp_path: P
     assert config.read_token(_with(token_file), environ).reveal() == TOKEN
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("passed", ["", "\n", None])
+def test_FR55_a_container_that_empties_the_credential_is_named(
+    token_file: Path, tmp_path: Path, passed: str | None
+) -> None:
+    _write(token_file, TOKEN)
+    environ = _credentials(tmp_path, passed or "")
+    for folder in (tmp_path / "credentials", tmp_path, *tmp_path.parents):
+        if Path("/tmp") in folder.parents:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    if passed is None:
+        (tmp_path / "credentials/ztp-token").unlink()
+    else:
+        (tmp_path / "credentials/ztp-token").chmod(0o444)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ZtpTokenMissing, match="passed the unit an empty credential") as error:
+            config.read_token(_with(token_file), environ)
+    finally:
+        os.seteuid(0)
+    assert "nesting=1" in error.value.advice
+
+
+def test_FR55_with_an_empty_credential_a_file_that_the_daemon_may_read_counts(
+    token_file: Path, tmp_path: Path
+) -> None:
+    _write(token_file, TOKEN)
+    assert config.read_token(_with(token_file), _credentials(tmp_path, "")).reveal() == TOKEN
+
+
 def test_other_credentials_of_the_unit_do_not_matter(token_file: Path, tmp_path: Path) -> None:
     _write(token_file, TOKEN)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}

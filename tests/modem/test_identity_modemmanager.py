@@ -73,6 +73,17 @@ def test_F77_its_number_is_no_imei_and_the_port_is_its_own(
     assert isinstance(untouched(gateway, "ttyUSB2").outcome, ImeiInvalid)
 
 
+def test_FR48_a_stick_that_it_does_not_know_is_listed_with_reason_and_cure(
+    gateway: UsbTree, mm: MockModemManager
+) -> None:
+    gateway.plug_without_tty("12d1:14dc", {0: ("02", "cdc_ether")}, product="HUAWEI_MOBILE")
+    for source in ("auto", "modemmanager"):
+        outcome = reading(gateway, source=source, timeout_s=10).outcome
+        assert isinstance(outcome, ModemManagerNoModem)
+        assert "12d1:14dc HUAWEI_MOBILE (a network interface only" in str(outcome)
+        assert 'source = "fixed"' in outcome.advice
+
+
 def test_F81_two_modems_and_no_choice(gateway: UsbTree, mm: MockModemManager) -> None:
     mm.add(0, dbusbench.modem(IMEI))
     mm.add(1, dbusbench.modem(OTHER, port="ttyUSB6"))

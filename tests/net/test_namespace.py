@@ -65,7 +65,7 @@ UPLINK_OF_IPV6 = (
 )
 
 
-def test_FR34_an_ipv4_address_on_an_ipv6_uplink_is_named(tmp_path: Path) -> None:
+def test_FR34_FR55_an_ipv4_address_or_service_on_an_ipv6_uplink_is_named(tmp_path: Path) -> None:
     told = inside("families", tmp_path, hosts=[f"192.0.2.1 {NAME}"], setup=UPLINK_OF_IPV6)
     for host in ("192.0.2.1", NAME):
         assert told[host].startswith("net.family: ")

@@ -32,6 +32,25 @@ def test_a_serial_number_of_zeros_is_none(tmp_path: Path) -> None:
     assert board.serial(tmp_path) == "b8:27:eb:00:00:01"
 
 
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("firmware/devicetree/base/serial-number", "0123456789ABCDEF\0"),
+        ("firmware/devicetree/base/serial-number", "Default string\0"),
+        ("class/dmi/id/product_uuid", "03000200-0400-0500-0006-000700080009\n"),
+        ("class/dmi/id/product_uuid", "ffffffff-ffff-ffff-ffff-ffffffffffff\n"),
+    ],
+)
+def test_FR55_a_placeholder_that_all_boards_of_a_kind_have_is_no_serial_number(
+    tmp_path: Path, place: str, number: str
+) -> None:
+    write(tmp_path / place, number)
+    adapter(tmp_path, "eth0", "b8:27:eb:00:00:01")
+
+    assert board.serial(tmp_path) == "b8:27:eb:00:00:01"
+    assert not board.is_another(number.strip(" \n\0"), board.serial(tmp_path))
+
+
 def test_a_usb_adapter_may_move_from_board_to_board(tmp_path: Path) -> None:
     adapter(tmp_path, "eth0", "00:11:22:33:44:55", bus="pci0000:00/usb1/1-1")
 

@@ -16,6 +16,11 @@ from ztpd.wire.ztp import check_token
 CREDENTIAL = "ztp-token"
 UNSET = "unset"  # SetCredential= of the unit: without it, a missing token keeps the unit down
 _MOST_BYTES = 4096
+_NOT_PASSED = (
+    "A container may keep systemd from passing it (LoadCredential=): allow nesting (Proxmox: "
+    "`pct set ID --features nesting=1`), or give the file to the daemon, `chown ztpd {path}`; "
+    "then `systemctl restart ztpd`."
+)
 
 
 def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secret:
@@ -25,12 +30,20 @@ def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secre
     checked. Group and others must have no right to the file. Raises :class:`ZtpTokenMissing`,
     :class:`ZtpTokenUnsafe` or :class:`ZtpTokenMalformed`.
     """
+    path, is_passed = Path(config.ztp.token_file), True
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         credential = Path(directory) / CREDENTIAL
-        text = _read(credential) if credential.exists() else UNSET
-        if text != UNSET:
+        text = _read(credential) if credential.exists() else ""
+        if text not in ("", UNSET):
             return check_token(text)
-    return check_token(_read(Path(config.ztp.token_file), private=True))
+        is_passed = bool(text)
+    try:
+        return check_token(_read(path, private=True))
+    except ZtpTokenMissing as error:
+        if is_passed or not isinstance(error.__cause__, PermissionError):
+            raise
+        detail = f"{path} is there, but systemd passed the unit an empty credential"
+        raise ZtpTokenMissing(detail, advice=_NOT_PASSED.format(path=path)) from error
 
 
 def _read(path: Path, *, private: bool = False) -> str:

@@ -117,7 +117,16 @@ class _IdentityReading:
     async def by_modemmanager(self, timeout_s: float) -> Identity:
         from ztpd.modem import modemmanager
 
-        return await modemmanager.read_imei(self._port, timeout_s=timeout_s)
+        try:
+            return await modemmanager.read_imei(self._port, timeout_s=timeout_s)
+        except ModemManagerNoModem as error:
+            raise await offload(self._no_modem, error.detail) from error
+
+    def _no_modem(self, detail: str) -> ModemManagerNoModem:
+        """The error for a modem that ModemManager does not know, with the devices on USB."""
+        words, portless = discovery.inventory(discovery.ttys(self._root), self._root)
+        advice = next((each.advice for each in portless if each.advice), "")
+        return ModemManagerNoModem("; ".join(filter(None, (detail, words))), advice=advice)
 
     async def by_at(
         self, timeout_s: float, allowed: Callable[[Tty], bool] = lambda _: True

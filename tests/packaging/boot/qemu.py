@@ -30,9 +30,11 @@ class Qemu:
     Commands go through QEMU's guest agent.
     """
 
-    def __init__(self, system: Path, image: Path, top: Path) -> None:
+    def __init__(self, system: Path, image: Path, top: Path, *, clock: str = "utc") -> None:
         """``system`` has the kernel. The disk begins as ``image``, which stays as it is; changes
-        to it, and files of our own, go into ``top``."""
+        to it, and files of our own, go into ``top``. ``clock`` is the machine's date at power-on,
+        as "2027-01-22T04:00:00"; "utc" for the right one."""
+        self._clock = clock
         self._kernel, self._initrd = system / "vmlinuz", system / "initrd.img"
         self._disk, self._agent, self._console = top / "disk", top / "agent", top / "console"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image)]
@@ -48,7 +50,7 @@ class Qemu:
         self._machine = subprocess.Popen(
             [
                 *(program, "-m", "1024", "-smp", "2", "-display", "none", "-nic", "none"),
-                *("-accel", _ACCELERATOR, "-cpu", "max"),
+                *("-accel", _ACCELERATOR, "-cpu", "max", "-rtc", f"base={self._clock}"),
                 *("-kernel", str(self._kernel), "-initrd", str(self._initrd)),
                 *("-append", "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=no"),
                 *("-drive", f"file={self._disk},if=virtio,cache=unsafe"),

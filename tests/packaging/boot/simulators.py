@@ -4,7 +4,8 @@ and packages of Debian.
 
 The authority, the Things and the number of calls outlive reboots and power cuts, as they would in
 the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there applies to all
-calls.
+calls. ``utc`` there is the true time at power-on, in Unix seconds, where the machine's clock has
+another; the certificates of the services are a day old then.
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ import socket
 import time
 from collections import deque
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from ztpd import RELEASED_UNIX_S
 from ztpd.sim import corrections
-from ztpd.sim.authority import Authority
+from ztpd.sim.authority import Authority, Pair
 from ztpd.sim.broker import Broker
 from ztpd.sim.modem import SARA_R5, ModemModel, SimModem
 from ztpd.sim.portal import Profile, Thing
@@ -39,6 +44,7 @@ STATE = Path("/var/lib/simulators")
 BOOK = STATE / "book.json"
 FAULT = STATE / "fault"
 MODEM_IMEI = STATE / "imei"
+TRUE_UTC = STATE / "utc"
 DROP_IN = Path("/etc/ztpd/ztpd.toml.d/50-simulated.toml")
 CA_FILE = Path("/usr/local/share/simulated-ca.crt")
 MODEM, RECEIVER = "/dev/modem", "/dev/receiver"
@@ -72,6 +78,35 @@ class KeptAuthority(Authority):
         else:
             texts = [self._ca.cert_pem.bytes().decode(), self._ca.private_key_pem.bytes().decode()]
             write_atomic(path, json.dumps(texts).encode(), mode=0o600, durable=True)
+
+    def server(
+        self,
+        *names: str,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> Pair:
+        pair = super().server(*names, not_before=not_before, not_after=not_after)
+        return self._of_yesterday(pair) if TRUE_UTC.exists() else pair
+
+    def _of_yesterday(self, pair: Pair) -> Pair:
+        """The same certificate, valid from the day before: trustme 0.9 cannot be asked for it."""
+        old = x509.load_pem_x509_certificate(pair.certificate.encode())
+        began = time_in_space() - timedelta(days=1)
+        made = (
+            x509.CertificateBuilder()
+            .issuer_name(old.issuer)
+            .subject_name(old.subject)
+            .public_key(old.public_key())
+            .serial_number(old.serial_number)
+            .not_valid_before(began.replace(tzinfo=None))
+            .not_valid_after(began.replace(tzinfo=None) + timedelta(days=365))
+        )
+        for extension in old.extensions:
+            made = made.add_extension(extension.value, extension.critical)
+        key = load_pem_private_key(self._ca.private_key_pem.bytes(), None)
+        assert isinstance(key, EllipticCurvePrivateKey)
+        text = made.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
+        return Pair(text, pair.private_key)
 
 
 class KeptService(ZtpService):
@@ -127,6 +162,8 @@ def tell_systemd(message: str) -> None:
 
 def time_in_space() -> datetime:
     """The satellites' time; the machine's clock may be wrong."""
+    if TRUE_UTC.exists():
+        return datetime.fromtimestamp(float(TRUE_UTC.read_text()) + time.monotonic(), UTC)
     return datetime.fromtimestamp(max(time.time(), RELEASED_UNIX_S + time.monotonic()), UTC)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from tests.packaging.boot import bench
 from tests.packaging.boot.conftest import tree
 from tests.packaging.boot.container import Container
 from tests.packaging.boot.qemu import Qemu, make_disk
-from ztpd import events
+from ztpd import RELEASED_UNIX_S, errors, events
 from ztpd.provisioning.pacing import SCHEDULE_FILE
 
 _NEXT_CALL_WITHIN_S = 600.0  # the wait doubles with each cut
 _STORE = "/var/lib/ztpd"
+_IMAGE_UTC, _TRUE_UTC = RELEASED_UNIX_S + 60 * 86_400, RELEASED_UNIX_S + 300 * 86_400
 
 # Modem and receiver on a USB controller made of software. What the simulators write to ttyGS0 and
 # ttyGS1 comes out of ttyACM0 and ttyACM1, whose driver the kernel loads when it sees them.
@@ -66,9 +68,14 @@ timeout_s = 120  # an emulated processor takes long for a TLS handshake
 
 
 @pytest.fixture(scope="module")
-def disk(suite: str, top: Path, payload: Path) -> tuple[Path, Path]:
-    """The tree of a gateway's system, and a disk on which it has a token and never ran."""
-    system = tree(suite, "qemu") / "root"
+def system(suite: str) -> Path:
+    """The tree of a minimal system with a kernel."""
+    return tree(suite, "qemu") / "root"
+
+
+@pytest.fixture(scope="module")
+def layers(system: Path, suite: str, top: Path, payload: Path) -> tuple[Path, ...]:
+    """A gateway's system that has a token and never ran."""
     container = Container([system], top / f"{suite}-qemu", payload)
     container.once("apt-get", "--quiet", "--yes", "install", "/payload/ztpd.deb")
     bench.equip(container)
@@ -80,8 +87,14 @@ def disk(suite: str, top: Path, payload: Path) -> tuple[Path, Path]:
         echo {bench.TOKEN} >/etc/ztpd/token
     """
     container.once("/bin/sh", "-euc", script)
+    return container.layers
+
+
+@pytest.fixture(scope="module")
+def disk(system: Path, layers: tuple[Path, ...], suite: str, top: Path) -> tuple[Path, Path]:
+    """The tree of the system, and a disk with it."""
     image = top / f"{suite}-qemu" / "disk"
-    make_disk(container.layers, image)
+    make_disk(layers, image)
     return system, image
 
 
@@ -147,6 +160,45 @@ def test_P10_a_clock_that_lies_is_set_by_the_receiver_where_that_is_wanted(late:
 
     late.eventually("[ $(date +%Y) -gt 2020 ]")
     bench.streams(late, within_s=_NEXT_CALL_WITHIN_S)
+
+
+@pytest.fixture
+def two_months_behind(
+    system: Path, layers: tuple[Path, ...], suite: str, top: Path, payload: Path
+) -> Iterator[Qemu]:
+    """A gateway that is switched on ten months after the release, without network time, whose
+    clock has the date of its image: two months after the release."""
+    place = top / f"{suite}-dated"
+    image = Container(layers, place / "image", payload)
+    script = f"""
+        echo {_TRUE_UTC} >/var/lib/simulators/utc
+        ln -s /etc/systemd/system/plug.service /etc/systemd/system/multi-user.target.wants/
+        systemctl enable ztpd-settime.service
+    """
+    image.once("/bin/sh", "-euc", script)
+    make_disk(image.layers, place / "disk.raw")
+    clock = datetime.fromtimestamp(_IMAGE_UTC, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    with Qemu(system, place / "disk.raw", place, clock=clock) as machine:
+        yield machine
+    shutil.rmtree(place)
+
+
+def test_FR41_a_gateway_with_the_date_of_its_image_is_provisioned_without_a_person(
+    two_months_behind: Qemu, suite: str
+) -> None:
+    machine = two_months_behind
+
+    bench.streams(machine, within_s=_NEXT_CALL_WITHIN_S)
+    bench.fixed(machine)
+
+    first = int(bench.journal(machine)[0]["__REALTIME_TIMESTAMP"]) / 1e6
+    assert 0 <= first - _IMAGE_UTC < 600
+    assert int(machine.run("date +%s")) >= _TRUE_UTC
+    assert bench.calls(machine) == 1
+    assert errors.TlsClock.code in bench.said(machine)
+    assert bench.unit(machine, "NRestarts") == "0"
+    told = "journalctl --boot --no-hostname --unit=ztpd --unit=ztpd-settime"
+    bench.journals[f"{suite} (QEMU): with the date of its image"] = machine.run(told)
 
 
 def test_P1_after_three_power_cuts_while_provisioning_the_gateway_is_provisioned(
