@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ztpd.demo.process import DaemonProcess
+from ztpd.model import Secret
 from ztpd.sim.modem import SARA_R5
 from ztpd.sim.proxy import BAD_LINES, FaultProxy, Line
 from ztpd.sim.pty import Pty
@@ -17,6 +19,8 @@ from ztpd.wire.ubx import Antenna, Jamming, Spoofing
 
 _ACTIVATION_S = 5.0
 _LOOK_S = 0.5
+_RETRY_EVERY_S = 5.0
+_WRONG_TOKEN = Secret("00000000-0000-4000-8000-000000000000")
 
 
 @dataclass(slots=True)
@@ -27,6 +31,8 @@ class Site:
     service: ZtpService
     receiver: SimReceiver
     gnss: Pty
+    daemon: DaemonProcess
+    silence: asyncio.Event  # while set, broker and caster send no corrections
     causes: Callable[[], list[Cause]]  # published by the daemon, the most important first
     restart_source: Callable[[], None]
     tell: Callable[[str, str], None]
@@ -65,20 +71,51 @@ class Site:
             for name, value in values.items():
                 setattr(broken, name, value)
 
-        def named() -> str:
-            found = (each.text for each in self.causes() if each.event.startswith(event))
-            return next(found, "")
+        give(faults)
+        self.when_named(event, lambda: give(before))
 
-        async def mend() -> None:
+    def when_named(self, event: str, mend: Callable[[], None], *, retry: bool = False) -> None:
+        """Call ``mend`` once the daemon publishes an event whose name begins with ``event``;
+        ``retry``: then end the daemon's wait, as a person does."""
+
+        async def wait_and_mend() -> None:
             text = ""
             while not text:
                 await asyncio.sleep(_LOOK_S)
-                text = named()
+                found = (each.text for each in self.causes() if each.event.startswith(event))
+                text = next(found, "")
             self.tell("demo", f"ztpd has named it ({text}); mended")
-            give(before)
+            mend()
+            if retry:
+                await self._retry()
 
-        give(faults)
-        self.spawn(mend())
+        self.spawn(wait_and_mend())
+
+    async def _retry(self) -> None:
+        """``ztpd retry`` until the daemon obeys: it calls the service once a minute at most."""
+        answer = await self.daemon.ask("retry")
+        self.tell("demo", f"runs `ztpd retry`: {answer.text}")
+        while answer.returncode:
+            await asyncio.sleep(_RETRY_EVERY_S)
+            answer = await self.daemon.ask("retry")
+
+    def give_wrong_token(self) -> None:
+        token = self.service.portal.profile.token
+        self.daemon.write_token(_WRONG_TOKEN)
+        self.when_named("ztp.refused", lambda: self.daemon.write_token(token), retry=True)
+
+    def leave_off_the_allowlist(self) -> None:
+        portal = self.service.portal
+
+        def allow(*imeis: str) -> None:
+            portal.profile = replace(portal.profile, allowlist=frozenset(imeis))
+
+        allow()
+        self.when_named("ztp.refused.not_listed", lambda: allow(SARA_R5.imei), retry=True)
+
+    def silence_source(self) -> None:
+        self.silence.set()
+        self.when_named("session.stale", self.silence.clear)
 
     def drive_through_tunnel(self, for_s: float) -> None:
         async def in_and_out() -> None:
@@ -128,6 +165,14 @@ FAULTS: Mapping[str, Fault] = {
         "the provisioning service is overloaded at first", _ztp(Answer(503, "Service Unavailable"))
     ),
     "lost-answer": Fault("the connection is cut in the service's answer", _ztp(Cut(900))),
+    "wrong-token": Fault(
+        "the gateway has a ZTP token that the service does not know",
+        lambda site: site.give_wrong_token(),
+    ),
+    "allowlist": Fault(
+        "the modem's IMEI is not on the allowlist of the device profile",
+        lambda site: site.leave_off_the_allowlist(),
+    ),
     "not-active": Fault("the Thing is activated only after a while", lambda site: site.activate()),
     "receiver-reset": Fault("the receiver restarts", late=lambda site: site.receiver.reset()),
     "receiver-unplugged": Fault(
@@ -141,7 +186,7 @@ FAULTS: Mapping[str, Fault] = {
         _until_named("gnss.not_set", locked=True),
     ),
     "other-source": Fault(
-        "a radio brings the receiver corrections of another station",
+        "the receiver ignores the corrections: a radio brings those of another station",
         _until_named("gnss.not_used.", radio_station=77, never_fixed=True),
     ),
     "no-antenna": Fault(
@@ -164,6 +209,10 @@ FAULTS: Mapping[str, Fault] = {
         "a vehicle drives through a tunnel for ten seconds",
         late=lambda site: site.drive_through_tunnel(10.0),
         model=F9R,
+    ),
+    "silent-caster": Fault(
+        "the broker or caster accepts the session and sends nothing",
+        lambda site: site.silence_source(),
     ),
     "source-restart": Fault(
         "the broker or caster is restarted", late=lambda site: site.restart_source(), breaks=True

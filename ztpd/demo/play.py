@@ -39,7 +39,7 @@ from ztpd.sim.ztp_service import ZtpService
 from ztpd.status import Status
 from ztpd.wire import ubx
 
-ONCE_WITHIN_S = 90.0
+ONCE_WITHIN_S = 120.0
 _LOOK_S = 0.5
 _JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
 _FASTER = 5.0  # faster than real corrections, which come every 5 s
@@ -63,6 +63,7 @@ class Demo:
         self._fault = FAULTS[options.fault] if options.fault else None
         self._gnss = Pty(directory / "dev/gnss")
         self._background: set[asyncio.Task[None]] = set()
+        self._silence = asyncio.Event()
         self._struck = False
         self._wanted = 1  # corrections at the receiver
         self._connections = 0  # through the proxy
@@ -142,6 +143,8 @@ class Demo:
             service=self.service,
             receiver=self.receiver,
             gnss=self._gnss,
+            daemon=self._daemon,
+            silence=self._silence,
             causes=lambda: causes(status.read(self._daemon.runtime_dir)),
             restart_source=self._restart_source,
             tell=self._story.tell,
@@ -249,6 +252,8 @@ class Demo:
 
     async def _publish(self) -> None:
         async for piece in corrections.paced(self._pieces(), speed=_FASTER):
+            if self._silence.is_set():
+                continue
             part = f"/{piece.suffix}" if piece.suffix else ""
             await self.broker.publish(f"/pp/ip/eu{part}", piece.data)
             if part:
@@ -256,7 +261,8 @@ class Demo:
 
     async def _blocks(self) -> AsyncIterator[bytes]:
         async for piece in corrections.paced(self._pieces(), speed=_FASTER):
-            yield piece.data
+            if not self._silence.is_set():
+                yield piece.data
 
     def _pieces(self) -> Iterator[Piece]:
         options, rng = self._options, random.Random()

@@ -9,12 +9,18 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import ztpd
 from ztpd.model import Secret
 
 _STOP_WITHIN_S = 10.0
 _OF_SYSTEMD = ("NOTIFY_SOCKET", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY")
+
+
+class Answered(NamedTuple):
+    returncode: int
+    text: str
 
 
 class DaemonProcess:
@@ -79,17 +85,19 @@ class DaemonProcess:
         """The exit status of a daemon that has ended."""
         return self._process.returncode if self._process else None
 
-    async def retry(self) -> None:
-        """``ztpd retry``."""
+    async def ask(self, verb: str) -> Answered:
+        """Run ``verb`` on this daemon."""
         process = await asyncio.create_subprocess_exec(
             *self._words,
-            "retry",
+            verb,
             env=os.environ | self._environ,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
-        await process.wait()
+        output, _ = await process.communicate()
+        text = output.decode(errors="replace").strip().removeprefix("ztpd: ")
+        return Answered(process.returncode or 0, text)
 
     async def stop(self) -> None:
         """Stop the daemon in order; after a while by force."""
