@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import log, status
-from ztpd.demo.console import Console
+from ztpd.demo.console import Console, open_console
 from ztpd.demo.faults import FAULTS, Fault, Site
 from ztpd.demo.process import DaemonProcess
 from ztpd.errors import UsageError
@@ -40,7 +40,7 @@ from ztpd.status import Status
 from ztpd.wire import ubx
 
 ONCE_WITHIN_S = 120.0
-_LOOK_S = 0.5
+_LOOK_S = 0.25
 _JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
 _FASTER = 5.0  # faster than real corrections, which come every 5 s
 
@@ -75,12 +75,13 @@ class Demo:
             daemon = self._daemon
             daemon.prepare(self._configuration(), self.service.portal.profile.token)
             if self._fault:
-                self._story.tell("demo", f"fault: {self._fault.about}")
+                self._story.name_fault(self._fault.about)
                 self._fault.early(self._site())
             self._story.tell("demo", f"starts the real daemon: ztpd run --config {daemon.config}")
             journal = await daemon.start()
-            for verb in ("status", "check"):
-                self._story.tell("demo", f"in a second terminal: {daemon.command} {verb}")
+            self._story.name_commands(
+                tuple(f"{daemon.command} {verb}" for verb in ("status", "check"))
+            )
             telling = asyncio.create_task(self._tell_journal(journal))
             try:
                 return await self._watch()
@@ -191,7 +192,7 @@ class Demo:
         due_s, told = time.monotonic() + ONCE_WITHIN_S, False
         while self._daemon.ended_with is None:
             seen = status.read(self._daemon.runtime_dir)
-            self._story.live(_pulse(seen))
+            self._story.show(seen)
             if self._proven(seen) and not told:
                 self._story.tell("demo", "RTK fixed, by corrections that the receiver used")
                 if self._fault and self._fault.late and not self._struck:
@@ -288,14 +289,6 @@ def _authority(via: str) -> Authority | None:
         return None
 
 
-def _pulse(seen: Status) -> str:
-    parts = [seen.state or "starting"]
-    if seen.source:
-        parts.append(f"{sum(seen.source.frames.values())} frames, {seen.source.bytes} bytes")
-    parts.append(f"fix {seen.receiver.fix}, corrections {seen.receiver.use}")
-    return "          " + " | ".join(parts)
-
-
 async def _play(options: argparse.Namespace, story: Console, directory: Path) -> bool:
     """Run the demo, and end every part of it in order, also after an error."""
     playing, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -303,6 +296,7 @@ async def _play(options: argparse.Namespace, story: Console, directory: Path) ->
     story.on_closed_output = playing.cancel
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, playing.cancel)
+    loop.add_signal_handler(signal.SIGWINCH, story.redraw)
     return await Demo(options, story, directory).run()
 
 
@@ -316,7 +310,7 @@ def _captured(options: argparse.Namespace) -> Sequence[Frame]:
         raise UsageError(f"{error}; --format has to fit") from error
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, story: Console | None = None) -> int:
     """The exit status: 0 when stopped by Ctrl-C, or with ``--once`` when corrections were used."""
     if options.fault == "list":
         for name, fault in FAULTS.items():
@@ -327,14 +321,17 @@ def run(options: argparse.Namespace) -> int:
     if options.capture:
         _captured(options)
     log.setup("warning")
-    story = Console(sys.stdout)
+    story = story or open_console(sys.stdout)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ztpd-demo-") as directory:
         try:
             reached = asyncio.run(_play(options, story, Path(directory)))
         except (KeyboardInterrupt, asyncio.CancelledError):
+            story.close()
             story.tell("demo", "stopped")
             return 0
+        finally:
+            story.close()
     took = log.duration(time.monotonic() - began_s)
     story.tell("demo", f"{'done' if reached else 'failed'} after {took}")
     return 0 if reached else 1
