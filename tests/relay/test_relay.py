@@ -239,6 +239,28 @@ def test_the_probed_channel_takes_over_where_the_other_one_fails() -> None:
     assert len(bench.service.opened_as("ntrip")) == 2
 
 
+def test_a_probe_that_fails_as_the_present_session_ends_counts_as_failed() -> None:
+    """Its channel would else be tried at once."""
+    short = Script([(1.0, RTCM)] * 5, ends=ResolveFailed("caster.example"), closing_s=3600)
+    bench = back_again(short)
+    bench.service.scripts["mqtt"] = [steady(30, SPARTN), Script(refuses=ConnectRefused("down"))]
+    relay = bench.runs(31, NTRIP, MQTT)
+
+    assert isinstance(relay.channels[0].error, ResolveFailed)
+    assert len(bench.service.opened_as("ntrip")) == 2
+    assert bench.service.open_now == {"ntrip": 0, "mqtt": 0, "all": 0}
+
+
+def test_a_session_ends_in_the_journal_when_a_probe_gives_the_credentials_back() -> None:
+    bench = RelayBench(
+        ntrip=[Script(refuses=SessionRefused("401"))], mqtt=[Script([(1.0, SPARTN)] * 5)]
+    )
+
+    assert asks_after_h(bench, NTRIP, MQTT, stale_after_s=4 * HOUR_S) == pytest.approx(1.5, abs=0.5)
+    assert bench.reports.events[-1] is Event.ENDED
+    assert bench.service.open_now == {"mqtt": 0, "all": 0}
+
+
 def test_a_format_the_receiver_cannot_take_does_not_come_back() -> None:
     bench = back_again(steady(10_000, RTCM))
     bench.receiver.accepts = frozenset({FrameKind.SPARTN, FrameKind.UBX})

@@ -61,6 +61,7 @@ class Script:
     frames: Sequence[tuple[float, Frame]] = ()
     ends: ZtpdError | None = None  # None: silent without end
     refuses: ZtpdError | None = None
+    closing_s: float = 0.0
 
 
 def steady(lasts_s: float, frame: Frame = SPARTN, ends: ZtpdError | None = None) -> Script:
@@ -127,6 +128,8 @@ class Service:
             self.most_at_once[name] = max(self.most_at_once[name], self.open_now[name])
         try:
             yield Session(f"{endpoint.kind}://{endpoint.host}", script)
+            if script.closing_s:
+                await asyncio.sleep(script.closing_s)
         finally:
             self.open_now[endpoint.kind] -= 1
             self.open_now["all"] -= 1

@@ -198,9 +198,10 @@ class Relay:
                 await end(streaming, probing)
             finally:  # also when a second cancellation ends the waiting
                 await current.closing.aclose()
-        if probing_error := _exception(probing):
-            raise probing_error
         error = _exception(streaming)
+        if probing_error := _exception(probing):
+            self._closed(current, str(error or probing_error))
+            raise probing_error from error
         following, self._candidate = self._candidate, None
         if isinstance(error, ReceiverAway):
             self._closed(current, str(error))
@@ -241,8 +242,10 @@ class Relay:
                 return
             except ZtpdError as error:
                 self._candidate = None
-                await candidate.closing.aclose()
-                self._failed(channel, error, session=candidate)
+                try:
+                    await candidate.closing.aclose()
+                finally:  # also when the present session ends meanwhile
+                    self._failed(channel, error, session=candidate)
 
     async def _forward(self, current: OpenSession, *, probing: bool = False) -> None:
         """Frames of ``current`` to the receiver, as long as corrections keep coming.
