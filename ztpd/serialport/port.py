@@ -10,23 +10,23 @@ import asyncio
 import contextlib
 import os
 import termios
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
-from ztpd.errors import (
-    PortHung,
-    PortLost,
-)
+from ztpd.errors import PortHung, PortLost
 from ztpd.serialport.opening import Opening, OpenPort, release
+from ztpd.serialport.output import (
+    BITS_PER_BYTE,
+    KERNEL_QUEUE_S,
+    FrameQueue,
+    OnDone,
+    Pace,
+)
 from ztpd.system.offload import offload
 
 _READ_BYTES = 4096
 _TTY_BUFFER_BYTES = 4096  # the kernel keeps so many for a reader, and more only for a while
 _PAUSED, _FLOWING, _BEHIND = range(3)  # the last read: the line was quiet, busy, or faster than us
 _USB_GATHER_S = 0.02  # a USB device sends a whole epoch at once
-_BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
-KERNEL_QUEUE_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
 _DRAIN_S = 2.0  # for the kernel to send its bytes before a change of speed
 DRAIN_GRACE_S = KERNEL_QUEUE_S + 0.2
 """After the last write; bytes that are held longer, the device does not take."""
@@ -41,26 +41,20 @@ class SerialPort:
         self.path = path
         self.baudrate: int = port.baudrate
         self.read_bytes = self.written_bytes = 0
-        self.dropped_frames = 0
-        self.queued_bytes = 0
         self._port = port
         self._fd: int = port.fileno()
         self._loop = asyncio.get_running_loop()
         self._lost = ""  # why, once it is
         self._reading: asyncio.Future[None] | None = None
         self._arriving = _PAUSED
-        self._queue_bytes = queue_bytes
-        self._max_age_s = max_age_s
-        self._queue: deque[tuple[float, bytes, Callable[[bool], None]]] = deque()  # not begun
-        self._rest = memoryview(b"")  # of the frame begun
-        self._on_done: Callable[[bool], None] = _ignore  # of that frame
+        self._queue = FrameQueue(queue_bytes, max_age_s)
         self._resume: asyncio.TimerHandle | None = None
         self._sent_s = float("-inf")  # when the kernel was last given something
         self._emptied: list[asyncio.Future[None]] = []
         # USB CDC-ACM has no line speed: only the bus and its own flow control pace it.
         names = (Path(path).name, Path(os.path.realpath(path)).name)
         self._paced = not any(name.startswith("ttyACM") for name in names)
-        self._set_pace()
+        self._pace = Pace(self.baudrate, self._loop.time())
 
     @classmethod
     async def open(
@@ -118,7 +112,7 @@ class SerialPort:
             if not (data := self.read_now()):
                 self._arriving = _PAUSED
                 continue
-            line_s = len(data) / self._bytes_per_s if self._paced else 0.0
+            line_s = len(data) / self._pace.bytes_per_s if self._paced else 0.0
             self._arriving = _FLOWING if line_s > window_s / 2 else _PAUSED
             if len(data) >= _TTY_BUFFER_BYTES - 1:
                 self._arriving = _BEHIND
@@ -127,7 +121,7 @@ class SerialPort:
     def _window_s(self, gather_s: float) -> float:
         if not self._paced:
             return min(gather_s, _USB_GATHER_S)
-        return min(gather_s, _TTY_BUFFER_BYTES / 2 / self._bytes_per_s)
+        return min(gather_s, _TTY_BUFFER_BYTES / 2 / self._pace.bytes_per_s)
 
     def read_now(self) -> bytes:
         """The bytes that the kernel has; b"" for none. Raises :class:`PortLost`."""
@@ -147,14 +141,24 @@ class SerialPort:
     @property
     def line_bytes_per_s(self) -> float | None:
         """The most that the line carries in one direction; None where only USB limits it."""
-        return self.baudrate / _BITS_PER_BYTE if self._paced else None
+        return self.baudrate / BITS_PER_BYTE if self._paced else None
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait, and those of the frame begun that the kernel does not have yet."""
+        return self._queue.queued_bytes
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that were dropped because too much waited, or for too long."""
+        return self._queue.dropped_frames
 
     @property
     def lost(self) -> bool:
         """Whether the port is closed, or of no more use."""
         return bool(self._lost)
 
-    def write(self, data: bytes, on_done: Callable[[bool], None] | None = None) -> None:
+    def write(self, data: bytes, on_done: OnDone | None = None) -> None:
         """Queue ``data``, one whole frame. Raises :class:`PortLost`.
 
         Frames leave in order and whole. Above the bounds the oldest frames not yet begun are
@@ -166,10 +170,7 @@ class SerialPort:
             raise self._gone()
         if not data:
             return
-        self._queue.append((self._loop.time(), data, on_done or _ignore))
-        self.queued_bytes += len(data)
-        while self.queued_bytes > self._queue_bytes and len(self._queue) > 1:
-            self._drop_oldest()
+        self._queue.put(data, self._loop.time(), on_done)
         if self._resume is None:
             self._pump()
 
@@ -198,7 +199,7 @@ class SerialPort:
         except (OSError, termios.error, ValueError) as error:
             raise self._fail(f"{baudrate} baud cannot be set") from error
         self.baudrate = baudrate
-        self._set_pace()
+        self._pace = Pace(baudrate, self._loop.time())
 
     async def _drain(self) -> None:
         """Wait until the kernel has sent all its bytes. Raises :class:`PortLost`."""
@@ -214,8 +215,7 @@ class SerialPort:
     async def finish(self) -> None:
         """Let the frame begun leave, then close. The next program to speak would else be taken
         for the rest of that frame. Bounded; a device that takes nothing is not waited for."""
-        while self._queue:
-            self._drop_oldest()
+        self._queue.drop_waiting()
         taking = self._loop.time() - self._sent_s < DRAIN_GRACE_S
         has_left = False
         try:
@@ -255,11 +255,7 @@ class SerialPort:
             for waiter in (*self._emptied, self._reading):
                 if waiter is not None and not waiter.done():
                     waiter.set_exception(self._gone())
-            if self._rest:
-                self._on_done(False)
-            for _, _, on_done in self._queue:
-                on_done(False)
-            self._queue.clear()
+            self._queue.lost()
         return self._gone()
 
     async def _readable(self) -> None:
@@ -275,74 +271,34 @@ class SerialPort:
                 self._loop.remove_reader(self._fd)
 
     def _pump(self) -> None:
-        """Hand over what the pace allows and the kernel takes; come back when there is more."""
+        """Hand the kernel as many bytes as the pace allows and it takes; resume later."""
         self._resume = None
-        while self._begin():
-            allowed = self._allowance()
+        while rest := self._queue.next(self._loop.time()):
+            allowed = self._pace.allowance(self._loop.time()) if self._paced else len(rest)
             if allowed < 1:
                 self._loop.remove_writer(self._fd)
                 self._resume = self._loop.call_later(KERNEL_QUEUE_S / 2, self._pump)
                 return
             try:
-                count = os.write(self._fd, self._rest[:allowed])
+                count = os.write(self._fd, rest[:allowed])
             except BlockingIOError:
                 self._loop.add_writer(self._fd, self._pump)
                 return
             except OSError as error:
                 self._fail(error.strerror)
                 return
-            self._rest = self._rest[count:]
-            self._allowed -= count
+            self._pace.sent(count)
             self._sent_s = self._loop.time()
             self.written_bytes += count
-            self.queued_bytes -= count
-            if not self._rest:
-                self._on_done(True)
+            self._queue.sent(count)
         self._loop.remove_writer(self._fd)
         for waiter in self._emptied:
             _settle(waiter)
         self._emptied.clear()
 
-    def _begin(self) -> bool:
-        """Whether there is something to send: the rest of a frame, else a next one."""
-        if self._rest:
-            return True
-        while self._queue and self._loop.time() - self._queue[0][0] > self._max_age_s:
-            self._drop_oldest()
-        if not self._queue:
-            return False
-        _, data, self._on_done = self._queue.popleft()
-        self._rest = memoryview(data)
-        return True
-
-    def _drop_oldest(self) -> None:
-        _, data, on_done = self._queue.popleft()
-        self.queued_bytes -= len(data)
-        self.dropped_frames += 1
-        on_done(False)
-
-    def _set_pace(self) -> None:
-        self._bytes_per_s = self.baudrate / _BITS_PER_BYTE
-        self._allowed = self._bytes_per_s * KERNEL_QUEUE_S
-        self._allowed_at = self._loop.time()
-
-    def _allowance(self) -> int:
-        """How many bytes may go to the kernel now: what the line has sent since, and no more
-        than it sends in ``KERNEL_QUEUE_S``."""
-        if not self._paced:
-            return len(self._rest)
-        now, most = self._loop.time(), self._bytes_per_s * KERNEL_QUEUE_S
-        self._allowed = min(most, self._allowed + (now - self._allowed_at) * self._bytes_per_s)
-        self._allowed_at = now
-        return int(self._allowed)
-
     def _discard_output(self) -> None:
         with contextlib.suppress(OSError, termios.error):
             termios.tcflush(self._fd, termios.TCOFLUSH)
-
-
-def _ignore(_: bool) -> None:
-    """Does nothing at the end of a frame."""
 
 
 def _settle(waiter: asyncio.Future[None]) -> None:

@@ -1,0 +1,96 @@
+"""Frames on their way to a serial line: the queue before the kernel, and the pace of the line.
+
+No I/O; the loop's time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+KERNEL_QUEUE_S = 0.5  # of line time the kernel may hold: its buffers and a USB adapter's are deep
+BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
+
+OnDone = Callable[[bool], None]
+"""Called once for a frame: True when the kernel has its last byte, False where it was dropped."""
+
+
+class FrameQueue:
+    """Whole frames, oldest first. A frame that has begun leaves whole; the others may be dropped:
+    the oldest first, above ``limit_bytes`` or older than ``max_age_s``. The newest is kept."""
+
+    def __init__(self, limit_bytes: int, max_age_s: float) -> None:
+        self.queued_bytes = 0  # with the rest of the frame begun
+        self.dropped_frames = 0
+        self._limit_bytes = limit_bytes
+        self._max_age_s = max_age_s
+        self._waiting: deque[tuple[float, bytes, OnDone]] = deque()
+        self._rest = memoryview(b"")  # of the frame begun
+        self._on_done: OnDone = _ignore  # of that frame
+
+    def put(self, data: bytes, now_s: float, on_done: OnDone | None = None) -> None:
+        self._waiting.append((now_s, data, on_done or _ignore))
+        self.queued_bytes += len(data)
+        while self.queued_bytes > self._limit_bytes and len(self._waiting) > 1:
+            self._drop_oldest()
+
+    def next(self, now_s: float) -> memoryview:
+        """The rest of the frame begun, else the next frame, which then has begun; else empty."""
+        if self._rest:
+            return self._rest
+        while self._waiting and now_s - self._waiting[0][0] > self._max_age_s:
+            self._drop_oldest()
+        if self._waiting:
+            _, data, self._on_done = self._waiting.popleft()
+            self._rest = memoryview(data)
+        return self._rest
+
+    def sent(self, size_bytes: int) -> None:
+        """So many bytes of :meth:`next` are with the kernel."""
+        self._rest = self._rest[size_bytes:]
+        self.queued_bytes -= size_bytes
+        if not self._rest:
+            self._on_done(True)
+
+    def drop_waiting(self) -> None:
+        """Drop the frames that have not begun."""
+        while self._waiting:
+            self._drop_oldest()
+
+    def lost(self) -> None:
+        """The port is lost, and all frames with it; they do not count as dropped."""
+        if self._rest:
+            self._on_done(False)
+        for _, _, on_done in self._waiting:
+            on_done(False)
+        self._waiting.clear()
+
+    def _drop_oldest(self) -> None:
+        _, data, on_done = self._waiting.popleft()
+        self.queued_bytes -= len(data)
+        self.dropped_frames += 1
+        on_done(False)
+
+
+class Pace:
+    """The kernel gets the bytes that the line has sent since, and holds ``KERNEL_QUEUE_S`` of line
+    time at most: bytes there can no longer be dropped when they are stale."""
+
+    def __init__(self, baudrate: int, now_s: float) -> None:
+        self.bytes_per_s = baudrate / BITS_PER_BYTE
+        self._allowed = self.bytes_per_s * KERNEL_QUEUE_S
+        self._allowed_at_s = now_s
+
+    def allowance(self, now_s: float) -> int:
+        """How many bytes may go to the kernel now."""
+        gained = (now_s - self._allowed_at_s) * self.bytes_per_s
+        self._allowed = min(self.bytes_per_s * KERNEL_QUEUE_S, self._allowed + gained)
+        self._allowed_at_s = now_s
+        return int(self._allowed)
+
+    def sent(self, size_bytes: int) -> None:
+        self._allowed -= size_bytes
+
+
+def _ignore(_: bool) -> None:
+    """Does nothing at the end of a frame."""
