@@ -157,6 +157,86 @@ def test_no_two_classes_have_one_name() -> None:
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
+CLASS_LINES, CLASS_ATTRIBUTES, MODULE_LINES = 300, 20, 400
+
+
+def _attributes(node: ast.ClassDef) -> set[str]:
+    """The fields of ``node``, and the attributes that its methods set."""
+    fields = {
+        each.target.id
+        for each in node.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
+    return fields | {
+        each.attr
+        for each in ast.walk(node)
+        if isinstance(each, ast.Attribute)
+        and isinstance(each.ctx, ast.Store)
+        and isinstance(each.value, ast.Name)
+        and each.value.id == "self"
+    }
+
+
+def _large(source: str) -> list[str]:
+    """The classes of ``source`` above a limit whose docstrings give no reason."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+        and (_lines(node) > CLASS_LINES or len(_attributes(node)) > CLASS_ATTRIBUTES)
+        and "One class because " not in (ast.get_docstring(node) or "")
+    ]
+
+
+def _lines(node: ast.ClassDef) -> int:
+    return (node.end_lineno or 0) - node.lineno + 1
+
+
+def _ten_largest() -> str:
+    sizes = [
+        (_lines(node), len(_attributes(node)), f"{module}.{node.name}")
+        for module, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    ten = sorted(sizes, reverse=True)[:10]
+    return "\n".join(f"{name}: {lines} lines, {count} attributes" for lines, count, name in ten)
+
+
+def test_a_large_class_gives_a_reason() -> None:
+    """A class has one job; its docstring says "One class because ..." where it must be large."""
+    large = [
+        f"{module}.{name}" for module, file in MODULES.items() for name in _large(file.read_text())
+    ]
+    assert not large, f"the ten largest classes:\n{_ten_largest()}"
+
+
+def test_a_large_module_gives_a_reason() -> None:
+    """The same for a module: "One module because ..."."""
+    lines = {module: len(file.read_text().splitlines()) for module, file in MODULES.items()}
+    large = [
+        module
+        for module in MODULES
+        if lines[module] > MODULE_LINES
+        and "One module because "
+        not in (ast.get_docstring(ast.parse(MODULES[module].read_text())) or "")
+    ]
+    ten = sorted(lines.items(), key=lambda each: -each[1])[:10]
+    assert not large, f"the ten largest modules: {ten}"
+
+
+def test_the_limits_apply_to_lines_and_attributes() -> None:
+    long = "class Long:\n" + "    x = 1\n" * CLASS_LINES
+    many = "class Many:\n    def __init__(self):\n"
+    many += "".join(f"        self.a{number} = 0\n" for number in range(CLASS_ATTRIBUTES + 1))
+    fields = "class Fields:\n" + "".join(f"    a{number}: int\n" for number in range(21))
+    assert _large(long + many + fields) == ["Long", "Many", "Fields"]
+    reason = (
+        'class Long:\n    """One class because it is a table."""\n' + "    x = 1\n" * CLASS_LINES
+    )
+    assert _large(reason) == []
+
+
 ENTRIES = {"ztpd.__main__", "ztpd.cli.settime"}
 """Started by name: `python3 -m ztpd`, and a unit."""
 

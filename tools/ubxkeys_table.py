@@ -19,6 +19,8 @@ _HEAD = '''\
 
 Produced by tools/ubxkeys_table.py from the database of pyubx2 {version}; loaded only for
 such a name. "*" is I2C, UART1, UART2, USB, SPI, with ids in that order.
+
+One module because it is a table.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """All failures that ztpd can name, each with its retry class and its remedy.
 
+One module because it is a catalogue: journal, manual and `check` read it as a whole.
+
     ZtpdError
       ConfigError       the configuration file
       UsageError        the command line

@@ -1,5 +1,7 @@
 """All journal events of ztpd, declared once.
 
+One module because it is a catalogue: the documents are made from it as a whole.
+
 A :class:`JournalEvent` has a stable name, a level, a text and its page in the message catalog.
 :func:`for_error` makes the event of a failure from its error class, so that code, journal, catalog,
 ``status`` and ``check`` agree.

@@ -75,7 +75,10 @@ class FindingStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverView:
-    """The receiver's part of the status. No position, no key."""
+    """The receiver's part of the status. No position, no key.
+
+    One class because it is one object of the status file.
+    """
 
     model: str = ""  # "" until it has answered
     firmware: str = ""

@@ -20,10 +20,10 @@ from ztpd.errors import (
 )
 from ztpd.lifecycle import Event
 from ztpd.model import MqttEndpoint, SourceEndpoint, Topic
-from ztpd.sim.caster import foreign_stream
+from ztpd.sim.caster_answers import FOREIGN
 from ztpd.wire.frames import Counts
 
-NMEA = foreign_stream("nmea")
+NMEA = FOREIGN["nmea"]
 
 
 def bench_with(sample: bytes, octets: int, script: Script, skipped: int = 0) -> RelayBench:
@@ -77,7 +77,7 @@ def ends_with(bench: RelayBench, **given: Any) -> ZtpdError:
 
 @pytest.mark.parametrize(("name", "found"), [("cmr", "CMR"), ("rtcm2", "RTCM 2"), ("nmea", "NMEA")])
 def test_FR27_bytes_of_another_format_are_named(name: str, found: str) -> None:
-    error = ends_with(bench_with(foreign_stream(name) * 4, 4500, Script()))
+    error = ends_with(bench_with(FOREIGN[name] * 4, 4500, Script()))
 
     assert isinstance(error, SessionUnreadable)
     assert f"4500 bytes came, none of them SPARTN or RTCM 3, but {found}: " in str(error)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tools.faulttable import names
-from ztpd.sim.caster import FAULTS
+from ztpd.sim.caster_answers import FAULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "casters.md"
 ROWS = [

@@ -60,7 +60,8 @@ from ztpd.errors import (
 )
 from ztpd.model import Carrier, Fix, Frame, FrameKind, NtripAccess, Secret
 from ztpd.sim.authority import Authority
-from ztpd.sim.caster import Caster, Form
+from ztpd.sim.caster import Caster
+from ztpd.sim.caster_answers import Form
 from ztpd.sim.proxy import FaultProxy, Line
 from ztpd.sources.casters import HOLD_S, STABLE_S, GgaPolicy
 from ztpd.sources.endpoints import ntrip_port

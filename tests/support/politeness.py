@@ -16,7 +16,8 @@ from tests.support.relay_bench import DispatchLog, Receiver
 from tests.support.virtualtime import run
 from ztpd.model import Fix, SourceEndpoint
 from ztpd.relay import Relay
-from ztpd.sim.caster import FAULTS, Caster
+from ztpd.sim.caster import Caster
+from ztpd.sim.caster_answers import FAULTS
 from ztpd.sources import Session
 from ztpd.sources.casters import CasterVersions, GgaPolicy
 from ztpd.sources.ntrip import NtripSession

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztpd.sim.caster import foreign_stream
+from ztpd.sim.caster_answers import FOREIGN
 from ztpd.wire.foreign import format_name, is_text
 from ztpd.wire.frames import rtcm_frame, spartn_frame
 from ztpd.wire.sourcetable import Sourcetable, sourcetable
@@ -16,7 +16,7 @@ from ztpd.wire.sourcetable import Sourcetable, sourcetable
     ("stream", "name"), [("cmr", "CMR"), ("rtcm2", "RTCM 2"), ("nmea", "NMEA")]
 )
 def test_FR27_the_formats_of_other_mountpoints_are_recognised(stream: str, name: str) -> None:
-    data = foreign_stream(stream) * 3
+    data = FOREIGN[stream] * 3
     assert format_name(data) == name
     assert format_name(data[17:]) == name, "joined in the middle"
 

@@ -17,77 +17,29 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
+from ztpd.sim.caster_answers import (
+    FAULTS,
+    HEADS,
+    OUTSIDE,
+    REFUSALS,
+    STALLS,
+    Form,
+    coded,
+    sourcetable,
+    spoilt,
+    status,
+)
 from ztpd.wire import nmea
 
 Feed = Callable[[], AsyncIterator[bytes]]
 """Called once for each session; every item is one block of the stream, a frame or more."""
 
-Form = Literal["auto", "icy", "icy-short", "icy-headers", "http10", "identity", "chunked", "odd"]
-"""The head and the coding of a stream: "auto" goes by the request, as good casters do; "odd" is
-chunked in every way that is legal and rare."""
-
-FAULTS: Mapping[str, str] = {
-    "unauthorized": "refuses every user",
-    "forbidden": "refuses with 403",
-    "not-found": "does not know the mountpoint",
-    "sourcetable": "sends its sourcetable in place of the stream",
-    "banned": "says with status 200 that this address is banned",
-    "unavailable": "is overloaded and asks for two minutes of patience",
-    "gzip": "compresses, though it was not asked to",
-    "no-answer": "takes the request and says nothing",
-    "half-head": "stops in the middle of the answer's head",
-    "endless-head": "sends a head of one MiB",
-    "bad-chunks": "sends a chunk size that is no number, after 2 kB",
-    "huge-chunk": "announces a chunk of 2^63 bytes, after 2 kB",
-    "silent": "says yes and then sends nothing",
-    "stall": "sends 2 kB and then nothing",
-    "short-life": "ends every session after 10 s",
-    "bad-crc": "damages every fourth block",
-    "noise": "puts bytes of no meaning between the blocks",
-    "gga-first": "answers 401 unless the request has a position",
-    "no-accept": "answers 403 to a request without an Accept header",
-    "gp-only": "takes a position from $GPGGA sentences only",
-    "empty": "says yes and closes without a byte",
-    "outside": "says yes, then in a sentence that no station is near, and closes",
-    "cmr": "streams CMR packets",
-    "rtcm2": "streams RTCM 2",
-    "nmea": "streams NMEA sentences",
-    "nmea-between": "puts NMEA sentences and empty lines between the blocks",
-    "table-for-password": "answers a wrong password with its sourcetable",
-    "cut-table": "sends half a sourcetable and closes",
-    "no-table": "answers with a sentence in place of headers",
-    "loose-head": "writes its head as no standard allows, and calls the stream text/plain",
-    "raw-chunks": "announces chunks and streams without them",
-    "invalid-mount": "refuses the mountpoint in a line without a status, as Leica's receivers do",
-    "digest": "asks for Digest authentication",
-    "redirect": "redirects to another host",
-    "https-port": "answers plain HTTP as a TLS server written in Go does",
-    "version-1-400": "answers 400 to HTTP/1.1",
-    "version-1-reset": "resets the connection at HTTP/1.1",
-    "reset": "resets every session after 20 s",
-}
-"""Faults, and the manners of real casters; docs/casters.md says which caster has which."""
-
 _STALL_BYTES = 2048
 _SHORT_LIFE_S = 10.0
 _RESET_S = 20.0
 _HEAD_LIMIT = 8192
-_V2 = b"HTTP/1.1 200 OK\r\nNtrip-Version: Ntrip/2.0\r\nServer: NTRIP sim\r\n"
-_STREAM = _V2 + b"Cache-Control: no-store\r\nConnection: close\r\nContent-Type: gnss/data\r\n"
-
-_HEADS: Mapping[str, bytes] = {
-    "icy": b"ICY 200 OK\r\n\r\n",
-    "icy-short": b"ICY 200 OK\r\n",
-    "icy-headers": b"ICY 200 OK\r\nServer: NTRIP sim\r\n\r\n",
-    "http10": b"HTTP/1.0 200 OK\r\nServer: NTRIP sim\r\n\r\n",
-    "identity": _STREAM + b"\r\n",
-    "chunked": _STREAM + b"Transfer-Encoding: chunked\r\n\r\n",
-    "odd": _STREAM + b"TRANSFER-ENCODING:  Chunked \r\n\r\n",
-    "loose": b"\r\nHTTP 200 OK\r\nServer : NTRIP sim\r\nContent-Type : text/plain\r\n\r\n",
-    "raw-chunks": _STREAM + b"Transfer-Encoding: chunked\r\n\r\n",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +62,8 @@ class Caster:
     and a second connection ends the first. ``fault`` (of :data:`FAULTS`, "" for none) holds for
     connections made from then on. With ``ban`` an address is banned as RTK2go does: after so many
     failed connections without a successful one between them.
+
+    One class because tests read its counters, and change its faults, while it serves.
     """
 
     def __init__(
@@ -201,7 +155,7 @@ class Caster:
                 return
             refusal = self._refusal(mountpoint, user, password, headers)
             if self.fault == "version-1-400" and b" HTTP/1.1\r\n" in request:
-                refusal = _status("400 Bad Request")
+                refusal = status("400 Bad Request")
             if refusal is None:
                 await self._session(reader, writer, mountpoint, user, headers)
                 return
@@ -224,35 +178,23 @@ class Caster:
     ) -> bytes | None:
         """The answer in place of a stream, None where a stream is due."""
         if self.ban and self.failed_in_a_row > self.ban:
-            return _REFUSALS["banned"]
-        canned = _REFUSALS.get(self.fault)
+            return REFUSALS["banned"]
+        canned = REFUSALS.get(self.fault)
         if canned is not None:
             return canned
         if self.fault == "no-accept" and "accept" not in headers:
-            return _status("403 Forbidden")
+            return status("403 Forbidden")
         if self.fault == "cut-table":
-            return self._sourcetable(headers)[:-60]
+            return sourcetable(self.streams, headers, needs_gga=self.needs_gga)[:-60]
         if self.fault == "gga-first" and "ntrip-gga" not in headers:
-            return _status("401 Unauthorized")
+            return status("401 Unauthorized")
         if self.fault == "sourcetable" or mountpoint not in self.streams:
-            return self._sourcetable(headers)
+            return sourcetable(self.streams, headers, needs_gga=self.needs_gga)
         if self.users is not None and (not user or self.users.get(user) != password):
             if self.fault == "table-for-password":
-                return self._sourcetable(headers)
-            return _status("401 Unauthorized", 'WWW-Authenticate: Basic realm="sim"')
+                return sourcetable(self.streams, headers, needs_gga=self.needs_gga)
+            return status("401 Unauthorized", 'WWW-Authenticate: Basic realm="sim"')
         return None
-
-    def _sourcetable(self, headers: Mapping[str, str]) -> bytes:
-        gga = int(self.needs_gga)
-        lines = [
-            f"STR;{name};sim;;;2;;sim;GBR;0.00;0.00;{gga};1;;none;B;N;;" for name in self.streams
-        ]
-        table = "\r\n".join([*lines, "ENDSOURCETABLE", ""]).encode()
-        if "ntrip-version" in headers:
-            head = _V2 + b"Content-Type: gnss/sourcetable\r\n"
-        else:
-            head = b"SOURCETABLE 200 OK\r\nServer: NTRIP sim\r\nContent-Type: text/plain\r\n"
-        return head + b"Content-Length: %d\r\n\r\n" % len(table) + table
 
     async def _session(
         self,
@@ -266,7 +208,7 @@ class Caster:
         name = user or "a client"
         form = self._form_for(headers)
         self._say(f"caster streams {mountpoint} to {name} ({form})")
-        writer.write(_HEADS[form])
+        writer.write(HEADS[form])
         located = asyncio.Event()
         told = headers.get("ntrip-gga", "")
         if told and self._note(told, user, in_request=True):
@@ -352,96 +294,23 @@ class Caster:
         if self.fault == "silent":
             await asyncio.get_running_loop().create_future()
         if self.fault in ("empty", "outside"):
-            writer.write(_OUTSIDE if self.fault == "outside" else b"")
+            writer.write(OUTSIDE if self.fault == "outside" else b"")
             return
         self.sessions += 1
         self.failed_in_a_row = 0
         sent = 0
-        async for block in self._spoilt(self.streams[mountpoint]()):
-            if self.fault in _STALLS and sent + len(block) > _STALL_BYTES:
-                writer.write(self._coded(block[: _STALL_BYTES - sent], form) + _STALLS[self.fault])
+        async for block in spoilt(self.streams[mountpoint](), self.fault, self._rng):
+            if self.fault in STALLS and sent + len(block) > _STALL_BYTES:
+                writer.write(
+                    coded(block[: _STALL_BYTES - sent], form, self._rng) + STALLS[self.fault]
+                )
                 await asyncio.get_running_loop().create_future()
-            writer.write(self._coded(block, form))
+            writer.write(coded(block, form, self._rng))
             await writer.drain()
             sent += len(block)
         if form in ("chunked", "odd"):
             writer.write(b"0\r\n\r\n" if form == "chunked" else b"00;end\r\nX-Sum: 0\r\n\r\n")
         await writer.drain()
-
-    async def _spoilt(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        number = 0
-        async for block in blocks:
-            number += 1
-            if self.fault == "bad-crc" and number % 4 == 0:
-                yield block[:-1] + bytes([block[-1] ^ 0x10])
-                continue
-            if foreign := _FOREIGN.get(self.fault):
-                yield foreign
-                continue
-            if self.fault == "nmea-between":
-                yield _NMEA + b"\r\n"
-            if self.fault == "noise":
-                yield self._rng.randbytes(self._rng.randint(1, 40))
-            yield block
-
-    def _coded(self, block: bytes, form: str) -> bytes:
-        if form == "chunked":
-            return b"%x\r\n%b\r\n" % (len(block), block) if block else b""
-        if form != "odd":
-            return block
-        coded = b""
-        while block:
-            size = min(len(block), self._rng.choice((1, 2, 7, 64, 1000)))
-            digits = self._rng.choice(("%x", "%X", "00%x")) % size
-            coded += (digits + self._rng.choice(("", ";a", ';a="1;2"', " ;b=c"))).encode()
-            coded += b"\r\n%b\r\n" % block[:size]
-            block = block[size:]
-        return coded
-
-
-def _status(line: str, *headers: str) -> bytes:
-    body = f"{line}\r\n"
-    head = [f"HTTP/1.1 {line}", "Server: NTRIP sim", f"Content-Length: {len(body)}", *headers]
-    return ("\r\n".join([*head, "Connection: close", "", ""]) + body).encode()
-
-
-_REFUSALS: Mapping[str, bytes] = {
-    "unauthorized": _status("401 Unauthorized"),
-    "forbidden": _status("403 Forbidden"),
-    "not-found": _status("404 Not Found"),
-    "banned": _V2 + b"Content-Type: text/plain\r\n\r\nYour IP address is banned.\r\n",
-    "unavailable": _status("503 Service Unavailable", "Retry-After: 120"),
-    "gzip": _STREAM + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00" + bytes(64),
-    "no-answer": b"",
-    "no-table": b"SOURCETABLE 200 OK\r\nNO SOURCETABLE AVAILABLE\r\n",
-    "invalid-mount": b"Invalid mount point\r\n",
-    "digest": _status("401 Unauthorized", 'WWW-Authenticate: Digest realm="sim", nonce="1"'),
-    "redirect": _status("302 Found", "Location: http://me:secret@other.example:2101/NEAR"),
-    "https-port": b"HTTP/1.0 400 Bad Request\r\n\r\n"
-    b"Client sent an HTTP request to an HTTPS server.\n",
-    "half-head": _STREAM[: len(_STREAM) // 2],
-    "endless-head": _STREAM + b"X-Pad: " + b"a" * (1 << 20),
-}
-
-_OUTSIDE = b"No station within 50 km of your position. Check your coverage.\r\n"
-_NMEA = b"$GNGGA,120000.00,5123.4567,N,00012.3456,W,4,12,0.80,45.0,M,47.0,M,1.0,0000*42\r\n"
-
-
-def _cmr(data: bytes) -> bytes:
-    body = bytes([0, 0x93, len(data)]) + data  # status, type, length
-    return b"\x02" + body + bytes([sum(body) & 0xFF, 3])
-
-
-_FOREIGN: Mapping[str, bytes] = {
-    "cmr": _cmr(bytes(range(4, 100))),
-    "rtcm2": bytes(0x40 | (number * 37 + 26) & 0x3F for number in range(90)),
-    "nmea": _NMEA,
-}
-
-
-def foreign_stream(name: str) -> bytes:
-    """One block of the stream of a fault that sends neither SPARTN nor RTCM 3."""
-    return _FOREIGN[name]
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
@@ -450,13 +319,6 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
-
-
-_STALLS: Mapping[str, bytes] = {
-    "stall": b"",
-    "bad-chunks": b"xyz\r\n",
-    "huge-chunk": b"8000000000000000\r\n",
-}
 
 
 def _parsed(request: bytes) -> tuple[str, dict[str, str]]:

@@ -37,6 +37,7 @@ from ztpd.net.dial import dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context, handshake
+from ztpd.sources import mqtt_codes
 from ztpd.sources.mqtt_inbox import Inbox
 from ztpd.sources.mqtt_socket import UnwantedPacket, WatchedSocket, WatchedTlsSocket
 from ztpd.sources.topics import Role, qos, role
@@ -52,38 +53,6 @@ _BYTES_PER_TURN = 8192
 _HTTPS_PORT = 443
 _MQTT_WITH_CERTIFICATE = "x-amzn-mqtt-ca"  # AWS IoT Core, "Device communication protocols"
 _MOST_UNSENT = 1000  # acknowledgements
-
-# MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
-_CONNACK: dict[int, tuple[type[SessionError], str]] = {
-    code: meaning
-    for codes, meaning in (
-        ((1, 132), (SessionProtocol, "the broker does not speak MQTT 3.1.1")),
-        ((2, 133), (SessionProtocol, "the broker does not take the client identifier")),
-        ((3, 136), (SessionError, "the broker is not available")),
-        ((4, 134), (SessionRefused, "bad user name or password")),
-        ((5, 135), (SessionRefused, "not authorised")),
-    )
-    for code in codes
-}
-
-# paho's reasons for a disconnection: its own number in 1.x, an MQTT 5 reason in 2.x.
-_KEEPALIVE_LOST = (16, 141)
-_PROTOCOL_ERROR = (2, 130)
-
-# TLS alerts (OpenSSL's names) by which a server refuses the client's certificate. With TLS 1.3
-# they come after the handshake, in place of the first data.
-_CERTIFICATE_REFUSED = frozenset(
-    {
-        "SSLV3_ALERT_BAD_CERTIFICATE",
-        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
-        "SSLV3_ALERT_CERTIFICATE_REVOKED",
-        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
-        "TLSV1_ALERT_ACCESS_DENIED",
-        "TLSV1_ALERT_UNKNOWN_CA",
-    }
-)
 
 
 class MqttSession:
@@ -296,22 +265,21 @@ class MqttSession:
 
     def _on_connect(self, *given: Any) -> None:
         """Of paho: client, user data, flags, code; 2.x adds properties."""
-        code = _number(given[3])
+        code = mqtt_codes.number(given[3])
         if self._accepted:
             self._fail(SessionProtocol(f"{self.where}: a second CONNACK"))
         elif code == 0:
             self._accepted = True
             self._news.set()
         else:
-            kind, words = _CONNACK.get(code, (SessionProtocol, f"CONNACK with code {code}"))
-            self._fail(kind(f"{self.where}: {words}"))
+            self._fail(mqtt_codes.refusal(code, self.where))
 
     def _on_subscribe(self, *given: Any) -> None:
         """Of paho: client, user data, identifier, codes; 2.x adds properties."""
         paths = self._unanswered.get(given[2])
         if paths is None:
             return
-        codes = [_number(code) for code in given[3]]
+        codes = [mqtt_codes.number(code) for code in given[3]]
         if len(codes) != len(paths):
             self._fail(SessionProtocol(f"{self.where}: SUBACK of a wrong length"))
             return
@@ -338,21 +306,19 @@ class MqttSession:
 
     def _on_disconnect(self, *given: Any) -> None:
         """Of paho: client, user data, code; 2.x: client, user data, flags, code, properties."""
-        code, cause = _number(given[3] if len(given) > 3 else given[2]), given[0].given.failure
+        code = mqtt_codes.number(given[3] if len(given) > 3 else given[2])
+        cause = given[0].given.failure
         if isinstance(cause, UnwantedPacket):
             self._fail(SessionProtocol(f"{self.where}: {cause}"))
         elif cause is not None:
             self._fail(self._network_error(cause))
-        elif code in _KEEPALIVE_LOST:
-            self._fail(ConnectionLost(f"{self.where}: no answer to a ping"))
-        elif code in _PROTOCOL_ERROR:
-            self._fail(SessionProtocol(f"{self.where}: a packet that MQTT 3.1.1 does not allow"))
         else:
             early = f"{self.where}, {self._stage}"
-            self._fail(ClosedEarly(early) if self._stage else SessionClosed(self.where))
+            closed = ClosedEarly(early) if self._stage else SessionClosed(self.where)
+            self._fail(mqtt_codes.broken(code, self.where) or closed)
 
     def _network_error(self, error: OSError) -> ZtpdError:
-        if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_REFUSED:
+        if isinstance(error, ssl.SSLError) and error.reason in mqtt_codes.CERTIFICATE_REFUSED:
             return SessionRefused(f"{self.where}: {error.reason.lower().replace('_', ' ')}")
         if self._accepted:
             return ConnectionLost(f"{self.where}: {error.strerror or error}")
@@ -425,8 +391,3 @@ def _unwatch(_client: Any, _userdata: Any, sock: Any) -> None:
     loop = asyncio.get_running_loop()
     loop.remove_reader(sock.fileno())
     loop.remove_writer(sock.fileno())
-
-
-def _number(code: Any) -> int:
-    """paho's return code: a number in 1.x, a ReasonCode in 2.x."""
-    return int(getattr(code, "value", code))

@@ -19,6 +19,7 @@ from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import monitors
 from ztpd.sim.receiver.faults import Faults
 from ztpd.sim.receiver.judgement import judge
+from ztpd.sim.receiver.line import SerialLine
 from ztpd.sim.receiver.models import F9P, PORTS, Model
 from ztpd.sim.receiver.navigation import Navigation
 from ztpd.wire import nmea, ubx, ubxcfg
@@ -41,7 +42,6 @@ from ztpd.wire.ubx import (
 )
 
 _BOOT_S = 1.0
-_LATE_S = 0.1
 _PROTOCOLS = {
     "UBX": FrameKind.UBX,
     "NMEA": FrameKind.NMEA,
@@ -51,7 +51,10 @@ _PROTOCOLS = {
 
 
 class SimReceiver:
-    """One receiver, powered while the context is open."""
+    """One receiver, powered while the context is open.
+
+    One class because most messages read or change the same settings, keys and counters.
+    """
 
     def __init__(
         self,
@@ -77,13 +80,19 @@ class SimReceiver:
         self.saved = model.defaults()  # flash
         self.settings = dict(self.saved)  # RAM: in force
         self.keys: tuple[KeySlot, ...] = ()
-        self._pty = pty
         self._key = key
         self._wired = wired
         self._speed = speed
         self._wall_clock = wall_clock
         self._say = say
-        self._random = random.Random(seed)
+        self._line = SerialLine(
+            pty,
+            self.faults,
+            lambda: self.setting("CFG-{}-BAUDRATE"),
+            wired=wired,
+            speed=speed,
+            rng=random.Random(seed),
+        )
         self._navigation = Navigation(
             model,
             self.faults,
@@ -171,23 +180,16 @@ class SimReceiver:
             self._send_nmea(f"GNTXT,01,01,02,{text}")
 
     async def _listen(self) -> None:
-        carried_s = 0.0  # when the line has transmitted the bytes read
         while True:
             if self.faults.ignores_input:
                 await asyncio.sleep(0.1)
                 continue
-            data = await self._pty.read(256)
-            if self._wired != "USB":
-                # A sleep takes a little longer than it was to: the next one makes up for it, or
-                # the line would be slower than its baud rate says.
-                took_s = len(data) * 10 / self._baudrate / self._speed
-                carried_s = max(carried_s, _now() - _LATE_S) + took_s
-                await asyncio.sleep(max(0.0, carried_s - _now()))
+            data = await self._line.read()
             if self.faults.hears_nothing:
                 continue
             self._heard_bytes[self._wired] += len(data)
             if self._booting is None:
-                self._hear(self.faults.damaged_input(self._over_the_line(data)))
+                self._hear(self.faults.damaged_input(self._line.transmitted(data)))
 
     def _hear(self, data: bytes) -> None:
         bad_before = self._scanner.counts.bad_checks
@@ -382,19 +384,7 @@ class SimReceiver:
     def send(self, data: bytes) -> None:
         """Send any bytes to the host; none while it boots."""
         if self._booting is None and not self.faults.sends_nothing:
-            self._pty.send(self._over_the_line(data))
-
-    @property
-    def _baudrate(self) -> int:
-        return self.setting("CFG-{}-BAUDRATE")
-
-    def _over_the_line(self, data: bytes) -> bytes:
-        """The bytes at the other end: noise, where the two disagree on the speed."""
-        if self._wired == "USB":
-            return data
-        if self._pty.baudrate == self._baudrate and self._baudrate not in self.faults.deaf_at:
-            return data
-        return self._random.randbytes(len(data))
+            self._line.send(data)
 
 
 def _now() -> float:

@@ -10,7 +10,10 @@ from ztpd.wire.ubx import Antenna, Jamming, Spoofing
 
 @dataclass(slots=True)
 class Faults:
-    """Each can be changed while the receiver runs."""
+    """Each can be changed while the receiver runs.
+
+    One class because the demo and the tests set a fault by its name.
+    """
 
     # the line
     sends_nothing: bool = False  # its TX wire is cut

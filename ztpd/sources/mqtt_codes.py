@@ -1,0 +1,65 @@
+"""Codes by which a broker refuses or ends a connection: MQTT 3.1.1, MQTT 5 and TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ztpd.errors import (
+    ConnectionLost,
+    SessionError,
+    SessionProtocol,
+    SessionRefused,
+    ZtpdError,
+)
+
+# MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
+_CONNACK: dict[int, tuple[type[SessionError], str]] = {
+    code: meaning
+    for codes, meaning in (
+        ((1, 132), (SessionProtocol, "the broker does not speak MQTT 3.1.1")),
+        ((2, 133), (SessionProtocol, "the broker does not take the client identifier")),
+        ((3, 136), (SessionError, "the broker is not available")),
+        ((4, 134), (SessionRefused, "bad user name or password")),
+        ((5, 135), (SessionRefused, "not authorised")),
+    )
+    for code in codes
+}
+
+# paho's reasons for a disconnection: its own number in 1.x, an MQTT 5 reason in 2.x.
+_KEEPALIVE_LOST = (16, 141)
+_PROTOCOL_ERROR = (2, 130)
+
+# TLS alerts (OpenSSL's names) by which a server refuses the client's certificate. With TLS 1.3
+# they come after the handshake, in place of the first data.
+CERTIFICATE_REFUSED = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
+
+
+def number(code: Any) -> int:
+    """paho's return code: a number in 1.x, a ReasonCode in 2.x."""
+    return int(getattr(code, "value", code))
+
+
+def refusal(code: int, where: str) -> SessionError:
+    """The error of a CONNACK with ``code``, which is not 0."""
+    kind, words = _CONNACK.get(code, (SessionProtocol, f"CONNACK with code {code}"))
+    return kind(f"{where}: {words}")
+
+
+def broken(code: int, where: str) -> ZtpdError | None:
+    """The error of a disconnection for which paho gives ``code``; None where the peer closed."""
+    if code in _KEEPALIVE_LOST:
+        return ConnectionLost(f"{where}: no answer to a ping")
+    if code in _PROTOCOL_ERROR:
+        return SessionProtocol(f"{where}: a packet that MQTT 3.1.1 does not allow")
+    return None
