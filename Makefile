@@ -11,7 +11,7 @@ PYTEST_ARGS ?= --numprocesses 3
 SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow test-debian fuzz faults bench lint format demo docs operability deb boot-test boot-test-qemu clean
+.PHONY: help test coverage test-slow test-debian fuzz faults bench lint format demo picture docs operability deb boot-test boot-test-qemu clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -83,6 +83,9 @@ format: $(VENV)/.ready  ## rewrite the code in the house style
 
 demo: $(VENV)/.demo  ## the whole chain against simulators; ARGS="--once" and more
 	@$(VENV)/bin/ztpd demo $(ARGS)
+
+picture: $(VENV)/.demo  ## the picture of the demo in README.md, drawn by a run of it
+	@$(VENV)/bin/python -m tools.demopicture docs/demo.svg
 
 docs: $(VENV)/.ready  ## files produced from the code: example configuration, references, diagram
 	$(VENV)/bin/python -m tools.documents .
