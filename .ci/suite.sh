@@ -6,7 +6,7 @@ repeated_suites=0
 repeated_tests=()
 
 # suite VARIABLE TARGET ARGUMENTS: make TARGET. Many tests run against the clock, and this machine
-# has other work: what failed is listed and tried once more, alone. What fails then has failed.
+# has other work: failed tests are listed and run once more, alone. That result counts.
 # VARIABLE is the one by which TARGET takes arguments for pytest.
 suite() {
   local variable=$1 target=$2 name

@@ -20,8 +20,8 @@ _GATEWAYS, _ROUNDS = 20, 2
 _VIAS: tuple[Via, ...] = get_args(Via)
 
 
-def row(what: str, via: str, found: str, wanted: str) -> None:
-    print(f"{what:<44} {via:<6} {found:<30} {wanted}", flush=True)
+def row(quantity: str, via: str, found: str, wanted: str) -> None:
+    print(f"{quantity:<44} {via:<6} {found:<30} {wanted}", flush=True)
 
 
 async def outage() -> None:
@@ -33,7 +33,7 @@ async def silence() -> None:
 
 
 async def _repeated(
-    what: str, fault: Callable[[links.Line], Awaitable[float]], limit_s: float
+    quantity: str, fault: Callable[[links.Line], Awaitable[float]], limit_s: float
 ) -> None:
     """Both transports side by side."""
     measure = partial(links.repeated, fault, gateways=_GATEWAYS, rounds=_ROUNDS)
@@ -41,7 +41,7 @@ async def _repeated(
     for via, found in zip(_VIAS, results, strict=True):
         share, middle = links.within(found, limit_s), links.median(found)
         text = f"{share:.0f} % of {len(found)}; {middle:.2f}, {max(found):.2f} s"
-        row(what, via, text, f"95 % within {limit_s:g} s")
+        row(quantity, via, text, f"95 % within {limit_s:g} s")
 
 
 async def overload() -> None:
@@ -97,7 +97,7 @@ PARTS = {
 
 def main() -> None:
     log.setup("critical")
-    row("what", "via", "measured; median, worst", "wanted")
+    row("quantity", "via", "measured; median, worst", "wanted")
     for name in sys.argv[1:] or PARTS:
         asyncio.run(PARTS[name]())
 

@@ -190,7 +190,7 @@ _FACTORY = (
 
 
 class UartPty(Pty):
-    """Gives the host what the device sends as a UART does: slowly, in small pieces."""
+    """Passes the device's bytes to the host as a UART does: slowly, in small pieces."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -102,7 +102,7 @@ class ConfigFileUnusable(ConfigError):
     """ca_file, password_file, cert_file, key_file: their partition may be mounted late."""
 
     code = "config.file"
-    retry = Retry.LOCAL  # looking again costs nobody anything
+    retry = Retry.LOCAL  # a further look costs nothing
     needs_person = True
     summary = "a file named in the configuration cannot be used"
     advice = "Correct the file or the setting named here; ztpd looks again within a minute."

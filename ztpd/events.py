@@ -511,13 +511,13 @@ NOT_REPORTED = _not_used(
 NO_RTK = _not_used(
     "no_rtk",
     "no carrier solution for {minutes:.0f} minutes: {product} has no RTK",
-    "The receiver is of a product line without RTK, and does not report what it uses.",
+    "The receiver is of a product line without RTK, and reports no use of corrections.",
     "Use a receiver with RTK, such as ZED-F9P, ZED-F9R or ZED-X20P.",
 )
 NO_CARRIER = _not_used(
     "no_carrier",
     "no carrier solution for {minutes:.0f} minutes, and {product} reports no use of them",
-    "The receiver does not report what it uses, and its position shows no effect of corrections.",
+    "The receiver reports no use of corrections, and its position shows no effect of them.",
     "Check the antenna, and the format and place of the mountpoint; update the firmware.",
 )
 USE_NOT_REPORTED = _event(

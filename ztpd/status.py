@@ -1,4 +1,4 @@
-"""The status as a type: built by the daemon, written to a file, read by everybody else."""
+"""The status as a type: built by the daemon, written to a file, read by the other verbs."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ async def test_U07_an_unknown_speed_is_reported(tmp_path: Path) -> None:
         b.sim.set("CFG-UART1-BAUDRATE", 14400)
         await until(lambda: b.receiver.error, 30)
         assert isinstance(b.receiver.error, ReceiverSilent)
-        assert "what it sends makes no sense at any speed tried, 115200 baud first" in str(
+        assert "its bytes are no known message at any speed tried, 115200 baud first" in str(
             b.receiver.error
         )
 

@@ -34,5 +34,5 @@ def daemon_status() -> Status | None:
         answer = control.ask(directory, {"do": Verb.STATUS}, timeout_s=_WITHIN_S)
     except (NotRunning, NotPermitted, DaemonSilent):
         answer = {}
-    told = status.from_json(answer.get("status"))
-    return told if told.schema else status.read(directory)
+    published = status.from_json(answer.get("status"))
+    return published if published.schema else status.read(directory)

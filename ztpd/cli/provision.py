@@ -105,8 +105,8 @@ def imei(options: argparse.Namespace) -> int:
         found = asyncio.run(identity.read(config))
     except ZtpdError as error:
         if options.json:
-            told = {"event": error.code, "text": str(error), "advice": error.advice}
-            print(json.dumps({"imei": None, "error": told}, indent=1))
+            failure = {"event": error.code, "text": str(error), "advice": error.advice}
+            print(json.dumps({"imei": None, "error": failure}, indent=1))
         raise
     if options.json:
         answer = {

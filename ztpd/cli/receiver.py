@@ -52,17 +52,17 @@ def monitor(options: argparse.Namespace) -> int:
     """Fix and corrections, every second."""
 
     def screen() -> tuple[str, int]:
-        told = daemon_status()
-        if told is None:
+        published = daemon_status()
+        if published is None:
             raise NotRunning(str(directories.runtime_dir()))
-        return life(told.receiver), 0
+        return life(published.receiver), 0
 
     return show_screen(screen, again=not options.once)
 
 
 def inspection(found: Inspection) -> str:
     """One look, for a person."""
-    firmware = f"firmware {found.firmware}, protocol {found.protocol or 'not told'}"
+    firmware = f"firmware {found.firmware}, protocol {found.protocol or 'not reported'}"
     lines = [
         _row("receiver", f"{found.model or 'of unknown model'}, {firmware}"),
         _row("port", f"{found.port} at {found.baudrate} baud"),

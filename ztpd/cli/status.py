@@ -43,9 +43,9 @@ def status(options: argparse.Namespace) -> int:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def screen() -> tuple[str, int]:
-        clock, told = Clock().describe(), daemon_status()
-        is_running = told is not None
-        shown = told or published.read(directories.runtime_dir())
+        clock, answered = Clock().describe(), daemon_status()
+        is_running = answered is not None
+        shown = answered or published.read(directories.runtime_dir())
         word = health(shown, is_running=is_running, now=datetime.now(UTC))
         if options.json:
             document = {"running": is_running, "health": word.value, **published.to_json(shown)}

@@ -82,8 +82,8 @@ def _check_folders(path: Path) -> None:
 def _is_streaming() -> bool:
     """Whether the daemon needs no token now, so that a restart would only make a gap."""
     with contextlib.suppress(NotPermitted):
-        told = daemon_status()
-        return told is not None and told.state == "streaming"
+        published = daemon_status()
+        return published is not None and published.state == "streaming"
     return False
 
 

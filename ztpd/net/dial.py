@@ -1,4 +1,4 @@
-"""A TCP connection to whichever address of a host answers first."""
+"""A TCP connection to the first address of a host that answers."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _VERSION_REASONS = frozenset(
     }
 )
 
-# The issuer is neither among what the server sent nor trusted here: _UNABLE_TO_GET_ISSUER_CERT
+# The issuer is neither in the server's chain nor trusted here: _UNABLE_TO_GET_ISSUER_CERT
 # and _LOCALLY, _UNABLE_TO_VERIFY_LEAF_SIGNATURE.
 _ISSUER_CODES = frozenset({2, 20, 21})
 _ISSUER_MISSING = "the server sends no certificate of its issuer, and this gateway has none"

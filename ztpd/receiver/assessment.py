@@ -1,4 +1,4 @@
-"""What a receiver can do for corrections, by its model and its present settings."""
+"""The abilities of a receiver to use corrections, by its model and its present settings."""
 
 from __future__ import annotations
 

@@ -93,13 +93,13 @@ class UbxClient:
         return message
 
     async def ask(
-        self, request: bytes, answer: Callable[[Parsed], T | None], what: str, tries: int = TRIES
+        self, request: bytes, answer: Callable[[Parsed], T | None], subject: str, tries: int = TRIES
     ) -> T:
         """Send ``request`` until ``answer`` returns something for a message.
 
-        A receiver that answers late gets more time from then on, and the answers to what was
-        asked twice are waited for: an ACK-NAK does not tell which request it belongs to.
-        Raises :class:`ReceiverSilent`, which names ``what``, after ``tries``.
+        A receiver that answers late gets more time from then on, and the answers to repeated
+        requests are waited for: an ACK-NAK does not tell which request it belongs to.
+        Raises :class:`ReceiverSilent`, which names ``subject``, after ``tries``.
         """
         began_s = self._now()
         for earlier in range(tries):
@@ -109,7 +109,7 @@ class UbxClient:
                     found = await self._answer(answer)
                 await self._slow_down(answer, self._now() - began_s, earlier)
                 return found
-        raise ReceiverSilent(f"{self.port.path}, {what}, asked {tries} times")
+        raise ReceiverSilent(f"{self.port.path}, {subject}, asked {tries} times")
 
     async def _slow_down(
         self, answer: Callable[[Parsed], T | None], took_s: float, earlier: int

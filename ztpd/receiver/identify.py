@@ -70,9 +70,9 @@ async def identify(
                 f"{client.port.path} sends {names} at {baudrate} baud, but does not answer MON-VER"
             )
         heard_bytes += _noise(client)
-    what = "what it sends makes no sense" if heard_bytes else "it sends nothing"
+    heard = "its bytes are no known message" if heard_bytes else "it sends nothing"
     where = f"at any speed tried, {first} baud first" if others else "on USB"
-    raise ReceiverSilent(f"{client.port.path}, {what} {where}")
+    raise ReceiverSilent(f"{client.port.path}, {heard} {where}")
 
 
 def _noise(client: UbxClient) -> int:

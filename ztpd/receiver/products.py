@@ -1,4 +1,4 @@
-"""The capabilities of u-blox product lines, by what MON-VER says of them.
+"""The capabilities of u-blox product lines, as MON-VER names them.
 
 Source: u-blox data sheets and interface descriptions; a firmware is named by its product line and
 version, such as "HPG 1.32" (MON-VER, extension FWVER); the first four digits of the hardware

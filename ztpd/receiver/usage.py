@@ -115,7 +115,7 @@ _SETTINGS_MAY_BE_WRONG = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a receiver can tell and do, as far as the verdict depends on it."""
+    """The abilities of a receiver on which the verdict depends."""
 
     product: str = "the receiver"
     reports: frozenset[FrameKind] = frozenset(FrameKind)  # it reports the use of these
@@ -184,7 +184,7 @@ class CorrectionUsage:
         self._delivered = _Delivered()
         self._seen_s: dict[MessageOutcome, float] = {}
         self._other: tuple[str, float] | None = None  # another source in use, and when
-        self._details: dict[str, object] = {}  # what the verdict's text is filled with
+        self._details: dict[str, object] = {}  # fields of the verdict's text
         self._unused_since_s = 0.0  # or delivered since, where that is later
         self._unreported_since_s = 0.0
         self._logged = UsageVerdict.UNKNOWN
@@ -280,8 +280,8 @@ class CorrectionUsage:
         unused_s = now_s - self._unused_since_s
         if unused_s < PATIENCE_S:
             return UsageVerdict.UNKNOWN
-        told = any(self._recent(each, now_s) for each in MessageOutcome)
-        if self._can_report(now_s) and (told or not self._reported_lately(now_s)):
+        reported = any(self._recent(each, now_s) for each in MessageOutcome)
+        if self._can_report(now_s) and (reported or not self._reported_lately(now_s)):
             return self._reason(now_s, fix, has_keys)
         if unused_s < NO_CARRIER_S and self._other_source(now_s) is None:
             return UsageVerdict.USE_NOT_REPORTED

@@ -73,8 +73,8 @@ class FrameQueue:
 
 
 class Pace:
-    """The kernel gets the bytes that the line has sent since, and holds ``KERNEL_QUEUE_S`` of line
-    time at most: bytes there can no longer be dropped when they are stale."""
+    """Bounds the bytes in the kernel to ``KERNEL_QUEUE_S`` of line time: bytes there cannot be
+    dropped when they become stale."""
 
     def __init__(self, baudrate: int, now_s: float) -> None:
         self.bytes_per_s = baudrate / BITS_PER_BYTE

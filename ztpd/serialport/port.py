@@ -67,7 +67,7 @@ class SerialPort:
         max_age_s: float = 10.0,
         lock_directory: str = "/var/lock",
     ) -> SerialPort:
-        """Open ``path`` raw, 8N1, at ``baudrate``, and keep everybody else out.
+        """Open ``path`` raw, 8N1, at ``baudrate``, and keep other programs out.
 
         ``queue_bytes`` and ``max_age_s`` bound the frames that wait. The lock is flock for
         those who flock too, and TIOCEXCL for those who do not; UUCP lock files in
@@ -186,7 +186,7 @@ class SerialPort:
     async def set_baudrate(self, baudrate: int) -> None:
         """Change the speed after the bytes written before. Raises :class:`PortLost`.
 
-        What the device does not take, although it had the time, is discarded.
+        Bytes that the device does not take, although it had the time, are discarded.
         """
         await self.drained()
         if self._loop.time() - self._sent_s < DRAIN_GRACE_S:

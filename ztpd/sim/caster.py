@@ -58,7 +58,7 @@ class Caster:
         async with Caster({"NEAR-RTCM": feed}, users={"user": "secret"}) as caster: ...
 
     With ``needs_gga`` a session gets nothing before a position, and ends ``gga_keep_s`` after the
-    last one. ``users`` None lets everybody in, in any number of sessions; else each user has one,
+    last one. ``users`` None admits every user, in any number of sessions; else each user has one,
     and a second connection ends the first. ``fault`` (of :data:`FAULTS`, "" for none) holds for
     connections made from then on. With ``ban`` an address is banned as RTK2go does: after so many
     failed connections without a successful one between them.
@@ -210,8 +210,8 @@ class Caster:
         self._say(f"caster streams {mountpoint} to {name} ({form})")
         writer.write(HEADS[form])
         located = asyncio.Event()
-        told = headers.get("ntrip-gga", "")
-        if told and self._note(told, user, in_request=True):
+        sentence = headers.get("ntrip-gga", "")
+        if sentence and self._note(sentence, user, in_request=True):
             located.set()
         life_s = {"short-life": _SHORT_LIFE_S, "reset": _RESET_S}.get(self.fault)
         parts = [
@@ -283,7 +283,7 @@ class Caster:
         at_s = asyncio.get_running_loop().time()
         self.ggas.append(Gga(at_s, user, sentence, in_request))
         if len(self.ggas) == 1:
-            self._say(f"caster was told the position {fields[2]}{fields[3]} {fields[4]}{fields[5]}")
+            self._say(f"caster received the position {fields[2]}{fields[3]} {fields[4]}{fields[5]}")
         return True
 
     async def _send(

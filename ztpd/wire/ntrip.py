@@ -71,7 +71,7 @@ def request(endpoint: NtripEndpoint, *, gga: bytes = b"") -> bytes:
 class Response:
     """One caster's answer: bytes in, the payload out.
 
-    ``feed`` never raises; what ends the stream, or is no stream at all, is a typed error in
+    ``feed`` never raises; the end of a stream, or an answer without one, is a typed error in
     ``failure``, set once and behind all the payload that came before it.
 
     ``accepted`` is set when the caster streams, or will once it has a position, as early as
@@ -219,8 +219,8 @@ class Response:
         return True
 
     def _is_stream(self) -> bool:
-        """A 200 may also bring the sourcetable or a page of words (RTCM 10410.1; pages are what
-        captive portals, and casters with a ban list, send)."""
+        """A 200 may also bring the sourcetable or a page of words (RTCM 10410.1; captive
+        portals, and casters with a ban list, send pages)."""
         if self._protocol == "SOURCETABLE":
             return False
         kind = self._headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -334,13 +334,13 @@ class Response:
             self._waiting.clear()
         return False
 
-    def _unreadable(self, what: str) -> bool:
+    def _unreadable(self, part: str) -> bool:
         """A refusal stands even where its words cannot be read."""
         if self._text is not None:
             self._refuse()
             return False
         self.accepted = False
-        return self._fail(SessionProtocol(f"the answer has {what}"))
+        return self._fail(SessionProtocol(f"the answer has {part}"))
 
     def _may_be_table(self) -> bool:
         kind = self._headers.get("content-type", "")

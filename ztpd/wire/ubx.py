@@ -162,7 +162,7 @@ def parse(frame: bytes) -> Parsed:
     """The message in one whole frame; :class:`Other` for a poll and for messages without a class
     here.
 
-    Raises ValueError where the frame is not whole or its payload not what the message allows.
+    Raises ValueError where the frame is not whole or its payload has a wrong length or value.
     """
     number, payload = unwrap(frame)
     decode = _DECODERS.get(number)

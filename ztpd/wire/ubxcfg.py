@@ -90,7 +90,7 @@ def key_id(text: str) -> int:
 
 
 def _rare_key_id(name: str) -> int:
-    from ztpd.wire import ubxkeys  # large, and hardly anybody needs it
+    from ztpd.wire import ubxkeys  # large, and rarely needed
 
     key = ubxkeys.KEYS.get(name)
     if key is None:
