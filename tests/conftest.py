@@ -106,7 +106,7 @@ class _FormatEverything(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def _log_lines_are_sound() -> Iterator[None]:
-    """Every record is formatted, at DEBUG, even when nobody reads it."""
+    """Every record is formatted, at DEBUG, also where no handler prints it."""
     handler = _FormatEverything(level=logging.DEBUG)
     logger = logging.getLogger("ztpd")
     before = logger.level

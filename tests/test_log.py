@@ -1,4 +1,4 @@
-"""The journal: no secret in any line, nobody flooded, the right handler."""
+"""The journal: no secret in any line, few lines, the right handler."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_setting_up_again_replaces_the_handler(own_logging: None) -> None:
     assert second.getvalue().count("ztpd stopped") == 1
 
 
-# --- nobody flooded
+# --- few lines
 
 
 class _Clock:
@@ -276,8 +276,8 @@ def test_D20_FR71_an_outage_has_one_line_when_it_begins_and_one_when_it_ends(
         failures.record(ResolveFailed("caster.example"))
         clock.now_s += 1
     failures.clear()
-    told = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
-    assert told == ["WARNING net.dns", "INFO log.outage_over"]
+    reported = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
+    assert reported == ["WARNING net.dns", "INFO log.outage_over"]
     assert caplog.records[-1].getMessage() == (
         "works again after 4 min and 241 failures; "
         "the first was: the host name could not be resolved: caster.example"
@@ -290,8 +290,8 @@ def test_D20_an_outage_of_days_has_a_line_a_day(caplog: pytest.LogCaptureFixture
     for _ in range(3 * 24):
         failures.record(ResolveFailed("host"))
         clock.now_s += 3600
-    told = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
-    assert told == ["WARNING net.dns"] + ["INFO log.suppressed"] * 2
+    reported = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
+    assert reported == ["WARNING net.dns"] + ["INFO log.suppressed"] * 2
     text = next(each.getMessage() for each in caplog.records if each.levelname == "INFO")
     assert text == "the host name could not be resolved: host; 24 more times in the last 24 h"
 

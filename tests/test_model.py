@@ -212,8 +212,8 @@ def test_credentials_print_without_secrets() -> None:
 
 
 def test_credentials_list_all_their_secrets() -> None:
-    told = {secret.reveal() for secret in _credentials().secrets()}
-    assert told == {CANARY + "-key", CANARY + "-password", CANARY + "-dynamic"}
+    reported = {secret.reveal() for secret in _credentials().secrets()}
+    assert reported == {CANARY + "-key", CANARY + "-password", CANARY + "-dynamic"}
 
 
 @pytest.mark.parametrize(

@@ -124,12 +124,12 @@ def test_N24_retry_after_is_a_floor_with_jitter_on_top() -> None:
 
 
 def test_N24_retry_after_is_cut_at_a_day_and_does_not_bring_the_fleet_back_at_one_instant() -> None:
-    told = [
+    reported = [
         Backoff(ZTP, random.Random(n)).wait_s(ZtpThrottled(retry_after_s=1e9)) for n in range(99)
     ]
 
-    assert 86_400 <= min(told) < max(told) <= 172_800
-    assert len(set(told)) == 99
+    assert 86_400 <= min(reported) < max(reported) <= 172_800
+    assert len(set(reported)) == 99
 
 
 def test_a_retry_after_overrides_the_fast_tries() -> None:
@@ -158,7 +158,7 @@ def test_steps_survive_a_restart() -> None:
 
 
 def test_a_failed_attempt_is_repeated_after_its_wait() -> None:
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     outcomes: list[ZtpdError | None] = [NoRoute(), ZtpServerError(), None]
 
     async def attempt() -> float:
@@ -171,12 +171,12 @@ def test_a_failed_attempt_is_repeated_after_its_wait() -> None:
         until_done(
             attempt,
             Backoff(ZTP, random.Random(1)),
-            waiting=lambda error, wait_s: told.append((error.code, wait_s)),
+            waiting=lambda error, wait_s: reported.append((error.code, wait_s)),
         )
     )
 
-    assert [code for code, _ in told] == ["net.no_route", "ztp.server"]
-    assert ended_s == pytest.approx(sum(wait_s for _, wait_s in told))
+    assert [code for code, _ in reported] == ["net.no_route", "ztp.server"]
+    assert ended_s == pytest.approx(sum(wait_s for _, wait_s in reported))
 
 
 @pytest.mark.parametrize("error", [ConfigError("x"), ValueError("a bug")])

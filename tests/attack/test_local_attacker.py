@@ -56,13 +56,13 @@ async def test_idle_control_connections_do_not_block_others(tmp_path: Path) -> N
             writer.transport.abort()
 
 
-@pytest.mark.parametrize("what", ["fifo", "link", "folder"])
-async def test_files_in_place_of_ours_do_not_stop_the_daemon(what: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+async def test_files_in_place_of_ours_do_not_stop_the_daemon(kind: str, tmp_path: Path) -> None:
     gateway = ntrip_only(tmp_path, 9)
     place = gateway.runtime_dir / "status.json"
-    if what == "fifo":
+    if kind == "fifo":
         os.mkfifo(place)
-    elif what == "link":
+    elif kind == "link":
         place.symlink_to(tmp_path / "ztpd.toml")
     else:
         place.mkdir()

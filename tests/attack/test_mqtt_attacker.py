@@ -43,7 +43,7 @@ ATTACKS = {
         _publish(b"\xd3\x00\x00", name=b"\0\x0d" + b"/pp/ip/eu%04d" % each) for each in range(1000)
     ),
     "QoS 3": b"\x36\x0d" + _NAME + b"\0\1",
-    "acknowledgements that nobody waits for": b"\x40\x02\0\1\x62\x02\0\1\x70\x02\0\1\x90\x03\0\7\0",
+    "unexpected acknowledgements": b"\x40\x02\0\1\x62\x02\0\1\x70\x02\0\1\x90\x03\0\7\0",
     "pings of the broker": b"\xc0\0\xd0\0" * 5000,
     "a connection accepted twice": mqtt_packets.connack() * 2,
     "retained corrections": b"".join([b"\x31\x0e" + _NAME + b"\xd3\x00\x00"] * 500),
@@ -66,7 +66,7 @@ async def test_a_hostile_broker_ends_in_order(name: str, pieces: bool) -> None:
         await asyncio.sleep(0.3)
 
     unforeseen: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, what: unforeseen.append(what))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unforeseen.append(context))
     async with ScriptedBroker(script) as broker, responsive():
         session = MqttSession(endpoint(broker))
         with suppress(ZtpdError, ConnectionError):

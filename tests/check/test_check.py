@@ -108,13 +108,13 @@ def test_FR112_a_caster_that_waits_for_a_position_is_tried_once_there_is_one(
 
 
 async def test_each_link_is_printed_as_soon_as_its_result_is_known(tmp_path: Path) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     async with site(tmp_path, mountpoint="FAR") as (gateway, _):
         path = gateway.top / "ztpd.toml"
         walker = check.Check(lambda: config.load(path), state_dir=gateway.state_dir, environ={})
-        found = await walker.run(lambda each: told.append(each.layer))
+        found = await walker.run(lambda each: reported.append(each.layer))
 
-    assert told == [each.layer for each in found]
+    assert reported == [each.layer for each in found]
 
 
 async def test_FR75_a_link_that_needs_the_broken_one_is_not_reached_and_others_are(
@@ -209,8 +209,8 @@ async def test_the_provisioning_service_is_connected_to_and_not_called(tmp_path:
 async def test_a_past_cause_is_reported_as_past(tmp_path: Path) -> None:
     reason = {"event": "net.dns", "text": "no such name", "advice": "Check DNS."}
     async with site(tmp_path) as (gateway, _):
-        told = {"state": "waiting", "reason": reason, "pid": os.getpid()}
-        found = await walk(gateway, status.from_json(told))
+        reported = {"state": "waiting", "reason": reason, "pid": os.getpid()}
+        found = await walk(gateway, status.from_json(reported))
 
     broken = problem(found)
     assert (broken.layer, broken.event) == ("login", "net.dns")
@@ -220,8 +220,8 @@ async def test_a_past_cause_is_reported_as_past(tmp_path: Path) -> None:
 async def test_FR65_a_silent_server_is_not_said_to_work(tmp_path: Path) -> None:
     reason = {"event": "net.timeout", "text": "no answer in time", "advice": "Check firewalls."}
     async with site(tmp_path) as (gateway, _):
-        told = {"state": "waiting", "reason": reason, "pid": os.getpid()}
-        found = await walk(gateway, status.from_json(told))
+        reported = {"state": "waiting", "reason": reason, "pid": os.getpid()}
+        found = await walk(gateway, status.from_json(reported))
 
     broken = problem(found)
     assert (broken.layer, broken.event) == ("login", "net.timeout")
@@ -246,7 +246,7 @@ async def test_a_wrong_configuration_is_reported_first(tmp_path: Path) -> None:
     assert "ntrip.port" in found[0].text
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_an_unprivileged_user_is_asked_to_run_it_as_root() -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others
         top = Path(name)
@@ -275,7 +275,7 @@ async def test_FR67_a_service_that_is_stopped_is_a_broken_link(tmp_path: Path) -
 
 async def test_FR69_a_daemon_that_stands_still_is_a_broken_link(tmp_path: Path) -> None:
     async with site(tmp_path) as (gateway, _):
-        told = {"schema": 1, "state": "streaming", "at": "2026-01-01T00:00:00+00:00", "pid": 1}
-        found = await walk(gateway, status.from_json(told))
+        reported = {"schema": 1, "state": "streaming", "at": "2026-01-01T00:00:00+00:00", "pid": 1}
+        found = await walk(gateway, status.from_json(reported))
 
     assert (found[-1].layer, found[-1].event) == ("daemon", "control.silent")

@@ -1,4 +1,4 @@
-"""What the walk says, and where in the chain each event of the journal belongs."""
+"""The lines of a check, and the link of the chain for each event of the journal."""
 
 from __future__ import annotations
 

@@ -51,9 +51,9 @@ def test_both_shapes_of_the_portal_are_stored(
 
     assert take_in(home, file) == 0
 
-    told = capsys.readouterr()
-    assert told.out.startswith("imported: ")
-    assert "delete it" in told.err
+    reported = capsys.readouterr()
+    assert reported.out.startswith("imported: ")
+    assert "delete it" in reported.err
     loaded = CredentialStore(home / "state").load()
     assert loaded is not None
     assert loaded.stored.hardware_id == ""

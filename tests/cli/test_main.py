@@ -54,9 +54,9 @@ def test_FR77_a_word_that_is_nearly_right_is_named(capsys: pytest.CaptureFixture
 
 def test_FR77_without_a_verb_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 64
-    told = capsys.readouterr().err
-    assert "usage:" in told
-    assert "status" in told.partition("VERB")[2]
+    reported = capsys.readouterr().err
+    assert "usage:" in reported
+    assert "status" in reported.partition("VERB")[2]
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -73,9 +73,9 @@ def test_D13_a_missing_configuration_is_named_with_its_cure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "--config", str(tmp_path / "gone.toml")]) == 78
-    told = capsys.readouterr().err
-    assert "gone.toml" in told
-    assert "ztpd config example" in told
+    reported = capsys.readouterr().err
+    assert "gone.toml" in reported
+    assert "ztpd config example" in reported
 
 
 def test_an_unknown_key_fails_the_check_and_names_the_nearest(
@@ -171,10 +171,10 @@ def test_an_identity_that_cannot_be_read_is_explained_in_both_forms(
     port.write_text(f'[identity]\nsource = "at"\nport = "{port}"\n')
 
     assert ztpd(home, "imei", "--json") == 69
-    told = capsys.readouterr()
-    assert json.loads(told.out)["error"]["event"] == "modem.wrong_port"
-    assert f"ztpd: the port does not speak AT: {port}" in told.err
-    assert "docs/modems.md" in told.err
+    reported = capsys.readouterr()
+    assert json.loads(reported.out)["error"]["event"] == "modem.wrong_port"
+    assert f"ztpd: the port does not speak AT: {port}" in reported.err
+    assert "docs/modems.md" in reported.err
 
 
 def set_token(home: Path, text: str | bytes, monkeypatch: pytest.MonkeyPatch) -> int:

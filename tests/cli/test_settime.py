@@ -171,8 +171,8 @@ async def test_the_daemon_answers_with_the_receivers_time_only_if_it_is_resolved
                 while not (answer := await ask())["ok"]:
                     await asyncio.sleep(0.1)
         assert receiver
-        told = datetime.fromisoformat(answer["utc"]).timestamp()
-        assert abs(told - datetime.now(UTC).timestamp()) < 3600 * 24 * 365 * 30
+        reported = datetime.fromisoformat(answer["utc"]).timestamp()
+        assert abs(reported - datetime.now(UTC).timestamp()) < 3600 * 24 * 365 * 30
 
 
 async def test_FR41_the_daemon_says_that_the_clock_is_wrong_where_tls_fails_for_the_date(

@@ -202,10 +202,10 @@ GOOD = {
 def test_FR61_healthy_means_used_with_the_fix_that_is_in_reach(
     changed: dict[str, Any], word: str, event: str
 ) -> None:
-    told = document(receiver=GOOD | changed)
-    known = cause(told)
+    reported = document(receiver=GOOD | changed)
+    known = cause(reported)
 
-    assert health(told, is_running=True).value == word
+    assert health(reported, is_running=True).value == word
     assert (known.event if known else "") == event
     assert not known or known.advice
 
@@ -223,10 +223,10 @@ def failed(state: str, **failure: Any) -> Status:
 
 
 def test_FR62_while_ztpd_tries_again_the_last_failure_is_shown() -> None:
-    told = failed("provisioning")
-    shown = render(told, is_running=True, now=NOW)
+    reported = failed("provisioning")
+    shown = render(reported, is_running=True, now=NOW)
 
-    assert health(told, is_running=True).exit_status == 1
+    assert health(reported, is_running=True).exit_status == 1
     assert shown.splitlines()[:2] == [
         "ztpd 0.1.0: blocked: trying again (3rd time): not on the list",
         "          do  Add it.",

@@ -45,12 +45,12 @@ def loaded(disk: Disk, place: Path) -> int | None:
         shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize("what", ["store", "provision"])
+@pytest.mark.parametrize("action", ["store", "provision"])
 @pytest.mark.parametrize("first", [True, False], ids=["none before", "one before"])
 def test_S06_P1_P2_every_state_that_a_power_cut_may_leave(
-    place: Path, what: str, first: bool
+    place: Path, action: str, first: bool
 ) -> None:
-    before, steps = traced(prepared(place, first=first), what)
+    before, steps = traced(prepared(place, first=first), action)
     states = 0
     for disk, promises in crashes(before, steps):
         states += 1

@@ -22,7 +22,7 @@ from ztpd.system.offload import offload
 def gateway(tmp_path: Path) -> Gateway:
     gateway = Gateway(tmp_path)
     gateway.configure(identity={"source": "fixed", "hardware_id": "gw-1"})
-    gateway.token_file.unlink()  # so it is blocked, and calls nobody
+    gateway.token_file.unlink()  # so it is blocked, and makes no call
     with (tmp_path / "ztpd.toml").open("a") as file:
         file.write(f'[ztp]\ntoken_file = "{gateway.token_file}"\nsplay_s = 0\n')
     return gateway

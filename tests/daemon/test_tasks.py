@@ -1,4 +1,4 @@
-"""Whatever background task of the daemon fails, the journal says so and corrections flow again."""
+"""A failed background task of the daemon has a line in the journal, and corrections flow again."""
 
 from __future__ import annotations
 

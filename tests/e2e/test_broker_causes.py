@@ -74,7 +74,7 @@ class Bench:
     receiver: SimReceiver
 
     @property
-    def told(self) -> str:
+    def reported(self) -> str:
         """The status's reason and its advice."""
         found = self.gateway.status.get("reason", {})
         return f"{found.get('text')} {found.get('advice')}"
@@ -124,9 +124,9 @@ def test_FR24_a_broker_that_closes_after_connect_is_named_with_policy_plan_and_c
         async with provisioned(tmp_path, refuses) as bench, bench.gateway.running():
             await until(lambda: reason(bench.gateway) == "mqtt.denied", within_s=120)
             assert state(bench.gateway) == "blocked"
-            assert "waiting for CONNACK, 3 times in a row" in bench.told
+            assert "waiting for CONNACK, 3 times in a row" in bench.reported
             for word in ("plan", "policy", "client_id"):
-                assert word in bench.told
+                assert word in bench.reported
 
     virtualtime.run(scenario())
 
@@ -165,7 +165,7 @@ def test_FR59_an_offer_of_localized_topics_only_names_ntrip(tmp_path: Path) -> N
         async with bench_of as bench, bench.gateway.running():
             await until(lambda: reason(bench.gateway) == "mqtt.localized_only", within_s=60)
             assert state(bench.gateway) == "blocked"
-            assert "NTRIP" in bench.told
+            assert "NTRIP" in bench.reported
             assert bench.broker.sessions == 0
 
     virtualtime.run(scenario())
@@ -183,7 +183,7 @@ def test_FR84_messages_with_qos_2_end_the_session_by_name(tmp_path: Path) -> Non
     async def scenario() -> None:
         async with provisioned(tmp_path, script) as bench, bench.gateway.running():
             await until(lambda: reason(bench.gateway) == "session.protocol", within_s=90)
-            assert "QoS 2" in bench.told
+            assert "QoS 2" in bench.reported
             assert bench.receiver.corrections() == []
 
     virtualtime.run(scenario())
@@ -204,7 +204,7 @@ def test_FR110_a_daemon_without_descriptors_does_not_blame_the_credentials(
             with monkeypatch.context() as patched:
                 patched.setattr(os, "memfd_create", none_left)
                 async with gateway.running():
-                    await until(lambda: "Too many open files" in bench.told, within_s=60)
+                    await until(lambda: "Too many open files" in bench.reported, within_s=60)
                     await asyncio.sleep(60)
                     assert state(gateway) == "waiting"
                     assert not (gateway.state_dir / "refused.json").exists()
@@ -241,7 +241,7 @@ def test_FR111_without_a_fix_the_region_of_several_is_waited_for(tmp_path: Path)
             async with bench.gateway.running():
                 await asyncio.sleep(50)
                 assert bench.broker.sessions == 0
-                assert "position" in bench.told
+                assert "position" in bench.reported
 
     virtualtime.run(scenario())
 

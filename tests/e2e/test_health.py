@@ -37,11 +37,11 @@ def event(gateway: Gateway) -> str:
     return found.event if found else ""
 
 
-async def checked(gateway: Gateway, told: Status | None) -> list[check.Result]:
+async def checked(gateway: Gateway, reported: Status | None) -> list[check.Result]:
     return await check.Check(
         lambda: config.load(gateway.top / "ztpd.toml"),
         state_dir=gateway.state_dir,
-        daemon=told,
+        daemon=reported,
         environ={},
     ).run()
 
@@ -86,15 +86,15 @@ async def test_FR61_an_antenna_pulled_in_operation_is_degraded_with_its_cure(
         await until(lambda: word(gateway) is Health.HEALTHY, within_s=60)
         receiver.faults.no_sky = True
         await until(lambda: word(gateway) is Health.DEGRADED, within_s=90)
-        told = status.read(gateway.runtime_dir)
-        found = await checked(gateway, told)
+        reported = status.read(gateway.runtime_dir)
+        found = await checked(gateway, reported)
         receiver.faults.no_sky = False
         await until(lambda: word(gateway) is Health.HEALTHY, within_s=90)
 
-    known = cause(told)
+    known = cause(reported)
     assert known
     assert "antenna" in known.advice
-    assert known.advice in render(told, is_running=True)
+    assert known.advice in render(reported, is_running=True)
     assert problems(found) == [("use", known.event)]
 
 
@@ -111,13 +111,13 @@ async def test_FR61_a_float_that_lasts_is_degraded_after_ten_minutes(
             began_s = now()
             await until(lambda: word(gateway) is Health.DEGRADED, within_s=900)
             degraded_s = now() - began_s
-            told = status.read(gateway.runtime_dir)
-            found = await checked(gateway, told)
+            reported = status.read(gateway.runtime_dir)
+            found = await checked(gateway, reported)
             receiver.faults.never_fixed = False
             await until(lambda: word(gateway) is Health.HEALTHY, within_s=60)
 
     assert 540 < degraded_s < 660
-    known = cause(told)
+    known = cause(reported)
     assert known
     assert known.text.startswith("no RTK fixed for 10 min: the fix is RTK float")
     assert problems(found) == [("use", "gnss.fix_low")]
@@ -132,14 +132,14 @@ async def test_FR61_credentials_in_memory_only_are_degraded_and_not_provisioned(
         async with gateway.running():
             await until(lambda: state(gateway) == "streaming")
             await until(lambda: gateway.status["receiver"]["use"] == "used")
-            told = status.read(gateway.runtime_dir)
-            found = await checked(gateway, told)
+            reported = status.read(gateway.runtime_dir)
+            found = await checked(gateway, reported)
 
-    assert health(told, is_running=True) is Health.DEGRADED
-    known = cause(told)
+    assert health(reported, is_running=True) is Health.DEGRADED
+    known = cause(reported)
     assert known
     assert known.event == "credentials.unsaved"
-    assert "memory only for" in render(told, is_running=True)
+    assert "memory only for" in render(reported, is_running=True)
     assert problems(found) == [("credentials", "credentials.unsaved")]
     assert "ztp.provisioned" not in logged(caplog)
 
@@ -175,8 +175,8 @@ async def sampled(
     rng, now = random.Random(5), asyncio.get_running_loop().time
     end_s, found = now() + for_s, []
     while now() < end_s:
-        told = status.read(gateway.runtime_dir)
-        found.append((health(told, is_running=True).value, told))
+        reported = status.read(gateway.runtime_dir)
+        found.append((health(reported, is_running=True).value, reported))
         await asyncio.sleep(rng.uniform(0.2, 3.0))
     return found
 
@@ -189,21 +189,21 @@ async def test_FR62_at_any_moment_of_the_retries_the_failure_is_named(tmp_path: 
             found = await sampled(
                 gateway, for_s=300, first=lambda: event(gateway) == "session.stale"
             )
-            walked = [await checked(gateway, told) for _, told in found[::25]]
-            states = {told.state for _, told in found}
+            walked = [await checked(gateway, reported) for _, reported in found[::25]]
+            states = {reported.state for _, reported in found}
 
     assert {"waiting", "connecting"} <= states
     assert {word for word, _ in found} == {"waiting"}
-    for _, told in found:
-        known = cause(told)
+    for _, reported in found:
+        known = cause(reported)
         assert known
         assert known.event == "session.stale"
-        assert known.advice in render(told, is_running=True)
+        assert known.advice in render(reported, is_running=True)
     assert {tuple(problems(each)) for each in walked} == {(("data", "session.stale"),)}
-    tries = [told.last_failure.times for _, told in found if told.last_failure]
+    tries = [reported.last_failure.times for _, reported in found if reported.last_failure]
     assert tries == sorted(tries)
     assert tries[-1] > 3
-    connecting = next(told for _, told in found if told.state == "connecting")
+    connecting = next(reported for _, reported in found if reported.state == "connecting")
     assert "trying again (2nd time): the session is open" in render(connecting, is_running=True)
 
 
@@ -225,9 +225,12 @@ async def test_FR62_a_modem_that_is_not_there_is_named_during_every_try(tmp_path
         async with gateway.running():
             found = await sampled(gateway, for_s=14, first=lambda: event(gateway) == "modem.absent")
 
-    assert {told.state for _, told in found} == {"identifying", "waiting"}
+    assert {reported.state for _, reported in found} == {"identifying", "waiting"}
     assert {word for word, _ in found} == {"waiting"}
-    assert all(told.last_failure and told.last_failure.event == "modem.absent" for _, told in found)
+    assert all(
+        reported.last_failure and reported.last_failure.event == "modem.absent"
+        for _, reported in found
+    )
 
 
 @in_virtual_time
@@ -237,11 +240,11 @@ async def test_FR63_a_format_that_the_configuration_excludes_is_named(tmp_path: 
         path.write_text(path.read_text() + '[corrections]\nformat = "spartn"\nstale_after_s = 6\n')
         async with gateway.running():
             await until(lambda: event(gateway) == "session.format_excluded", within_s=60)
-            told = status.read(gateway.runtime_dir)
-            beside = await checked(gateway, told)
-    assert health(told, is_running=True) is Health.BLOCKED
-    assert "lets only SPARTN through" in told.reason.text
-    assert "[corrections] format" in told.reason.advice
+            reported = status.read(gateway.runtime_dir)
+            beside = await checked(gateway, reported)
+    assert health(reported, is_running=True) is Health.BLOCKED
+    assert "lets only SPARTN through" in reported.reason.text
+    assert "[corrections] format" in reported.reason.advice
     assert problems(beside) == [("data", "session.format_excluded")]
 
 
@@ -255,13 +258,13 @@ async def test_FR63_check_alone_names_it_too(tmp_path: Path) -> None:
 
 
 def test_FR69_a_status_that_is_not_renewed_is_not_believed() -> None:
-    told = status.from_json({"at": "2026-11-23T12:00:00+00:00", "state": "streaming"})
+    reported = status.from_json({"at": "2026-11-23T12:00:00+00:00", "state": "streaming"})
     fresh = datetime(2026, 11, 23, 12, 0, 19, tzinfo=UTC)
     old = datetime(2026, 11, 23, 12, 2, 5, tzinfo=UTC)
 
-    assert health(told, is_running=True, now=fresh) is not Health.UNKNOWN
-    assert health(told, is_running=True, now=old) is Health.UNKNOWN
-    screen = render(told, is_running=True, now=old)
+    assert health(reported, is_running=True, now=fresh) is not Health.UNKNOWN
+    assert health(reported, is_running=True, now=old) is Health.UNKNOWN
+    screen = render(reported, is_running=True, now=old)
     assert "unknown: the daemon has not renewed its status for 2 min" in screen
     assert "as of 2 min ago" in screen
 

@@ -1,4 +1,4 @@
-"""An ordinary user beside the daemon, whose files nobody else may open (UMask=0077)."""
+"""An ordinary user beside the daemon, whose files are closed to others (UMask=0077)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture
 def top() -> Iterator[Path]:
-    """A directory that everybody may pass; pytest's own are closed to others."""
+    """A directory that every user may enter; pytest's own are closed to others."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -139,8 +139,8 @@ async def test_FR69_with_a_stopped_daemon_the_status_has_its_age(
         try:
             await until(lambda: gateway.status.get("receiver", {}).get("use") == "used", 30)
             daemon.send_signal(signal.SIGSTOP)
-            told = gateway.status["at"]
-            await until(lambda: age_s(told) > 21, within_s=40)
+            reported = gateway.status["at"]
+            await until(lambda: age_s(reported) > 21, within_s=40)
             done = await offload(
                 lambda: subprocess.run(
                     [*verb, "status"], env=environ, capture_output=True, text=True, check=False

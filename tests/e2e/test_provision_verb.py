@@ -105,10 +105,10 @@ async def test_each_refusal_ends_with_its_status_and_its_remedy(
 ) -> None:
     assert await provision(tmp_path, monkeypatch, profile=profile, fault=fault) == status
 
-    told = capfd.readouterr()
-    assert said in told.err
-    assert told.out == ""
-    assert TOKEN.reveal() not in told.err
+    reported = capfd.readouterr()
+    assert said in reported.err
+    assert reported.out == ""
+    assert TOKEN.reveal() not in reported.err
     assert not list((tmp_path / "state").glob("credentials*"))
 
 
@@ -126,9 +126,9 @@ async def test_Z14_a_token_that_cannot_be_one_is_not_sent(
 ) -> None:
     assert await provision(tmp_path, monkeypatch, token=token) == status
 
-    told = capfd.readouterr().err
-    assert "ztpd token set" in told
-    assert not token or token not in told
+    reported = capfd.readouterr().err
+    assert "ztpd token set" in reported
+    assert not token or token not in reported
 
 
 async def test_a_missing_authority_is_reported_and_no_call_is_counted(
@@ -165,6 +165,6 @@ async def test_dry_run_shows_all_but_the_token_and_sends_nothing(
     refused = Answer(500)
     assert await provision(tmp_path, monkeypatch, fault=refused, words=("--dry-run",)) == 0
 
-    told = capfd.readouterr().out
-    assert HARDWARE_ID in told
-    assert TOKEN.reveal() not in told
+    reported = capfd.readouterr().out
+    assert HARDWARE_ID in reported
+    assert TOKEN.reveal() not in reported

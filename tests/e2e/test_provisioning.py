@@ -67,9 +67,9 @@ async def test_FR57_a_token_of_a_wrong_form_is_named_with_its_cure(tmp_path: Pat
         await until(lambda: state(gateway) == "blocked")
 
         assert reason(gateway) == "ztp.refused.token"
-        told = gateway.status["reason"]
-        assert told["text"].endswith("status 422: token invalid token format")
-        assert "ztpd token set" in told["advice"]
+        reported = gateway.status["reason"]
+        assert reported["text"].endswith("status 422: token invalid token format")
+        assert "ztpd token set" in reported["advice"]
 
 
 async def test_Z04_once_the_person_has_helped_a_retry_provisions_at_once(tmp_path: Path) -> None:

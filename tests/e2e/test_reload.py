@@ -47,11 +47,11 @@ class ReloadBench:
             tables.setdefault(name, {}).update(change)
         self.gateway.configure(**tables)
 
-    async def hup(self, told: list[str]) -> None:
+    async def hup(self, reported: list[str]) -> None:
         """Send the signal to this process, and wait until the daemon has logged the result."""
-        before = len(told)
+        before = len(reported)
         os.kill(os.getpid(), signal.SIGHUP)
-        await until(lambda: len(told) > before)
+        await until(lambda: len(reported) > before)
 
 
 @asynccontextmanager
@@ -66,7 +66,7 @@ async def streaming(top: Path) -> AsyncIterator[ReloadBench]:
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def reported(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Names of the events about the configuration, as they are logged."""
     names: list[str] = []
 
@@ -81,13 +81,13 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_D07_a_reload_that_changes_nothing_disturbs_nothing(
-    tmp_path: Path, told: list[str]
+    tmp_path: Path, reported: list[str]
 ) -> None:
     async with streaming(tmp_path) as bench:
-        await bench.hup(told)
+        await bench.hup(reported)
         await asyncio.sleep(0.3)
 
-        assert told == ["config.reloaded"]
+        assert reported == ["config.reloaded"]
         assert bench.gateway.status["state"] == "streaming"
     assert bench.caster.connections == 1
 
@@ -102,11 +102,11 @@ async def test_D07_a_reload_that_changes_nothing_disturbs_nothing(
     ids=lambda change: next(iter(change)),
 )
 async def test_a_session_is_kept_where_the_change_does_not_concern_it(
-    tmp_path: Path, told: list[str], change: dict[str, dict[str, Any]]
+    tmp_path: Path, reported: list[str], change: dict[str, dict[str, Any]]
 ) -> None:
     async with streaming(tmp_path) as bench:
         bench.write(**change)
-        await bench.hup(told)
+        await bench.hup(reported)
         await asyncio.sleep(0.3)
 
         assert bench.gateway.status["state"] == "streaming"
@@ -114,51 +114,51 @@ async def test_a_session_is_kept_where_the_change_does_not_concern_it(
     assert bench.caster.connections == 1
 
 
-async def test_a_changed_source_is_used_at_once(tmp_path: Path, told: list[str]) -> None:
+async def test_a_changed_source_is_used_at_once(tmp_path: Path, reported: list[str]) -> None:
     async with streaming(tmp_path) as bench:
         bench.write(ntrip={"gga_interval_s": 5})
-        await bench.hup(told)
+        await bench.hup(reported)
         await until(lambda: bench.caster.connections == 2)
         await until(lambda: bench.gateway.status["state"] == "streaming")
 
 
-async def test_a_changed_receiver_is_opened_again(tmp_path: Path, told: list[str]) -> None:
+async def test_a_changed_receiver_is_opened_again(tmp_path: Path, reported: list[str]) -> None:
     async with streaming(tmp_path) as bench:
         other = tmp_path / "by-another-name"
         other.symlink_to(bench.gateway.gnss.path)
         bench.write(receiver={"port": other})
-        await bench.hup(told)
+        await bench.hup(reported)
         await until(lambda: bench.gateway.status["receiver"]["port"] == str(other))
         await until(lambda: bench.gateway.status["receiver"]["ready"])
         await until(lambda: bench.gateway.status["state"] == "streaming")
 
 
 async def test_after_a_reload_of_the_shared_output_corrections_go_to_the_receiver(
-    tmp_path: Path, told: list[str]
+    tmp_path: Path, reported: list[str]
 ) -> None:
     async with streaming(tmp_path) as bench:
         bench.write(output={"pty": tmp_path / "shared"})
-        await bench.hup(told)
+        await bench.hup(reported)
         await until(lambda: bench.gateway.status["receiver"]["ready"])
         await until(lambda: bench.gateway.status["receiver"]["use"] == "used", within_s=30)
         assert bench.gateway.status["receiver"]["delivered_frames"] > 0
 
 
 async def test_D06_a_broken_file_changes_nothing_and_the_status_says_so(
-    tmp_path: Path, told: list[str]
+    tmp_path: Path, reported: list[str]
 ) -> None:
     async with streaming(tmp_path) as bench:
         path = tmp_path / "ztpd.toml"
         good = path.read_text()
         path.write_text(good + "[ntrip]\n")
-        await bench.hup(told)
+        await bench.hup(reported)
         await until(lambda: "config_problem" in bench.gateway.status)
 
-        assert told == ["config.reload_failed"]
+        assert reported == ["config.reload_failed"]
         assert bench.gateway.status["state"] == "streaming"
         assert str(path) in bench.gateway.status["config_problem"]["text"]
         path.write_text(good)
-        await bench.hup(told)
+        await bench.hup(reported)
         await until(lambda: "config_problem" not in bench.gateway.status)
     assert bench.caster.connections == 1
 

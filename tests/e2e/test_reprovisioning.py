@@ -186,7 +186,7 @@ def test_FR101_the_days_call_meets_a_503_and_a_silent_service_and_costs_minutes(
                 await until(lambda: state(gateway) == "streaming", within_s=1800)
 
             assert now() - failed_s < 600
-            assert len(service.calls) == 3, "503, and the answer; nobody heard the one between"
+            assert len(service.calls) == 3, "503, and the answer; the one between was not delivered"
 
     virtualtime.run(scenario())
 

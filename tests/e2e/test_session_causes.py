@@ -52,7 +52,7 @@ async def running(tmp_path: Path, fault: str = "") -> AsyncIterator[tuple[Gatewa
         yield gateway, caster
 
 
-def told(gateway: Gateway) -> dict[str, Any]:
+def reported(gateway: Gateway) -> dict[str, Any]:
     found: dict[str, Any] = gateway.status.get("reason", {})
     return found
 
@@ -82,8 +82,8 @@ def test_FR26_FR27_FR29_FR30_FR31_the_status_names_the_cause(
     async def scenario() -> None:
         async with running(tmp_path, fault) as (gateway, _):
             await until(lambda: reason(gateway) == event, within_s=60)
-            assert words in told(gateway)["text"]
-            assert "portal" not in told(gateway)["advice"]
+            assert words in reported(gateway)["text"]
+            assert "portal" not in reported(gateway)["advice"]
 
     caplog.set_level(logging.INFO)
     virtualtime.run(scenario())

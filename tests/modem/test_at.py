@@ -458,17 +458,17 @@ def test_D56_a_gnss_receiver_is_left_alone_at_once(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "what"),
+    ("stream", "detail"),
     [
         (b"\x7e123456789\x6e\x90\x7e", "diagnostic frames"),
         (b"\x00" * 32, "binary data"),
     ],
     ids=["7E frames", "NULs"],
 )
-def test_D57_a_diagnostic_port_is_refused(ask: Ask, stream: bytes, what: str) -> None:
+def test_D57_a_diagnostic_port_is_refused(ask: Ask, stream: bytes, detail: str) -> None:
     result = ask(usb(hangs=True, stream=stream))
     assert isinstance(result.outcome, NotAnAtPort)
-    assert what in str(result.outcome)
+    assert detail in str(result.outcome)
     assert result.took_s < 10
 
 

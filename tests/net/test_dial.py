@@ -1,4 +1,4 @@
-"""A connection by whichever address answers first."""
+"""A connection by the first address that answers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _no_address_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class NoExecutor(ThreadPoolExecutor):
-    """asyncio's own way of resolving keeps its threads for ever, so nothing may use it."""
+    """asyncio's own way of resolving never ends its threads, so nothing may use it."""
 
     def submit(self, *_: Any, **__: Any) -> Any:
         pytest.fail("the event loop's executor was used")

@@ -33,7 +33,7 @@ def test_FR20_a_gateway_with_a_dead_first_name_server_is_slow_and_then_works(
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """By fault and client: the uplink has IPv4 only, and the name both kinds of addresses."""
     hosts = [f"2001:db8::1 {NAME}", f"127.0.0.1 {NAME}"]
     result: dict[str, Any] = inside("failures", tmp_path_factory.mktemp("namespace"), hosts=hosts)
@@ -51,9 +51,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     ],
 )
 def test_FR21_an_address_without_a_route_hides_no_other_fault(
-    told: dict[str, dict[str, str]], client: str, fault: str, code: str
+    reported: dict[str, dict[str, str]], client: str, fault: str, code: str
 ) -> None:
-    assert told[fault][client].startswith(f"{code}: ")
+    assert reported[fault][client].startswith(f"{code}: ")
 
 
 UPLINK_OF_IPV6 = (
@@ -66,10 +66,10 @@ UPLINK_OF_IPV6 = (
 
 
 def test_FR34_FR55_an_ipv4_address_or_service_on_an_ipv6_uplink_is_named(tmp_path: Path) -> None:
-    told = inside("families", tmp_path, hosts=[f"192.0.2.1 {NAME}"], setup=UPLINK_OF_IPV6)
+    reported = inside("families", tmp_path, hosts=[f"192.0.2.1 {NAME}"], setup=UPLINK_OF_IPV6)
     for host in ("192.0.2.1", NAME):
-        assert told[host].startswith("net.family: ")
-        assert "192.0.2.1 is IPv4, and this uplink has IPv6 only" in told[host]
+        assert reported[host].startswith("net.family: ")
+        assert "192.0.2.1 is IPv4, and this uplink has IPv6 only" in reported[host]
 
 
 def test_FR93_a_caster_whose_public_name_leads_to_this_machine_is_not_dialled(

@@ -1,4 +1,4 @@
-"""What a server's certificate has to be: real handshakes with chains made for the purpose."""
+"""Requirements for a server's certificate: real handshakes with chains made for the purpose."""
 
 from __future__ import annotations
 

@@ -330,7 +330,7 @@ class Seen:
     """The three diagnoses of one fault."""
 
     journal: list[tuple[str, str]]  # event and line
-    told: Status
+    reported: Status
     screen: str
     found: list[check.Result]
     after_s: float
@@ -338,7 +338,7 @@ class Seen:
     @property
     def line(self) -> str:
         """The journal lines about the status's cause."""
-        event = _named(self.told)
+        event = _named(self.reported)
         return next((text for name, text in self.journal if name == event), "")
 
 
@@ -400,25 +400,25 @@ async def observe(fault: Fault, top: Path) -> Seen:
         after_s = loop.time() - began_s
         runtime_dir = site.gateway.runtime_dir
         answer = await offload(control.ask, runtime_dir, {"do": Verb.STATUS})
-        told = status.from_json(answer["status"])
+        reported = status.from_json(answer["status"])
         walk = check.Check(
             lambda: config.load(path),
             state_dir=site.gateway.state_dir,
-            daemon=told,
+            daemon=reported,
             clock=site.clock,
             environ={},
         )
         found = await walk.run()
-        screen = render(told, is_running=True, clock=site.clock.describe())
-        return Seen(journal.lines, told, screen, found, after_s)
+        screen = render(reported, is_running=True, clock=site.clock.describe())
+        return Seen(journal.lines, reported, screen, found, after_s)
 
 
 def _event(site: Site) -> object:
     return _named(status.read(site.gateway.runtime_dir))
 
 
-def _named(told: Status) -> str:
-    known = cause(told)
+def _named(reported: Status) -> str:
+    known = cause(reported)
     return known.event if known else ""
 
 
@@ -431,10 +431,10 @@ def row(fault: Fault, seen: Seen) -> str:
     """One line of the table; the same at every run."""
     broken = check.document(seen.found)
     named = {fault.event} <= {name for name, _ in seen.journal}
-    told = _named(seen.told)
-    same = "same" if named and told == broken["event"] == fault.event else "DIFFERENT"
+    reported = _named(seen.reported)
+    same = "same" if named and reported == broken["event"] == fault.event else "DIFFERENT"
     layer = check.LINKS.get(str(broken["layer"]), "none")
-    word = health(seen.told, is_running=True).value
+    word = health(seen.reported, is_running=True).value
     return f"| {fault.id} | {fault.about} | `{fault.event}` | {same} | {word} | {layer} |"
 
 

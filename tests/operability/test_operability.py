@@ -28,7 +28,7 @@ def test_all_three_name_the_same_cause_and_action(
     with capsys.disabled():
         print(f"\n{_rows[fault.id]} {seen.after_s:.1f} s", end=" ")
 
-    known, walked = cause(seen.told), check.document(seen.found)
+    known, walked = cause(seen.reported), check.document(seen.found)
     assert known
     assert known.event == fault.event
     assert walked["event"] == fault.event

@@ -362,8 +362,8 @@ def test_the_manual_describes_every_verb_and_option(
 
 def test_the_manual_describes_no_other_verb() -> None:
     known = {path for path, _ in verbs()}
-    told = re.findall(r"^\.It Ic (.+?)(?: (?:O[op]|Ar) .*)?$", MANUAL.read_text(), re.M)
-    assert {tuple(words.split()) for words in told} <= known
+    reported = re.findall(r"^\.It Ic (.+?)(?: (?:O[op]|Ar) .*)?$", MANUAL.read_text(), re.M)
+    assert {tuple(words.split()) for words in reported} <= known
 
 
 def test_the_manual_lists_every_exit_status_of_an_error() -> None:

@@ -33,7 +33,7 @@ async def identity() -> Identity:
 
 
 def ignored(*_: Any, **__: Any) -> None:
-    """Nobody listens."""
+    """A closed port."""
 
 
 @asynccontextmanager

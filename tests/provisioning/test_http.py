@@ -155,7 +155,7 @@ async def test_N07_a_server_that_does_not_take_the_connection_times_out(ca_file:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
         clients = [socket.socket() for _ in range(3)]
-        for client in clients:  # the kernel drops what its queue has no place for
+        for client in clients:  # the kernel drops those that its queue cannot hold
             client.setblocking(False)
             client.connect_ex(("127.0.0.1", port))
         with pytest.raises(ConnectTimeout, match="stage connect"):

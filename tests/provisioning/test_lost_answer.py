@@ -28,7 +28,7 @@ async def identity() -> Identity:
 
 
 def ignored(*_: Any, **__: Any) -> None:
-    """Nobody listens."""
+    """A closed port."""
 
 
 async def cut_at_each(directory: Path, profile: Profile, step: int) -> int:

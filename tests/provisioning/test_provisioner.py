@@ -1,4 +1,4 @@
-"""Provisioning in virtual time: few calls whatever happens, and none without need."""
+"""Provisioning in virtual time: few calls at any fault, and none without need."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ABSURD = lambda: Reply(503, {"retry-after": "1000000000"}, b"")  # noqa: E731
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """In memory: waiting for a disk thousands of times is not what is tested here."""
+    """In memory: these tests would else wait for a disk thousands of times."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         yield Path(name)
 

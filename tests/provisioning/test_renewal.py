@@ -46,7 +46,7 @@ MODEM, OTHER_MODEM = Identity(IMEI, "the modem"), Identity(OTHER_IMEI, "the mode
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """In memory: waiting for a disk thousands of times is not what is tested here."""
+    """In memory: these tests would else wait for a disk thousands of times."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         yield Path(name)
 
@@ -357,8 +357,8 @@ def test_C07_the_end_is_noted_thirty_seven_and_one_days_before(
     with caplog.at_level(logging.INFO):
         run(scenario())
 
-    told = re.findall(r"the client certificate expires in (\d+ days)", caplog.text)
-    assert told == [f"{days} days" for days in (29, 6, 0)]
+    reported = re.findall(r"the client certificate expires in (\d+ days)", caplog.text)
+    assert reported == [f"{days} days" for days in (29, 6, 0)]
 
 
 def test_C07_new_ones_are_asked_for_once_a_day_in_the_last_week(gateway: ProvisioningBench) -> None:
@@ -511,7 +511,7 @@ def test_S19_a_card_moved_with_its_modem_is_adopted_after_two_readings(
         assert (moved.credentials, moved.board) == (stored.credentials, "board-2")
         assert gateway.reads == 2
         assert len(gateway.calls) == calls
-        assert current(gateway) == moved, "the next start asks nobody"
+        assert current(gateway) == moved, "the next start asks no modem"
 
     run(scenario())
 
@@ -598,10 +598,10 @@ def test_invariant_10_B32_a_swapped_modem_is_only_logged(
 
     run(scenario())
 
-    [told] = [record.message for record in caplog.records if "modem now says" in record.message]
-    assert str(OTHER_IMEI) in told
-    assert str(IMEI) in told
-    assert OTHER_IMEI.digits not in told
+    [reported] = [record.message for record in caplog.records if "modem now says" in record.message]
+    assert str(OTHER_IMEI) in reported
+    assert str(IMEI) in reported
+    assert OTHER_IMEI.digits not in reported
 
 
 @pytest.mark.parametrize("modem", [MODEM, ModemAbsent()], ids=["the same", "absent"])

@@ -187,7 +187,7 @@ def test_forgetting_nothing_is_no_error(store: CredentialStore, directory: Path)
     assert not directory.exists()
 
 
-# What the steps of a save leave, when the power goes; "part" is a file cut while it was written.
+# The files after a power cut in each step of a save; "part" is a file that was written in part.
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -401,12 +401,12 @@ def test_the_cure_is_a_command_the_shell_takes_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-@pytest.mark.parametrize("what", ["", CURRENT])
+@pytest.mark.parametrize("name", ["", CURRENT])
 def test_S09_a_foreign_owner_is_refused_with_the_cure(
-    store: CredentialStore, directory: Path, what: str
+    store: CredentialStore, directory: Path, name: str
 ) -> None:
     store.save(FIRST)
-    os.chown(directory / what, 65_534, 65_534)
+    os.chown(directory / name, 65_534, 65_534)
     with pytest.raises(StoreUnsafe, match="run `chown -R root "):
         store.load()
 
@@ -499,7 +499,7 @@ def test_S01_a_write_that_stops_half_way_leaves_the_old_generation(
 
 
 def in_mounts_of_its_own(script: str, *arguments: Path | str) -> list[str]:
-    """The words ``script`` prints, run where it may mount what it likes."""
+    """The words ``script`` prints, run in a mount namespace of its own."""
     command = ["unshare", "-Urm"]
     if subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
         pytest.skip("namespaces are not to be had here")

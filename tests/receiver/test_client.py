@@ -1,4 +1,4 @@
-"""Frames out of what the port gives, and when half a frame is given up."""
+"""Frames from the port's bytes, and when half a frame is given up."""
 
 from __future__ import annotations
 

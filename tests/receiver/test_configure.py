@@ -1,4 +1,4 @@
-"""From an open port to a receiver that takes corrections and reports what it does with them."""
+"""From an open port to a receiver that takes corrections and reports their use."""
 
 from __future__ import annotations
 

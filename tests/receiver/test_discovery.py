@@ -52,7 +52,7 @@ class UsbGateway:
         self._pty: dict[str, Pty] = {}
 
     async def line(self, tty: str) -> Pty:
-        """What is behind a tty; nobody speaks there yet."""
+        """The far end of a tty; it is silent at first."""
         pty = self._pty[tty] = Pty(self.tree.root / "dev" / tty)
         return await self._stack.enter_async_context(pty)
 
@@ -303,9 +303,9 @@ async def test_U02_P17_a_receiver_that_comes_back_under_a_new_name_is_followed(
                 sim = await here.receiver_on(f"ttyACM{number}")
                 here.plug(F9, f"ttyACM{number}")
                 await flows_to(here, sim, 5)
-        told = [line.split()[0] for line in log]
-        assert told[:2] == ["gnss.found", "gnss.configured"]
-        assert (told.count("serial.lost"), told.count("gnss.absent")) == (1, 1)
+        reported = [line.split()[0] for line in log]
+        assert reported[:2] == ["gnss.found", "gnss.configured"]
+        assert (reported.count("serial.lost"), reported.count("gnss.absent")) == (1, 1)
 
 
 @in_virtual_time

@@ -65,7 +65,7 @@ async def gpsd(device: Path) -> AsyncIterator[int]:
 
 
 async def piped(port: int, seconds: int) -> list[dict[str, Any]]:
-    """What `gpspipe -w` shows in that time."""
+    """The output of `gpspipe -w` in that time."""
     assert GPSPIPE is not None
     pipe = await asyncio.create_subprocess_exec(
         GPSPIPE, "-w", "-x", str(seconds), f"localhost:{port}", stdout=subprocess.PIPE

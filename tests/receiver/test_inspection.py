@@ -1,4 +1,4 @@
-"""`ztpd receiver show` and `monitor`: what a person sees of three models."""
+"""`ztpd receiver show` and `monitor`: the output for three models."""
 
 from __future__ import annotations
 
@@ -178,9 +178,9 @@ async def test_the_verbs_ask_a_running_daemon(
             await asyncio.sleep(0.1)
             if await ztpd("receiver", "show", "--json") == 0:
                 break
-        told = json.loads(capsys.readouterr().out)
-        assert told["model"] == "ZED-F9P"
-        assert "wrong" not in [each["state"] for each in told["settings"]]
+        reported = json.loads(capsys.readouterr().out)
+        assert reported["model"] == "ZED-F9P"
+        assert "wrong" not in [each["state"] for each in reported["settings"]]
         assert await ztpd("receiver", "show") == 0
         assert capsys.readouterr().out.endswith("nothing would be changed\n")
         assert await ztpd("receiver", "monitor", "--once") == 0

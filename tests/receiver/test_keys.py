@@ -1,4 +1,4 @@
-"""Decryption keys: which two are current and next, what is taken from outside, and that the
+"""Decryption keys: which two are current and next, which ones from outside are used, and that the
 receiver always has them."""
 
 from __future__ import annotations

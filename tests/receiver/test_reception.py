@@ -72,7 +72,7 @@ class Bench:
         fix: NavPvt = FLOAT,
         corrections: tuple[Frame, ...] = (),
     ) -> list[str]:
-        """The names of what holds at the end, without their common part."""
+        """The names of the findings at the end, without their common part."""
         for _ in range(round(seconds)):
             self.now_s += 1
             for message in (fix, *messages):
@@ -310,7 +310,7 @@ MESSAGES = st.one_of(
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever comes in which order: texts can be said, and nothing is told twice."""
+    """Any messages in any order: each finding has a text, and is logged once."""
 
     def __init__(self) -> None:
         super().__init__()

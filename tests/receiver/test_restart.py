@@ -1,4 +1,4 @@
-"""A receiver that restarts, or that somebody else configures, is noticed without asking it."""
+"""A receiver that restarts, or that another program configures, is noticed without a query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`output.pty`: others read what the receiver sends, and get in nobody's way."""
+"""`output.pty`: other programs read the receiver's messages, and disturb nothing."""
 
 from __future__ import annotations
 

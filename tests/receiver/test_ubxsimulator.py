@@ -1,7 +1,7 @@
 """A receiver simulator that is not ours: pyubxutils' UBXSimulator.
 
-It can serve for what comes before the set-up: it answers MON-VER and sends the NAV-PVT it is
-configured to. It cannot serve for more: it acknowledges every message, also what no receiver
+It can serve for the steps before the set-up: it answers MON-VER and sends the NAV-PVT it is
+configured to. It cannot serve for more: it acknowledges every message, also those that no receiver
 knows, answers no CFG-VALGET, holds no settings and no keys, reports no RXM-COR, and its fix does
 not depend on corrections. It is a stream in Python, so a pseudo-terminal is put before it here.
 """

@@ -131,27 +131,27 @@ def test_a_report_counts_more_than_an_old_carrier_solution() -> None:
 
 
 def test_alternating_reasons_are_logged_once_a_minute() -> None:
-    use, told = CorrectionUsage(), []
+    use, answered = CorrectionUsage(), []
     for second in range(600):
         use.delivered(spartn(), second)
         use._seen_s.clear()
         use.reported(UNDECRYPTABLE if second % 2 else IGNORED, second)
         use.judge(second, fix(), has_keys=True)
         if use.to_log(second):
-            told.append(second)
-    assert 2 <= len(told) <= 10
+            answered.append(second)
+    assert 2 <= len(answered) <= 10
 
 
 def test_use_is_logged_again_only_after_trouble() -> None:
-    use, told = CorrectionUsage(), []
+    use, answered = CorrectionUsage(), []
     for second in range(300):
         if not 100 < second < 180:  # nothing comes for a while
             use.delivered(spartn(), second)
             use.reported(USED, second)
         use.judge(second, fix(), has_keys=True)
         if use.to_log(second):
-            told.append(second)
-    assert told == [0]
+            answered.append(second)
+    assert answered == [0]
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 2**32 - 1)), max_size=50))
@@ -170,13 +170,13 @@ def test_any_reports_at_any_time_are_judged_without_a_fault(
 
 
 def test_G08_progress_of_the_fix_is_logged_at_once_and_its_flicker_once_a_minute() -> None:
-    history, told = FixHistory(), []
+    history, answered = FixHistory(), []
     labels = [Carrier.NONE] * 5 + [Carrier.FLOAT] * 5 + [Carrier.FIXED, Carrier.FLOAT] * 300
     for second, carrier in enumerate(labels):
         if history.is_news(fix(carrier=carrier), second):
-            told.append((second, carrier))
-    assert told[:3] == [(0, Carrier.NONE), (5, Carrier.FLOAT), (10, Carrier.FIXED)]
-    assert len(told) <= 3 + 610 // 60
+            answered.append((second, carrier))
+    assert answered[:3] == [(0, Carrier.NONE), (5, Carrier.FLOAT), (10, Carrier.FIXED)]
+    assert len(answered) <= 3 + 610 // 60
     assert history.first_at_least("RTK float") == 5
     assert history.first_at_least("RTK fixed") == 10
 

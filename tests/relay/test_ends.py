@@ -64,7 +64,7 @@ def test_FR23_a_short_refusal_after_good_service_costs_less_than_a_minute(
 
     back_s = service.opened[-1][0]
     assert 100 <= back_s < 135, service.opened
-    assert Event.BLOCKED not in bench.reports.events, "nobody is needed yet"
+    assert Event.BLOCKED not in bench.reports.events, "no person is needed yet"
 
 
 def test_FR23_after_six_fast_tries_a_refusal_is_tried_slowly() -> None:

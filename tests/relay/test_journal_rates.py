@@ -184,7 +184,7 @@ def test_D20_a_modem_that_is_never_there_stays_below_20_lines_a_minute(tmp_path:
 
 
 def _nothing(*_: object, **__: object) -> None:
-    """Nobody listens."""
+    """A closed port."""
 
 
 def test_D20_a_failure_repeated_every_second_is_logged_once() -> None:

@@ -411,7 +411,7 @@ def asks_after_h(
             return None
         except SessionRefused:
             return (asyncio.get_running_loop().time() - began_s) / HOUR_S
-        raise AssertionError("a relay runs for ever")
+        raise AssertionError("a relay never ends")
 
     return run(scenario(), grace_s=0)
 

@@ -1,4 +1,4 @@
-"""The relay's files: what counts within a boot, across boots, and in a damaged file."""
+"""The relay's files within a boot, across boots, and damaged."""
 
 from __future__ import annotations
 

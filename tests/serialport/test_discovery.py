@@ -104,7 +104,7 @@ def test_G102_two_equal_modems_are_refused_and_their_sockets_named(tree: UsbTree
         modem_ports(tree.root)
     assert re.search("ttyUSB2 .* at .*by-path/.*usb-0:1:1.2-port0", str(refusal.value))
     assert re.search("ttyUSB6 .* at .*by-path/.*usb-0:2:1.2-port0", str(refusal.value))
-    assert "by-id" not in str(refusal.value), "that name goes to whichever came last"
+    assert "by-id" not in str(refusal.value), "that name belongs to the last device plugged"
 
 
 def test_two_different_modems_are_refused_too(tree: UsbTree) -> None:

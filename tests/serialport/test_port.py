@@ -262,9 +262,9 @@ async def test_U09_permission_denied_names_owner_and_mode(link: Path) -> None:
             await SerialPort.open(pty.terminal, 9600)
 
 
-@pytest.mark.parametrize("what", ["file", "directory", "pipe", "/dev/null"])
-async def test_U12_other_devices_than_serial_ports_are_refused(link: Path, what: str) -> None:
-    match what:
+@pytest.mark.parametrize("kind", ["file", "directory", "pipe", "/dev/null"])
+async def test_U12_other_devices_than_serial_ports_are_refused(link: Path, kind: str) -> None:
+    match kind:
         case "file":
             link.touch()
         case "directory":

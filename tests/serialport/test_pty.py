@@ -1,4 +1,4 @@
-"""A terminal for others to read: whole frames, and nobody who waits."""
+"""A terminal for others to read: whole frames, and no waiting."""
 
 from __future__ import annotations
 

@@ -313,9 +313,9 @@ async def test_its_faults_are_reported() -> None:
 
 
 def test_every_bad_line_is_described_for_a_person() -> None:
-    for name, (what, line) in BAD_LINES.items():
+    for name, (reason, line) in BAD_LINES.items():
         assert name
-        assert what
+        assert reason
         assert line != GOOD
 
 

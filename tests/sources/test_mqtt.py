@@ -80,7 +80,7 @@ async def take(session: MqttSession, count: int) -> list[Frame]:
 
 
 async def end(session: MqttSession) -> ZtpdError:
-    """What the session ends with."""
+    """The error that ends the session."""
 
     async def read_all() -> None:
         async for _ in session:
@@ -408,7 +408,7 @@ async def test_any_bytes_end_a_session_with_a_typed_error() -> None:
         client.send(rng.randbytes(rng.randrange(20)))
 
     unforeseen: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, what: unforeseen.append(what))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unforeseen.append(context))
     async with ScriptedBroker(script) as broker:
         for _ in range(FUZZED_SESSIONS):
             async with MqttSession(endpoint(broker)) as session:
@@ -486,7 +486,7 @@ async def test_FR82_a_stream_of_wrong_checks_ends_the_session_by_name(pattern: b
     assert "wrong checks" in str(ended)
 
 
-# What comes in
+# Messages
 
 
 def misfit(number: int, payload: bytes) -> bytes:
@@ -636,7 +636,7 @@ def ca_file(authority: Authority, tmp_path: Path) -> str:
 async def test_messages_in_one_tls_record_are_delivered_at_once(
     count: int, authority: Authority, ca_file: str
 ) -> None:
-    """OpenSSL decrypts a record whole; what paho leaves of it makes no socket readable."""
+    """OpenSSL decrypts a record whole; the part that paho leaves makes no socket readable."""
     frames = corrections(count, size=20)
     record = b"".join(publish(DATA, frame) for frame in frames)
     assert len(record) < 16384

@@ -41,7 +41,7 @@ def pair(authority: Authority) -> Pair:
 
 @pytest.fixture
 def tls(authority: Authority, pair: Pair, tmp_path: Path) -> dict[str, Any]:
-    """What a delivery needs for mutual TLS."""
+    """The PEM texts of an endpoint with mutual TLS."""
     return {
         "certificate": pair.certificate,
         "private_key": pair.private_key,

@@ -39,7 +39,7 @@ async def str2str(*arguments: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def rtklib_caster() -> AsyncIterator[int]:
-    """str2str as a caster with mountpoint BASE, fed for ever with the frames: its port."""
+    """str2str as a caster with mountpoint BASE, fed without end with the frames: its port."""
     feeding: list[asyncio.Task[None]] = []
 
     async def feed(writer: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ async def rtklib_caster() -> AsyncIterator[int]:
 
 
 def _listens(port: int) -> bool:
-    """Whether somebody listens there, told without a connection that str2str would count."""
+    """Whether the port is open, without a connection that str2str would count."""
     wanted = f":{port:04X} 00000000:0000 0A"
     return wanted in Path("/proc/net/tcp").read_text()
 

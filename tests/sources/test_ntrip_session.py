@@ -1,7 +1,7 @@
 """One NTRIP session against the simulated caster: every form of stream, every way to fail.
 
-The R numbers are those of the fault matrix. What needs the relay's waits is tested here up to
-the typed error that the relay goes by.
+The R numbers are those of the fault matrix. Those that need the relay's waits are tested here up
+to the typed error that the relay receives.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def test_the_port_follows_configuration_then_answer_then_convention(
     assert ntrip_port(configured, of_answer, tls) == port
 
 
-# Which position is told, and when
+# Which position is sent, and when
 
 
 def looked(
@@ -206,7 +206,7 @@ FORMS: tuple[Form, ...] = (
 async def test_R05_R06_every_form_brings_every_frame(
     form: Form, version: str, needs_gga: bool
 ) -> None:
-    """All mixes of answer, coding and version; a GGA is sent whatever the answer looks like."""
+    """All mixes of answer, coding and version; a GGA is sent after each of them."""
     feed = blocks(*FRAMES)
     async with (
         Caster({"NEAR-RTCM": feed}, form=form, needs_gga=needs_gga) as caster,
@@ -230,9 +230,9 @@ def test_a_caster_that_ignores_the_header_gets_the_position_in_the_stream(form: 
                 await take(session, 25)
             return [(gga.at_s - caster.ggas[0].at_s, gga.in_request) for gga in caster.ggas]
 
-    told = run(main())
-    assert [in_request for _, in_request in told] == [True, False, False, False]
-    waits = [second - first for (first, _), (second, _) in itertools.pairwise(told)]
+    reported = run(main())
+    assert [in_request for _, in_request in reported] == [True, False, False, False]
+    waits = [second - first for (first, _), (second, _) in itertools.pairwise(reported)]
     assert waits[0] == pytest.approx(1, abs=1.1)
     assert waits[1:] == pytest.approx([10, 10], abs=1.1)
 
@@ -249,8 +249,8 @@ def test_the_position_is_sent_as_soon_as_it_is_stable() -> None:
                 frames = await take(session, 3)
             return [gga.at_s - start_s for gga in caster.ggas], frames
 
-    told, frames = run(main())
-    assert told == [pytest.approx(STABLE_S, abs=1.1)]
+    reported, frames = run(main())
+    assert reported == [pytest.approx(STABLE_S, abs=1.1)]
     assert len(frames) == 3
 
 
@@ -362,16 +362,16 @@ async def test_a_second_session_of_one_user_ends_the_first() -> None:
 # Refusals
 
 
-def gone(fault: str, *, told: bool = True, fresh: bool = False, **changes: Any) -> ZtpdError:
+def gone(fault: str, *, reported: bool = True, fresh: bool = False, **changes: Any) -> ZtpdError:
     """How a session with a caster of that fault fails to open, in virtual time."""
 
     async def main() -> ZtpdError:
         async with Caster({"NEAR-RTCM": endless()}, fault=fault) as caster:
             session = NtripSession(
                 endpoint(caster.port, **changes),
-                position=lambda: FIX if told else None,
+                position=lambda: FIX if reported else None,
                 fresh_credentials=fresh,
-                gga=settled() if told else None,
+                gga=settled() if reported else None,
             )
             return await refused(session)
 
@@ -405,14 +405,14 @@ def test_R01_R14_refusals_are_typed_by_their_kind(
 
 
 def test_R01_a_401_before_any_position_blames_the_position() -> None:
-    error = gone("unauthorized", told=False)
+    error = gone("unauthorized", reported=False)
     assert isinstance(error, GgaRequired)
     assert "401" in str(error)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_R01_a_401_soon_after_provisioning_means_not_active_yet(told: bool) -> None:
-    error = gone("unauthorized", told=told, fresh=True)
+@pytest.mark.parametrize("reported", [True, False])
+def test_R01_a_401_soon_after_provisioning_means_not_active_yet(reported: bool) -> None:
+    error = gone("unauthorized", reported=reported, fresh=True)
     assert isinstance(error, SessionNotActive)
     assert error.retry is Retry.SERVER
 
@@ -646,15 +646,15 @@ def test_R12_a_caster_that_waits_for_a_position_is_not_a_silent_link(fix: Fix | 
                 _, error = await until_end(session)
                 return loop.time() - before, error, len(caster.ggas)
 
-    waited_s, error, told = run(main())
+    waited_s, error, reported = run(main())
     assert isinstance(error, GgaRequired)
     assert error.retry is Retry.LOCAL
     assert 10 <= waited_s <= 11
-    assert told == 0
+    assert reported == 0
 
 
 def test_R12_a_silent_receiver_is_polled_rarely_and_the_last_position_repeated() -> None:
-    """Nobody waits for a position that cannot come: an idle session must not wake up for it."""
+    """An idle session must not wake up for a position that cannot come."""
     looks: list[float] = []
 
     def nothing() -> None:
@@ -668,9 +668,9 @@ def test_R12_a_silent_receiver_is_polled_rarely_and_the_last_position_repeated()
                 await take(session, 4)
             return [gga.at_s for gga in caster.ggas]
 
-    told = run(main())
+    reported = run(main())
     assert len(set(looks)) <= 90 / 5 + 4
-    assert max(after - before for before, after in itertools.pairwise(told)) <= 15.6
+    assert max(after - before for before, after in itertools.pairwise(reported)) <= 15.6
 
 
 def test_R12_a_single_base_streams_without_any_position() -> None:
@@ -693,9 +693,9 @@ def test_R13_one_position_in_10_s_over_three_minutes() -> None:
                 await take(session, 360)
             return [gga.at_s for gga in caster.ggas]
 
-    told = run(main())
-    waits = [after - before for before, after in itertools.pairwise(told)]
-    assert 18 <= len(told) <= 20
+    reported = run(main())
+    waits = [after - before for before, after in itertools.pairwise(reported)]
+    assert 18 <= len(reported) <= 20
     assert waits[0] >= 1
     assert min(waits[1:]) >= 9
     assert max(waits) <= 11.1
@@ -833,7 +833,7 @@ async def test_the_connection_is_closed_before_the_session_says_so(
         for _ in range(3):
             async with NtripSession(mine, position=lambda: None) as session:
                 await take(session, 2)
-            # What is left of them on the caster's side ends with its next turn.
+            # Their tasks on the caster's side end with its next turn.
             await asyncio.sleep(0.05)
             assert _sockets() == before
             assert caster.alive == 0

@@ -84,11 +84,11 @@ class Disk:
                     del self.names[step.name]
 
 
-def traced(directory: Path, what: str) -> tuple[Disk, list[Operation]]:
+def traced(directory: Path, action: str) -> tuple[Disk, list[Operation]]:
     """The state before, and the steps of the writer in ``directory``."""
     before, trace = Disk.read(directory), directory.parent / "trace"
     command = ["strace", "-f", "-y", "-s", "1000000", "-e", f"trace={_TRACED}", "-o", trace]
-    run = [*command, sys.executable, WRITER, directory, what]
+    run = [*command, sys.executable, WRITER, directory, action]
     subprocess.run(list(map(str, run)), env=ENVIRON, check=True, capture_output=True)
     return before, list(_operations(trace, directory, before))
 

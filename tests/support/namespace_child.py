@@ -124,7 +124,7 @@ async def _told(attempt: Callable[[], Awaitable[object]]) -> str:
     return "no error"
 
 
-async def _told_by_all(port: int, directory: Path, authority: Authority) -> dict[str, str]:
+async def _reports_of_all(port: int, directory: Path, authority: Authority) -> dict[str, str]:
     """The errors of every client for one port of the service."""
     ca_file = str(authority.write(directory / "ca.pem"))
 
@@ -162,14 +162,14 @@ async def failures(directory: Path) -> Any:
         "wrong name": authority.server_context("other.test"),
         "expired": server_context(authority.server(NAME, not_after=datetime(2020, 1, 1))),
     }
-    told: dict[str, dict[str, str]] = {}
+    logged: dict[str, dict[str, str]] = {}
     for fault, context in contexts.items():
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            told[fault] = await _told_by_all(port, directory, authority)
-    told["refused"] = await _told_by_all(1, directory, authority)
-    return told
+            logged[fault] = await _reports_of_all(port, directory, authority)
+    logged["refused"] = await _reports_of_all(1, directory, authority)
+    return logged
 
 
 async def families(_: Path) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 
 
 def make_fail(name: str) -> None:
-    """Let the future that the task ``name`` waits for fail with an error that nobody expects."""
+    """Let the future that the task ``name`` waits for fail with an unexpected error."""
     task = next(each for each in asyncio.all_tasks() if each.get_name() == name)
     waiting: asyncio.Future[object] = task._fut_waiter  # type: ignore[attr-defined]
     if isinstance(waiting, asyncio.Task):

@@ -43,9 +43,9 @@ async def child(date: str | Path, *words: object) -> list[str]:
         stderr=asyncio.subprocess.PIPE,
         env=environ,
     )
-    told, errors = await running.communicate()
+    reported, errors = await running.communicate()
     assert running.returncode == 0, errors.decode()
-    return told.decode().split()
+    return reported.decode().split()
 
 
 async def called(
@@ -56,35 +56,35 @@ async def called(
     ca_file = authority.write(tmp_path / "ca.pem")
     (tmp_path / STATE).mkdir(mode=0o700)
     async with make(authority) as service:
-        told = await child(date, "provision", service.url, ca_file, tmp_path / STATE)
-    return told, service
+        reported = await child(date, "provision", service.url, ca_file, tmp_path / STATE)
+    return reported, service
 
 
 @pytest.mark.parametrize("date", ["1970-01-01 00:01:00", "2000-01-01 00:00:00"])
 async def test_C01_P10_with_a_date_that_is_past_no_connection_is_made(
     tmp_path: Path, date: str
 ) -> None:
-    told, service = await called(tmp_path, date, ZtpService)
+    reported, service = await called(tmp_path, date, ZtpService)
 
-    assert told == ["clock.unset", "local"]
+    assert reported == ["clock.unset", "local"]
     assert service.connections == 0
 
 
 async def test_C01_as_soon_as_the_clock_is_set_the_call_is_made(tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     (tmp_path / "after").mkdir()
-    told, _ = await called(tmp_path / "before", "1970-01-01 00:01:00", ZtpService)
-    assert told == ["clock.unset", "local"]
-    told, service = await called(tmp_path / "after", "2027-01-01 00:00:00", ZtpService)
+    reported, _ = await called(tmp_path / "before", "1970-01-01 00:01:00", ZtpService)
+    assert reported == ["clock.unset", "local"]
+    reported, service = await called(tmp_path / "after", "2027-01-01 00:00:00", ZtpService)
 
-    assert told[0] == "provisioned"
+    assert reported[0] == "provisioned"
     assert len(service.calls) == 1
 
 
 async def test_C02_a_clock_that_is_hours_late_will_do(tmp_path: Path) -> None:
-    told, _ = await called(tmp_path, "2027-01-01 00:00:00", ZtpService)
+    reported, _ = await called(tmp_path, "2027-01-01 00:00:00", ZtpService)
 
-    assert told[0] == "provisioned"
+    assert reported[0] == "provisioned"
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ async def test_N16_N17_a_certificate_of_another_time_names_the_clock_and_blames_
         pair = authority.server(not_before=not_before, not_after=not_after)
         return ZtpService(authority, tls=server_context(pair))
 
-    told, service = await called(tmp_path, "2027-01-01 00:00:00", make)
+    reported, service = await called(tmp_path, "2027-01-01 00:00:00", make)
 
-    assert told == ["tls.clock", "local"]
+    assert reported == ["tls.clock", "local"]
     assert service.requests == 0, "the token stayed here"
 
 
@@ -120,8 +120,8 @@ async def test_C03_C04_a_jump_changes_no_wait_and_deletes_nothing(
     CredentialStore(tmp_path / STATE).save(generation(1))
     date = tmp_path / "date"
     date.write_text("2027-01-01 00:00:00\n")
-    told = await child(date, "jump", date, new_date, tmp_path / STATE)
-    took_s, jumped, left_s, may_refresh, loaded = told
+    reported = await child(date, "jump", date, new_date, tmp_path / STATE)
+    took_s, jumped, left_s, may_refresh, loaded = reported
 
     assert jumped == "1", "or this test proves nothing"
     assert 0.9 <= float(took_s) <= 3

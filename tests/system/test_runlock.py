@@ -95,7 +95,7 @@ def seen_by_nobody(directory: Path) -> str:
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """A directory that everybody may pass; pytest's own are closed to others."""
+    """A directory that every user may enter; pytest's own are closed to others."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)

@@ -22,7 +22,7 @@ def answer(command: str, stream: bytes) -> AtAnswer | None:
     return Exchange(command).feed(stream)
 
 
-def told(command: str, stream: bytes) -> str | None:
+def reported(command: str, stream: bytes) -> str | None:
     result = answer(command, stream)
     assert result is not None, "no final result code"
     return next(iter(imeis_in(command, result)), None)
@@ -75,7 +75,7 @@ def test_the_first_command_is_the_one_defined_to_give_the_imei() -> None:
     ],
 )
 def test_M03_M04_M07_every_shape_gives_the_number(command: str, stream: bytes) -> None:
-    assert told(command, stream) == IMEI
+    assert reported(command, stream) == IMEI
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_M03_M04_M07_every_shape_gives_the_number(command: str, stream: bytes) -
     ],
 )
 def test_B30_a_number_counts_only_after_a_good_final_code(stream: bytes) -> None:
-    assert told("AT+CGSN", stream) is None
+    assert reported("AT+CGSN", stream) is None
 
 
 def test_without_a_final_code_there_is_no_answer() -> None:
@@ -113,35 +113,35 @@ def test_without_a_final_code_there_is_no_answer() -> None:
 )
 @pytest.mark.parametrize("command", IMEI_COMMANDS)
 def test_M06_B28_numbers_of_other_lengths_are_ignored(command: str, text: bytes) -> None:
-    assert told(command, b"\r\n" + text + b"\r\nOK\r\n") is None
+    assert reported(command, b"\r\n" + text + b"\r\nOK\r\n") is None
 
 
 def test_M07_sixteen_digits_are_an_imeisv_only_where_the_imei_was_asked_for() -> None:
     stream = b"\r\n4901542032375101\r\nOK\r\n"
-    assert told("AT+CGSN=1", stream) == "4901542032375101"
-    assert told("AT+CGSN", stream) is None
+    assert reported("AT+CGSN=1", stream) == "4901542032375101"
+    assert reported("AT+CGSN", stream) is None
 
 
 def test_a_named_number_is_returned_at_any_length() -> None:
-    assert told("AT+CGSN=1", b'+CGSN: "12345"\r\nOK\r\n') == "12345"
+    assert reported("AT+CGSN=1", b'+CGSN: "12345"\r\nOK\r\n') == "12345"
 
 
 def test_ati_lines_without_a_name_are_not_numbers() -> None:
-    assert told("ATI", b"\r\nSIM7600\r\n490154203237518\r\nOK\r\n") is None
+    assert reported("ATI", b"\r\nSIM7600\r\n490154203237518\r\nOK\r\n") is None
 
 
 @pytest.mark.parametrize("line", ["{}", '+CGSN: "{}"'])
 def test_B31_FR51_of_two_valid_numbers_the_first_counts(line: str) -> None:
     stream = "".join(line.format(number) + "\r\n" for number in (OTHER, IMEI)) + "OK\r\n"
-    assert told("AT+CGSN", stream.encode()) == OTHER
+    assert reported("AT+CGSN", stream.encode()) == OTHER
 
 
 def test_the_same_number_twice_is_one_number() -> None:
-    assert told("AT+CGSN", f"{IMEI}\r\n{IMEI}\r\nOK\r\n".encode()) == IMEI
+    assert reported("AT+CGSN", f"{IMEI}\r\n{IMEI}\r\nOK\r\n".encode()) == IMEI
 
 
 def test_C42_a_second_bare_number_is_a_reason_to_ask_again() -> None:
-    assert told("AT+CGSN", f"123456789012345\r\n{IMEI}\r\nOK\r\n".encode()) is None
+    assert reported("AT+CGSN", f"123456789012345\r\n{IMEI}\r\nOK\r\n".encode()) is None
 
 
 @pytest.mark.parametrize("noise", [b"\x00", b"\xff", b"\x80", b"\x1b", b"\x7f"])
@@ -171,7 +171,7 @@ def test_M09_C44_a_line_without_end_costs_bounded_memory_and_spoils_the_answer()
 def test_C43_lines_without_number_cost_bounded_memory() -> None:
     exchange = Exchange("AT+CGSN")
     for _ in range(10_000):
-        assert exchange.feed(b"something nobody knows\r\n") is None
+        assert exchange.feed(b"an unknown code\r\n") is None
     result = exchange.feed(b"490154203237518\r\nOK\r\n")
     assert result is not None
     assert len(result.lines) <= 64
@@ -275,14 +275,14 @@ def test_M04_C40_unsolicited_lines_change_nothing(
     lines = [*before, number, *after, "OK"]
     if echo:
         lines.insert(0, "AT+CGSN")
-    assert told("AT+CGSN", "".join(f"\r\n{line}\r\n" for line in lines).encode()) == number
+    assert reported("AT+CGSN", "".join(f"\r\n{line}\r\n" for line in lines).encode()) == number
 
 
 @given(imei)
 def test_all_forms_of_one_identity_give_the_same_number(body: str) -> None:
     number = body + luhn_digit(body)
     for text in (body, number, number[:14] + "01", number + "01"):
-        found = told("AT+CGSN=1", f"\r\n{text}\r\nOK\r\n".encode())
+        found = reported("AT+CGSN=1", f"\r\n{text}\r\nOK\r\n".encode())
         assert found == text
         assert Imei.normalise(found)[0].digits == number
     assert Imei.normalise(number) == (Imei(number), "")

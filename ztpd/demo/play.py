@@ -189,11 +189,11 @@ class Demo:
 
     async def _watch(self) -> bool:
         """Watch daemon and receiver until corrections are in use."""
-        due_s, told = time.monotonic() + ONCE_WITHIN_S, False
+        due_s, announced = time.monotonic() + ONCE_WITHIN_S, False
         while self._daemon.ended_with is None:
             seen = status.read(self._daemon.runtime_dir)
             self._story.show(seen)
-            if self._proven(seen) and not told:
+            if self._proven(seen) and not announced:
                 self._story.tell("demo", "RTK fixed, by corrections that the receiver used")
                 if self._fault and self._fault.late and not self._struck:
                     self._inject_late_fault(self._fault)
@@ -202,7 +202,7 @@ class Demo:
                 if self._options.once:
                     return True
                 self._story.tell("demo", "goes on until Ctrl-C")
-                told = True
+                announced = True
             if self._options.once and time.monotonic() > due_s:
                 self._story.tell("demo", f"not RTK fixed within {ONCE_WITHIN_S:.0f} s")
                 return False

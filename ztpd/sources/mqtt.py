@@ -198,9 +198,7 @@ class MqttSession:
         client.on_socket_unregister_write = self._on_wants_no_write
         client.connect(endpoint.host, endpoint.port, keepalive=endpoint.keepalive_s)
         if client.socket() is not sock:
-            raise SessionError(
-                "paho-mqtt opened its own socket: this version is not supported"
-            )
+            raise SessionError("paho-mqtt opened its own socket: this version is not supported")
         loop.add_reader(sock.fileno(), self._read)
         self._tick()
         return client

@@ -170,7 +170,7 @@ def said(machine: Machine) -> list[str]:
     return [line["ZTPD_EVENT"] for line in journal(machine) if "ZTPD_EVENT" in line]
 
 
-def told(machine: Machine) -> str:
+def reported(machine: Machine) -> str:
     """The journal of the unit since boot, as a person reads it."""
     return machine.run("journalctl --boot --unit=ztpd --output=short-precise --no-hostname")
 
@@ -184,15 +184,15 @@ def story(machine: Machine) -> str:
         "RTK fixed": ("ZTPD_FIX", "RTK fixed"),
     }
     began: float = 0
-    told = []
+    reported = []
     for line in journal(machine):
         moment = int(line["__MONOTONIC_TIMESTAMP"]) / 1e6
         if line.get("MESSAGE_ID") == _UNIT_STARTING:
             began = moment
         for name, (key, value) in steps.items():
             if line.get(key) == value:
-                told.append(f"{name} {moment - began:.1f} s")
-    return ", ".join(told)
+                reported.append(f"{name} {moment - began:.1f} s")
+    return ", ".join(reported)
 
 
 def newer(deb: Path, into: Path) -> None:

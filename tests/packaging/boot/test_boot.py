@@ -97,7 +97,7 @@ def test_a_token_in_the_image_gives_corrections_at_first_boot(
         assert bench.calls(machine) == 1
         assert machine.run("stat --format='%a %U' /etc/ztpd/token") == "600 root"
         bench.measured.append(f"{suite}: first boot with a token: {bench.story(machine)}")
-        bench.journals[suite] = bench.told(machine)
+        bench.journals[suite] = bench.reported(machine)
 
 
 def test_an_encrypted_token_serves_as_well(fresh: Container) -> None:
@@ -133,7 +133,7 @@ def test_FR40_S19_a_card_in_another_gateway(
         assert events.TASK_DIED.name not in bench.said(moved)
         assert bench.calls(moved) == 1
         bench.measured.append(f"{suite}: card on another board: {bench.story(moved)}")
-        bench.journals[f"{suite}: card on another board"] = bench.told(moved)
+        bench.journals[f"{suite}: card on another board"] = bench.reported(moved)
 
     copied = Container(card.layers, place / "copied", payload)
     bench.put_on_board(copied, "10000000cccccccc", imei=OTHER_IMEI)
@@ -143,7 +143,7 @@ def test_FR40_S19_a_card_in_another_gateway(
         assert OTHER_IMEI in bench.things(copied)
         assert events.TASK_DIED.name not in bench.said(copied)
         bench.measured.append(f"{suite}: copied card: {bench.story(copied)}")
-        bench.journals[f"{suite}: copied card"] = bench.told(copied)
+        bench.journals[f"{suite}: copied card"] = bench.reported(copied)
 
 
 def test_D15_a_provisioned_gateway_boots_without_a_provisioning_call(

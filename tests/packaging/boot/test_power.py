@@ -23,8 +23,8 @@ _NEXT_CALL_WITHIN_S = 600.0  # the wait doubles with each cut
 _STORE = "/var/lib/ztpd"
 _IMAGE_UTC, _TRUE_UTC = RELEASED_UNIX_S + 60 * 86_400, RELEASED_UNIX_S + 300 * 86_400
 
-# Modem and receiver on a USB controller made of software. What the simulators write to ttyGS0 and
-# ttyGS1 comes out of ttyACM0 and ttyACM1, whose driver the kernel loads when it sees them.
+# Modem and receiver on a USB controller made of software. Bytes written to ttyGS0 and ttyGS1
+# come out of ttyACM0 and ttyACM1, whose driver the kernel loads when it sees them.
 _PLUG = """\
 #!/bin/bash -eu
 plug() {
@@ -124,7 +124,7 @@ def test_a_driver_that_loads_after_the_unit_has_started_is_no_hindrance(
 ) -> None:
     assert bench.calls(late) == 1
     assert bench.unit(late, "NRestarts") == "0"
-    bench.journals[f"{suite} (QEMU)"] = bench.told(late)
+    bench.journals[f"{suite} (QEMU)"] = bench.reported(late)
     bench.measured.append(f"{suite} (QEMU): {bench.story(late)}")
 
 
@@ -197,8 +197,8 @@ def test_FR41_a_gateway_with_the_date_of_its_image_is_provisioned_without_a_pers
     assert bench.calls(machine) == 1
     assert errors.TlsClock.code in bench.said(machine)
     assert bench.unit(machine, "NRestarts") == "0"
-    told = "journalctl --boot --no-hostname --unit=ztpd --unit=ztpd-settime"
-    bench.journals[f"{suite} (QEMU): with the date of its image"] = machine.run(told)
+    reported = "journalctl --boot --no-hostname --unit=ztpd --unit=ztpd-settime"
+    bench.journals[f"{suite} (QEMU): with the date of its image"] = machine.run(reported)
 
 
 def test_P1_after_three_power_cuts_while_provisioning_the_gateway_is_provisioned(
