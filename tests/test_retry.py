@@ -63,7 +63,7 @@ def test_classes_count_their_own_steps() -> None:
     assert backoff.wait_s(ZtpServerError()) <= 30
 
 
-def test_after_a_proven_session_four_tries_come_at_once() -> None:
+def test_after_a_stable_session_four_tries_come_at_once() -> None:
     backoff = Backoff(SESSION, random.Random(1))
     for _ in range(10):
         backoff.wait_s(SessionClosed())
@@ -180,7 +180,7 @@ def test_a_failed_attempt_is_repeated_after_its_wait() -> None:
 
 
 @pytest.mark.parametrize("error", [ConfigError("x"), ValueError("a bug")])
-def test_an_error_that_no_wait_can_cure_is_raised_at_once(error: Exception) -> None:
+def test_an_error_that_no_wait_can_remedy_is_raised_at_once(error: Exception) -> None:
     async def attempt() -> None:
         raise error
 

@@ -48,7 +48,7 @@ def unreadable() -> LoadedConfig:
         ),
     ],
 )
-def test_FR67_why_no_daemon_runs_is_named_with_the_cure(
+def test_FR67_why_no_daemon_runs_is_named_with_the_remedy(
     state: UnitState | None, text: str, advice: str
 ) -> None:
     found = why_not_running(state, right)

@@ -130,7 +130,7 @@ async def test_FR75_a_link_that_needs_the_broken_one_is_not_reached_and_others_a
     assert (states["receiver"], states["setup"]) == (LinkState.OK, LinkState.OK)
 
 
-async def test_FR75_without_a_modem_token_network_and_receiver_are_looked_at(
+async def test_FR75_without_a_modem_token_network_and_receiver_are_checked(
     tmp_path: Path,
 ) -> None:
     gateway = Gateway(tmp_path)

@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_ends_with_65(home: Path) -> None:
     assert take_in(home, home / "gone.json") == 65
 
 
-def test_S10_an_unsafe_directory_ends_with_77_and_the_cure(
+def test_S10_an_unsafe_directory_ends_with_77_and_the_remedy(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "state").mkdir(mode=0o755)

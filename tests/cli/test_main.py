@@ -69,7 +69,7 @@ def test_the_configuration_is_named_before_or_after_the_verb(
     assert "all is well" in capsys.readouterr().out
 
 
-def test_D13_a_missing_configuration_is_named_with_its_cure(
+def test_D13_a_missing_configuration_is_named_with_its_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "--config", str(tmp_path / "gone.toml")]) == 78

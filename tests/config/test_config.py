@@ -130,7 +130,7 @@ def test_receiver_keys_are_joined_item_by_item(main: Path) -> None:
     assert loaded.origins["receiver.keys.CFG-RATE-NAV"].endswith("site.toml")
 
 
-def test_D13_a_missing_file_is_named_with_the_cure(main: Path) -> None:
+def test_D13_a_missing_file_is_named_with_the_remedy(main: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(main)
     assert caught.value.detail == (

@@ -55,7 +55,7 @@ async def test_D05_a_second_stop_changes_nothing(gateway: Gateway) -> None:
         daemon.stop()
 
 
-async def test_beginning_anew_many_times_at_once_leaves_one_activity(gateway: Gateway) -> None:
+async def test_many_restarts_at_once_leave_one_activity(gateway: Gateway) -> None:
     async with gateway.running() as daemon:
         await until(lambda: state(gateway) == "blocked")
         before = len(asyncio.all_tasks())

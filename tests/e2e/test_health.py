@@ -79,7 +79,7 @@ async def private(
 
 @in_virtual_time
 @pytest.mark.slow
-async def test_FR61_an_antenna_pulled_in_operation_is_degraded_with_its_cure(
+async def test_FR61_an_antenna_pulled_in_operation_is_degraded_with_its_remedy(
     tmp_path: Path,
 ) -> None:
     async with private(tmp_path) as (gateway, receiver, _), gateway.running():

@@ -61,7 +61,7 @@ async def test_a_refusal_needs_a_person_and_has_a_remedy(
         assert len(service.calls) == 1
 
 
-async def test_FR57_a_token_of_a_wrong_form_is_named_with_its_cure(tmp_path: Path) -> None:
+async def test_FR57_a_token_of_a_wrong_form_is_named_with_its_remedy(tmp_path: Path) -> None:
     refused = Answer(422, '{"errors":["token invalid token format"]}')
     async with services(tmp_path, script=(refused,)) as (gateway, _, _), gateway.running():
         await until(lambda: state(gateway) == "blocked")

@@ -163,7 +163,7 @@ def test_Z17_after_an_hour_of_refusals_the_service_is_asked_once_and_corrections
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_FR101_the_days_call_meets_a_503_and_a_silent_service_and_costs_minutes(
+def test_FR101_a_503_and_a_silent_service_cost_the_daily_call_minutes(
     tmp_path: Path,
 ) -> None:
     """The whole daemon, in virtual time: the second call after an hour of refusals fails, too."""

@@ -180,7 +180,7 @@ def test_A07_a_serial_number_is_never_taken(ask: Ask) -> None:
     assert isinstance(ask(serial_only).outcome, ImeiInvalid)
 
 
-def test_D58_a_mute_port_costs_its_budget_and_its_sibling_answers(ask: Ask) -> None:
+def test_D58_a_silent_port_costs_its_budget_and_its_sibling_answers(ask: Ask) -> None:
     mute = ask(replace(sim.A7670, hangs=True), timeout_s=10)
     assert isinstance(mute.outcome, ModemSilent)
     assert ask(sim.A7670).imei == IMEI

@@ -73,7 +73,7 @@ def test_F77_its_number_is_no_imei_and_the_port_is_its_own(
     assert isinstance(untouched(gateway, "ttyUSB2").outcome, ImeiInvalid)
 
 
-def test_FR48_a_stick_that_it_does_not_know_is_listed_with_reason_and_cure(
+def test_FR48_a_stick_that_it_does_not_know_is_listed_with_reason_and_remedy(
     gateway: UsbTree, mm: MockModemManager
 ) -> None:
     gateway.plug_without_tty("12d1:14dc", {0: ("02", "cdc_ether")}, product="HUAWEI_MOBILE")

@@ -151,7 +151,7 @@ async def test_N04_a_dead_ipv6_is_followed_by_ipv4_in_any_order() -> None:
         assert asyncio.get_running_loop().time() - began_s < 2
 
 
-async def test_N05_the_name_is_resolved_anew_each_time(listener: socket.socket) -> None:
+async def test_N05_the_name_is_resolved_each_time(listener: socket.socket) -> None:
     resolver = resolves_to(["127.0.0.9"], ["127.0.0.1"])
     port = listener.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):

@@ -59,7 +59,7 @@ def test_D15_a_reboot_without_a_clock_waits_for_all_that_was_left(gateway: Sched
     assert gateway.schedule().left_s(86_400) == 3600
 
 
-def test_a_power_cut_does_not_begin_the_wait_anew(gateway: ScheduleBench) -> None:
+def test_a_power_cut_does_not_restart_the_wait(gateway: ScheduleBench) -> None:
     gateway.schedule().wait(3600, {})
     gateway.passes(1000)
     gateway.reboots(gateway.date_s + 500)

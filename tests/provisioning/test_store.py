@@ -363,7 +363,7 @@ def test_S16_a_newer_format_is_refused_and_kept(store: CredentialStore, director
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o602])
 @pytest.mark.parametrize("name", [CURRENT, PREVIOUS])
-def test_S10_a_file_open_to_others_is_refused_with_the_cure(
+def test_S10_a_file_open_to_others_is_refused_with_the_remedy(
     store: CredentialStore, directory: Path, name: str, mode: int
 ) -> None:
     put(directory, current=b"damaged")
@@ -378,7 +378,7 @@ def test_S10_a_file_open_to_others_is_refused_with_the_cure(
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o777, 0o710])
-def test_S10_a_directory_open_to_others_is_refused_with_the_cure(
+def test_S10_a_directory_open_to_others_is_refused_with_the_remedy(
     store: CredentialStore, directory: Path, mode: int
 ) -> None:
     store.save(FIRST)
@@ -390,7 +390,7 @@ def test_S10_a_directory_open_to_others_is_refused_with_the_cure(
     assert CURRENT in names(directory)
 
 
-def test_the_cure_is_a_command_the_shell_takes_as_it_is(tmp_path: Path) -> None:
+def test_the_remedy_is_a_command_the_shell_takes_as_it_is(tmp_path: Path) -> None:
     directory = tmp_path / "a b'c"
     directory.mkdir(mode=0o755)
     directory.chmod(0o755)
@@ -402,7 +402,7 @@ def test_the_cure_is_a_command_the_shell_takes_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 @pytest.mark.parametrize("name", ["", CURRENT])
-def test_S09_a_foreign_owner_is_refused_with_the_cure(
+def test_S09_a_foreign_owner_is_refused_with_the_remedy(
     store: CredentialStore, directory: Path, name: str
 ) -> None:
     store.save(FIRST)
@@ -578,7 +578,7 @@ attempt(store.load)
         ("fsync:error=EIO:when=2", "2"),
     ],
 )
-def test_S02_S03_a_failing_disk_call_fails_the_save_and_the_next_one_starts_anew(
+def test_S02_S03_a_failing_disk_call_fails_the_save_and_the_next_one_starts_clean(
     store: CredentialStore, directory: Path, tmp_path: Path, injection: str, survivor: str
 ) -> None:
     if not shutil.which("strace"):

@@ -340,7 +340,7 @@ async def test_cancelled_it_gives_the_port_back(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_another_device_behind_the_name_is_identified_anew(tmp_path: Path) -> None:
+async def test_another_device_behind_the_name_is_identified_again(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         assert b.receiver.view.model == "ZED-F9P"

@@ -175,7 +175,7 @@ async def test_G02_a_silent_receiver_is_logged_once_and_polled_without_end(tmp_p
 
 
 @in_virtual_time
-async def test_G02_a_receiver_that_goes_mute_while_set_up_is_opened_again(tmp_path: Path) -> None:
+async def test_G02_a_receiver_that_goes_silent_while_set_up_is_opened_again(tmp_path: Path) -> None:
     def go_mute(_: str) -> None:
         b.sim.faults.sends_nothing = not b.logged("gnss.silent")
 
@@ -221,7 +221,7 @@ async def test_a_receiver_on_a_wire_of_38400_baud_is_ready_in_seconds(tmp_path: 
 
 
 @in_virtual_time
-async def test_the_whole_way_reads_like_a_story(tmp_path: Path) -> None:
+async def test_a_set_up_is_logged_step_by_step(tmp_path: Path) -> None:
     async with bench(tmp_path, key=KEY) as b:
         b.sim.power_cycle()
         await b.receiver.wait_ready()

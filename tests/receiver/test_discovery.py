@@ -445,7 +445,7 @@ def test_the_real_tree_of_this_machine_can_be_walked() -> None:
 
 
 @in_virtual_time
-async def test_FR48_an_adapter_that_brltty_took_is_named_with_the_cure(tmp_path: Path) -> None:
+async def test_FR48_an_adapter_that_brltty_took_is_named_with_the_remedy(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here:
         here.tree.plug_without_tty(CH340, {0: ("ff", "usbfs")}, product="USB Serial")
         async with running(here):

@@ -110,7 +110,7 @@ def test_the_same_keys_again_are_no_reason_to_give_them_again() -> None:
     assert not ring.due(5)
 
 
-def test_keys_that_do_not_fit_are_looked_at_less_and_less_often() -> None:
+def test_keys_that_do_not_fit_are_checked_less_and_less_often() -> None:
     ring = KeyRing()
     ring.add(FOUR)
     looks = []

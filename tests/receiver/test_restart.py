@@ -154,7 +154,7 @@ async def test_a_receiver_that_restarts_all_the_time_fills_no_journal(tmp_path: 
 
 
 @in_virtual_time
-async def test_the_time_to_first_fix_begins_anew_with_a_restart(tmp_path: Path) -> None:
+async def test_a_restart_resets_the_time_to_first_fix(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.receiver.wait_ready()
         await b.stream(30, b.spartn)

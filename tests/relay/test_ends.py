@@ -184,7 +184,7 @@ def test_FR107_no_eviction_within_ten_minutes_of_good_service() -> None:
     assert delivered(bench) > HOUR_S + 200
 
 
-def test_FR29_a_table_with_the_mountpoint_is_a_doubt_about_the_password_until_it_worked() -> None:
+def test_FR29_a_table_with_the_mountpoint_questions_the_password_until_it_worked() -> None:
     bench = RelayBench(ntrip=[Script(refuses=MountpointNotServed("NEAR"))])
     relay = bench.runs(HOUR_S, NTRIP)
     assert isinstance(relay.channels[0].error, TableInstead)

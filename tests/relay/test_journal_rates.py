@@ -112,7 +112,7 @@ def test_D20_days_of_one_fault_stay_below_20_lines_a_minute(fault: str) -> None:
 
 
 @pytest.mark.slow
-def test_D20_two_ways_that_both_fail_stay_below_20_lines_a_minute() -> None:
+def test_D20_two_failing_channels_stay_below_20_lines_a_minute() -> None:
     with journal() as lines:
         bench = RelayBench(
             mqtt=[Script(refuses=ConnectRefused("broker"))],

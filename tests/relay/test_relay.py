@@ -65,7 +65,7 @@ def test_a_session_waits_for_the_receiver() -> None:
     assert bench.reports.events == [Event.BACKOFF]
 
 
-def test_after_a_proven_session_frames_flow_again_within_two_seconds() -> None:
+def test_after_a_stable_session_frames_flow_again_within_two_seconds() -> None:
     bench = RelayBench(mqtt=[steady(120)])
     bench.runs(600, MQTT)
 
@@ -78,7 +78,7 @@ def test_after_a_proven_session_frames_flow_again_within_two_seconds() -> None:
     assert all(0.5 <= gap_s <= 1.5 for gap_s in gaps_s)
 
 
-def test_R10_sessions_that_all_end_early_are_kicked_and_wait_for_minutes() -> None:
+def test_R10_sessions_that_all_end_early_are_evicted_and_wait_for_minutes() -> None:
     bench = RelayBench(ntrip=[steady(10)])
     bench.runs(3600, NTRIP)
 
@@ -129,7 +129,7 @@ def test_G05_a_format_the_receiver_cannot_take_is_named() -> None:
     assert (Event.BLOCKED, FormatUnsupported.code) in bench.reports.entries
 
 
-def test_the_other_way_is_used_while_the_first_one_fails() -> None:
+def test_the_other_channel_is_used_while_the_first_one_fails() -> None:
     bench = RelayBench(ntrip=[Script(refuses=ConnectRefused("down"))], mqtt=[steady(1000)])
     bench.runs(30, NTRIP, MQTT)
 
@@ -139,14 +139,14 @@ def test_the_other_way_is_used_while_the_first_one_fails() -> None:
     assert bench.receiver.got
 
 
-def test_a_way_that_had_worked_well_is_tried_again_before_another() -> None:
+def test_a_channel_that_was_stable_is_tried_again_before_another() -> None:
     bench = RelayBench(ntrip=[steady(120)], mqtt=[steady(1000)])
     bench.runs(600, NTRIP, MQTT)
 
     assert {kind for _, kind in bench.service.opened} == {"ntrip"}
 
 
-def test_an_outage_of_the_preferred_way_is_bridged_after_its_quick_tries() -> None:
+def test_an_outage_of_the_preferred_channel_is_bridged_after_its_fast_tries() -> None:
     down = Script(refuses=ConnectRefused("down"))
     bench = RelayBench(ntrip=[steady(120), *[down] * 8, steady(10_000)], mqtt=[steady(10_000)])
     bench.runs(600, NTRIP, MQTT)
@@ -161,7 +161,7 @@ def test_there_are_never_two_sessions_of_one_transport() -> None:
     assert bench.service.most_at_once["ntrip"] == bench.service.most_at_once["mqtt"] == 1
 
 
-def test_one_way_alone_has_one_session() -> None:
+def test_a_single_channel_has_one_session() -> None:
     bench = RelayBench(ntrip=[steady(5), steady(90)])
     bench.runs(3600, NTRIP)
 
@@ -174,7 +174,7 @@ def back_again(*later: Script) -> RelayBench:
     return RelayBench(ntrip=[down, *later], mqtt=[steady(10_000, SPARTN)])
 
 
-def test_the_preferred_way_comes_back_when_it_has_carried_corrections_for_a_minute() -> None:
+def test_the_preferred_channel_comes_back_after_a_minute_of_corrections() -> None:
     bench = back_again(steady(10_000, RTCM))
     bench.runs(200, NTRIP, MQTT)
 
@@ -187,7 +187,7 @@ def test_the_preferred_way_comes_back_when_it_has_carried_corrections_for_a_minu
     assert bench.service.open_now == {"ntrip": 0, "mqtt": 0, "all": 0}
 
 
-def test_the_session_that_proved_itself_is_the_one_that_takes_over() -> None:
+def test_the_probed_session_takes_over_itself() -> None:
     bench = back_again(steady(10_000, RTCM))
     bench.runs(200, NTRIP, MQTT)
 
@@ -201,7 +201,7 @@ def test_the_session_that_proved_itself_is_the_one_that_takes_over() -> None:
     ]
 
 
-def test_a_preferred_way_that_does_not_last_is_not_taken() -> None:
+def test_a_preferred_channel_that_does_not_last_is_not_used() -> None:
     bench = back_again(steady(50, RTCM))
     bench.runs(2 * HOUR_S, NTRIP, MQTT)
 
@@ -210,7 +210,7 @@ def test_a_preferred_way_that_does_not_last_is_not_taken() -> None:
     assert len(bench.service.opened_as("ntrip")) < 20
 
 
-def test_a_preferred_way_that_is_silent_is_not_taken() -> None:
+def test_a_preferred_channel_that_is_silent_is_not_used() -> None:
     bench = back_again(Script())
     bench.runs(HOUR_S, NTRIP, MQTT)
 
@@ -218,7 +218,7 @@ def test_a_preferred_way_that_is_silent_is_not_taken() -> None:
     assert len(bench.service.opened_as("ntrip")) > 2
 
 
-def test_keys_that_come_while_it_proves_itself_are_not_lost() -> None:
+def test_keys_that_come_during_a_probe_are_not_lost() -> None:
     frames = [(0.0, KEY), *[(1.0, SPARTN)] * 1000]
     down = Script(refuses=ConnectRefused("down"))
     bench = RelayBench(mqtt=[down, Script(frames)], ntrip=[steady(1000, RTCM)])
@@ -325,7 +325,7 @@ def test_mqtt_alone_that_is_closed_for_a_quarter_of_an_hour_is_withdrawn(
     assert ((Event.BLOCKED, "mqtt.withdrawn") in bench.reports.entries) is (named is MqttWithdrawn)
 
 
-def test_new_credentials_are_asked_for_when_the_only_way_is_withdrawn() -> None:
+def test_new_credentials_are_requested_when_the_only_channel_is_withdrawn() -> None:
     """The profile may have been changed to NTRIP meanwhile."""
     bench = RelayBench(mqtt=[Script(refuses=ConnectRefused("pp"))])
 
@@ -359,7 +359,7 @@ def test_R12_with_a_fix_the_caster_is_asked_at_once() -> None:
     assert [round(at_s) for at_s, _ in bench.service.opened] in ([0, 100], [0, 101])
 
 
-def test_R12_while_the_caster_is_left_alone_the_other_way_streams() -> None:
+def test_R12_while_the_caster_is_left_alone_the_other_channel_streams() -> None:
     bench = RelayBench(ntrip=[Script(refuses=GgaRequired("401"))], mqtt=[steady(1000)])
     bench.runs(100, NTRIP, MQTT)
 
@@ -385,7 +385,7 @@ def test_Z11_refused_credentials_are_tried_slowly_while_no_new_ones_are_due() ->
     assert len(bench.service.opened) < 60
 
 
-def test_credentials_that_one_way_accepts_are_not_refused() -> None:
+def test_credentials_that_one_channel_accepts_are_not_refused() -> None:
     bench = RelayBench(mqtt=[steady(300)], ntrip=[Script(refuses=SessionRefused("401"))])
 
     async def scenario() -> None:
@@ -417,7 +417,7 @@ def asks_after_h(
 
 
 @pytest.mark.parametrize("dead", [ResolveFailed, ConnectTimeout])
-def test_Z17_one_way_refused_and_the_other_one_dead_ask_anew(dead: type[ZtpdError]) -> None:
+def test_Z17_one_channel_refused_and_the_other_one_dead_reprovision(dead: type[ZtpdError]) -> None:
     bench = RelayBench(
         ntrip=[Script(refuses=SessionRefused("401"))], mqtt=[Script(refuses=dead("pp"))]
     )
@@ -428,7 +428,7 @@ def test_Z17_one_way_refused_and_the_other_one_dead_ask_anew(dead: type[ZtpdErro
 
 
 @pytest.mark.parametrize("dead", [ResolveFailed, ConnectTimeout])
-def test_mqtt_alone_that_is_silent_for_a_day_asks_anew(dead: type[ZtpdError]) -> None:
+def test_mqtt_alone_that_is_silent_for_a_day_reprovisions(dead: type[ZtpdError]) -> None:
     """It may have been switched off, and the portal changed; the fleet must not ask at once."""
     asked_h = asks_after_h(RelayBench(mqtt=[Script(refuses=dead("pp"))]), FLEX)
     assert asked_h is not None
@@ -438,7 +438,7 @@ def test_mqtt_alone_that_is_silent_for_a_day_asks_anew(dead: type[ZtpdError]) ->
 
 
 @pytest.mark.parametrize("no", [MountpointUnknown, CasterForbidden])
-def test_Z17_every_refusal_of_a_caster_asks_anew(no: type[ZtpdError]) -> None:
+def test_Z17_every_refusal_of_a_caster_reprovisions(no: type[ZtpdError]) -> None:
     assert asks_after_h(RelayBench(ntrip=[Script(refuses=no("404"))]), NTRIP) is not None
 
 

@@ -51,7 +51,7 @@ def absence(tree: UsbTree) -> ModemAbsent:
     ],
     ids=lambda value: value if isinstance(value, str) and ":" in value else "",
 )
-def test_FR48_a_modem_or_adapter_without_a_tty_is_named_with_reason_and_cure(
+def test_FR48_a_modem_or_adapter_without_a_tty_is_named_with_reason_and_remedy(
     tree: UsbTree, usb: str, interfaces: Interfaces, reason: str, cure: str
 ) -> None:
     tree.plug_without_tty(usb, interfaces, product="A product")

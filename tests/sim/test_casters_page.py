@@ -21,7 +21,7 @@ def words(cell: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", cell))
 
 
-def test_every_manner_on_the_page_can_be_simulated() -> None:
+def test_every_peculiarity_on_the_page_can_be_simulated() -> None:
     named = set().union(*(words(simulated) for _, _, _, simulated, _ in ROWS))
     assert named - OPTIONS - {"[ntrip] tls = true", "Ntrip-Version"} <= set(FAULTS)
     assert len(named & set(FAULTS)) >= 10
@@ -34,5 +34,5 @@ def test_every_test_on_the_page_exists() -> None:
         assert words(tests) <= existing
 
 
-def test_every_manner_on_the_page_has_a_source() -> None:
+def test_every_peculiarity_on_the_page_has_a_source() -> None:
     assert all(source for _, _, source, _, _ in ROWS)

@@ -178,7 +178,7 @@ async def test_half_open_discards_bytes_without_closing() -> None:
         assert far.got == b"are you there?"
 
 
-async def test_a_line_may_go_silent_and_heal() -> None:
+async def test_a_line_may_go_silent_and_recover() -> None:
     async with (
         server(b"") as far,
         FaultProxy("127.0.0.1", far.port) as proxy,

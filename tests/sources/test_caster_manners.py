@@ -149,7 +149,7 @@ async def test_FR30_a_sentence_in_place_of_a_head_is_shown_by_the_session() -> N
         ("https-port", TlsMismatch, "[ntrip] tls"),
     ],
 )
-async def test_FR31_refusals_with_a_cure_of_their_own(
+async def test_FR31_refusals_with_a_remedy_of_their_own(
     fault: str, kind: type[ZtpdError], words: str
 ) -> None:
     error = await failure(fault)

@@ -92,7 +92,7 @@ async def test_FR24_closing_after_connect_names_the_stage() -> None:
         assert broker.sessions == 1, "no topic can be the reason"
 
 
-async def test_FR24_closing_for_an_optional_topic_is_cured_by_leaving_it_out() -> None:
+async def test_FR24_closing_for_an_optional_topic_is_avoided_by_leaving_it_out() -> None:
     async with ScriptedBroker(closes_for(ASSIST)) as broker:
         async with MqttSession(endpoint(broker, DATA, KEYS, ASSIST)) as session:
             assert session.refused == (ASSIST,)

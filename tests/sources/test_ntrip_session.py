@@ -170,7 +170,7 @@ def test_R13_never_more_than_one_a_second() -> None:
     assert times == [3, 4, 5, 6, 7, 8, 9]
 
 
-def test_a_pause_between_two_looks_is_no_stable_fix() -> None:
+def test_a_pause_between_two_updates_is_no_stable_fix() -> None:
     policy = GgaPolicy()
     policy.update(PLAIN, 0)
     policy.update(PLAIN, 100)

@@ -180,7 +180,7 @@ def test_a_topic_path_gives_role_and_quality(path: str, expected: Role, quality:
     assert qos(path) == quality
 
 
-def test_only_keys_and_assistance_are_looked_at_as_ubx() -> None:
+def test_only_keys_and_assistance_are_scanned_as_ubx() -> None:
     assert frame_kinds("/pp/ubx/0236/ip") == frame_kinds("/pp/ubx/mga") == (FrameKind.UBX,)
     assert frame_kinds("/pp/ip/eu") == (FrameKind.SPARTN, FrameKind.RTCM3)
     assert frame_kinds("/pp/key/ip") == ()

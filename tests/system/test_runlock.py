@@ -42,7 +42,7 @@ def test_Z15_a_second_ztpd_names_the_first(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_look_at_the_lock_does_not_keep_a_daemon_from_starting(tmp_path: Path) -> None:
+def test_reading_the_lock_does_not_keep_a_daemon_from_starting(tmp_path: Path) -> None:
     stop = threading.Event()
 
     def look() -> None:

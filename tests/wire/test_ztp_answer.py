@@ -145,7 +145,7 @@ def test_an_account_without_mountpoint_leaves_it_to_the_configuration() -> None:
     assert found.mountpoint == ""
 
 
-def test_Z09_unknown_fields_are_kept_and_not_looked_at() -> None:
+def test_Z09_unknown_fields_are_kept_and_ignored() -> None:
     extra = {"plan": {"name": "x", "ports": [1, 2, None]}, "": True}
     found = ztp.parse_answer("flex", encoded(BOTH | extra))
     assert found.answer == BOTH | extra

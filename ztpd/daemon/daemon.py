@@ -253,7 +253,7 @@ class Daemon:
             if not self.present.is_overdue(progress.last_frame_s if progress else None):
                 notify("WATCHDOG=1")
             self._publish()
-            self._quality.look(self.document())
+            self._quality.update(self.document())
             await asyncio.sleep(_HEARTBEAT_S)
 
     def _publish(self) -> None:

@@ -16,7 +16,8 @@ class QualityLog:
     def __init__(self) -> None:
         self._present: set[str] = set()
 
-    def look(self, status: Status) -> None:
+    def update(self, status: Status) -> None:
+        """Take the present status."""
         found = list(weaknesses(status)) if status.state == State.STREAMING.value else []
         for each in found:
             if each.event.name not in self._present | _LOGGED_ELSEWHERE:

@@ -54,9 +54,9 @@ class Demo:
     service: ZtpService
     receiver: SimReceiver
 
-    def __init__(self, options: argparse.Namespace, story: Console, directory: Path) -> None:
+    def __init__(self, options: argparse.Namespace, console: Console, directory: Path) -> None:
         self._options = options
-        self._story = story
+        self._console = console
         self._directory = directory
         self._daemon = DaemonProcess(directory)
         self._authority = _authority(options.via)
@@ -64,7 +64,7 @@ class Demo:
         self._gnss = Pty(directory / "dev/gnss")
         self._background: set[asyncio.Task[None]] = set()
         self._silence = asyncio.Event()
-        self._struck = False
+        self._fault_injected = False
         self._wanted = 1  # corrections at the receiver
         self._connections = 0  # through the proxy
 
@@ -75,11 +75,11 @@ class Demo:
             daemon = self._daemon
             daemon.prepare(self._configuration(), self.service.portal.profile.token)
             if self._fault:
-                self._story.name_fault(self._fault.about)
+                self._console.name_fault(self._fault.about)
                 self._fault.early(self._site())
-            self._story.tell("demo", f"starts the real daemon: ztpd run --config {daemon.config}")
+            self._console.tell("demo", f"starts the real daemon: ztpd run --config {daemon.config}")
             journal = await daemon.start()
-            self._story.name_commands(
+            self._console.name_commands(
                 tuple(f"{daemon.command} {verb}" for verb in ("status", "check"))
             )
             telling = asyncio.create_task(self._tell_journal(journal))
@@ -92,17 +92,17 @@ class Demo:
                 await telling
 
     async def _start_simulators(self, stack: AsyncExitStack) -> None:
-        options, teller = self._options, self._story.teller
+        options, teller = self._options, self._console.teller
         tls = self._authority.server_context() if self._authority else None
         if tls is None:
-            self._story.tell("demo", "goes without TLS, since python3-trustme is not installed")
+            self._console.tell("demo", "goes without TLS, since python3-trustme is not installed")
         if options.via == "mqtt":
             self.broker = await stack.enter_async_context(
                 Broker(self._authority, say=teller("broker"))
             )
             if self.broker.engine == "amqtt":
-                self._story.tell("broker", "mosquitto is not installed; amqtt takes its place")
-                self._story.tell("broker", "and lets clients in without their certificates")
+                self._console.tell("broker", "mosquitto is not installed; amqtt takes its place")
+                self._console.tell("broker", "and lets clients in without their certificates")
         else:
             mountpoint = f"NEAR-{options.format.upper()}"
             self.caster = await stack.enter_async_context(
@@ -148,7 +148,7 @@ class Demo:
             silence=self._silence,
             causes=lambda: causes(status.read(self._daemon.runtime_dir)),
             restart_source=self._restart_source,
-            tell=self._story.tell,
+            tell=self._console.tell,
             spawn=self._spawn,
         )
 
@@ -185,29 +185,31 @@ class Demo:
         """Print the daemon's journal lines with the times of the demo instead of their own."""
         async for line in journal:
             text = line.decode(errors="replace").rstrip()
-            self._story.tell("ztpd", _JOURNAL_LINE.sub("", text).replace(f"{self._directory}/", ""))
+            self._console.tell(
+                "ztpd", _JOURNAL_LINE.sub("", text).replace(f"{self._directory}/", "")
+            )
 
     async def _watch(self) -> bool:
         """Watch daemon and receiver until corrections are in use."""
         due_s, announced = time.monotonic() + ONCE_WITHIN_S, False
         while self._daemon.ended_with is None:
             seen = status.read(self._daemon.runtime_dir)
-            self._story.show(seen)
+            self._console.show(seen)
             if self._proven(seen) and not announced:
-                self._story.tell("demo", "RTK fixed, by corrections that the receiver used")
-                if self._fault and self._fault.late and not self._struck:
+                self._console.tell("demo", "RTK fixed, by corrections that the receiver used")
+                if self._fault and self._fault.late and not self._fault_injected:
                     self._inject_late_fault(self._fault)
                     due_s = time.monotonic() + ONCE_WITHIN_S
                     continue
                 if self._options.once:
                     return True
-                self._story.tell("demo", "goes on until Ctrl-C")
+                self._console.tell("demo", "goes on until Ctrl-C")
                 announced = True
             if self._options.once and time.monotonic() > due_s:
-                self._story.tell("demo", f"not RTK fixed within {ONCE_WITHIN_S:.0f} s")
+                self._console.tell("demo", f"not RTK fixed within {ONCE_WITHIN_S:.0f} s")
                 return False
             await asyncio.sleep(_LOOK_S)
-        self._story.tell("demo", f"the daemon ended with status {self._daemon.ended_with}")
+        self._console.tell("demo", f"the daemon ended with status {self._daemon.ended_with}")
         return False
 
     def _proven(self, seen: Status) -> bool:
@@ -224,7 +226,7 @@ class Demo:
 
     def _inject_late_fault(self, fault: Fault) -> None:
         """Inject the fault; from now on only later corrections count."""
-        self._struck = True
+        self._fault_injected = True
         self._connections = self.proxy.connections + fault.breaks
         self._expect_more()
         if fault.late:
@@ -289,15 +291,15 @@ def _authority(via: str) -> Authority | None:
         return None
 
 
-async def _play(options: argparse.Namespace, story: Console, directory: Path) -> bool:
+async def _play(options: argparse.Namespace, console: Console, directory: Path) -> bool:
     """Run the demo, and end every part of it in order, also after an error."""
     playing, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert playing  # noqa: S101 - a coroutine runs in a task
-    story.on_closed_output = playing.cancel
+    console.on_closed_output = playing.cancel
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, playing.cancel)
-    loop.add_signal_handler(signal.SIGWINCH, story.redraw)
-    return await Demo(options, story, directory).run()
+    loop.add_signal_handler(signal.SIGWINCH, console.redraw)
+    return await Demo(options, console, directory).run()
 
 
 def _captured(options: argparse.Namespace) -> Sequence[Frame]:
@@ -310,7 +312,7 @@ def _captured(options: argparse.Namespace) -> Sequence[Frame]:
         raise UsageError(f"{error}; --format has to fit") from error
 
 
-def run(options: argparse.Namespace, story: Console | None = None) -> int:
+def run(options: argparse.Namespace, console: Console | None = None) -> int:
     """The exit status: 0 when stopped by Ctrl-C, or with ``--once`` when corrections were used."""
     if options.fault == "list":
         for name, fault in FAULTS.items():
@@ -321,17 +323,17 @@ def run(options: argparse.Namespace, story: Console | None = None) -> int:
     if options.capture:
         _captured(options)
     log.setup("warning")
-    story = story or open_console(sys.stdout)
+    console = console or open_console(sys.stdout)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ztpd-demo-") as directory:
         try:
-            reached = asyncio.run(_play(options, story, Path(directory)))
+            reached = asyncio.run(_play(options, console, Path(directory)))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            story.close()
-            story.tell("demo", "stopped")
+            console.close()
+            console.tell("demo", "stopped")
             return 0
         finally:
-            story.close()
+            console.close()
     took = log.duration(time.monotonic() - began_s)
-    story.tell("demo", f"{'done' if reached else 'failed'} after {took}")
+    console.tell("demo", f"{'done' if reached else 'failed'} after {took}")
     return 0 if reached else 1

@@ -23,6 +23,7 @@ from ztpd.model import Identity, Imei
 from ztpd.serialport import access, discovery
 from ztpd.serialport.discovery import Tty
 from ztpd.system.offload import offload
+from ztpd.system.tasks import end
 
 _MODEMMANAGER_S = (
     30.0  # at most, and at most half of the time: ModemManager probes a new modem for so long
@@ -110,9 +111,7 @@ class _IdentityReading:
             await asyncio.wait((reading, watching), return_when=asyncio.FIRST_COMPLETED)
             return reading.result() if reading.done() else watching.result()
         finally:
-            reading.cancel()
-            watching.cancel()
-            await asyncio.gather(reading, watching, return_exceptions=True)
+            await end(reading, watching)
 
     async def by_modemmanager(self, timeout_s: float) -> Identity:
         from ztpd.modem import modemmanager

@@ -265,11 +265,11 @@ def _not_a_file(path: Path) -> StoreUnsafe:
 
 def _check_private(found: os.stat_result, path: Path, mode: int) -> None:
     if found.st_uid != os.geteuid():
-        cure = f"chown -R {_user(os.geteuid())} {_quoted(path)}"
-        raise StoreUnsafe(f"{path} belongs to {_user(found.st_uid)}; run `{cure}`")
+        remedy = f"chown -R {_user(os.geteuid())} {_quoted(path)}"
+        raise StoreUnsafe(f"{path} belongs to {_user(found.st_uid)}; run `{remedy}`")
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        cure = f"chmod {mode:04o} {_quoted(path)}"
-        raise StoreUnsafe(f"{path} has mode {stat.S_IMODE(found.st_mode):04o}; run `{cure}`")
+        remedy = f"chmod {mode:04o} {_quoted(path)}"
+        raise StoreUnsafe(f"{path} has mode {stat.S_IMODE(found.st_mode):04o}; run `{remedy}`")
 
 
 def _quoted(path: Path) -> str:

@@ -181,7 +181,7 @@ class Channel:
 
     @property
     def refuses(self) -> bool:
-        """Whether the last try was refused in a way that other credentials may cure."""
+        """Whether the last try was refused and other credentials may help."""
         refused = isinstance(self.error, SessionError) and self.error.retry is Retry.REFUSED
         own = isinstance(self.error, _NOT_OF_CREDENTIALS)
         return refused and not own and not self.backoff.recovering

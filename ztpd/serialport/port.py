@@ -172,7 +172,7 @@ class SerialPort:
             return
         self._queue.put(data, self._loop.time(), on_done)
         if self._resume is None:
-            self._pump()
+            self._send_queued()
 
     async def drained(self) -> None:
         """Wait until all that was queued has been handed to the kernel (or dropped for age).
@@ -270,19 +270,19 @@ class SerialPort:
             if not self._lost:
                 self._loop.remove_reader(self._fd)
 
-    def _pump(self) -> None:
+    def _send_queued(self) -> None:
         """Hand the kernel as many bytes as the pace allows and it takes; resume later."""
         self._resume = None
         while rest := self._queue.next(self._loop.time()):
             allowed = self._pace.allowance(self._loop.time()) if self._paced else len(rest)
             if allowed < 1:
                 self._loop.remove_writer(self._fd)
-                self._resume = self._loop.call_later(KERNEL_QUEUE_S / 2, self._pump)
+                self._resume = self._loop.call_later(KERNEL_QUEUE_S / 2, self._send_queued)
                 return
             try:
                 count = os.write(self._fd, rest[:allowed])
             except BlockingIOError:
-                self._loop.add_writer(self._fd, self._pump)
+                self._loop.add_writer(self._fd, self._send_queued)
                 return
             except OSError as error:
                 self._fail(error.strerror)

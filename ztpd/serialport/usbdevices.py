@@ -1,4 +1,4 @@
-"""USB devices that have no serial port, each with the reason and its cure.
+"""USB devices that have no serial port, each with the reason and its remedy.
 
 The reason follows from the drivers of the interfaces in sysfs. Classes of interfaces: USB-IF,
 "Defined Class Codes".
@@ -44,7 +44,7 @@ _SWITCH = "Install usb-modeswitch, which turns the drive of such a stick into a 
 
 @dataclass(frozen=True, slots=True)
 class Portless:
-    """A USB device without a serial port. ``advice`` is "" where no cure is known."""
+    """A USB device without a serial port. ``advice`` is "" where no remedy is known."""
 
     usb: usbids.Id
     name: str
@@ -62,7 +62,7 @@ class Portless:
 
 def portless(root: Path, with_ports: Collection[str]) -> list[Portless]:
     """The USB devices, except hubs and those whose folders are ``with_ports``; those with a known
-    cure first, known modems before all."""
+    remedy first, known modems before all."""
     found = []
     for place in sorted((root / "sys/bus/usb/devices").glob("*-*")):
         vendor, product = (sysfs.hexadecimal(place / name) for name in ("idVendor", "idProduct"))
@@ -95,7 +95,7 @@ def _may_be_modem(usb: usbids.Id) -> bool:
 
 
 def _explanation(usb: usbids.Id, interfaces: list[tuple[int | None, str]]) -> tuple[str, str]:
-    """Why the device has no serial port, and the cure."""
+    """Why the device has no serial port, and the remedy."""
     is_adapter, may_be_modem = usb[0] in usbids.ADAPTER_VENDORS, _may_be_modem(usb)
     drivers = list(dict.fromkeys(driver for _, driver in interfaces if driver))
     names = f"driver {', '.join(drivers)}" if drivers else "no driver"

@@ -160,8 +160,8 @@ class FaultProxy:
         self._alive.add(connection)
         try:
             await asyncio.gather(
-                self._carry(connection, reader, far_writer, 1),
-                self._carry(connection, far_reader, writer, 0),
+                self._copy(connection, reader, far_writer, 1),
+                self._copy(connection, far_reader, writer, 0),
             )
         except OSError:
             connection.end(reset=True)
@@ -182,7 +182,7 @@ class FaultProxy:
     def _line(self, direction: int) -> Line:
         return self.to_server if direction else self.to_client
 
-    async def _carry(
+    async def _copy(
         self,
         connection: _Connection,
         reader: asyncio.StreamReader,

@@ -41,13 +41,13 @@ def security(model: Model, faults: Faults) -> SecSig:
 
 def satellites(faults: Faults, used: int, itow_ms: int) -> NavSat:
     """NAV-SAT: the strongest first, each fourth of them 10 dBHz weaker than the one before."""
-    blind = faults.no_sky or faults.tunnel
+    without_sky = faults.no_sky or faults.tunnel
     return NavSat(
         tuple(
             Satellite(
                 system=_SYSTEMS[place % 4],
                 number=1 + place,
-                cno_dbhz=0 if blind else max(0, faults.cno_dbhz - place // 4),
+                cno_dbhz=0 if without_sky else max(0, faults.cno_dbhz - place // 4),
                 elevation_deg=80 - 2 * place,
                 azimuth_deg=place * 37 % 360,
                 used=place < used,

@@ -63,7 +63,7 @@ class Navigation:
             ]
 
     @property
-    def blind(self) -> bool:
+    def without_sky(self) -> bool:
         """No satellites are received."""
         return self._faults.no_sky or self._faults.tunnel
 
@@ -73,7 +73,7 @@ class Navigation:
 
     @property
     def fixed(self) -> bool:
-        return self.epochs >= _EPOCHS_TO_FIX and not self.blind
+        return self.epochs >= _EPOCHS_TO_FIX and not self.without_sky
 
     @property
     def is_base(self) -> bool:
@@ -82,7 +82,7 @@ class Navigation:
 
     @property
     def takes_corrections(self) -> bool:
-        return self.timely and not self.blind and not self.is_base
+        return self.timely and not self.without_sky and not self.is_base
 
     def use_correction(self, now_s: float) -> None:
         self.used += 1
@@ -95,7 +95,7 @@ class Navigation:
         if age_s > self._setting("CFG-NAVSPG-CONSTR_DGNSSTO") or self.is_base:
             self.used = 0
         stage = self._present_stage()
-        self._tell(stage.name if self.fixed else "no fix")
+        self._log_stage(stage.name if self.fixed else "no fix")
         return self._message(stage, now_s, age_s)
 
     def _present_stage(self) -> _Stage:
@@ -134,7 +134,7 @@ class Navigation:
             correction_age_class=aged if self.fixed else 0,
         )
 
-    def _tell(self, stage: str) -> None:
+    def _log_stage(self, stage: str) -> None:
         if stage != self.stage:
             self.stage = stage
             after = f" after {self.used} correction messages" if self.used else ""
