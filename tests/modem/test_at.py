@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import ptybench
+from tests.support import virtualtime
 from tests.support.ptybench import another_user, finish_threads, ordinary_user
 from ztpd.errors import (
     IdentityError,
@@ -103,7 +103,7 @@ def asked(
                 assert not modem.pty.exclusive
         return result
 
-    result: Result = ptybench.run(scenario())
+    result: Result = virtualtime.run(scenario())
     assert str(path) in result.said
     assert result.took_s <= timeout_s + 3
     assert result.modem.engine.forbidden == []
@@ -300,7 +300,7 @@ def test_C38_half_a_command_of_another_program_is_ended_first(tmp_path: Path) ->
             assert isinstance(await attempt(modem.path), Identity)
             assert modem.commands[:2] == ["AT+CF", "AT"]
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_C39_an_answer_one_byte_at_a_time(ask: Ask) -> None:
@@ -516,7 +516,7 @@ def test_D61_a_device_that_takes_nothing_does_not_stop_the_loop(tmp_path: Path) 
             assert isinstance(await reading, ModemSilent)
             assert turns >= 39
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_D62_an_open_that_hangs_ends_in_time(
@@ -541,7 +541,7 @@ def test_D62_an_open_that_hangs_ends_in_time(
             finish_threads()
             assert not modem.pty.users()
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_D65_permission_denied_is_reported_soon(tmp_path: Path) -> None:
@@ -555,7 +555,7 @@ def test_D65_permission_denied_is_reported_soon(tmp_path: Path) -> None:
             assert "dialout" in outcome.advice
             assert loop.time() < 10
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_D65_permission_that_comes_a_moment_later_is_waited_for(tmp_path: Path) -> None:
@@ -569,12 +569,12 @@ def test_D65_permission_that_comes_a_moment_later_is_waited_for(tmp_path: Path) 
             os.chmod(path, 0o666)
             assert isinstance(await reading, Identity)
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_U12_a_plain_file_is_no_modem(tmp_path: Path) -> None:
     (tmp_path / "modem").write_text("hello")
-    assert isinstance(ptybench.run(attempt(str(tmp_path / "modem"))), NotAnAtPort)
+    assert isinstance(virtualtime.run(attempt(str(tmp_path / "modem"))), NotAnAtPort)
 
 
 # E: sharing
@@ -590,7 +590,7 @@ def test_M10_E66_a_held_port_is_waited_for(tmp_path: Path) -> None:
             assert isinstance(await reading, Identity)
             assert asyncio.get_running_loop().time() < 15
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_M10_E66_the_holder_of_a_port_is_named(tmp_path: Path) -> None:
@@ -602,7 +602,7 @@ def test_M10_E66_the_holder_of_a_port_is_named(tmp_path: Path) -> None:
             assert f"(process {os.getpid()})" in str(outcome)
             assert modem.commands == []
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_E71_of_two_readers_one_gets_the_port(tmp_path: Path) -> None:
@@ -613,7 +613,7 @@ def test_E71_of_two_readers_one_gets_the_port(tmp_path: Path) -> None:
             assert isinstance(await attempt(modem.path, timeout_s=2), ModemBusy)
             assert isinstance(await first, Identity)
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -637,7 +637,7 @@ def test_E70_stolen_bytes_never_make_a_wrong_number(tmp_path: Path, seed: int, n
             if isinstance(outcome, Identity):
                 assert outcome.hardware_id == IMEI
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 @pytest.mark.parametrize("model", [usb(boot_s=30), usb({"AT+CGSN=1": Wait(30)})])
@@ -658,7 +658,7 @@ def test_E72_a_cancelled_reading_gives_the_port_back_at_once(
             assert modem.pty.users() == []
             assert not modem.pty.exclusive
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 # Must-hold properties

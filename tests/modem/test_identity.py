@@ -21,8 +21,9 @@ from tests.support.identitybench import (
     untouched,
     wired,
 )
-from tests.support.ptybench import another_user, run
+from tests.support.ptybench import another_user
 from tests.support.usbtree import UsbTree
+from tests.support.virtualtime import run
 from ztpd.errors import (
     ConfigError,
     ModemAbsent,

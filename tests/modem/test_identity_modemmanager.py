@@ -24,8 +24,8 @@ from tests.support.identitybench import (
     untouched,
     wired,
 )
-from tests.support.ptybench import run
 from tests.support.usbtree import UsbTree
+from tests.support.virtualtime import run
 from ztpd.errors import ImeiInvalid, ModemAmbiguous, ModemManagerNoImei, ModemManagerNoModem
 from ztpd.sim import modem as sim
 from ztpd.sim.pty import Pty

@@ -152,7 +152,7 @@ def test_P15_a_stream_with_losses_is_two_lines_a_minute() -> None:
                 losing.cancel()
 
         with pytest.raises(TimeoutError):
-            run(scenario(), grace_s=0)
+            run(scenario())
 
     assert "stream.dropped" in lines.names
     assert lines.between(3600, 7200) <= 2 * 60
@@ -177,7 +177,7 @@ def test_D20_a_modem_that_is_never_there_stays_below_20_lines_a_minute(tmp_path:
             await provisioner.obtain()
 
     with journal() as lines, pytest.raises(TimeoutError):
-        run(scenario(), grace_s=0)
+        run(scenario())
 
     assert lines.most_in_a_minute() <= FAULT_A_MINUTE
     assert lines.between(DAY_S, 2 * DAY_S) <= 24 * 60
@@ -196,7 +196,7 @@ def test_D20_a_failure_repeated_every_second_is_logged_once() -> None:
             await asyncio.sleep(1)
 
     with journal() as lines:
-        run(scenario(), grace_s=0)
+        run(scenario())
 
     assert lines.most_in_a_minute() <= STEADY_A_MINUTE
     assert lines.names == ["net.dns"]

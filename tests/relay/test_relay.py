@@ -333,7 +333,7 @@ def test_new_credentials_are_requested_when_the_only_channel_is_withdrawn() -> N
         with pytest.raises(MqttWithdrawn):
             await bench.relay(FLEX, may_refresh=True).run()
 
-    run(scenario(), grace_s=0)
+    run(scenario())
 
 
 def test_R12_without_sky_a_caster_that_wants_a_position_is_left_alone() -> None:
@@ -355,7 +355,7 @@ def test_R12_with_a_fix_the_caster_is_asked_at_once() -> None:
             bench.receiver.fix = FIX
 
     with pytest.raises(TimeoutError):
-        run(scenario(), grace_s=0)
+        run(scenario())
     assert [round(at_s) for at_s, _ in bench.service.opened] in ([0, 100], [0, 101])
 
 
@@ -375,7 +375,7 @@ def test_Z17_credentials_refused_for_an_hour_are_given_back() -> None:
             await bench.relay(MQTT, may_refresh=True).run()
         return asyncio.get_running_loop().time()
 
-    assert 3600 <= run(scenario(), grace_s=0) <= 2 * 3600
+    assert 3600 <= run(scenario()) <= 2 * 3600
 
 
 def test_Z11_refused_credentials_are_tried_slowly_while_no_new_ones_are_due() -> None:
@@ -393,7 +393,7 @@ def test_credentials_that_one_channel_accepts_are_not_refused() -> None:
             await bench.relay(NTRIP, MQTT, may_refresh=True).run()
 
     with pytest.raises(TimeoutError):
-        run(scenario(), grace_s=0)
+        run(scenario())
 
 
 def asks_after_h(
@@ -413,7 +413,7 @@ def asks_after_h(
             return (asyncio.get_running_loop().time() - began_s) / HOUR_S
         raise AssertionError("a relay never ends")
 
-    return run(scenario(), grace_s=0)
+    return run(scenario())
 
 
 @pytest.mark.parametrize("dead", [ResolveFailed, ConnectTimeout])

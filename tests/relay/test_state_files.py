@@ -125,4 +125,4 @@ def test_FR119_any_content_of_the_channels_file_gives_a_wait_of_an_hour_at_most(
         assert 0 <= found.short_sessions <= MAX_SHORT_SESSIONS
         ChannelState(path, clock).save([found])
 
-    run(load(), grace_s=0)
+    run(load())

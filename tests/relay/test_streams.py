@@ -177,7 +177,7 @@ def away(bench: RelayBench, from_s: float, for_s: float, until_s: float) -> None
             bench.receiver.ready, bench.receiver.error = True, None
 
     with pytest.raises(TimeoutError):
-        run(scenario(), grace_s=0)
+        run(scenario())
 
 
 def test_FR113_the_session_is_closed_while_the_receiver_is_unplugged() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from tests.support.identitybench import read, reading, wired
-from tests.support.ptybench import ordinary_user, run
+from tests.support.ptybench import ordinary_user
 from tests.support.usbtree import UsbTree
+from tests.support.virtualtime import run
 from ztpd.errors import (
     IdentityError,
     ModemBusy,

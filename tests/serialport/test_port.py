@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import ptybench
+from tests.support import virtualtime
 from tests.support.ptybench import another_user, finish_threads, ordinary_user
 from ztpd.errors import (
     NotASerialPort,
@@ -554,7 +554,7 @@ def test_an_overloaded_line_carries_fresh_frames_only(link: Path) -> None:
                 assert len(received) > 0.9 * 30 * line_bytes_per_s, "the line is kept busy"
                 assert port.dropped_frames > 0.3 * offered
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 def test_nothing_ticks_while_nothing_waits(link: Path) -> None:
@@ -568,7 +568,7 @@ def test_nothing_ticks_while_nothing_waits(link: Path) -> None:
                 assert 1.0 < loop.time() < 2.0
                 assert not [timer for timer in loop._scheduled if not timer.cancelled()]
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 async def test_a_usb_modem_port_is_not_paced(tmp_path: Path) -> None:
@@ -646,7 +646,7 @@ def test_pieces_are_gathered_into_a_few_readings(tmp_path: Path) -> None:
         assert found == sent
         return sizes
 
-    sizes = ptybench.run(main())
+    sizes = virtualtime.run(main())
     assert len(sizes) <= 6
 
 
@@ -667,7 +667,7 @@ def test_a_lone_report_is_no_older_than_the_time_of_gathering(
                 assert loop.time() - began_s <= most_s + 0.001
             port.close()
 
-    ptybench.run(main())
+    virtualtime.run(main())
 
 
 def test_a_usb_device_is_read_sooner_than_a_uart(tmp_path: Path) -> None:
@@ -680,7 +680,7 @@ def test_a_usb_device_is_read_sooner_than_a_uart(tmp_path: Path) -> None:
             port.close()
             return asyncio.get_running_loop().time() - began_s
 
-    assert ptybench.run(main()) <= 0.021
+    assert virtualtime.run(main()) <= 0.021
 
 
 def test_more_than_one_reading_takes_is_read_without_delay(tmp_path: Path) -> None:
@@ -698,7 +698,7 @@ def test_more_than_one_reading_takes_is_read_without_delay(tmp_path: Path) -> No
             await writing
             port.close()
 
-    ptybench.run(main())
+    virtualtime.run(main())
 
 
 async def test_U01_unplug_ends_a_read_that_gathers(link: Path) -> None:

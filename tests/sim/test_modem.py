@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ptybench
+from tests.support import virtualtime
 from ztpd.sim import modem as sim
 from ztpd.sim.modem import NAMED, Engine, Hang, ModemModel, Refuse, Say, SimModem, Unplug, Wait
 
@@ -50,7 +50,7 @@ def said(tmp_path: Path, model: ModemModel, *texts: str, scale: float = 1.0) -> 
         async with modem, host(modem.path) as person:
             return [await person.ask(text) for text in texts]
 
-    return ptybench.run(scenario())
+    return virtualtime.run(scenario())
 
 
 def test_answers_are_framed_and_bytes_literal(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_unplugged_it_is_back_behind_the_same_name_and_starts_again(tmp_path: Pa
             async with host(modem.path) as person:
                 assert await person.ask("AT\r") == "\r\nRDY\r\n\r\nOK\r\n"
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
     assert story[:2] == ["modem is unplugged", "modem is back"]
     assert story[-1] == "modem answered AT"
 
@@ -148,7 +148,7 @@ def test_commands_that_change_a_modem_are_noted(tmp_path: Path) -> None:
             assert modem.commands == ["AT", "ATZ", "AT+IPR=9600", "+++"]
             assert modem.engine.forbidden == ["ATZ", "AT+IPR=9600", "+++"]
 
-    ptybench.run(scenario())
+    virtualtime.run(scenario())
 
 
 class Stream:

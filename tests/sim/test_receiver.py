@@ -100,7 +100,7 @@ async def powered(
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
     def run(tmp_path: Path) -> None:
-        virtualtime.run(test(tmp_path), grace_s=0.012)
+        virtualtime.run(test(tmp_path))
 
     run.__name__ = test.__name__
     return run
@@ -598,7 +598,7 @@ def test_pyubx2_reads_everything_it_says(tmp_path: Path, model: Model) -> None:
             await asyncio.sleep(3)
             said.extend(os.read(host.fd, 65536))
 
-    virtualtime.run(listen(), grace_s=0.012)
+    virtualtime.run(listen())
     names = {
         message.identity
         for _, message in UBXReader(BytesIO(bytes(said)), quitonerror=2, protfilter=3)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.support import ptybench
+from tests.support import virtualtime
 from tests.support.usbtree import UsbTree
 from ztpd.config import Config, IdentityOptions
 from ztpd.errors import IdentityError
@@ -109,7 +109,7 @@ def reading(
             assert all(not modem.engine.forbidden for modem in modems.values())
             return result
 
-    result: Result = ptybench.run(scenario())
+    result: Result = virtualtime.run(scenario())
     return result
 
 
@@ -125,5 +125,5 @@ def untouched(gateway: UsbTree, tty: str, **settings: Any) -> Result:
             assert pty.pending() == 0
             return await task
 
-    result: Result = ptybench.run(scenario())
+    result: Result = virtualtime.run(scenario())
     return result

@@ -145,7 +145,7 @@ class ProvisioningBench:
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """A day in an instant: nothing here waits for anything but time and the disk."""
-    return virtualtime.run(coroutine, grace_s=0)
+    return virtualtime.run(coroutine)
 
 
 async def ended_after(coroutine: Any, seconds: float) -> bool:

@@ -8,9 +8,6 @@ import contextlib
 import functools
 import logging
 import random
-import selectors
-import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,35 +26,13 @@ PERIOD = timedelta(weeks=4)
 
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a coroutine test on a loop whose clock jumps, except while a port is being opened:
-    that happens in a thread, in real time."""
+    """Run a coroutine test on a loop whose clock jumps."""
 
     @functools.wraps(test)
     def run(**fixtures: Any) -> None:
-        with asyncio.Runner(loop_factory=_Loop) as runner:
-            runner.run(test(**fixtures))
+        virtualtime.run(test(**fixtures))
 
     return run
-
-
-class _Loop(virtualtime.VirtualLoop):
-    """Waits for work in real time: the thread that opens a port, and the kernel's worker that
-    moves bytes from one end of a pseudo-terminal to the other."""
-
-    _ready: deque[Any]
-
-    def __init__(self) -> None:
-        super().__init__(grace_s=0)
-
-    def _run_once(self) -> None:
-        for _ in range(200):
-            if self._ready:
-                break
-            found = selectors.PollSelector.select(self._virtual, 0.003)
-            self._process_events(found)  # type: ignore[attr-defined]
-            if not any(thread.name.startswith("ztpd-") for thread in threading.enumerate()):
-                break
-        super()._run_once()  # type: ignore[misc]
 
 
 class ReceiverBench:

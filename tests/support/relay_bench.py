@@ -181,5 +181,5 @@ class RelayBench:
                 await relay.run()
 
         with pytest.raises(TimeoutError):
-            run(scenario(), grace_s=0)
+            run(scenario())
         return relay

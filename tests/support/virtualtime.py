@@ -1,8 +1,8 @@
 """An event loop on which hours pass in milliseconds.
 
 Timers fire in their order without waiting: when nothing else can run, the loop's clock jumps to
-the next timer. Before a jump the loop looks for I/O for a moment of real time, so pipes, ptys
-and loopback sockets inside one process keep working.
+the next timer. What the pipes, ptys and loopback sockets of this process hold is seen before a
+jump, and calls in threads are waited for.
 """
 
 from __future__ import annotations
@@ -12,52 +12,56 @@ import selectors
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
-GRACE_S = 0.002
+_LOOK_S = 0.003
+_LOOKS = 200
+"""For one call in a thread: one that hangs is waited for 0.6 s in all."""
 
 
 class _Selector(selectors.PollSelector):
-    """Each poll looks at every file again, and a look at a pty makes the kernel deliver pending
-    bytes, so that virtual time does not overtake them on a busy machine."""
+    """poll(2), unlike epoll(7), makes the kernel move the bytes that a pty holds, so virtual time
+    does not overtake them on a busy machine."""
 
-    def __init__(self, grace_s: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._grace_s = grace_s
         self.now_s = 0.0
+        self._looks: WeakKeyDictionary[threading.Thread, int] = WeakKeyDictionary()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             return super().select(None)
+        ready = super().select(0)
         if timeout <= 0:
-            return super().select(0)
-        ready = super().select(min(timeout, self._grace_s))
-        for _ in range(30):
-            if ready or not _offloaded_calls():
-                break
-            ready = super().select(min(timeout, 0.003))
+            return ready
+        for call in offloaded_calls():
+            looks = self._looks.get(call, 0)
+            while not ready and call.is_alive() and looks < _LOOKS:
+                ready, looks = super().select(_LOOK_S), looks + 1
+            self._looks[call] = looks
         if not ready:
             self.now_s += timeout
         return ready
 
 
-def _offloaded_calls() -> bool:
-    """Whether a thread is at work for the loop; one that hangs is not waited for very long."""
-    return any(thread.name.startswith("ztpd-") for thread in threading.enumerate())
+def offloaded_calls() -> list[threading.Thread]:
+    """The calls that the daemon has in threads now."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ztpd-")]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """``time()`` starts at 0 and moves only by jumps."""
 
-    def __init__(self, grace_s: float = GRACE_S) -> None:
-        self._virtual = _Selector(grace_s)
+    def __init__(self) -> None:
+        self._virtual = _Selector()
         super().__init__(self._virtual)
 
     def time(self) -> float:
         return self._virtual.now_s
 
 
-def run(coroutine: Coroutine[Any, Any, T], *, grace_s: float = GRACE_S) -> T:
-    """Like :func:`asyncio.run`, in virtual time; ``grace_s`` is 0 where there is no I/O."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(grace_s)) as runner:
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Like :func:`asyncio.run`, in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(coroutine)
