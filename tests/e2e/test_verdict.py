@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -38,6 +39,16 @@ async def rtcm_frames() -> AsyncIterator[bytes]:
     while True:
         yield rtcm(OURS).data + rtcm(OURS, 1005).data
         await asyncio.sleep(1)
+
+
+async def delayed_frames() -> AsyncIterator[bytes]:
+    """As over a mobile network: an epoch a second, each with a delay of its own."""
+    rng = random.Random(3)
+    while True:
+        delay_s = rng.uniform(0, 0.8)
+        await asyncio.sleep(delay_s)
+        yield rtcm(OURS).data + rtcm(OURS, 1005).data
+        await asyncio.sleep(1 - delay_s)
 
 
 async def spartn_frames() -> AsyncIterator[bytes]:
@@ -188,6 +199,22 @@ async def test_FR02_a_radio_that_the_receiver_uses_instead_is_named(
         r.sim.faults.radio_station = None
         await until(lambda: r.view.use == "used", 60)
         assert len(r.logged("gnss.used")) == 1
+
+
+@in_virtual_time
+@pytest.mark.slow
+async def test_FR02_a_radio_with_the_station_id_of_our_own_corrections_is_named(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, frames=delayed_frames) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.faults.radio_station = OURS
+        await until(lambda: r.view.use != "used", 120)
+        await until(lambda: r.view.use_event == "gnss.not_used.other_source", 60)
+        assert f"the receiver uses RTCM of station {OURS} from another input" in r.view.use
+        assert r.health is Health.DEGRADED
+        r.sim.faults.radio_station = None
+        await until(lambda: r.view.use == "used", 60)
 
 
 def use_has(sim: SimReceiver) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from ztpd import events
 from ztpd.model import Carrier, Fix, Frame, FrameKind
 from ztpd.receiver.fixes import CALM_S
-from ztpd.wire import rtcm
+from ztpd.receiver.pairing import WINDOW_S, Delivered
 from ztpd.wire.frames import spartn_name
 from ztpd.wire.ubx import (
     NO_STATION,
@@ -22,12 +21,9 @@ from ztpd.wire.ubx import (
     RxmCor,
 )
 
-WINDOW_S = 30.0  # SPARTN sends every kind of message within 30 s; an outcome counts that long
 PATIENCE_S = 40.0  # corrections go unused for so long before that is said: longer than the window
 NO_CARRIER_S = 180.0  # without a carrier solution, where the receiver reports nothing
 OTHER_IN_USE_S = 10.0  # another source used, and ours not for so long: something was changed
-
-_MOST_STATIONS = 64  # reference stations remembered
 
 _SOURCES = {
     PROTOCOL_SPARTN: "SPARTN from another input",
@@ -123,51 +119,6 @@ class Abilities:
     only_station: int | None = None  # the reference station that its filter lets pass
 
 
-@dataclass(slots=True)
-class _Delivered:
-    """The corrections that have left for the receiver, by kind and reference station."""
-
-    last_s: dict[FrameKind, float] = field(default_factory=dict)
-    stations_s: dict[tuple[int, int | None], float] = field(default_factory=dict)
-
-    def add(self, frame: Frame, now_s: float) -> None:
-        self.last_s[frame.kind] = now_s
-        if frame.kind is FrameKind.RTCM3:
-            payload = rtcm.payload(frame.data)
-            key = rtcm.number(payload), rtcm.station_id(payload)
-            self.stations_s.pop(key, None)
-            self.stations_s[key] = now_s
-            if len(self.stations_s) > _MOST_STATIONS:
-                del self.stations_s[next(iter(self.stations_s))]
-
-    def kinds(self, now_s: float) -> set[FrameKind]:
-        """Those of the last 30 seconds."""
-        return {kind for kind, last_s in self.last_s.items() if now_s - last_s <= WINDOW_S}
-
-    def stations(self, now_s: float) -> list[int]:
-        return sorted({station for _, station in self._recent(now_s) if station is not None})
-
-    def covers(self, report: RxmCor, now_s: float) -> bool:
-        """Whether the report may be about a message that was delivered."""
-        kinds = self.kinds(now_s)
-        if report.protocol == PROTOCOL_UNKNOWN:
-            return bool(kinds) and not report.used
-        if report.protocol == PROTOCOL_SPARTN:
-            return FrameKind.SPARTN in kinds
-        if report.protocol != PROTOCOL_RTCM3 or FrameKind.RTCM3 not in kinds:
-            return False
-        if not report.type_valid or report.erroneous:
-            return True
-        stations = {
-            station for number, station in self._recent(now_s) if number == report.message_type
-        }
-        anonymous = report.correction_id == NO_STATION or None in stations
-        return bool(stations) and (anonymous or report.correction_id in stations)
-
-    def _recent(self, now_s: float) -> Iterator[tuple[int, int | None]]:
-        return (key for key, last_s in self.stations_s.items() if now_s - last_s <= WINDOW_S)
-
-
 class CorrectionUsage:
     """Are the corrections used, and if not, why?
 
@@ -181,7 +132,7 @@ class CorrectionUsage:
         self.used: dict[str, int] = {}  # messages by name
         self.rejected: dict[str, int] = {}
         self.abilities = Abilities()
-        self._delivered = _Delivered()
+        self._delivered = Delivered()
         self._seen_s: dict[MessageOutcome, float] = {}
         self._other: tuple[str, float] | None = None  # another source in use, and when
         self._details: dict[str, object] = {}  # fields of the verdict's text
@@ -216,7 +167,7 @@ class CorrectionUsage:
         """The receiver begins anew: earlier reports do not count. ``abilities`` are those it has
         now, None if they are as before."""
         self._seen_s.clear()
-        self._delivered = _Delivered()
+        self._delivered = Delivered()
         self._other = None
         self.abilities = abilities or self.abilities
 
@@ -231,6 +182,9 @@ class CorrectionUsage:
         if not self._delivered.covers(report, now_s):
             if report.used and report.protocol != PROTOCOL_UNKNOWN:
                 self._other = source_name(report), now_s
+            return None
+        if self._delivered.is_of_other(report, now_s):
+            self._other = source_name(report), now_s
             return None
         self._unreported_since_s = now_s
         result = outcome(report)

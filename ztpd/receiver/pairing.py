@@ -1,0 +1,128 @@
+"""The corrections that have left for the receiver, and the reports that are about them.
+
+RXM-COR and RXM-RTCM name a message and its reference station, but not the port that it came by.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ztpd.model import Frame, FrameKind
+from ztpd.wire import rtcm
+from ztpd.wire.ubx import (
+    NO_STATION,
+    PROTOCOL_RTCM3,
+    PROTOCOL_SPARTN,
+    PROTOCOL_UNKNOWN,
+    RxmCor,
+)
+
+WINDOW_S = 30.0  # SPARTN sends every kind of message within 30 s; an outcome counts that long
+
+_MOST_STATIONS = 64  # reference stations remembered
+_LATEST_S = 10.0  # a report comes so long after its message at the most
+_MOST_REPORTS = 4096  # looked at; a busy stream has 10 a second
+_SURPLUS = 10  # reports in a window for which no message had left, before another source is sure
+
+
+class _Kind(NamedTuple):
+    """Of a report: whether it was paired with a message, and whether that message was used."""
+
+    paired: bool
+    used: bool
+
+
+class PairedReports:
+    """Pairs each report with a message that has left. Reports that stay alone are about messages of
+    another source, though their reference station be the same."""
+
+    def __init__(self) -> None:
+        self._sent_s: defaultdict[int, deque[float]] = defaultdict(deque)  # by message number
+        self._reports: deque[tuple[float, _Kind]] = deque()  # of the last 30 seconds
+        self._counts: Counter[_Kind] = Counter()
+
+    def on_sent(self, number: int, now_s: float) -> None:
+        self._waiting(number, now_s).append(now_s)
+
+    def on_report(self, report: RxmCor, now_s: float) -> None:
+        waiting = self._waiting(report.message_type, now_s)
+        kind = _Kind(paired=bool(waiting), used=bool(report.used))
+        if waiting:
+            waiting.popleft()
+        self._reports.append((now_s, kind))
+        self._counts[kind] += 1
+        while now_s - self._reports[0][0] > WINDOW_S or len(self._reports) > _MOST_REPORTS:
+            self._counts[self._reports.popleft()[1]] -= 1
+
+    @property
+    def other_in_use(self) -> bool:
+        """Whether there is another source, and the receiver uses its messages rather than those
+        that were sent. A message of the other source that comes between one of ours and its report
+        is taken for ours, so the majority counts."""
+        ours, others = self._counts[_Kind(True, True)], self._counts[_Kind(False, True)]
+        return others + self._counts[_Kind(False, False)] >= _SURPLUS and 2 * ours < others
+
+    def _waiting(self, number: int, now_s: float) -> deque[float]:
+        """When the messages left whose report has not come yet."""
+        waiting = self._sent_s[number]
+        while waiting and now_s - waiting[0] > _LATEST_S:
+            waiting.popleft()
+        return waiting
+
+
+@dataclass(slots=True)
+class Delivered:
+    """By kind, message number and reference station; time is passed in."""
+
+    last_s: dict[FrameKind, float] = field(default_factory=dict)
+    stations_s: dict[tuple[int, int | None], float] = field(default_factory=dict)
+    _pairs: PairedReports = field(default_factory=PairedReports)
+
+    def add(self, frame: Frame, now_s: float) -> None:
+        self.last_s[frame.kind] = now_s
+        if frame.kind is FrameKind.RTCM3:
+            payload = rtcm.payload(frame.data)
+            key = rtcm.number(payload), rtcm.station_id(payload)
+            self.stations_s.pop(key, None)
+            self.stations_s[key] = now_s
+            if len(self.stations_s) > _MOST_STATIONS:
+                del self.stations_s[next(iter(self.stations_s))]
+            self._pairs.on_sent(key[0], now_s)
+
+    def kinds(self, now_s: float) -> set[FrameKind]:
+        """Those of the last 30 seconds."""
+        return {kind for kind, last_s in self.last_s.items() if now_s - last_s <= WINDOW_S}
+
+    def stations(self, now_s: float) -> list[int]:
+        return sorted({station for _, station in self._recent(now_s) if station is not None})
+
+    def covers(self, report: RxmCor, now_s: float) -> bool:
+        """Whether the report may be about a message that was delivered."""
+        kinds = self.kinds(now_s)
+        if report.protocol == PROTOCOL_UNKNOWN:
+            return bool(kinds) and not report.used
+        if report.protocol == PROTOCOL_SPARTN:
+            return FrameKind.SPARTN in kinds
+        if report.protocol != PROTOCOL_RTCM3 or FrameKind.RTCM3 not in kinds:
+            return False
+        if not report.type_valid or report.erroneous:
+            return True
+        stations = {
+            station for number, station in self._recent(now_s) if number == report.message_type
+        }
+        anonymous = report.correction_id == NO_STATION or None in stations
+        return bool(stations) and (anonymous or report.correction_id in stations)
+
+    def is_of_other(self, report: RxmCor, now_s: float) -> bool:
+        """Note a report that :meth:`covers`; whether the message of that station which the
+        receiver uses comes from another source all the same."""
+        if report.protocol != PROTOCOL_RTCM3 or not report.type_valid or report.erroneous:
+            return False
+        self._pairs.on_report(report, now_s)
+        return bool(report.used) and self._pairs.other_in_use
+
+    def _recent(self, now_s: float) -> Iterator[tuple[int, int | None]]:
+        return (key for key, last_s in self.stations_s.items() if now_s - last_s <= WINDOW_S)
