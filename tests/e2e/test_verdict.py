@@ -306,6 +306,7 @@ async def test_FR03_a_receiver_without_rtk_is_named_although_it_reports_use(
         assert f"{product} has no RTK: DGNSS is the best it reaches" in r.cause.text
         await asyncio.sleep(20)
         assert len(r.logged("gnss.fix_without_rtk")) == 1
+        assert not [line for line in r.log if "firmware if" in line], "no firmware helps"
 
 
 @in_virtual_time
@@ -431,6 +432,18 @@ async def test_FR07_dead_reckoning_is_no_fix_from_satellites(tmp_path: Path) -> 
         r.sim.faults.tunnel = False
         await until(lambda: r.view.fix == "RTK fixed", 60)
         assert r.view.first_fix_s is not None
+
+
+@pytest.mark.parametrize("model", [M9N, F9T], ids=["M9N", "F9T"])
+@in_virtual_time
+async def test_FR08_spartn_for_a_product_without_rtk_is_no_matter_of_its_firmware(
+    tmp_path: Path, model: Model
+) -> None:
+    async with running(tmp_path, model, frames=spartn_frames) as r:
+        await until(lambda: r.health is Health.BLOCKED, 60)
+        assert r.cause.event == "gnss.unsuitable"
+        assert f"{model.module} with {model.firmware} has no RTK" in r.cause.text
+        assert "firmware" not in r.cause.advice
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Bench:
         used: bool,
         other_at_s: float | None = None,
         other_every_s: int = 1,
+        other_numbers: tuple[int, ...] = NUMBERS,
         late_s: float = 0.2,
     ) -> UsageVerdict:
         """``used``: ours are; the messages of the other stream, which come at ``other_at_s`` of a
@@ -47,8 +48,9 @@ class Bench:
             for place, number in enumerate(NUMBERS):
                 steps += [(0.3 + 0.02 * place, number, None)]
                 steps += [(0.3 + 0.02 * place + late_s, number, used)]
-                if other_at_s is not None and second % other_every_s == 0:
-                    steps += [(other_at_s + 0.02 * place, number, not used)]
+                comes = other_at_s is not None and second % other_every_s == 0
+                if comes and number in other_numbers:
+                    steps += [((other_at_s or 0.0) + 0.02 * place, number, not used)]
             for at_s, number, outcome in sorted(steps, key=lambda step: step[0]):
                 if outcome is None:
                     self.usage.delivered(rtcm(STATION, number), self.now_s + at_s)
@@ -76,6 +78,17 @@ def test_FR02_another_source_with_our_own_station_id_is_no_use_of_ours(
 @pytest.mark.parametrize("phase_s", PHASES_S)
 def test_FR02_a_source_that_the_receiver_ignores_changes_no_verdict(phase_s: float) -> None:
     assert Bench().run(90, used=True, other_at_s=phase_s) is UsageVerdict.USED
+
+
+@pytest.mark.parametrize("phase_s", [*PHASES_S, 0.4])
+@pytest.mark.parametrize(
+    ("used", "verdict"), [(False, UsageVerdict.OTHER_SOURCE), (True, UsageVerdict.USED)]
+)
+def test_FR02_observations_that_the_other_source_lacks_decide_at_any_moment(
+    phase_s: float, used: bool, verdict: UsageVerdict
+) -> None:
+    numbers = (1006, 1077)
+    assert Bench().run(90, used=used, other_at_s=phase_s, other_numbers=numbers) is verdict
 
 
 def test_FR02_when_the_other_source_ends_ours_count_again() -> None:

@@ -2,150 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+import random
+from collections.abc import Callable, Mapping
 
-from ztpd.demo.process import DaemonProcess
-from ztpd.model import Secret
-from ztpd.sim.modem import SARA_R5
-from ztpd.sim.proxy import BAD_LINES, FaultProxy, Line
-from ztpd.sim.pty import Pty
-from ztpd.sim.receiver import F9P, F9R, Model, SimReceiver
-from ztpd.sim.ztp_service import Answer, Cut, ZtpService
-from ztpd.status import Cause
+from ztpd.demo.site import Fault, Site
+from ztpd.sim.corrections import STATION
+from ztpd.sim.proxy import BAD_LINES, Line
+from ztpd.sim.receiver import D9S, F9P_OLD, F9R, F9T, M8P, X20P_HAS, SimReceiver
+from ztpd.sim.ztp_service import Answer, Cut
 from ztpd.wire.ubx import Antenna, Jamming, Spoofing
 
-_ACTIVATION_S = 5.0
-_LOOK_S = 0.5
-_RETRY_EVERY_S = 5.0
-_WRONG_TOKEN = Secret("00000000-0000-4000-8000-000000000000")
-
-
-@dataclass(slots=True)
-class Site:
-    """The simulators and the daemon, as far as a fault reaches them."""
-
-    proxy: FaultProxy  # between the daemon and the broker or caster
-    service: ZtpService
-    receiver: SimReceiver
-    gnss: Pty
-    daemon: DaemonProcess
-    silence: asyncio.Event  # while set, broker and caster send no corrections
-    causes: Callable[[], list[Cause]]  # published by the daemon, the most important first
-    restart_source: Callable[[], None]
-    tell: Callable[[str, str], None]
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
-
-    def activate(self) -> None:
-        """Deactivate the Thing, and activate it a little later."""
-        portal = self.service.portal
-        portal.profile = replace(portal.profile, auto_activate=False)
-
-        async def later() -> None:
-            await asyncio.sleep(_ACTIVATION_S)
-            portal.activate(SARA_R5.imei)
-            self.tell("demo", "activates the Thing in the portal")
-
-        self.spawn(later())
-
-    def unplug(self, for_s: float) -> None:
-        async def out_and_in() -> None:
-            self.gnss.unplug()
-            self.tell("demo", "pulled the receiver's plug")
-            await asyncio.sleep(for_s)
-            self.gnss.plug()
-            self.tell("demo", "plugged the receiver in again")
-
-        self.receiver.power_cycle()
-        self.spawn(out_and_in())
-
-    def break_until_named(self, event: str, faults: Mapping[str, object]) -> None:
-        """Give the receiver ``faults`` until the daemon publishes an event whose name begins with
-        ``event``."""
-        broken = self.receiver.faults
-        before = {name: getattr(broken, name) for name in faults}
-
-        def give(values: Mapping[str, object]) -> None:
-            for name, value in values.items():
-                setattr(broken, name, value)
-
-        give(faults)
-        self.when_named(event, lambda: give(before))
-
-    def when_named(self, event: str, mend: Callable[[], None], *, retry: bool = False) -> None:
-        """Call ``mend`` once the daemon publishes an event whose name begins with ``event``;
-        ``retry``: then end the daemon's wait, as a person does."""
-
-        async def wait_and_mend() -> None:
-            text = ""
-            while not text:
-                await asyncio.sleep(_LOOK_S)
-                found = (each.text for each in self.causes() if each.event.startswith(event))
-                text = next(found, "")
-            self.tell("demo", f"ztpd has named it ({text}); mended")
-            mend()
-            if retry:
-                await self._retry()
-
-        self.spawn(wait_and_mend())
-
-    async def _retry(self) -> None:
-        """``ztpd retry`` until the daemon obeys: it calls the service once a minute at most."""
-        answer = await self.daemon.ask("retry")
-        self.tell("demo", f"runs `ztpd retry`: {answer.text}")
-        while answer.returncode:
-            await asyncio.sleep(_RETRY_EVERY_S)
-            answer = await self.daemon.ask("retry")
-
-    def give_wrong_token(self) -> None:
-        token = self.service.portal.profile.token
-        self.daemon.write_token(_WRONG_TOKEN)
-        self.when_named("ztp.refused", lambda: self.daemon.write_token(token), retry=True)
-
-    def leave_off_the_allowlist(self) -> None:
-        portal = self.service.portal
-
-        def allow(*imeis: str) -> None:
-            portal.profile = replace(portal.profile, allowlist=frozenset(imeis))
-
-        allow()
-        self.when_named("ztp.refused.not_listed", lambda: allow(SARA_R5.imei), retry=True)
-
-    def silence_source(self) -> None:
-        self.silence.set()
-        self.when_named("session.stale", self.silence.clear)
-
-    def drive_through_tunnel(self, for_s: float) -> None:
-        async def in_and_out() -> None:
-            self.receiver.faults.tunnel = True
-            await asyncio.sleep(for_s)
-            self.receiver.faults.tunnel = False
-            self.tell("demo", "the tunnel ends")
-
-        self.spawn(in_and_out())
-
-    def outage(self, for_s: float) -> None:
-        async def away_and_back() -> None:
-            self.proxy.refuse()
-            self.proxy.cut()
-            await asyncio.sleep(for_s)
-            await self.proxy.listen()
-            self.tell("line", "takes connections again")
-
-        self.spawn(away_and_back())
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault: from the start on, or once the receiver is RTK fixed."""
-
-    about: str
-    early: Callable[[Site], None] = lambda _: None
-    late: Callable[[Site], None] | None = None
-    breaks: bool = False  # the connection to broker or caster
-    model: Model = F9P
+_FOREIGN_STATION = 77
+_WEAK_DBHZ = 35  # of the strongest satellites
+_STRICT = 2  # CFG-RTCM-DF003_IN_FILTER
+_ERROR_RATE = 0.2  # of the bytes on a disturbed line
 
 
 def _line(line: Line) -> Callable[[Site], None]:
@@ -159,6 +29,134 @@ def _ztp(*answers: Answer | Cut) -> Callable[[Site], None]:
 def _until_named(event: str, **faults: object) -> Callable[[Site], None]:
     return lambda site: site.break_until_named(event, faults)
 
+
+def _unsuitable(event: str) -> Callable[[Site], None]:
+    """The receiver is exchanged for a suitable one when ztpd has published ``event``."""
+    return lambda site: site.when_named(event, site.exchange_receiver)
+
+
+def _noise(seed: int = 1) -> Callable[[bytes], bytes]:
+    rng = random.Random(seed)
+    return lambda data: bytes(byte ^ (rng.random() < _ERROR_RATE) << 3 for byte in data)
+
+
+def _cut_input(site: Site) -> None:
+    """Cut the wire of a receiver that sends positions."""
+    site.receiver.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1, saved=True)
+    site.break_until_named("gnss.deaf", {"hears_nothing": True})
+
+
+def _filter_stations(site: Site) -> None:
+    receiver = site.receiver
+    receiver.set("CFG-RTCM-DF003_IN", _FOREIGN_STATION)
+    receiver.set("CFG-RTCM-DF003_IN_FILTER", _STRICT)
+    site.when_named(
+        "gnss.not_used.station_filter", lambda: receiver.set("CFG-RTCM-DF003_IN_FILTER", 0)
+    )
+
+
+def _use_has(receiver: SimReceiver) -> None:
+    receiver.set("CFG-NAVCOR-ENABLE_HOST", 0)
+    receiver.set("CFG-NAVCOR-ENABLE_GAL_HAS", 1)
+
+
+RECEIVER_FAULTS: Mapping[str, Fault] = {
+    "receiver-reset": Fault("the receiver restarts", late=lambda site: site.receiver.reset()),
+    "receiver-unplugged": Fault(
+        "the receiver's plug is pulled for three seconds", late=lambda site: site.unplug(3.0)
+    ),
+    "receiver-deaf": Fault(
+        "the wire to the receiver's input is cut",
+        _cut_input,
+    ),
+    "receiver-mute": Fault(
+        "the wire from the receiver's output is cut",
+        _until_named("gnss.silent", sends_nothing=True),
+    ),
+    "line-noise": Fault(
+        "noise on the wire damages the corrections",
+        late=_until_named("gnss.not_used.damaged", damaged_input=_noise()),
+    ),
+    "no-configuration": Fault(
+        "the receiver answers MON-VER, and no question about its settings",
+        _until_named("gnss.unconfigurable", answers_no_settings=True),
+    ),
+    "settings-locked": Fault(
+        "the receiver refuses every change of its settings",
+        _until_named("gnss.not_set", locked=True),
+    ),
+    "old-firmware": Fault(
+        "a ZED-F9P with HPG 1.13 takes RTCM only, and reports its use in an older message",
+        model=F9P_OLD,
+        format="rtcm",
+    ),
+    "generation-8": Fault(
+        "a NEO-M8P is connected, until ztpd names it",
+        _unsuitable("gnss.unsuitable"),
+        model=M8P,
+    ),
+    "l-band-receiver": Fault(
+        "a NEO-D9S is connected, until ztpd names it",
+        _unsuitable("gnss.unsuitable"),
+        model=D9S,
+    ),
+    "timing-receiver": Fault(
+        "a ZED-F9T, which has no RTK, is connected, until ztpd names it",
+        _unsuitable("gnss.fix_without_rtk"),
+        model=F9T,
+        format="rtcm",
+    ),
+    "other-source": Fault(
+        "the receiver ignores the corrections: a radio brings those of another station",
+        _until_named("gnss.not_used.other_source", radio_station=_FOREIGN_STATION),
+    ),
+    "same-station": Fault(
+        "a radio brings the receiver corrections of the same station",
+        _until_named("gnss.not_used.other_source", radio_station=STATION.station_id),
+        format="rtcm",
+    ),
+    "station-filter": Fault(
+        "the receiver takes corrections of another station only",
+        _filter_stations,
+        format="rtcm",
+    ),
+    "galileo-has": Fault(
+        "another program makes the receiver use Galileo HAS",
+        late=lambda site: _use_has(site.receiver),
+        model=X20P_HAS,
+    ),
+    "time-mode": Fault(
+        "another program makes the receiver a base station",
+        late=lambda site: site.receiver.set("CFG-TMODE-MODE", 2),
+    ),
+    "no-antenna": Fault(
+        "no antenna is connected",
+        _until_named("gnss.reception.antenna_open", antenna=Antenna.OPEN, no_sky=True),
+    ),
+    "antenna-short": Fault(
+        "the antenna's cable has a short circuit",
+        _until_named("gnss.reception.antenna_short", antenna=Antenna.SHORT, never_fixed=True),
+    ),
+    "weak-signal": Fault(
+        "the antenna receives the satellites weakly",
+        _until_named("gnss.reception.weak", cno_dbhz=_WEAK_DBHZ, never_fixed=True),
+        within_s=240.0,
+    ),
+    "jammed": Fault(
+        "a transmitter nearby disturbs the satellites' signals",
+        _until_named("gnss.reception.jammed", jamming=Jamming.CRITICAL, no_sky=True),
+    ),
+    "spoofed": Fault(
+        "the receiver gets false satellite signals",
+        _until_named("gnss.reception.spoofed", spoofing=Spoofing.AFFIRMED, never_fixed=True),
+    ),
+    "tunnel": Fault(
+        "a vehicle drives through a tunnel for ten seconds",
+        late=lambda site: site.drive_through_tunnel(10.0),
+        model=F9R,
+    ),
+}
+"""Of the receiver, its line and its surroundings; the transport makes no difference to them."""
 
 FAULTS: Mapping[str, Fault] = {
     "busy-service": Fault(
@@ -174,42 +172,7 @@ FAULTS: Mapping[str, Fault] = {
         lambda site: site.leave_off_the_allowlist(),
     ),
     "not-active": Fault("the Thing is activated only after a while", lambda site: site.activate()),
-    "receiver-reset": Fault("the receiver restarts", late=lambda site: site.receiver.reset()),
-    "receiver-unplugged": Fault(
-        "the receiver's plug is pulled for three seconds", late=lambda site: site.unplug(3.0)
-    ),
-    "receiver-deaf": Fault(
-        "the wire to the receiver's input is cut", _until_named("gnss.", hears_nothing=True)
-    ),
-    "settings-locked": Fault(
-        "the receiver refuses every change of its settings",
-        _until_named("gnss.not_set", locked=True),
-    ),
-    "other-source": Fault(
-        "the receiver ignores the corrections: a radio brings those of another station",
-        _until_named("gnss.not_used.", radio_station=77, never_fixed=True),
-    ),
-    "no-antenna": Fault(
-        "no antenna is connected",
-        _until_named("gnss.reception.antenna_open", antenna=Antenna.OPEN, no_sky=True),
-    ),
-    "antenna-short": Fault(
-        "the antenna's cable has a short circuit",
-        _until_named("gnss.reception.antenna_short", antenna=Antenna.SHORT, never_fixed=True),
-    ),
-    "jammed": Fault(
-        "a transmitter nearby disturbs the satellites' signals",
-        _until_named("gnss.reception.jammed", jamming=Jamming.CRITICAL, no_sky=True),
-    ),
-    "spoofed": Fault(
-        "the receiver gets false satellite signals",
-        _until_named("gnss.reception.spoofed", spoofing=Spoofing.AFFIRMED, never_fixed=True),
-    ),
-    "tunnel": Fault(
-        "a vehicle drives through a tunnel for ten seconds",
-        late=lambda site: site.drive_through_tunnel(10.0),
-        model=F9R,
-    ),
+    **RECEIVER_FAULTS,
     "silent-caster": Fault(
         "the broker or caster accepts the session and sends nothing",
         lambda site: site.silence_source(),

@@ -20,8 +20,9 @@ from typing import Any
 
 from ztpd import log, status
 from ztpd.demo.console import Console, open_console
-from ztpd.demo.faults import FAULTS, Fault, Site
+from ztpd.demo.faults import FAULTS
 from ztpd.demo.process import DaemonProcess
+from ztpd.demo.site import ONCE_WITHIN_S, Fault, Site
 from ztpd.errors import UsageError
 from ztpd.health import causes
 from ztpd.model import DynamicKey, Frame, FrameKind, Secret
@@ -39,10 +40,9 @@ from ztpd.sim.ztp_service import ZtpService
 from ztpd.status import Status
 from ztpd.wire import ubx
 
-ONCE_WITHIN_S = 120.0
 _LOOK_S = 0.25
 _JOURNAL_LINE = re.compile(r"^[0-9:]{8} \S+ +")
-_FASTER = 5.0  # faster than real corrections, which come every 5 s
+_FASTER = 5.0  # than real SPARTN, which comes every 5 s; RTCM comes each second anyway
 
 
 class Demo:
@@ -61,8 +61,10 @@ class Demo:
         self._daemon = DaemonProcess(directory)
         self._authority = _authority(options.via)
         self._fault = FAULTS[options.fault] if options.fault else None
+        self._within_s = self._fault.within_s if self._fault else ONCE_WITHIN_S
         self._gnss = Pty(directory / "dev/gnss")
         self._background: set[asyncio.Task[None]] = set()
+        self._faulty: set[asyncio.Task[None]] = set()  # those that end a fault
         self._silence = asyncio.Event()
         self._fault_injected = False
         self._wanted = 1  # corrections at the receiver
@@ -149,7 +151,7 @@ class Demo:
             causes=lambda: causes(status.read(self._daemon.runtime_dir)),
             restart_source=self._restart_source,
             tell=self._console.tell,
-            spawn=self._spawn,
+            spawn=self._spawn_fault,
         )
 
     def _configuration(self) -> str:
@@ -191,7 +193,7 @@ class Demo:
 
     async def _watch(self) -> bool:
         """Watch daemon and receiver until corrections are in use."""
-        due_s, announced = time.monotonic() + ONCE_WITHIN_S, False
+        due_s, announced = time.monotonic() + self._within_s, False
         while self._daemon.ended_with is None:
             seen = status.read(self._daemon.runtime_dir)
             self._console.show(seen)
@@ -199,14 +201,14 @@ class Demo:
                 self._console.tell("demo", "RTK fixed, by corrections that the receiver used")
                 if self._fault and self._fault.late and not self._fault_injected:
                     self._inject_late_fault(self._fault)
-                    due_s = time.monotonic() + ONCE_WITHIN_S
+                    due_s = time.monotonic() + self._within_s
                     continue
                 if self._options.once:
                     return True
                 self._console.tell("demo", "goes on until Ctrl-C")
                 announced = True
             if self._options.once and time.monotonic() > due_s:
-                self._console.tell("demo", f"not RTK fixed within {ONCE_WITHIN_S:.0f} s")
+                self._console.tell("demo", f"not RTK fixed within {self._within_s:.0f} s")
                 return False
             await asyncio.sleep(_LOOK_S)
         self._console.tell("demo", f"the daemon ended with status {self._daemon.ended_with}")
@@ -219,6 +221,7 @@ class Demo:
         fresh = len(self.receiver.corrections()) >= self._wanted
         return (
             fresh
+            and not self._faulty
             and self.receiver.used > 0
             and self.receiver.stage == "RTK fixed"
             and (seen.receiver.use, seen.receiver.fix) == ("used", "RTK fixed")
@@ -241,10 +244,17 @@ class Demo:
         else:
             self.caster.end_sessions()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
+
+    def _spawn_fault(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run what ends a fault; before that the demonstration does not end."""
+        task = self._spawn(coroutine)
+        self._faulty.add(task)
+        task.add_done_callback(self._faulty.discard)
 
     async def _publish_keys(self) -> None:
         keys = [
@@ -254,7 +264,7 @@ class Demo:
         await self.broker.publish("/pp/ubx/0236/ip", ubx.spartn_keys(keys), retain=True)
 
     async def _publish(self) -> None:
-        async for piece in corrections.paced(self._pieces(), speed=_FASTER):
+        async for piece in corrections.paced(self._pieces(), speed=self._speed):
             if self._silence.is_set():
                 continue
             part = f"/{piece.suffix}" if piece.suffix else ""
@@ -263,9 +273,13 @@ class Demo:
                 await self.broker.publish("/pp/ip/eu", piece.data)
 
     async def _blocks(self) -> AsyncIterator[bytes]:
-        async for piece in corrections.paced(self._pieces(), speed=_FASTER):
+        async for piece in corrections.paced(self._pieces(), speed=self._speed):
             if not self._silence.is_set():
                 yield piece.data
+
+    @property
+    def _speed(self) -> float:
+        return _FASTER if self._options.format == "spartn" else 1.0
 
     def _pieces(self) -> Iterator[Piece]:
         options, rng = self._options, random.Random()
@@ -320,6 +334,8 @@ def run(options: argparse.Namespace, console: Console | None = None) -> int:
         return 0
     if options.fault and options.fault not in FAULTS:
         raise UsageError(f"no fault {options.fault!r}; there are {', '.join(FAULTS)}")
+    if options.fault and (wanted := FAULTS[options.fault].format):
+        options.format = wanted
     if options.capture:
         _captured(options)
     log.setup("warning")

@@ -9,7 +9,7 @@ from ztpd.errors import ReceiverNotSet, ReceiverRefused, ReceiverUnsuitable
 from ztpd.model import FrameKind
 from ztpd.receiver import configure
 from ztpd.receiver.configure import AppliedSettings, Group
-from ztpd.receiver.products import has_rtk, no_such_settings
+from ztpd.receiver.products import has_rtk, no_such_settings, product, without_rtk
 from ztpd.receiver.usage import Abilities
 from ztpd.wire.ubx import MonVer
 
@@ -60,6 +60,8 @@ def assess(
     if not applied.values:
         raise ReceiverUnsuitable(no_such_settings(version))
     if not known or not applied.knows(configure.POSITION_OUT):
+        if has_rtk(version) is False:
+            raise ReceiverUnsuitable(without_rtk(version))
         lacking = [key for group in groups for key in applied.lacking(group)]
         raise ReceiverRefused(configure.names(lacking))
     why = _why_it_stays(applied, may_configure=may_configure)
@@ -82,7 +84,7 @@ def assess(
         accepts=frozenset({FrameKind.UBX, *known} - closed.keys()),
         closed=closed,
         abilities=Abilities(
-            product=f"{version.model or 'the receiver'} with {version.firmware}",
+            product=product(version),
             reports=_reported(applied, ports),
             rtk=has_rtk(version),
             only_station=applied.only_station,

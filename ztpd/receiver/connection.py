@@ -22,6 +22,7 @@ from ztpd.receiver.configure import AppliedSettings, Group
 from ztpd.receiver.deliveries import DeliveryCounts
 from ztpd.receiver.fixes import FixHistory
 from ztpd.receiver.monitoring import Monitoring
+from ztpd.receiver.products import has_rtk
 from ztpd.receiver.reception import Reception
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.receiver.usage import CorrectionUsage, MessageOutcome, UsageVerdict
@@ -176,7 +177,8 @@ class Connection:
         self._log_found()
         applied = await self._apply()
         lacking = [key for group in self._groups for key in applied.lacking(group)]
-        if lacking and self._settings.configure:
+        needed = has_rtk(state.attachment.version) is not False  # else no firmware has them
+        if lacking and needed and self._settings.configure:
             state.set_ups.emit(events.RECEIVER_OPTION_REFUSED, keys=configure.names(lacking))
         now = _now()
         state.usage.restarted(state.assessment.abilities)

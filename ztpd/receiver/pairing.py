@@ -25,12 +25,15 @@ WINDOW_S = 30.0  # SPARTN sends every kind of message within 30 s; an outcome co
 _MOST_STATIONS = 64  # reference stations remembered
 _LATEST_S = 10.0  # a report comes so long after its message at the most
 _MOST_REPORTS = 4096  # looked at; a busy stream has 10 a second
+_MOST_KINDS = 256
+_FEW = 10  # a tenth of the reports may be alone by chance
 _SURPLUS = 10  # reports in a window for which no message had left, before another source is sure
 
 
 class _Kind(NamedTuple):
-    """Of a report: whether it was paired with a message, and whether that message was used."""
+    """Of a report: its message's number, whether it was paired, whether the message was used."""
 
+    number: int
     paired: bool
     used: bool
 
@@ -49,21 +52,44 @@ class PairedReports:
 
     def on_report(self, report: RxmCor, now_s: float) -> None:
         waiting = self._waiting(report.message_type, now_s)
-        kind = _Kind(paired=bool(waiting), used=bool(report.used))
+        kind = _Kind(report.message_type, paired=bool(waiting), used=bool(report.used))
         if waiting:
             waiting.popleft()
         self._reports.append((now_s, kind))
         self._counts[kind] += 1
         while now_s - self._reports[0][0] > WINDOW_S or len(self._reports) > _MOST_REPORTS:
             self._counts[self._reports.popleft()[1]] -= 1
+        self._counts = +self._counts if len(self._counts) > _MOST_KINDS else self._counts
 
     @property
     def other_in_use(self) -> bool:
         """Whether there is another source, and the receiver uses its messages rather than those
-        that were sent. A message of the other source that comes between one of ours and its report
-        is taken for ours, so the majority counts."""
-        ours, others = self._counts[_Kind(True, True)], self._counts[_Kind(False, True)]
-        return others + self._counts[_Kind(False, False)] >= _SURPLUS and 2 * ours < others
+        that were sent.
+
+        Observations that only ztpd sends decide. Where the other source sends the same ones, a
+        message of it that comes between one of ours and its report is taken for ours, so the
+        majority counts.
+        """
+        if self._count(paired=False) < _SURPLUS:
+            return False
+        numbers = {kind.number for kind in self._counts if rtcm.observed_system(kind.number)}
+        own = [
+            number
+            for number in numbers
+            if _FEW * self._count(number, paired=False) < self._count(number, paired=True)
+        ]
+        if own:
+            return not any(self._counts[_Kind(number, True, True)] for number in own)
+        ours, others = self._count(paired=True, used=True), self._count(paired=False, used=True)
+        return 2 * ours < others
+
+    def _count(self, number: int | None = None, *, paired: bool, used: bool | None = None) -> int:
+        """Of the reports that are so; None: of any number, used or not."""
+        return sum(
+            count
+            for kind, count in self._counts.items()
+            if number in (None, kind.number) and kind.paired == paired and used in (None, kind.used)
+        )
 
     def _waiting(self, number: int, now_s: float) -> deque[float]:
         """When the messages left whose report has not come yet."""

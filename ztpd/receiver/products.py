@@ -49,6 +49,16 @@ def unsuitable(version: MonVer) -> str:
     return no_such_settings(version) if is_generation_8(version) else ""
 
 
+def product(version: MonVer) -> str:
+    """Model and firmware, for a person."""
+    return f"{version.model or 'the receiver'} with {version.firmware}"
+
+
+def without_rtk(version: MonVer) -> str:
+    """The sentence about a receiver that is too simple for these corrections."""
+    return f"{product(version)} has no RTK, and does not take these corrections"
+
+
 def no_such_settings(version: MonVer) -> str:
     """The sentence about a receiver that is not configured by VALSET."""
     name = version.model or f"a receiver with firmware {version.firmware}"

@@ -21,12 +21,14 @@ from ztpd.errors import (
     ReceiverNotSet,
     ReceiverRefused,
     ReceiverSilent,
+    ReceiverUnsuitable,
     ZtpdError,
 )
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind
 from ztpd.receiver import configure, filter, keys, view
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.connection import Connection, Hooks, ReceiverState
+from ztpd.receiver.products import has_rtk, without_rtk
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.receiver.sharing import Sharing
 from ztpd.retry import Delay
@@ -105,7 +107,10 @@ class Receiver:
     def refusal(self, kind: FrameKind) -> ReceiverRefused | FormatUnsupported:
         """Why corrections of this kind are not in :attr:`accepts`; the settings are looked at
         once more before long."""
+        version = self._state.attachment.version
         if (reason := self._state.assessment.closed.get(kind)) is None:
+            if has_rtk(version) is False:  # no other firmware of that product takes them
+                return ReceiverUnsuitable(without_rtk(version))
             return FormatUnsupported(kind.value)
         if self._connection:
             self._connection.on_format_missed()

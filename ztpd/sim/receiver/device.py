@@ -174,6 +174,13 @@ class SimReceiver:
         self._navigation.epochs = 0
         self.reset()
 
+    def exchange(self, model: Model) -> None:
+        """Connect another receiver, as from the factory, in place of this one."""
+        self.model, self.saved = model, model.defaults()
+        self.settings.clear()
+        self._navigation.exchange(model)
+        self.power_cycle()
+
     def _booted(self) -> None:
         self._booting = None
         for text in ("u-blox AG - www.u-blox.com", f"MOD={self.model.module}"):

@@ -46,20 +46,26 @@ class Navigation:
         self.began: datetime  # the date when it was powered
         self.epochs = 0  # since the last cold start
         self._used_s = 0.0
-        self._model = model
+        self._messages_to_fix = messages_to_fix
         self._faults = faults
         self._setting = setting
         self._position = position
         self._say = say
         self._random = random.Random(seed)
+        self.exchange(model)
+
+    def exchange(self, model: Model) -> None:
+        """Navigate as ``model`` from now on."""
+        self._model = model
         self._stages = [
             _Stage("DGNSS", 1, 0.6),
             _Stage("3D", 0, 1.2),
         ]
         if model.rtk:
+            to_fix = self._messages_to_fix
             self._stages[:0] = [
-                _Stage("RTK fixed", messages_to_fix, 0.014, Carrier.FIXED),
-                _Stage("RTK float", max(2, messages_to_fix // 3), 0.25, Carrier.FLOAT),
+                _Stage("RTK fixed", to_fix, 0.014, Carrier.FIXED),
+                _Stage("RTK float", max(2, to_fix // 3), 0.25, Carrier.FLOAT),
             ]
 
     @property
