@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -123,6 +124,36 @@ def test_FR23_half_a_minute_of_refusals_after_good_service_is_bridged(tmp_path: 
             assert now() - well_s < 25
             await until(lambda: state(gateway) == "streaming")
 
+    virtualtime.run(scenario())
+
+
+@pytest.mark.parametrize("fault", ["silent", "empty"])
+def test_FR114_a_caster_one_of_whose_addresses_answers_and_does_not_serve_is_reached(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = socket.getaddrinfo
+
+    def resolver(host: str, *given: Any) -> list[Any]:
+        hosts = ["127.0.0.2", "127.0.0.1"] if host == "caster.example" else [host]
+        return [entry for each in hosts for entry in ask(each, *given)]
+
+    async def scenario() -> None:
+        gateway = Gateway(tmp_path)
+        tls = gateway.authority.server_context("caster.example")
+        streams = {"NEAR": frames}
+        async with (
+            Caster(streams, tls=tls, host="127.0.0.2", fault=fault) as bad,
+            Caster(streams, tls=tls, port=bad.port) as good,
+            gateway.receiver(),
+        ):
+            where = {"host": "caster.example", "port": bad.port, "mountpoint": "NEAR"}
+            gateway.configure(ntrip=where | {"ca_file": gateway.ca_file})
+            async with gateway.running():
+                await until(lambda: good.sessions == 1, within_s=300)
+                await until(lambda: state(gateway) == "streaming")
+                assert bad.connections == 1
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
     virtualtime.run(scenario())
 
 

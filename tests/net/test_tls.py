@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support import TOP
 from ztpd.errors import (
     ConfigFileUnusable,
     ConnectionLost,
@@ -47,7 +51,14 @@ class Signer:
     authorities do."""
 
     def __init__(
-        self, name: str, issuer: Signer | None = None, *, ca: bool = True, key_usage: bool = True
+        self,
+        name: str,
+        issuer: Signer | None = None,
+        *,
+        ca: bool = True,
+        key_usage: bool = True,
+        host: str = "localhost",
+        ends: timedelta = timedelta(days=1),
     ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -60,12 +71,12 @@ class Signer:
             .issuer_name(self.issuer.name)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + ends)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
         if not ca:
-            names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+            names = x509.SubjectAlternativeName([x509.DNSName(host)])
             builder = builder.add_extension(names, critical=False)
         if ca and key_usage:
             usage = x509.KeyUsage(
@@ -91,13 +102,17 @@ class Signer:
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def shown_with(self, *chain: Signer) -> ssl.SSLContext:
-        key = self.key.private_bytes(
+    @property
+    def key_pem(self) -> str:
+        return self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         ).decode()
-        return server_context(Pair(self.pem + "".join(each.pem for each in chain), Secret(key)))
+
+    def shown_with(self, *chain: Signer) -> ssl.SSLContext:
+        shown = self.pem + "".join(each.pem for each in chain)
+        return server_context(Pair(shown, Secret(self.key_pem)))
 
 
 async def meet(server: ssl.SSLContext, client: ssl.SSLContext, host: str = "localhost") -> None:
@@ -165,6 +180,62 @@ def test_FR22_the_flags_of_verification_are_the_same_on_every_python(
     assert not flags & ssl.VERIFY_X509_STRICT
     assert flags & ssl.VERIFY_X509_PARTIAL_CHAIN
     assert flags & ssl.VERIFY_X509_TRUSTED_FIRST
+
+
+def _cases() -> dict[str, tuple[str, list[Signer], list[Signer]]]:
+    """By name: the verdict, the certificates in ca_file, the chain that the server shows."""
+    root, bare = Signer("root"), Signer("bare", key_usage=False)
+    middle, bare_middle = Signer("middle", root), Signer("middle", bare, key_usage=False)
+
+    def leaf(issuer: Signer, **given: Any) -> Signer:
+        return Signer("server", issuer, ca=False, **given)
+
+    under_middle, under_bare = leaf(middle), leaf(bare_middle)
+    own = leaf(Signer("other"))
+    return {
+        "authority": ("trusted", [root], [leaf(root)]),
+        "authority without keyUsage": ("trusted", [bare], [leaf(bare)]),
+        "chain": ("trusted", [root], [under_middle, middle]),
+        "chain without keyUsage": ("trusted", [bare], [under_bare, bare_middle]),
+        "partial chain": ("trusted", [middle], [under_middle]),
+        "partial chain that is shown whole": ("trusted", [middle], [under_middle, middle, root]),
+        "partial chain without keyUsage": ("trusted", [bare_middle], [under_bare]),
+        "the server's own certificate": ("trusted", [own], [own]),
+        "missing intermediate": ("tls.untrusted", [root], [under_middle]),
+        "another authority": ("tls.untrusted", [root], [leaf(bare)]),
+        "another name": ("tls.hostname", [root], [leaf(root, host="other.example")]),
+        "expired": ("tls.clock", [root], [leaf(root, ends=timedelta(days=-1))]),
+    }
+
+
+def _interpreters() -> list[tuple[str, Path]]:
+    """The present Python, and the oldest and the newest others of this machine from 3.11 on."""
+    present = (f"python3.{sys.version_info.minor}", Path(sys.executable))
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    others = {
+        path.name: path
+        for minor in range(11, 20)
+        for path in [*pyenv.glob(f"*/bin/python3.{minor}"), Path(f"/usr/bin/python3.{minor}")]
+        if path.exists() and path.name != present[0]
+    }
+    names = list(others)
+    return [present, *((name, others[name]) for name in dict.fromkeys(names[:1] + names[-1:]))]
+
+
+def test_FR22_every_python_gives_the_same_verdicts(tmp_path: Path) -> None:
+    cases = _cases()
+    for name, (_, trusted, shown) in cases.items():
+        (tmp_path / f"{name}.ca.pem").write_text("".join(each.pem for each in trusted))
+        chain = "".join(each.pem for each in shown)
+        (tmp_path / f"{name}.server.pem").write_text(chain + shown[0].key_pem)
+    expected = {name: verdict for name, (verdict, _, _) in cases.items()}
+
+    for name, path in _interpreters():
+        asked = [path, TOP / "tests/support/tls_verdicts.py", tmp_path]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found == {"python": name, "verdicts": expected}
 
 
 @pytest.mark.parametrize("key_usage", [True, False])

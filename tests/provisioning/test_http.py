@@ -38,6 +38,8 @@ from ztpd.errors import (
     ZtpTruncated,
 )
 from ztpd.model import Secret
+from ztpd.net.dial import dial
+from ztpd.net.resolve import Address
 from ztpd.provisioning import http
 from ztpd.provisioning.reply import Reply
 from ztpd.sim.authority import Authority, server_context
@@ -686,3 +688,17 @@ async def test_FR114_the_next_call_takes_another_address_than_the_silent_one(
             with pytest.raises(ConnectTimeout, match="stage handshake"):
                 await http.post(url, BODY, timeout_s=0.4, ca_file=ca_file)
             assert (await http.post(url, BODY, timeout_s=5, ca_file=ca_file)).status == 200
+
+
+@pytest.mark.parametrize(("status", "next_host"), [(503, "127.0.0.3"), (403, "127.0.0.1")])
+async def test_FR114_the_next_call_takes_another_address_than_one_in_trouble(
+    ca_file: str, status: int, next_host: str
+) -> None:
+    async with service(Answer(status)) as there:
+        assert (await call(there, ca_file)).status == status
+        with socket.create_server(("127.0.0.3", there.port)):
+            hosts = ("127.0.0.1", "127.0.0.3")
+            places = [Address(socket.AF_INET, (host, there.port)) for host in hosts]
+            sock, address = await dial(places)
+            sock.close()
+    assert address.place[0] == next_host

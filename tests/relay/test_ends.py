@@ -86,6 +86,20 @@ def test_FR23_a_base_station_that_was_away_for_two_hours_is_found_within_15_minu
     assert len(opened_s) < 60
 
 
+@pytest.mark.parametrize(("good_s", "longest_s"), [(75, 901), (0, 3700)])
+def test_FR26_a_rover_that_left_the_area_of_the_service_is_served_within_15_minutes(
+    good_s: int, longest_s: int
+) -> None:
+    outside = Script(ends=SessionClosed('it said: "no base near you"'))
+    bench = RelayBench(ntrip=[*[steady(good_s)] * bool(good_s), outside])
+    bench.runs(6 * HOUR_S, NTRIP)
+
+    opened_s = bench.service.opened_as("ntrip")
+    longest = max(later - at for at, later in itertools.pairwise(opened_s))
+    assert longest_s / 2 < longest <= longest_s
+    assert len(opened_s) < 60
+
+
 def test_FR23_short_refusals_after_good_service_are_not_noted_as_refused_credentials(
     tmp_path: Path,
 ) -> None:

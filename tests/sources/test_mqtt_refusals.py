@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import socket
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,8 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import MqttEndpoint, Topic
+from ztpd.net.dial import dial
+from ztpd.net.resolve import Address
 from ztpd.sim.authority import Authority
 from ztpd.sim.mqtt_packets import CONNECT, PUBLISH, SUBSCRIBE, connack, packet, suback, subscribed
 from ztpd.sources import topics
@@ -151,6 +154,24 @@ async def test_FR32_port_443_speaks_the_alpn_of_mqtt_with_a_certificate(
     finally:
         await broker.__aexit__(None, None, None)
     assert spoken == ["x-amzn-mqtt-ca" if port == 443 else None]
+
+
+@pytest.mark.parametrize("payload", [b"", FRAME])
+async def test_FR114_an_address_whose_broker_sends_no_corrections_goes_last(payload: bytes) -> None:
+    async def script(client: Peer) -> None:
+        await client.accept()
+        client.send(published(1, 1, payload))
+        await forever()
+
+    async with ScriptedBroker(script) as broker:
+        async with MqttSession(endpoint(broker)) as session:
+            if payload:
+                await anext(session)
+        with socket.create_server(("127.0.0.2", broker.port)):
+            places = [(broker.host, broker.port), ("127.0.0.2", broker.port)]
+            sock, address = await dial([Address(socket.AF_INET, place) for place in places])
+            sock.close()
+    assert address.place[0] == (broker.host if payload else "127.0.0.2")
 
 
 LOCALIZED = (

@@ -60,7 +60,7 @@ async def dial(addresses: Sequence[Address], *, within_s: float = CONNECT_S) -> 
                 if error is None:
                     won.append(Dialled(task.result(), address))
                 else:
-                    _avoid(address)
+                    avoid(address)
                     failures.append(_os_error(error))
             for late in won[1:]:
                 late.sock.close()
@@ -68,7 +68,7 @@ async def dial(addresses: Sequence[Address], *, within_s: float = CONNECT_S) -> 
                 return won[0]
             if _now() >= limit_s:
                 for address in running.values():
-                    _avoid(address)
+                    avoid(address)
                 failures.append(TimeoutError(f"no answer within {within_s:g} s"))
                 break
     finally:
@@ -84,7 +84,7 @@ def on_trial(address: Address) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _avoid(address)
+        avoid(address)
         raise
 
 
@@ -100,7 +100,8 @@ def restore(failed: Sequence[Sequence[Any]]) -> None:
         _note((host, port), at_s)
 
 
-def _avoid(address: Address) -> None:
+def avoid(address: Address) -> None:
+    """Let ``address``, which answered and yet did not serve, go last for a while."""
     _note(address.place[:2], _now())
 
 

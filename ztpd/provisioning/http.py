@@ -28,7 +28,7 @@ from ztpd.errors import (
     ZtpTooBig,
     ZtpTruncated,
 )
-from ztpd.net.dial import dial, on_trial
+from ztpd.net.dial import avoid, dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import authority_reason, secure, verifying_context
@@ -173,6 +173,8 @@ async def _exchange(
                     session.post(url, data=body, allow_redirects=False) as response,
                 ):
                     progress.stage = "body"
+                    if response.status >= 500:
+                        avoid(address)
                     try:
                         return await _read(response, progress)
                     finally:

@@ -39,8 +39,11 @@ MAX_FRUITLESS = 3
 _RECENTLY_STABLE_S = 600.0  # a channel that was stable until then is tried fast, and not evicted
 _ONE_ROW_S = 3600.0  # short sessions further apart are not in one row
 _CUT_S = 10.0  # a session that delivered for so long and is then reset costs one fast try
-_BASE_AWAY = retry.Delay(900, 900, equal=True)  # a base station that is switched off comes back
+_COMES_BACK = retry.Delay(900, 900, equal=True)
 _WITHOUT_FIX = retry.Delay(300, 300, equal=True)
+
+# A base station that was switched off; a rover that has left the area of the service.
+_MAY_COME_BACK = (MountpointUnknown, SessionEmpty)
 
 _NOT_OF_CREDENTIALS = (
     AccountRefused,
@@ -126,8 +129,8 @@ class Channel:
             error = self._meaning_of_failure(error, now, others_last_s)
         often_empty = self.empty_sessions >= MAX_FRUITLESS and isinstance(error, SessionEmpty)
         wait_s = self.backoff.wait_s(error, Retry.REFUSED if often_empty else None)
-        if isinstance(error, MountpointUnknown) and self.has_worked:
-            wait_s = min(wait_s, _BASE_AWAY.sample(0, self.rng))
+        if isinstance(error, _MAY_COME_BACK) and self.has_worked:
+            wait_s = min(wait_s, _COMES_BACK.sample(0, self.rng))
         self.error, self.due_s = error, now + wait_s
         waiting_for_fix = isinstance(error, GgaRequired)
         self.hold_without_fix_until_s = (

@@ -32,8 +32,8 @@ from ztpd.errors import (
     SubscriptionRefused,
     ZtpdError,
 )
-from ztpd.model import Frame, MqttEndpoint
-from ztpd.net.dial import dial, on_trial
+from ztpd.model import Frame, FrameKind, MqttEndpoint
+from ztpd.net.dial import avoid, dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context, handshake
@@ -72,6 +72,7 @@ class MqttSession:
         self._paths = [topic.path for topic in endpoint.topics]
         self._timeout_s = timeout_s
         self._stage = "connecting"  # for the message of a failure
+        self._on_trial: Address | None = None  # until corrections have come
         self._client: _Client | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rest: asyncio.Handle | None = None
@@ -132,6 +133,8 @@ class MqttSession:
         traceback: TracebackType | None,
     ) -> None:
         self._fail(SessionClosed(f"{self.where}, by this side"))
+        if self._on_trial:
+            avoid(self._on_trial)
         if self._client is not None:
             self._client.disconnect()
             self._client.loop_write()
@@ -142,12 +145,15 @@ class MqttSession:
 
     async def __anext__(self) -> Frame:
         await self._until(lambda: self._inbox.has_frames)
-        return self._inbox.take()
+        frame = self._inbox.take()
+        if frame.kind is not FrameKind.UBX:
+            self._on_trial = None
+        return frame
 
     async def _open(self, addresses: Sequence[Address], context: ssl.SSLContext | None) -> None:
         """Connect, log in, subscribe."""
-        connected, address = await dial(addresses)
-        with on_trial(address):
+        connected, self._on_trial = await dial(addresses)
+        with on_trial(self._on_trial):
             if context:
                 self._stage = "in the TLS handshake"
                 sock: Any = await handshake(context, connected, self._endpoint.host)
@@ -165,8 +171,7 @@ class MqttSession:
             return False
         self._release()
         self._paths, self.refused = needed, left_out
-        self._failure, self._accepted = None, False
-        self._unanswered.clear()
+        self._failure, self._accepted, self._unanswered = None, False, {}
         return True
 
     async def _log_in(self, sock: WatchedSocket) -> None:

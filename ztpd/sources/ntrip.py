@@ -27,7 +27,7 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Fix, Frame, FrameKind, NtripEndpoint
-from ztpd.net.dial import dial, on_trial
+from ztpd.net.dial import avoid, dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.streams import open_streams
@@ -114,6 +114,7 @@ class NtripSession:
         self._failure: ZtpdError | None = None
         self._stage = "connecting"
         self._opened_s = self._heard_s = 0.0
+        self._on_trial: Address | None = None  # until corrections have come
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
@@ -143,6 +144,8 @@ class NtripSession:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._on_trial:
+            avoid(self._on_trial)
         await self._close()
 
     def __aiter__(self) -> Self:
@@ -153,7 +156,10 @@ class NtripSession:
             if self._failure is not None:
                 raise self._failure
             await self._more()
-        return self._frames.popleft()
+        frame = self._frames.popleft()
+        if frame.kind is not FrameKind.UBX:
+            self._on_trial = None
+        return frame
 
     async def _wait_stable_fix(self) -> None:
         """Let a fix become a stable one: some casters want the position in the request."""
@@ -195,8 +201,8 @@ class NtripSession:
         asked = request(replace(endpoint, version=version), gga=sentence)
         context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
         self._stage = "connecting"
-        connected, address = await dial(addresses)
-        with on_trial(address):
+        connected, self._on_trial = await dial(addresses)
+        with on_trial(self._on_trial):
             self._stage = "in the TLS handshake" if context else _WAITING
             self._reader, self._writer = await open_streams(connected, context, endpoint.host)
             self._stage = _WAITING
