@@ -367,7 +367,7 @@ class TlsVersion(TlsError):
 class TlsClientCertificate(TlsError):
     code = "tls.client_certificate"
     retry = Retry.REFUSED
-    summary = "the server wants a client certificate, or does not accept the one it was shown"
+    summary = "the server requires a client certificate, or refuses the one it was given"
     advice = "Check the port: another one may need none; for a broker see [mqtt] cert_file."
 
 

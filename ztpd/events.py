@@ -154,7 +154,7 @@ MODEM_CHANGED = _event(
     "the modem now says IMEI {imei}; the credentials were obtained for {stored}",
     "The modem was swapped.",
     "ztpd keeps the credentials, which belong to this board, and goes on streaming.",
-    "If the allowlist or billing goes by IMEI, run `ztpd provision --force`.",
+    "If the allowlist or billing is by IMEI, run `ztpd provision --force`.",
 )
 BOARD_CHANGED = _event(
     "identity.board_changed",

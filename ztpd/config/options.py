@@ -212,7 +212,7 @@ class MqttOptions:
     username: str = _option(
         "",
         _OPTIONAL_NAME,
-        "The user name, if the broker wants one.",
+        "The user name, if the broker requires one.",
     )
     password_file: str = _option(
         "",

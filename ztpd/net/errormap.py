@@ -62,7 +62,7 @@ CLIENT_CERTIFICATE = {
 _OTHER_ALERTS = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "no common cipher, or a client certificate is wanted",
     "TLSV1_ALERT_DECRYPT_ERROR": "the server could not verify a signature",
-    "TLSV1_ALERT_INSUFFICIENT_SECURITY": "the server wants stronger ciphers",
+    "TLSV1_ALERT_INSUFFICIENT_SECURITY": "the server requires stronger ciphers",
     "TLSV1_ALERT_INTERNAL_ERROR": "an error inside the server",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server speaks another protocol (ALPN)",
 }

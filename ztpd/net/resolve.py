@@ -32,7 +32,7 @@ async def resolve(
     host: str, port: int, *, public_only: bool = False, resolver: Resolver | None = None
 ) -> list[Address]:
     """The addresses of ``host``, families taking turns, beginning with the one that the resolver
-    prefers (RFC 8305 section 4). The name is looked up anew each time.
+    prefers (RFC 8305 section 4). The name is looked up each time.
 
     With ``public_only`` addresses of this machine and its link do not count. Raises
     :class:`ResolveFailed`, after ``RESOLVE_S`` where the resolver hangs, and

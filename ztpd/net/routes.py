@@ -1,4 +1,4 @@
-"""The kernel's routes, as far as a person wants to hear of them."""
+"""The kernel's routes that lead out of this machine."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Pacing:
             self._guard(self._schedule.not_delivered)
 
     def call_succeeded(self) -> None:
-        """No wait any more; the steps begin anew."""
+        """End the wait and reset the steps."""
         self._guard(self._schedule.succeeded)
         self.backoff.succeeded()
 

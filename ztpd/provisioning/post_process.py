@@ -23,7 +23,7 @@ from ztpd.provisioning.reply import Reply
 _START_S = 30.0  # for the interpreter and its imports on a slow board
 
 _FOLDER = Path(__file__).parents[2]  # of the package
-# The folder goes last: nothing in it stands in for a module of the standard library.
+# The folder comes last: no file in it replaces a module of the standard library.
 _PROGRAM = (
     f"import sys; sys.path.append({str(_FOLDER)!r}); "
     "from ztpd.provisioning.post_process import main; main()"

@@ -306,7 +306,7 @@ def _digest(payload: Mapping[str, Any]) -> str:
 def _decoded(content: bytes) -> StoredCredentials:
     """The generation in ``content``. Raises :class:`StoreCorrupt` and :class:`StoreVersion`.
 
-    The answer is parsed anew each time, so that a better parser finds more in it.
+    The answer is parsed at each load, so that a better parser finds more in it.
     """
     whole: Any = None
     if len(content) <= _SIZE_LIMIT:

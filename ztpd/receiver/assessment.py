@@ -109,7 +109,7 @@ def _reported(applied: AppliedSettings, ports: Sequence[str]) -> frozenset[Frame
 
 
 def _best_fix(version: MonVer, applied: AppliedSettings) -> str:
-    """Of a product not known here a carrier solution is expected, or corrections are in vain."""
+    """An unknown product is expected to reach a carrier solution; else corrections have no use."""
     able = has_rtk(version)
     if able is False:
         return "DGNSS"

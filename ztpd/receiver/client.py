@@ -37,7 +37,7 @@ class UbxClient:
         self.reset_scanner()
 
     def reset_scanner(self) -> None:
-        """Start counting anew, as after a change of speed."""
+        """Reset the counts, as after a change of speed."""
         self.is_ublox = False  # proven by a frame that no other maker's device sends
         self.scanner = Scanner(FrameKind.UBX, FrameKind.NMEA, FrameKind.RTCM3)
 

@@ -49,7 +49,7 @@ class SetUpLog:
             log.emit(event, **fields)
 
     def on_stable(self) -> bool:
-        """Begin to count anew; whether lines had been held back."""
+        """Reset the count; True if lines had been held back."""
         held_back, self.count = self.count > _LOGGED_SET_UPS, 0
         return held_back
 

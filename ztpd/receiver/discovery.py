@@ -38,7 +38,7 @@ DEFAULT_SPEED = 38400
 _AGAIN = Delay(2, 120, equal=True)  # before a port that was no receiver's is tried again
 _SETTLE_S = 1.0  # two looks that far apart agree: a second receiver may just be starting
 _UNSETTLED = "its ports come and go"
-_LOOK_S = 60.0  # between two looks at the same ports: who held one may have let it go
+_LOOK_S = 60.0  # between two checks of the same ports: another program may have closed one
 _OWN_USB = 0x01  # high byte of u-blox's product ids; 0x05 are UARTs behind u-blox's bridges
 _UART = "dev/serial0"
 
@@ -60,7 +60,7 @@ class Found:
 
 @dataclass(slots=True)
 class _FailedPort:
-    """A port that was tried in vain."""
+    """A port without a receiver, as far as it was tried."""
 
     error: ReceiverError | SerialError
     due_s: float

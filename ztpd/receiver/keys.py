@@ -19,7 +19,7 @@ from ztpd.wire.ubx import KeySlot, Message, Parsed, SpartnKey
 PLAUSIBLE = timedelta(weeks=6)
 """Keys change every four weeks: one that begins further away than this is not meant for now."""
 
-_LOOK_S = 10.0  # between two looks at the receiver's keys, doubled each time in vain
+_LOOK_S = 10.0  # between two checks of the receiver's keys, doubled after each one without success
 _LOOK_CAP_S = 600.0
 _REQUEST_S = 600.0  # between two requests to the service for its keys
 _KEPT = 6  # keys remembered: the bound for a faulty service

@@ -103,7 +103,7 @@ class Reception:
         self._watches: dict[str, _Watch] = {}
 
     def restarted(self) -> None:
-        """The receiver begins anew; its counters start at 0."""
+        """The receiver was set up again; its counters start at 0."""
         self._fix = None
         self._reports.clear()
         self._overruns.clear()

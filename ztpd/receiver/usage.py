@@ -164,8 +164,8 @@ class CorrectionUsage:
         return {name: self._details[name] for name in event.fields} if event else {}
 
     def restarted(self, abilities: Abilities | None = None) -> None:
-        """The receiver begins anew: earlier reports do not count. ``abilities`` are those it has
-        now, None if they are as before."""
+        """The receiver was set up again: earlier reports do not count. ``abilities`` are its
+        present ones, None if they are as before."""
         self._seen_s.clear()
         self._delivered = Delivered()
         self._other = None

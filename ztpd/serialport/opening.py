@@ -96,7 +96,7 @@ class Opening:
 
         From a container the holder may not be visible. Only a pty keeps the flag when its user has
         died, so there it counts with a living holder only. The AT port of a WWAN modem knows no
-        such flag, and is locked for those only who lock it too.
+        such flag, and its lock binds only programs that lock it too.
         """
         try:
             flag = fcntl.ioctl(fd, _TIOCGEXCL, struct.pack("i", 0))

@@ -70,7 +70,7 @@ class SerialPort:
         """Open ``path`` raw, 8N1, at ``baudrate``, and keep other programs out.
 
         ``queue_bytes`` and ``max_age_s`` bound the frames that wait. The lock is flock for
-        those who flock too, and TIOCEXCL for those who do not; UUCP lock files in
+        programs that use flock too, and TIOCEXCL for the others; UUCP lock files in
         ``lock_directory`` are respected. Raises :class:`PortAbsent`, :class:`PortBusy`,
         :class:`PortPermission`, :class:`NotASerialPort`, :class:`PortLost`, and
         :class:`PortHung` after ``timeout_s``.

@@ -144,7 +144,7 @@ class Broker:
             await self._publisher.publish(topic, payload, retain=retain)
 
     async def evict(self, client_id: str) -> None:
-        """Log in under that client identifier for an instant: mosquitto drops who has it.
+        """Log in with that client identifier for an instant: mosquitto ends its older session.
 
         amqtt lets both live.
         """

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal
 
 Form = Literal["auto", "icy", "icy-short", "icy-headers", "http10", "identity", "chunked", "odd"]
-"""The head and the coding of a stream: "auto" goes by the request, as good casters do; "odd" is
+"""The head and the coding of a stream: "auto" follows the request, as good casters do; "odd" is
 chunked in every way that is legal and rare."""
 
 FAULTS: Mapping[str, str] = {

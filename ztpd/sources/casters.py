@@ -9,7 +9,7 @@ from ztpd.model import Carrier, Fix, NtripEndpoint
 from ztpd.wire import nmea
 
 STABLE_S = 3.0  # of unbroken fix, before a position is sent
-HOLD_S = 300.0  # the last position stands in for a lost fix
+HOLD_S = 300.0  # the last position replaces a lost fix
 CLOSEST_S = 1.0  # two sentences are never closer
 _CURRENT_S = 2.0  # a younger position is the present one, not a held one
 
@@ -22,8 +22,8 @@ class GgaPolicy:
     """Which position is sent to a caster, and when.
 
     Casters for a network of stations send nothing before the first GGA and end a session whose
-    GGA stops, which is when corrections are needed most: so the last good position stands in for
-    a lost fix. One policy serves one session after another, so it does so after a reconnection too.
+    GGA stops, which is when corrections are needed most: so the last good position replaces a
+    lost fix. One policy serves one session after another, so it does so after a reconnection too.
     """
 
     def __init__(self) -> None:

@@ -162,7 +162,7 @@ class NtripSession:
         return frame
 
     async def _wait_stable_fix(self) -> None:
-        """Let a fix become a stable one: some casters want the position in the request."""
+        """Let a fix become a stable one: some casters require the position in the request."""
         self._gga.update(fix := self._position(), _now())
         while fix and is_a_place(fix) and not self._gga.has_position(_now()):
             await asyncio.sleep(_LOOK_S)

@@ -20,7 +20,7 @@ class Mountpoint:
 
     name: str
     format: str = ""  # "RTCM 3.3", "SPARTN"; free text
-    needs_gga: bool = False  # the caster wants a position (field 12, "nmea")
+    needs_gga: bool = False  # the caster requires a position (field 12, "nmea")
 
 
 def sourcetable(text: bytes) -> list[Mountpoint]:
