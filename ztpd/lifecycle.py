@@ -46,7 +46,7 @@ _MEANING = {
     State.REFRESHING: "asking for new credentials, keeping the old ones",
     State.WAITING: "waiting for the next try, which needs no person",
     State.BLOCKED: "a person must do something; ztpd looks again slowly meanwhile",
-    State.STOPPING: "stopping, as ordered",
+    State.STOPPING: "stopping on request",
 }
 
 

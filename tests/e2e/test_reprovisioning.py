@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import virtualtime
+from tests.support.gateway import Gateway
 from tests.support.services import IMEI, services, state
 from tests.support.until import until
 from ztpd.lifecycle import Event
 from ztpd.provisioning.store import CredentialStore
+from ztpd.sim.caster import Caster
 from ztpd.sim.portal import Profile
-from ztpd.sim.ztp_service import Answer, Silence
+from ztpd.sim.ztp_service import Answer, Silence, ZtpService
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -129,22 +134,32 @@ def test_credentials_for_an_unwanted_transport_are_replaced_when_the_portal_may_
     virtualtime.run(scenario())
 
 
+@asynccontextmanager
+async def refused_account(
+    top: Path,
+) -> AsyncIterator[tuple[Gateway, ZtpService, Caster, dict[str, Any]]]:
+    """A gateway a day after its call. The caster refuses its account, and takes the new one that
+    the service then gives."""
+    async with services(top, speed=1.0) as (gateway, service, caster):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming", within_s=60)
+        a_day_later(gateway.state_dir)
+        account = service.portal.things[IMEI].credentials["rtcmCredentials"]
+        account["password"] = "another one"
+        caster.users = {account["userName"]: account["password"]}
+        yield gateway, service, caster, account
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_Z17_after_an_hour_of_refusals_the_service_is_asked_once_and_corrections_flow_again(
     tmp_path: Path,
 ) -> None:
-    """The whole way, in virtual time: the caster takes the account back, and knows another one."""
+    """The whole daemon, in virtual time."""
 
     async def scenario() -> None:
         now = asyncio.get_running_loop().time
-        async with services(tmp_path, speed=1.0) as (gateway, service, caster):
-            async with gateway.running():
-                await until(lambda: state(gateway) == "streaming", within_s=60)
-            a_day_later(gateway.state_dir)
-            account = service.portal.things[IMEI].credentials["rtcmCredentials"]
-            account["password"] = "another one"
-            caster.users = {account["userName"]: account["password"]}
+        async with refused_account(tmp_path) as (gateway, service, caster, account):
             connected, began_s = caster.connections, now()
             async with gateway.running():
                 while len(service.calls) == 1 and now() - began_s < 3 * 3600:
@@ -170,13 +185,7 @@ def test_FR101_a_503_and_a_silent_service_cost_the_daily_call_minutes(
 
     async def scenario() -> None:
         now = asyncio.get_running_loop().time
-        async with services(tmp_path, speed=1.0) as (gateway, service, caster):
-            async with gateway.running():
-                await until(lambda: state(gateway) == "streaming", within_s=60)
-            a_day_later(gateway.state_dir)
-            account = service.portal.things[IMEI].credentials["rtcmCredentials"]
-            account["password"] = "another one"
-            caster.users = {account["userName"]: account["password"]}
+        async with refused_account(tmp_path) as (gateway, service, _, _):
             service.script += [Answer(503), Silence("handshake")]
             began_s = now()
             async with gateway.running():
