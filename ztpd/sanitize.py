@@ -1,4 +1,4 @@
-"""Texts from outside: read whatever editor wrote them, and made safe for a log line."""
+"""Texts from outside: read in the encoding of any editor, and made safe for a log line."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NOW_S = RELEASED_UNIX_S + 1e6
 
 
 class Clock:
-    """The gateway's clock, and what a receiver says whose time is right but for ``wrong_s``."""
+    """The gateway's clock, and the answer of a receiver whose time is off by ``wrong_s``."""
 
     def __init__(self, shows_s: float = 0.0) -> None:
         self.offset_s = shows_s

@@ -1,4 +1,4 @@
-"""The picture of the demonstration: what it shows of a status, and that it fits."""
+"""The picture of the demonstration: its parts for each status, and its size."""
 
 from __future__ import annotations
 

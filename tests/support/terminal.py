@@ -39,7 +39,7 @@ class Screen:
         raise AssertionError(f"{text!r} is not on the screen:\n{self.text}")
 
     def resize(self, columns: int, rows: int) -> None:
-        """Cut off what does not fit, as terminals do on the page without scrolling."""
+        """Cut lines at the right edge, as terminals do on the page without scrolling."""
         self.columns, self.rows = columns, rows
         for page in self._pages.values():
             page[:] = [(row + self._empty())[:columns] for row in page[:rows]]

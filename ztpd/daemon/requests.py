@@ -50,7 +50,7 @@ async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
         case Verb.PROVISION:
             return await _provision(daemon, force=bool(request.get("force")))
         case Verb.IMPORTED:
-            daemon.provisioner.keeper.unsaved = None
+            daemon.provisioner.keeper.forget_unsaved()
             return _try_now(daemon, "credentials were imported")
         case Verb.TIME:
             return _time(daemon.receiver) | {"clock": _clock(daemon)}

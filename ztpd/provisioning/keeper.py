@@ -91,6 +91,10 @@ class Keeper:
             self._failures.record(error)
             self.unsaved = stored
 
+    def forget_unsaved(self) -> None:
+        """Drop credentials that the disk does not have: a person has imported others."""
+        self.unsaved = None
+
     async def retry_save(self) -> None:
         """Return when nothing is unsaved any more; tries again within an hour at most."""
         backoff = retry.Backoff(_SAVE_AGAIN, self._rng)

@@ -61,7 +61,7 @@ _FORBIDDEN = (
 
 def check(path: str, root: Path = ROOT) -> None:
     """Raises :class:`PortAbsent`, :class:`NotASerialPort`, or :class:`PortBusy` where a console is
-    on the port: whoever logs in there would read AT text or UBX, and answer with a prompt."""
+    on the port: its login would read AT text or UBX, and answer with a prompt."""
     device = os.path.realpath(path)
     try:
         mode = Path(device).stat().st_mode
