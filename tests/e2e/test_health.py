@@ -62,7 +62,7 @@ async def base_station() -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def private(
+async def private_caster(
     top: Path, feed: Feed = corrections, **caster: Any
 ) -> AsyncIterator[tuple[Gateway, SimReceiver, Caster]]:
     """A gateway, its receiver and a private caster without TLS; time may be virtual."""
@@ -82,7 +82,7 @@ async def private(
 async def test_FR61_an_antenna_pulled_in_operation_is_degraded_with_its_remedy(
     tmp_path: Path,
 ) -> None:
-    async with private(tmp_path) as (gateway, receiver, _), gateway.running():
+    async with private_caster(tmp_path) as (gateway, receiver, _), gateway.running():
         await until(lambda: word(gateway) is Health.HEALTHY, within_s=60)
         receiver.faults.no_sky = True
         await until(lambda: word(gateway) is Health.DEGRADED, within_s=90)
@@ -104,7 +104,7 @@ async def test_FR61_a_float_that_lasts_is_degraded_after_ten_minutes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = asyncio.get_running_loop().time
-    async with private(tmp_path, base_station) as (gateway, receiver, _):
+    async with private_caster(tmp_path, base_station) as (gateway, receiver, _):
         receiver.faults.never_fixed = True
         async with gateway.running():
             await until(lambda: word(gateway) is Health.HEALTHY, within_s=60)
@@ -150,7 +150,7 @@ async def test_FR61_credentials_in_memory_only_are_degraded_and_not_provisioned(
 async def test_FR109_a_shared_port_that_cannot_be_made_is_degraded_until_it_can(
     tmp_path: Path,
 ) -> None:
-    async with private(tmp_path) as (gateway, _, _):
+    async with private_caster(tmp_path) as (gateway, _, _):
         config_file = tmp_path / "ztpd.toml"
         late = tmp_path / "late/gnss"
         config_file.write_text(config_file.read_text() + f'[output]\npty = "{late}"\n')
@@ -183,7 +183,7 @@ async def sampled(
 
 @in_virtual_time
 async def test_FR62_at_any_moment_of_the_retries_the_failure_is_named(tmp_path: Path) -> None:
-    async with private(tmp_path) as (gateway, _, server):
+    async with private_caster(tmp_path) as (gateway, _, server):
         server.streams["NEAR"] = nothing
         async with gateway.running():
             found = await sampled(
@@ -209,7 +209,7 @@ async def test_FR62_at_any_moment_of_the_retries_the_failure_is_named(tmp_path: 
 
 @in_virtual_time
 async def test_FR62_a_success_ends_the_failure(tmp_path: Path) -> None:
-    async with private(tmp_path) as (gateway, _, server):
+    async with private_caster(tmp_path) as (gateway, _, server):
         server.streams["NEAR"] = nothing
         async with gateway.running():
             await until(lambda: event(gateway) == "session.stale", within_s=60)
@@ -235,7 +235,7 @@ async def test_FR62_a_modem_that_is_not_there_is_named_during_every_try(tmp_path
 
 @in_virtual_time
 async def test_FR63_a_format_that_the_configuration_excludes_is_named(tmp_path: Path) -> None:
-    async with private(tmp_path) as (gateway, _, _):
+    async with private_caster(tmp_path) as (gateway, _, _):
         path = gateway.top / "ztpd.toml"
         path.write_text(path.read_text() + '[corrections]\nformat = "spartn"\nstale_after_s = 6\n')
         async with gateway.running():
@@ -250,7 +250,7 @@ async def test_FR63_a_format_that_the_configuration_excludes_is_named(tmp_path: 
 
 @in_virtual_time
 async def test_FR63_check_alone_names_it_too(tmp_path: Path) -> None:
-    async with private(tmp_path) as (gateway, _, _):
+    async with private_caster(tmp_path) as (gateway, _, _):
         path = gateway.top / "ztpd.toml"
         path.write_text(path.read_text() + '[corrections]\nformat = "spartn"\nstale_after_s = 6\n')
         found = await checked(gateway, None)

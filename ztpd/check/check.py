@@ -195,13 +195,13 @@ class Check:
 
     async def _port(self, device: str, port: str) -> str:
         try:
-            return await offload(self._look_at_port, device, port)
+            return await offload(self._check_port, device, port)
         except SerialError as error:
             if device == "modem":
                 raise identity_error(error) from error
             raise
 
-    def _look_at_port(self, device: str, port: str) -> str:
+    def _check_port(self, device: str, port: str) -> str:
         """As opening it would, without opening it. Raises :class:`SerialError`."""
         access.check(port)
         pids = self._holders.get(port, [])

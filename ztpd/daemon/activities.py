@@ -142,7 +142,7 @@ class Activities:
             channels,
             receiver,
             open_session=self._context.open,
-            dispatch=self._report,
+            dispatch=self._dispatch_from_relay,
             format=config.corrections.format,
             stale_after_s=config.corrections.stale_after_s,
             may_refresh=self._may_refresh,
@@ -193,7 +193,7 @@ class Activities:
         if self._config().ztp.forget_token and self._provisioner.keeper.unsaved is None:
             remove_token(self._runtime_dir)
 
-    def _report(
+    def _dispatch_from_relay(
         self,
         event: Event,
         why: str = "",

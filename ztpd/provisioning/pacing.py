@@ -60,7 +60,7 @@ class Pacing:
                 ),
             )
         if wait_s > 0:
-            self.report(error, wait_s, why)
+            self.begin_wait(error, wait_s, why)
             while error is None and wait_s > _KEEP_WAIT_EVERY_S:  # the power may be cut meanwhile
                 await asyncio.sleep(_KEEP_WAIT_EVERY_S)
                 wait_s -= _KEEP_WAIT_EVERY_S
@@ -125,12 +125,12 @@ class Pacing:
         self._keep(error, wait_s)
         return wait_s
 
-    def waiting(self, error: ZtpdError, wait_s: float) -> None:
+    def on_backoff(self, error: ZtpdError, wait_s: float) -> None:
         """A wait that :attr:`backoff` gave begins: keep it for a restart, and report it."""
         self._keep(error, wait_s)
-        self.report(error, wait_s)
+        self.begin_wait(error, wait_s)
 
-    def report(self, error: ZtpdError | None, wait_s: float, why: str = "") -> None:
+    def begin_wait(self, error: ZtpdError | None, wait_s: float, why: str = "") -> None:
         """Log ``error``, and dispatch the wait after it; without an error, ``why`` is the cause."""
         if error:
             self._failures.record(error, retry_in_s=wait_s)

@@ -70,7 +70,7 @@ class Provisioner:
         )
         self.pacing = Pacing(schedule, self._failures, dispatch=dispatch, rng=rng)
         self.identification = Identification(
-            read_identity, dispatch=dispatch, wait=self.pacing.report, rng=rng
+            read_identity, dispatch=dispatch, wait=self.pacing.begin_wait, rng=rng
         )
         self.keeper = Keeper(CredentialStore(state_dir), self._failures, rng)
 
@@ -132,7 +132,7 @@ class Provisioner:
                 passing = error.retry in (Retry.LOCAL, Retry.SERVER) and not error.needs_person
                 if not passing or not tries_left or wait_s > _REFRESH_WAIT_S:
                     raise
-                self.pacing.report(error, wait_s)
+                self.pacing.begin_wait(error, wait_s)
                 await asyncio.sleep(wait_s)
                 self._dispatch(Event.PROVISION)
         raise AssertionError("the last try returns or raises")
@@ -192,7 +192,9 @@ class Provisioner:
                 return answered
             return await self._call(identity)
 
-        stored = await retry.until_done(attempt, self.pacing.backoff, waiting=self.pacing.waiting)
+        stored = await retry.until_done(
+            attempt, self.pacing.backoff, waiting=self.pacing.on_backoff
+        )
         self._failures.clear()
         return stored
 
