@@ -62,12 +62,16 @@ def main() -> int:
                 failed.update(found)
             else:
                 (skipped if "skipped" in ends else passed).update(found)
+    totals = Counter[str]()
     for number, fault in rows().items():
         results = {"FAILED": failed, "passed": passed, "skipped": skipped}
         result = next((name for name, cases in results.items() if cases[number]), "NO TEST")
         result = "argued" if result == "NO TEST" and number in untested() else result
+        totals[result] += 1
         count = passed[number] + failed[number]
         print(f"{number:<4}  {result:<8} {count:>4} cases  {fault}")
+    shares = ", ".join(f"{count} {result}" for result, count in totals.items())
+    print(f"{totals.total()} faults: {shares}")
     return status.returncode
 
 
