@@ -16,6 +16,9 @@ class Missing:
         if name.split(".")[0] == {missing!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Missing())
+if {missing!r} == "amqtt":
+    import shutil
+    shutil.which = lambda *_, **__: None  # mosquitto is missing too
 from ztpd.cli import main
 sys.exit(main(["demo", "--once", *sys.argv[1:]]))
 """
@@ -33,6 +36,20 @@ def test_FR58_a_missing_package_is_named_with_the_command_to_install_it(missing:
     assert "Traceback" not in done.stderr
     assert f"not installed: {missing}" in done.stderr
     assert "apt install python3-trustme" in done.stderr
+
+
+def test_FR58_without_any_broker_mqtt_names_the_one_to_install() -> None:
+    done = demo_without("amqtt", "--via", "mqtt")
+    assert done.returncode == 69
+    assert "Traceback" not in done.stderr
+    assert "not installed: mosquitto" in done.stderr
+
+
+def test_the_nearest_name_is_offered_for_a_fault_that_there_is_not() -> None:
+    command = [sys.executable, "-m", "ztpd", "demo", "--fault", "no-antena"]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 64
+    assert "did you mean 'no-antenna'? `ztpd demo --fault list` lists them" in done.stderr
 
 
 @pytest.mark.slow

@@ -326,6 +326,14 @@ def _captured(options: argparse.Namespace) -> Sequence[Frame]:
         raise UsageError(f"{error}; --format has to fit") from error
 
 
+def _unknown(name: str) -> str:
+    import difflib  # for a mistake only
+
+    near = difflib.get_close_matches(name, FAULTS, 1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"no fault {name!r}; {guess}`ztpd demo --fault list` lists them"
+
+
 def run(options: argparse.Namespace, console: Console | None = None) -> int:
     """The exit status: 0 when stopped by Ctrl-C, or with ``--once`` when corrections were used."""
     if options.fault == "list":
@@ -333,7 +341,7 @@ def run(options: argparse.Namespace, console: Console | None = None) -> int:
             print(f"{name:<20} {fault.about}")
         return 0
     if options.fault and options.fault not in FAULTS:
-        raise UsageError(f"no fault {options.fault!r}; there are {', '.join(FAULTS)}")
+        raise UsageError(_unknown(options.fault))
     if options.fault and (wanted := FAULTS[options.fault].format):
         options.format = wanted
     if options.capture:

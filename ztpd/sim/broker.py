@@ -222,8 +222,9 @@ class Broker:
     async def _start_amqtt(self) -> None:
         try:
             from amqtt.broker import Broker as AmqttBroker
-        except ImportError as error:
-            raise RuntimeError("neither mosquitto nor amqtt is installed") from error
+        except ModuleNotFoundError as error:
+            text = "neither mosquitto nor amqtt is installed"
+            raise ModuleNotFoundError(text, name="mosquitto") from error
         listener: dict[str, Any] = {"type": "tcp", "bind": f"{self.host}:{self.port}"}
         if self._authority:
             files = {"cafile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
