@@ -76,7 +76,7 @@ def test_a_fault_of_the_receiver_is_named_and_mended(tmp_path: Path, name: str) 
             ntrip = {"host": "127.0.0.1", "port": caster.port, "mountpoint": "NEAR", "tls": False}
             gateway.configure(ntrip=ntrip, receiver={"port": gateway.gnss.path})
             tasks: list[asyncio.Task[None]] = []
-            told: list[str] = []
+            printed: list[str] = []
 
             def spawn(coroutine: Coroutine[Any, Any, None]) -> None:
                 tasks.append(asyncio.create_task(coroutine))
@@ -94,7 +94,7 @@ def test_a_fault_of_the_receiver_is_named_and_mended(tmp_path: Path, name: str) 
                 silence=asyncio.Event(),
                 causes=lambda: causes(status.read(gateway.runtime_dir)),
                 restart_source=lambda: None,
-                tell=lambda _, text: told.append(text),
+                tell=lambda _, text: printed.append(text),
                 spawn=spawn,
             )
             fault.early(site)
@@ -106,7 +106,7 @@ def test_a_fault_of_the_receiver_is_named_and_mended(tmp_path: Path, name: str) 
                         await until(lambda: logged(log, NAMED[name]), 250)
                         await until(fixed, fault.within_s)
                     await until(lambda: word(gateway) is Health.HEALTHY, 180)
-            named = [text for text in told if text.startswith("ztpd has named it")]
+            named = [text for text in printed if text.startswith("ztpd has named it")]
             assert named or logged(log, NAMED[name])
 
     run()

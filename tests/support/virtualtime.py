@@ -1,7 +1,7 @@
 """An event loop on which hours pass in milliseconds.
 
 Timers fire in their order without waiting: when nothing else can run, the loop's clock jumps to
-the next timer. What the pipes, ptys and loopback sockets of this process hold is seen before a
+the next timer. Bytes in the pipes, ptys and loopback sockets of this process are seen before a
 jump, and calls in threads are waited for.
 """
 

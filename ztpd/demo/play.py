@@ -251,7 +251,7 @@ class Demo:
         return task
 
     def _spawn_fault(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run what ends a fault; before that the demonstration does not end."""
+        """Run the end of a fault; before that the demonstration does not end."""
         task = self._spawn(coroutine)
         self._faulty.add(task)
         task.add_done_callback(self._faulty.discard)

@@ -12,7 +12,7 @@ from ztpd.errors import (
     SessionUnreadable,
     ZtpdError,
 )
-from ztpd.model import FrameKind
+from ztpd.model import Frame, FrameKind
 from ztpd.relay.channels import STABLE_S, Channel
 from ztpd.sanitize import clean
 from ztpd.sources import Session
@@ -36,6 +36,16 @@ class Progress:
     frames: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     other_format: int = 0
+
+    def count(self, frame: Frame, now_s: float) -> bool:
+        """Count a frame that goes to the receiver; whether it is the first."""
+        self.frames[frame.name] = self.frames.get(frame.name, 0) + 1
+        self.bytes += len(frame.data)
+        self.last_frame_s = now_s
+        if self.first_frame_s is not None:
+            return False
+        self.first_frame_s = now_s
+        return True
 
 
 @dataclass

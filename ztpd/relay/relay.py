@@ -271,7 +271,8 @@ class Relay:
                             return
                         if probing:
                             continue
-                        self._count(frame, current.progress, now)
+                        if current.progress.count(frame, now):
+                            self._streaming(frame.kind, current.progress, now)
                         presence.check(now, current.progress.where)
                     self._receiver.deliver(frame)
                     losses.update(now)
@@ -290,15 +291,10 @@ class Relay:
         progress.other_format += 1
         return False
 
-    def _count(self, frame: Frame, progress: Progress, now: float) -> None:
-        progress.frames[frame.name] = progress.frames.get(frame.name, 0) + 1
-        progress.bytes += len(frame.data)
-        progress.last_frame_s = now
-        if progress.first_frame_s is None:
-            progress.first_frame_s = now
-            after_s = now - progress.opened_s
-            log.emit(events.STREAMING, format=frame.kind.value, after_s=after_s)
-            self._dispatch(Event.FIRST_FRAME, f"{frame.kind.value} from {progress.where}")
+    def _streaming(self, kind: FrameKind, progress: Progress, now: float) -> None:
+        """Report the first frame of a session."""
+        log.emit(events.STREAMING, format=kind.value, after_s=now - progress.opened_s)
+        self._dispatch(Event.FIRST_FRAME, f"{kind.value} from {progress.where}")
 
     def _closed(self, session: OpenSession, reason: str) -> None:
         """Report the end of a session that had delivered corrections."""
