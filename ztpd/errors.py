@@ -456,7 +456,7 @@ class ZtpAlreadyRegistered(ZtpRefused):
     summary = "this gateway's IMEI is already registered"
     advice = (
         "In the portal set the profile's action on an existing hardware code to \"return existing "
-        'details", or remove the Thing from the other profile.'
+        'details", or remove the Thing of the other profile, or gateway, with this IMEI.'
     )
 
 
