@@ -50,6 +50,9 @@ wait
 """
 
 _UNIT = """\
+[Unit]
+After=simulators.service
+
 [Service]
 ExecStart=/opt/plug
 """
