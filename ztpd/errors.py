@@ -455,8 +455,8 @@ class ZtpAlreadyRegistered(ZtpRefused):
     code = "ztp.refused.already_registered"
     summary = "this gateway's IMEI is already registered"
     advice = (
-        "In the portal set the profile's action on an existing hardware code to \"return existing "
-        'details", or remove the Thing of the other profile, or gateway, with this IMEI.'
+        'In the portal let the profile "return existing details" for an existing hardware code, or '
+        "find the Thing or gateway that has this IMEI already."
     )
 
 

@@ -136,7 +136,7 @@ def test_FR49_a_device_that_the_kernel_forbids_is_no_matter_of_groups(tmp_path: 
     assert "usermod" not in error.advice
 
 
-@pytest.mark.parametrize("name", ["serial0", "ttyAMA7", "ttyS77"])
+@pytest.mark.parametrize("name", ["serial0", "ttyAMA7", "ttyS77", "ttymxc9"])
 def test_FR50_a_uart_that_is_away_gets_the_advice_for_a_uart(name: str) -> None:
     error = access.absent(f"/dev/{name}")
     assert "a UART of the board" in str(error)

@@ -79,6 +79,24 @@ def test_FR48_another_device_is_listed_and_changes_no_advice(
     assert absent.advice == ModemAbsent.advice
 
 
+@pytest.mark.parametrize(
+    ("usb", "interfaces", "cure"),
+    [
+        ("1546:01a9", {0: ("02", ""), 1: ("0a", "")}, "modprobe cdc_acm"),
+        ("1546:050c", {0: ("ff", "")}, "own USB port"),
+    ],
+)
+def test_FR48_a_receiver_without_a_driver_is_named_and_is_no_modem(
+    tree: UsbTree, usb: str, interfaces: Interfaces, cure: str
+) -> None:
+    tree.plug_without_tty(usb, interfaces, product="u-blox GNSS receiver")
+    (found,) = usbdevices.portless(tree.root, ())
+    assert f"{usb} u-blox GNSS receiver (a u-blox receiver, no driver)" == str(found)
+    assert cure in found.advice
+    assert found.may_be_receiver
+    assert absence(tree).advice == ModemAbsent.advice
+
+
 def test_FR48_the_modem_comes_before_other_devices_and_hubs_are_left_out(tree: UsbTree) -> None:
     tree.plug_without_tty("1d6b:0002", {0: ("09", "hub")}, socket="1-0", device_class="09")
     for number in range(1, 9):

@@ -33,6 +33,27 @@ def test_FR42_an_overlay_whose_upper_directory_is_out_of_sight_does_not(tmp_path
     assert lost(tmp_path, OVERLAY + RUN) == "overlay"
 
 
+@pytest.mark.parametrize(
+    ("mount", "named"),
+    [
+        ("ext4 /dev/zram1 rw", "ext4 on /dev/zram1"),
+        ("ext2 /dev/ram0 rw", "ext2 on /dev/ram0"),
+        ("aufs none rw,si=1", "aufs"),
+        ("rootfs rootfs rw", "rootfs"),
+    ],
+)
+def test_FR42_other_places_in_memory_do_not(tmp_path: Path, mount: str, named: str) -> None:
+    assert lost(tmp_path, f"22 1 0:30 / / rw - {mount}\n") == named
+
+
+def test_FR42_an_overlay_whose_upper_directory_is_on_a_compressed_disk_in_memory_does_not(
+    tmp_path: Path,
+) -> None:
+    overlay = f"30 22 0:30 / /var/lib rw - overlay overlay rw,upperdir={tmp_path},workdir=/w\n"
+    zram = f"31 22 0:31 / {tmp_path} rw - ext4 /dev/zram0 rw\n"
+    assert lost(tmp_path, PLAIN + overlay + zram) == "overlay"
+
+
 def test_FR42_an_overlay_on_a_disk_keeps_it(tmp_path: Path) -> None:
     overlay = f"30 22 0:30 / /var/lib rw - overlay overlay rw,upperdir={tmp_path},workdir=/w\n"
     assert lost(tmp_path, PLAIN + overlay) == ""

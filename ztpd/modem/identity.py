@@ -20,7 +20,7 @@ from ztpd.errors import (
     ModemManagerSilent,
 )
 from ztpd.model import Identity, Imei
-from ztpd.serialport import access, discovery
+from ztpd.serialport import access, discovery, usbdevices
 from ztpd.serialport.discovery import Tty
 from ztpd.system.offload import offload
 from ztpd.system.tasks import end
@@ -124,7 +124,7 @@ class _IdentityReading:
     def _no_modem(self, detail: str) -> ModemManagerNoModem:
         """The error for a modem that ModemManager does not know, with the devices on USB."""
         words, portless = discovery.inventory(discovery.ttys(self._root), self._root)
-        advice = next((each.advice for each in portless if each.advice), "")
+        advice = usbdevices.advice_for_modem(portless)
         return ModemManagerNoModem("; ".join(filter(None, (detail, words))), advice=advice)
 
     async def by_at(

@@ -209,7 +209,7 @@ class PortFinder:
         """The error for no candidate, with the devices that are on USB, and a UART in use."""
         here = discovery.ttys(self._root)
         words, portless = discovery.inventory(here, self._root)
-        advice = next((each.advice for each in portless if each.may_be_adapter), "")
+        advice = next((each.advice for each in portless if each.may_be_receiver), "")
         uart = discovery.resolve(str(self._root / _UART), self._root)
         if uart and not uart.device and (by := discovery.holder(uart, self._root)):
             words += f"; {Path(_UART).name} ({uart.name}) is in use by {by}"

@@ -19,7 +19,7 @@ from ztpd.errors import NotASerialPort, PortAbsent, PortBusy, PortPermission
 from ztpd.serialport import discovery, holders, usbdevices
 from ztpd.serialport.discovery import ROOT, Tty
 
-_UART = re.compile(r"/dev/(serial\d+|ttyAMA\d+|ttyS\d+)")
+_UART = re.compile(r"/dev/(serial|tty(?!USB|ACM)[A-Za-z]+)\d+")  # ttyAMA0, ttyS0, ttymxc2
 _BLUETOOTH = "serial1"  # of Raspberry Pi OS
 _LISTED = 4
 _CONTAINER_SIGNS = ("run/systemd/container", "run/.containerenv", ".dockerenv")
@@ -34,9 +34,9 @@ _MINI_UART = (
     "then reboot."
 )
 _UART_OFF = (
-    "Switch the UART on: on a Raspberry Pi `sudo raspi-config nonint do_serial_hw 0`, on the "
-    "Raspberry Pi 5 `dtparam=uart0=on` in /boot/firmware/config.txt, then reboot. serial1 is "
-    "Bluetooth's."
+    "Switch the UART on in the device tree: on a Raspberry Pi `sudo raspi-config nonint "
+    "do_serial_hw 0`, on the Raspberry Pi 5 `dtparam=uart0=on` in /boot/firmware/config.txt; then "
+    "reboot. A Raspberry Pi's serial1 is Bluetooth's."
 )
 _CONSOLE = (
     "Take the console off: `sudo systemctl disable --now serial-getty@{name}`, and remove "

@@ -154,8 +154,8 @@ def modem_ports(root: Path = ROOT, *, allowed: Callable[[Tty], bool] = lambda _:
     usable.sort(key=lambda tty: (tty.at_rank, tty.path))
     if not usable:
         words, others = inventory(here, root)
-        advice = next((each.advice for each in others if each.advice), "")
-        raise ModemAbsent(f"no modem known by its USB id; {words}", advice=advice)
+        detail = f"no modem known by its USB id; {words}"
+        raise ModemAbsent(detail, advice=usbdevices.advice_for_modem(others))
     modems = {tty.device or tty.name: tty for tty in reversed(usable)}
     if len(modems) > 1:
         best = sorted(modems.values(), key=lambda tty: tty.by_path)

@@ -6,7 +6,7 @@ The reason follows from the drivers of the interfaces in sysfs. Classes of inter
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,10 @@ _NO_DRIVER = (
     "`echo {vendor:04x} {product:04x} | sudo tee /sys/bus/usb-serial/drivers/option1/new_id`; "
     "a newer kernel may know it."
 )
+_NO_CDC_DRIVER = "Load its driver: `sudo modprobe cdc_acm`."
+_NO_UART_DRIVER = (
+    "Linux has no driver for this UART of the receiver: use the receiver's own USB port."
+)
 _NO_AT_PORT = (
     "In this mode (HiLink, RNDIS, ECM) the modem has no AT port. Switch its USB mode, or set "
     '[identity] source = "fixed" and hardware_id to the IMEI on its label.'
@@ -52,8 +56,9 @@ class Portless:
     advice: str = ""
 
     @property
-    def may_be_adapter(self) -> bool:
-        return self.usb[0] in usbids.ADAPTER_VENDORS
+    def may_be_receiver(self) -> bool:
+        """It is one, or an adapter with an unknown device behind it."""
+        return self.usb in usbids.GNSS or self.usb[0] in usbids.ADAPTER_VENDORS
 
     def __str__(self) -> str:
         name = f" {self.name}" if self.name else ""
@@ -73,6 +78,11 @@ def portless(root: Path, with_ports: Collection[str]) -> list[Portless]:
         name = quoted(sysfs.text(place / "product"), _NAME_LIMIT)
         found.append(Portless((vendor, product), name, reason, advice))
     return sorted(found, key=lambda each: (not each.advice, not _may_be_modem(each.usb)))
+
+
+def advice_for_modem(devices: Iterable[Portless]) -> str:
+    """The first cure for a device that may be the modem; "" for none."""
+    return next((each.advice for each in devices if each.usb not in usbids.GNSS), "")
 
 
 def listed(devices: Collection[object]) -> str:
@@ -101,6 +111,9 @@ def _explanation(usb: usbids.Id, interfaces: list[tuple[int | None, str]]) -> tu
     names = f"driver {', '.join(drivers)}" if drivers else "no driver"
     if usb in usbids.NEVER:
         return "a modem in recovery mode", ""
+    if usb in usbids.GNSS and not drivers:
+        is_uart = usb[1] >= usbids.GNSS_BRIDGES_FROM
+        return "a u-blox receiver, no driver", _NO_UART_DRIVER if is_uart else _NO_CDC_DRIVER
     if _PROGRAM in drivers:
         return "taken by a program over usbfs", _BRLTTY if is_adapter else _TAKEN
     if is_adapter and not drivers:

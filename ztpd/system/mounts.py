@@ -8,13 +8,16 @@ from typing import NamedTuple
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 
-_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+_IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs"})
+_OVERLAYS = frozenset({"overlay", "aufs", "fuse.fuse-overlayfs"})
+_DISK_IN_MEMORY = re.compile(r"/dev/(zram|ram)\d+")  # log2ram, Armbian
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
     point: Path
     filesystem: str  # "ext4", "overlay", "tmpfs"
+    source: str  # "/dev/mmcblk0p2"
     options: str  # of the file system: "rw,lowerdir=/lower,upperdir=/upper"
 
 
@@ -30,15 +33,16 @@ def mount_of(path: Path, mountinfo: str) -> Mount | None:
         above = place == point or point in place.parents
         # the last of several mounts on one point hides those before
         if above and (found is None or len(point.parts) >= len(found.point.parts)):
-            found = Mount(point, kind[0], kind[2] if len(kind) > 2 else "")
+            found = Mount(point, kind[0], kind[1], kind[2] if len(kind) > 2 else "")
     return found
 
 
 def lost_at_power_off(path: Path, mountinfo_file: Path = MOUNTINFO) -> str:
     """The file system of ``path`` if a reboot deletes its content, else "".
 
-    A file system in memory is, and an overlay unless its upper directory is known to lie on a
-    disk: an image made read-only by an overlay keeps it in memory, out of sight.
+    A file system in memory, or on a disk in memory, is; and an overlay unless its upper directory
+    is known to lie on a disk: an image made read-only by an overlay keeps it in memory, out of
+    sight.
     """
     try:
         mountinfo = mountinfo_file.read_text(errors="replace")
@@ -47,9 +51,16 @@ def lost_at_power_off(path: Path, mountinfo_file: Path = MOUNTINFO) -> str:
     mount = mount_of(path, mountinfo)
     if mount is None:
         return ""
-    if mount.filesystem == "overlay":
+    if mount.filesystem in _OVERLAYS:
         upper = re.search(r"(?:^|,)upperdir=([^,]+)", mount.options)
         below = mount_of(Path(upper[1]), mountinfo) if upper and Path(upper[1]).exists() else None
-        kept = below is not None and below.filesystem not in {"overlay", *_IN_MEMORY}
-        return "" if kept else "overlay"
+        if below is None or below.filesystem in _OVERLAYS or _in_memory(below):
+            return mount.filesystem
+        return ""
+    return _in_memory(mount)
+
+
+def _in_memory(mount: Mount) -> str:
+    if _DISK_IN_MEMORY.fullmatch(mount.source):
+        return f"{mount.filesystem} on {mount.source}"
     return mount.filesystem if mount.filesystem in _IN_MEMORY else ""
