@@ -56,8 +56,9 @@ class Builder(Protocol):
 
 
 def last_words(machine: Machine) -> str:
-    """The last journal lines of the unit, for the report of a failed test."""
-    return machine.run("journalctl --boot --unit=ztpd --no-hostname | tail -n 25", check=False)
+    """The last journal lines of the unit and its surroundings, for the report of a failed test."""
+    units = "--unit=ztpd --unit=ztpd-settime --unit=simulators --unit=plug"
+    return machine.run(f"journalctl --boot --no-hostname {units} | tail -n 40", check=False)
 
 
 def equip(builder: Builder) -> None:

@@ -5,7 +5,7 @@ and packages of Debian.
 The authority, the Things and the number of calls outlive reboots and power cuts, as they would in
 the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there applies to all
 calls. ``utc`` there is the true time at power-on, in Unix seconds, where the machine's clock has
-another; the certificates of the services are a day old then.
+another; the certificate of the provisioning service is a day old then.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from collections import deque
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from ztpd import RELEASED_UNIX_S
 from ztpd.sim import corrections
-from ztpd.sim.authority import Authority, Pair
+from ztpd.sim.authority import Authority, Pair, server_context
 from ztpd.sim.broker import Broker
 from ztpd.sim.modem import SARA_R5, ModemModel, SimModem
 from ztpd.sim.portal import Profile, Thing
@@ -79,32 +79,24 @@ class KeptAuthority(Authority):
             texts = [self._ca.cert_pem.bytes().decode(), self._ca.private_key_pem.bytes().decode()]
             write_atomic(path, json.dumps(texts).encode(), mode=0o600, durable=True)
 
-    def server(
-        self,
-        *names: str,
-        not_before: datetime | None = None,
-        not_after: datetime | None = None,
-    ) -> Pair:
-        pair = super().server(*names, not_before=not_before, not_after=not_after)
-        return self._of_yesterday(pair) if TRUE_UTC.exists() else pair
-
-    def _of_yesterday(self, pair: Pair) -> Pair:
-        """The same certificate, valid from the day before: trustme 0.9 cannot be asked for it."""
+    def of_yesterday(self) -> Pair:
+        """A server's certificate that is valid from the day before: trustme 0.9 cannot be asked
+        for it."""
+        pair = self.server()
         old = x509.load_pem_x509_certificate(pair.certificate.encode())
-        began = time_in_space() - timedelta(days=1)
+        began = (time_in_space() - timedelta(days=1)).replace(tzinfo=None)
         made = (
             x509.CertificateBuilder()
             .issuer_name(old.issuer)
             .subject_name(old.subject)
             .public_key(old.public_key())
             .serial_number(old.serial_number)
-            .not_valid_before(began.replace(tzinfo=None))
-            .not_valid_after(began.replace(tzinfo=None) + timedelta(days=365))
+            .not_valid_before(began)
+            .not_valid_after(began + timedelta(days=365))
         )
         for extension in old.extensions:
             made = made.add_extension(extension.value, extension.critical)
-        key = load_pem_private_key(self._ca.private_key_pem.bytes(), None)
-        assert isinstance(key, EllipticCurvePrivateKey)
+        key: Any = load_pem_private_key(self._ca.private_key_pem.bytes(), None)
         text = made.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
         return Pair(text, pair.private_key)
 
@@ -112,9 +104,10 @@ class KeptAuthority(Authority):
 class KeptService(ZtpService):
     """Writes every call down before it answers, and knows its Things again."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: KeptAuthority) -> None:
         super().__init__(
             authority,
+            tls=server_context(authority.of_yesterday()) if TRUE_UTC.exists() else None,
             profile=Profile(format="spartn", protocol="mqtt"),
             say=self._write_down,
         )
