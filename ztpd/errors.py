@@ -233,7 +233,15 @@ class ImeiInvalid(IdentityError):
     code = "modem.imei_invalid"
     retry = Retry.LOCAL
     summary = "the number that the modem gives is not an IMEI"
-    advice = 'Compare with the label on the modem; set [identity] source = "fixed" if it is wrong.'
+    advice = (
+        "Compare the number, which `sudo ztpd imei` prints, with the label on the modem; "
+        'set [identity] source = "fixed" if it is wrong.'
+    )
+
+    def __init__(self, detail: str = "", *, number: str = "") -> None:
+        """``number`` is for the person at the terminal; no log and no status has it."""
+        super().__init__(detail)
+        self.number = number
 
 
 class ModemAmbiguous(IdentityError):
@@ -337,8 +345,9 @@ class TlsUntrusted(TlsError):
     code = "tls.untrusted"
     summary = "the server's certificate is not from a trusted issuer"
     advice = (
-        "A proxy or firewall intercepts TLS, ca-certificates is missing here, or an intermediate "
-        "certificate is missing there; a private service needs its ca_file."
+        "A proxy or firewall intercepts TLS (`sudo ztpd check` shows the certificate's issuer), "
+        "ca-certificates is missing here, or an intermediate certificate is missing there; "
+        "a private service needs its ca_file."
     )
 
 

@@ -8,6 +8,8 @@ import grp
 import os
 import random
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,12 +21,15 @@ import pytest
 from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.until import until
+from tests.support.usbtree import UsbTree
 from ztpd import check, config, status
 from ztpd.check import LinkState, Result
 from ztpd.errors import PortBusy
 from ztpd.modem.at import identity_error
+from ztpd.serialport import holders
 from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections
+from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.ztp_service import ZtpService
@@ -271,6 +276,46 @@ async def test_FR67_a_service_that_is_stopped_is_a_broken_link(tmp_path: Path) -
     assert (found[-1].state, found[-1].event) == (LinkState.PROBLEM, "control.not_running")
     assert found[-1].text == "ztpd.service is masked"
     assert "unmask" in found[-1].advice
+
+
+async def test_FR70_the_certificate_of_an_interceptor_is_described(tmp_path: Path) -> None:
+    interceptor = Authority()
+    async with Caster({"NEAR": rtcm}, tls=interceptor.server_context("localhost")) as caster:
+        gateway = Gateway(tmp_path)
+        ntrip = {"host": "localhost", "port": caster.port, "mountpoint": "NEAR"}
+        gateway.configure(ntrip=ntrip | {"ca_file": gateway.ca_file})
+        found = await walk(gateway)
+
+    (tls,) = (each for each in found if each.layer == "tls")
+    assert tls.event == "tls.untrusted"
+    assert 'a certificate for "trustme' in tls.text
+    assert 'issued by "trustme' in tls.text
+    assert caster.sessions == 0
+
+
+async def test_FR68_the_holder_of_a_port_that_was_looked_for_is_named(tmp_path: Path) -> None:
+    """The daemon may not see processes of other users; root may."""
+    gateway, tree = Gateway(tmp_path), UsbTree(tmp_path / "tree")
+    tree.plug("1546:01a9", {0: "ttyACM0"}, driver="cdc_acm")
+    (tree.root / "dev/ttyACM0").symlink_to(gateway.gnss.path)
+    gateway.configure(
+        receiver={"port": "auto"}, ntrip={"host": "127.0.0.1", "mountpoint": "NEAR", "tls": False}
+    )
+    unseen = {"event": "serial.busy", "text": "held by a process of another user"}
+    told = status.from_json({"schema": 1, "state": "waiting", "receiver_problem": unseen})
+    async with gateway.gnss:
+        free = await walk(gateway, told, root=tree.root)
+        holding = f"import sys; file = open({str(gateway.gnss.path)!r}); sys.stdin.read()"
+        command = [sys.executable, "-S", "-c", holding]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as holder:
+            await until(lambda: holders.pids_of(os.path.realpath(gateway.gnss.path)))
+            found = await walk(gateway, told, root=tree.root)
+            holder.kill()
+
+    ports = {each.layer: each for each in found}["ports"]
+    assert {each.layer: each.state for each in free}["ports"] is LinkState.OK
+    assert (ports.state, ports.event) == (LinkState.PROBLEM, "serial.busy")
+    assert f"(process {holder.pid})" in ports.text
 
 
 async def test_FR69_a_daemon_that_stands_still_is_a_broken_link(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from tests.support import ANSWERS
 from ztpd import config
 from ztpd.cli import main
+from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.portal import TOKEN
 from ztpd.system import control_server
 from ztpd.system.offload import offload
@@ -175,6 +177,23 @@ def test_an_identity_that_cannot_be_read_is_explained_in_both_forms(
     assert json.loads(reported.out)["error"]["event"] == "modem.wrong_port"
     assert f"ztpd: the port does not speak AT: {port}" in reported.err
     assert "docs/modems.md" in reported.err
+
+
+@pytest.mark.parametrize("words", [[], pytest.param(["--json"], marks=pytest.mark.slow)])
+async def test_FR70_a_number_with_a_wrong_check_digit_is_printed_for_the_comparison(
+    home: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    (home / "ztpd.toml").write_text(f'[identity]\nsource = "at"\nport = "{home / "modem"}"\n')
+    async with SimModem(home / "modem", replace(SARA_R5, imei="490154203237519"), scale=0.05):
+        assert await offload(ztpd, home, "imei", *words) == 69
+    captured = capsys.readouterr()
+
+    assert "the check digit is wrong" in captured.err
+    assert "with the label on the modem" in captured.err
+    if words:
+        assert json.loads(captured.out)["error"]["number"] == "490154203237519"
+    else:
+        assert "the modem gives the number 490154203237519" in captured.err
 
 
 def set_token(home: Path, text: str | bytes, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import Gateway
+from tests.support.services import services, state
+from tests.support.until import until
 from ztpd.cli import main
 from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.provisioning.schedule import Schedule
@@ -168,3 +170,72 @@ async def test_dry_run_shows_all_but_the_token_and_sends_nothing(
     reported = capfd.readouterr().out
     assert HARDWARE_ID in reported
     assert TOKEN.reveal() not in reported
+
+
+def asks(gateway: Gateway, *words: str) -> int:
+    return main(["provision", *words, "--config", str(gateway.top / "ztpd.toml")])
+
+
+@pytest.mark.parametrize(
+    ("profile", "status", "printed"),
+    [
+        (None, 0, "provisioned: NTRIP localhost/NEAR-RTCM"),
+        (Profile(allowlist=frozenset()), 76, "to the allowlist of the device profile"),
+    ],
+    ids=["provisioned", "refused"],
+)
+async def test_FR74_with_wait_the_verb_ends_with_the_result_of_the_daemons_call(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    profile: Profile | None,
+    status: int,
+    printed: str,
+) -> None:
+    gateway = Gateway(tmp_path)
+    monkeypatch.setenv("STATE_DIRECTORY", str(gateway.state_dir))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(gateway.runtime_dir))
+    gateway.token_file.write_text("")
+    async with ZtpService(gateway.authority, profile=profile) as service:
+        ztp = {"url": service.url, "ca_file": gateway.ca_file, "token_file": gateway.token_file}
+        gateway.configure(
+            ztp=ztp | {"splay_s": 0}, identity={"source": "fixed", "hardware_id": HARDWARE_ID}
+        )
+        async with gateway.running():
+            await until(lambda: state(gateway) == "blocked")
+            assert await offload(asks, gateway, "--wait") == 78
+            missing = capfd.readouterr().out
+            gateway.token_file.write_text(TOKEN.reveal())
+            assert await offload(asks, gateway, "--wait") == status
+            answered = capfd.readouterr().out
+            if status:
+                assert await offload(asks, gateway, "--wait") == 75
+                assert "s ago; again in " in capfd.readouterr().out
+
+    assert "no ZTP token" in missing
+    assert "ztpd token set" in missing
+    assert printed in answered
+    assert len(service.calls) == 1
+
+
+@pytest.mark.slow
+async def test_FR74_a_refusal_of_the_daemons_call_is_the_verbs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    async with services(tmp_path) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+        (gateway.state_dir / "ztp-schedule.json").write_text("{}")  # the last call was long ago
+        service.script.append(Answer(403, "No plan for device device:0"))
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+            assert await offload(asks, gateway, "--force", "--wait") == 76
+            refused = capfd.readouterr().out
+            assert await offload(asks, gateway, "--force", "--wait") == 75
+            too_soon = capfd.readouterr().out
+            await until(lambda: state(gateway) == "streaming")
+
+    assert "give its profile a plan" in refused
+    assert "asked 0 s ago; again in 60 s" in too_soon

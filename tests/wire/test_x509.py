@@ -6,6 +6,11 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import CertificateBuilder, Name, NameAttribute
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,3 +81,54 @@ def test_a_cut_certificate_is_a_value_error(length: int) -> None:
 def test_other_texts_are_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         x509.not_after(text)
+
+
+def test_the_names_of_a_certificate_of_the_service_are_read() -> None:
+    name = f"{ANSWER['clientId']} (ztpd synthetic fixture)"
+    assert x509.names(DER) == x509.Names(name, name)
+
+
+@pytest.mark.parametrize(
+    ("common", "organisation", "shown"),
+    [
+        ("FortiGate CA", "Fortinet", "FortiGate CA (Fortinet)"),
+        ("Bürogerät", "", "Bürogerät"),
+        ("", "Žluťoučký kůň", "Žluťoučký kůň"),
+        ("", "", ""),
+    ],
+)
+@pytest.mark.parametrize("kind", [_ASN1Type.UTF8String, _ASN1Type.BMPString])
+def test_FR70_names_are_those_that_another_library_wrote(
+    common: str, organisation: str, shown: str, kind: _ASN1Type
+) -> None:
+    given = {NameOID.COMMON_NAME: common, NameOID.ORGANIZATION_NAME: organisation}
+    issuer = Name(
+        [NameAttribute(NameOID.COUNTRY_NAME, "CZ")]
+        + [NameAttribute(oid, text, kind) for oid, text in given.items() if text]
+    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    begin = datetime(2026, 1, 1)
+    certificate = (
+        CertificateBuilder(issuer, Name([NameAttribute(NameOID.COMMON_NAME, "host")]))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(begin)
+        .sign(key, hashes.SHA256())
+    )
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    assert x509.names(der) == x509.Names("host", shown)
+
+
+@given(st.binary(max_size=400))
+def test_names_of_other_bytes_are_a_value_error(der: bytes) -> None:
+    with pytest.raises(ValueError):
+        x509.names(der)
+
+
+@given(st.integers(0, len(DER) - 1), st.integers(0, 255))
+def test_names_with_a_changed_byte_are_harmless(place: int, value: int) -> None:
+    changed = bytearray(DER)
+    changed[place] = value
+    with contextlib.suppress(ValueError):
+        assert isinstance(x509.names(bytes(changed)).issuer, str)

@@ -28,7 +28,7 @@ from ztpd.model import SourceEndpoint, StoredCredentials, utc
 from ztpd.modem.at import identity_error
 from ztpd.provisioning import board
 from ztpd.provisioning.store import CredentialStore
-from ztpd.serialport import access, holders
+from ztpd.serialport import access, discovery, holders
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.status import Cause, Status
 from ztpd.system.clock import Clock
@@ -51,9 +51,11 @@ class Check:
         clock: Clock | None = None,
         environ: Mapping[str, str] = os.environ,
         unit: Callable[[], UnitState | None] = read_unit,
+        root: Path = discovery.ROOT,
     ) -> None:
         self._load = load
         self._unit = unit
+        self._root = root
         self._state_dir = state_dir
         self._clock = clock or Clock()
         self._environ = environ
@@ -64,6 +66,7 @@ class Check:
         self._stored: StoredCredentials | None = None
         self._store_error: StoreError | None = None
         self._token_error: ZtpdError | None = None
+        self._candidates: list[str] = []  # ports that may be the receiver's, where none is named
         self._holders: dict[str, list[int]] = {}
         self._source: SourceEndpoint | None = None
         self._source_error: ZtpdError | None = None
@@ -134,7 +137,10 @@ class Check:
             read_token(self._config, self._environ)
         except ZtpdError as error:
             self._token_error = error
-        for port in (self._config.identity.port, self._config.receiver.port):
+        named = self._config.identity.port, self._config.receiver.port
+        if self._config.receiver.port == "auto":
+            self._candidates = [tty.path for tty in discovery.gnss_candidates(self._root)]
+        for port in (*named, *self._candidates):
             self._holders[port] = holders.pids_of(os.path.realpath(port))
 
     def _choose_source(self) -> None:
@@ -186,12 +192,20 @@ class Check:
             words.append(await self._port("modem", settings.port))
         if gnss != "auto":
             words.append(await self._port("receiver", gnss))
+        elif self._candidates and all(map(self._others, self._candidates)):
+            port = self._candidates[0]
+            raise access.busy(port, self._others(port))
         optional = self._is_provisioned and settings.port != "auto"
         return "; ".join(words) or (
             "the modem's is not needed; the receiver's is looked for"
             if optional
             else "none is named: the devices are looked for"
         )
+
+    def _others(self, port: str) -> list[int]:
+        """The processes that have ``port`` open, apart from this one and the daemon."""
+        ours = (os.getpid(), self._daemon.pid if self._daemon else None)
+        return [pid for pid in self._holders.get(port, []) if pid not in ours]
 
     async def _port(self, device: str, port: str) -> str:
         try:
@@ -205,8 +219,7 @@ class Check:
         """As opening it would, without opening it. Raises :class:`SerialError`."""
         access.check(port)
         pids = self._holders.get(port, [])
-        ours = (os.getpid(), self._daemon.pid if self._daemon else None)
-        if others := [pid for pid in pids if pid not in ours]:
+        if others := self._others(port):
             raise access.busy(port, others)
         if not os.access(port, os.R_OK | os.W_OK):
             raise access.forbidden(port)

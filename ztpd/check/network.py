@@ -1,22 +1,31 @@
-"""Route, DNS, TCP and TLS towards one service; nothing is said to it."""
+"""Route, DNS, TCP and TLS towards one service; no request is sent."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ztpd.config import Config
-from ztpd.errors import ConnectTimeout, NoRoute
+from ztpd.errors import (
+    ConnectTimeout,
+    NetworkError,
+    NoRoute,
+    TlsClock,
+    TlsHostname,
+    TlsUntrusted,
+)
 from ztpd.model import Secret, SourceEndpoint
 from ztpd.net import routes
 from ztpd.net.dial import Dialled, dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
-from ztpd.net.tls import client_context, handshake
+from ztpd.net.tls import client_context, handshake, presented
 from ztpd.system.offload import offload
+from ztpd.wire import x509
 from ztpd.wire.hostnames import is_loopback
 
 _HANDSHAKE_S = 10.0
@@ -95,11 +104,25 @@ class Endpoint:
         except TimeoutError as error:
             raise ConnectTimeout(f"{self.where}, in the middle of TLS") from error
         except OSError as error:
-            raise network_error(error, self.host) from error
+            raise await self._described(network_error(error, self.host)) from error
         finally:
             connected.close()
         with secured:
             return f"{self.host} has shown a valid certificate ({secured.version()})"
+
+    async def _described(self, error: NetworkError) -> NetworkError:
+        """``error``, and the names in the certificate that was shown, where it is about that."""
+        if not isinstance(error, (TlsUntrusted, TlsHostname, TlsClock)):
+            return error
+        shown = x509.Names("", "")
+        with contextlib.suppress(OSError, ValueError):
+            async with asyncio.timeout(_HANDSHAKE_S):
+                again = await dial(self._addresses)
+                shown = x509.names(await presented(again.sock, self.host))
+        if not shown.issuer:
+            return error
+        names = f'shown was a certificate for "{shown.subject}", issued by "{shown.issuer}"'
+        return type(error)(f"{error.detail}; {names}")
 
     def close(self) -> None:
         if self._connected is not None:

@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     calling = add("provision", verbs.provision, "get credentials once, unless there are some")
     calling.add_argument("--force", action="store_true", help="even if there are some")
     calling.add_argument(
+        "--wait", action="store_true", help="wait for the result where the daemon makes the call"
+    )
+    calling.add_argument(
         "--dry-run", action="store_true", help="show the request, and send nothing"
     )
 

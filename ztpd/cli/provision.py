@@ -13,7 +13,7 @@ from ztpd import log
 from ztpd.cli.ask import daemon_runs
 from ztpd.cli.screen import line
 from ztpd.config import Config
-from ztpd.errors import ZtpdError
+from ztpd.errors import ImeiInvalid, ZtpdError
 from ztpd.lifecycle import Event
 from ztpd.model import Secret
 from ztpd.system import control, directories
@@ -31,11 +31,21 @@ def provision(options: argparse.Namespace) -> int:
     config = configuration.load(options.config).config
     log.setup(config.log.level, stream=sys.stderr)
     if not options.dry_run and daemon_runs():
-        request = {"do": Verb.PROVISION, "force": options.force}
-        answer = control.ask(directories.runtime_dir(), request)
-        print(line(answer.get("text") or f"the daemon says: {answer.get('error')}"))
-        return 0 if answer.get("ok") else EXIT_LATER
+        return _ask(force=options.force, wait_s=control.LONGEST_WAIT_S if options.wait else 0.0)
     return asyncio.run(_provision(config, force=options.force, dry_run=options.dry_run))
+
+
+def _ask(*, force: bool, wait_s: float) -> int:
+    request = {"do": Verb.PROVISION, "force": force, "wait_s": wait_s}
+    answer = control.ask(directories.runtime_dir(), request, timeout_s=wait_s + 10.0)
+    if answer.get("ok"):
+        print(line(answer.get("text")))
+        return 0
+    print(line(f"the daemon says: {answer.get('error')}"))
+    if advice := answer.get("advice"):
+        print(line(advice))
+    status = answer.get("exit_status")
+    return status if isinstance(status, int) else EXIT_LATER
 
 
 async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
@@ -104,9 +114,13 @@ def imei(options: argparse.Namespace) -> int:
     try:
         found = asyncio.run(identity.read(config))
     except ZtpdError as error:
+        number = error.number if isinstance(error, ImeiInvalid) else ""
         if options.json:
             failure = {"event": error.code, "text": str(error), "advice": error.advice}
+            failure |= {"number": number} if number else {}
             print(json.dumps({"imei": None, "error": failure}, indent=1))
+        elif number:
+            print(line(f"the modem gives the number {number}"), file=sys.stderr)
         raise
     if options.json:
         answer = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ztpd import events, log, retry
 from ztpd.config import Config
+from ztpd.daemon.results import Results
 from ztpd.daemon.tasks import Task, Tasks
 from ztpd.daemon.upkeep import remove_token, upkeep
 from ztpd.errors import (
@@ -43,6 +44,7 @@ class Activities:
         state_dir: Path,
         runtime_dir: Path,
         disk: DiskWriter,
+        results: Results,
     ) -> None:
         self.stored: StoredCredentials | None = None
         self._provisioner = provisioner
@@ -53,6 +55,7 @@ class Activities:
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._disk = disk
+        self._results = results
         self._context = SessionContext(receiver)
         self._relay: Relay | None = None
         self._first_corrections = asyncio.Event()
@@ -123,6 +126,7 @@ class Activities:
                 found = await self._provisioner.replace(self.stored)
         except ZtpdError as error:
             self._failures.record(error)
+            self._results.report(error)
         if found is None:
             return Event.HAVE_CREDENTIALS
         self._obtained(found)

@@ -18,6 +18,7 @@ from ztpd.daemon.activities import Activities
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.quality import QualityLog
 from ztpd.daemon.reload import changes
+from ztpd.daemon.results import Results
 from ztpd.daemon.snapshot import document
 from ztpd.daemon.systemd import notify
 from ztpd.daemon.tasks import RESTART_S, Task, Tasks
@@ -57,6 +58,7 @@ class Daemon:
         post: Post = post_process.post,
     ) -> None:
         self.present = PresentState()
+        self.results = Results()
         self._loaded = loaded
         self._runtime_dir = runtime_dir
         self._environ = environ
@@ -89,6 +91,7 @@ class Daemon:
             state_dir=state_dir,
             runtime_dir=runtime_dir,
             disk=self._disk,
+            results=self.results,
         )
 
     async def run(self) -> None:
@@ -135,6 +138,8 @@ class Daemon:
         """The only way into another state. Raises :class:`ztpd.lifecycle.ImpossibleEvent`."""
         stale_after_s = self._loaded.config.corrections.stale_after_s
         activity = self.present.follow(event, why, error, wait_s, stale_after_s=stale_after_s)
+        if error or event is Event.PROVISIONED:
+            self.results.report(error)
         if activity is Activity.NONE:
             self._stopped.set()
         elif activity is not None:

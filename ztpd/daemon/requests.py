@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 from ztpd import records, status
 from ztpd.daemon.present import PresentState
+from ztpd.daemon.results import Results
 from ztpd.errors import ClockError, TlsClock, ZtpdError
 from ztpd.lifecycle import State
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
 from ztpd.status import Status
-from ztpd.system.control import Verb
+from ztpd.system.control import Verb, patience_s
 
 _INSPECT_S = 8.0
 _TIME_WITHIN_S = 30.0  # its age is added; receivers may give a position every ten seconds
@@ -34,6 +35,8 @@ class Controlled(Protocol):
     @property
     def provisioner(self) -> Provisioner: ...
     @property
+    def results(self) -> Results: ...
+    @property
     def receiver(self) -> Receiver: ...
     def try_now(self, why: str, *, replace: bool = False) -> None: ...
     def document(self) -> Status: ...
@@ -48,7 +51,8 @@ async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
         case Verb.RETRY:
             return _retry(daemon)
         case Verb.PROVISION:
-            return await _provision(daemon, force=bool(request.get("force")))
+            wait_s = patience_s(request)
+            return await _provision(daemon, force=bool(request.get("force")), wait_s=wait_s)
         case Verb.IMPORTED:
             daemon.provisioner.keeper.forget_unsaved()
             return _try_now(daemon, "credentials were imported")
@@ -72,15 +76,34 @@ def _retry(daemon: Controlled) -> Answer:
     return _try_now(daemon, "asked to try again now")
 
 
-async def _provision(daemon: Controlled, *, force: bool) -> Answer:
-    """``force``: also where there are credentials, which stay until there are others."""
+async def _provision(daemon: Controlled, *, force: bool, wait_s: float) -> Answer:
+    """``force``: also where there are credentials, which stay until there are others; ``wait_s``:
+    how long to wait for the result."""
     stored, provisioner = daemon.stored, daemon.provisioner
     if stored and not force and await provisioner.keeper.has_credentials():
         had = stored.credentials.transports
         return {"ok": True, "text": f"already provisioned: {had}"}
     if reason := provisioner.pacing.rate_limit_reason():
         return _no(reason)
-    return _try_now(daemon, "asked to provision now", replace=force and stored is not None)
+    result = daemon.results.next()
+    begun = _try_now(daemon, "asked to provision now", replace=force and stored is not None)
+    return await _result(daemon, result, wait_s) if wait_s else begun
+
+
+async def _result(
+    daemon: Controlled, result: asyncio.Future[ZtpdError | None], wait_s: float
+) -> Answer:
+    try:
+        async with asyncio.timeout(wait_s):
+            error = await result
+    except TimeoutError:
+        return _no(f"no result within {wait_s:.0f} s; see `ztpd status`")
+    if error is None and daemon.provisioner.keeper.unsaved is not None:
+        return _no("there are credentials, and the disk has not taken them so far")
+    if error or daemon.stored is None:
+        error = error or ZtpdError()
+        return _no(str(error)) | {"advice": error.advice, "exit_status": error.exit_status}
+    return {"ok": True, "text": f"provisioned: {daemon.stored.credentials.transports}"}
 
 
 def _try_now(daemon: Controlled, why: str, *, replace: bool = False) -> Answer:

@@ -203,7 +203,8 @@ class _AtReading:
                 try:
                     imei, note = Imei.normalise(numbers[0])
                 except ImeiInvalid as error:
-                    invalid = invalid or ImeiInvalid(f"{source}: {error.detail}")
+                    detail = f"{source}: {error.detail}"
+                    invalid = invalid or ImeiInvalid(detail, number=numbers[0])
                     continue
                 slots = f"the first of {len(numbers)}" if len(numbers) > 1 else ""
                 return Identity(imei, source, ", ".join(filter(None, (note, slots))))

@@ -194,7 +194,8 @@ def _identity(modem: Modem) -> Identity:
         try:
             imei, note = Imei.normalise(number)
         except ImeiInvalid as error:
-            invalid = invalid or ImeiInvalid(f"{source}: {error.detail}")
+            detail = f"{source}: {error.detail}"
+            invalid = invalid or ImeiInvalid(detail, number=number)
         else:
             return Identity(imei, source, note)
     assert invalid is not None  # noqa: S101 - there is one number at least

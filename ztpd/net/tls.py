@@ -23,7 +23,15 @@ from ztpd.model import Secret
 from ztpd.net.errormap import tls_error
 from ztpd.sanitize import SAVE_AS_UTF_8, is_utf_16
 
-__all__ = ["client_context", "handshake", "load_pair", "secure", "tls_error", "verifying_context"]
+__all__ = [
+    "client_context",
+    "handshake",
+    "load_pair",
+    "presented",
+    "secure",
+    "tls_error",
+    "verifying_context",
+]
 
 _VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 _NO_KEY = Secret("")
@@ -189,6 +197,18 @@ async def handshake(context: ssl.SSLContext, connected: socket.socket, host: str
     except BaseException:
         secured.close()
         raise
+
+
+async def presented(connected: socket.socket, host: str) -> bytes:
+    """The certificate (DER) that the server shows, for a person to look at.
+
+    Nothing is verified, nothing is sent on this connection, and it is closed. Raises the
+    exceptions of the socket.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with await handshake(context, connected, host) as secured:
+        return secured.getpeercert(binary_form=True) or b""
 
 
 async def _ready(

@@ -18,6 +18,7 @@ from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
 SOCKET_NAME = "control.sock"
 LINE_LIMIT = 65_536
 _ANSWER_LIMIT = 1 << 20
+LONGEST_WAIT_S = 600.0  # for the result of a request
 ONLY = "only root and the daemon's user may ask this"
 
 
@@ -30,6 +31,14 @@ class Verb(StrEnum):
     TIME = "time"  # UTC by the receiver
     RECEIVER = "receiver"  # its settings, read from it now
     STATUS = "status"
+
+
+def patience_s(request: dict[str, Any]) -> float:
+    """How long a request may wait for its result: ``wait_s``, 0 to 600."""
+    given = request.get("wait_s")
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
+        return 0.0
+    return min(float(given), LONGEST_WAIT_S)
 
 
 def ask(directory: Path, request: dict[str, Any], *, timeout_s: float = 10.0) -> dict[str, Any]:

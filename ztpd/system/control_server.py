@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd.errors import NotPermitted
-from ztpd.system.control import LINE_LIMIT, ONLY, SOCKET_NAME
+from ztpd.system.control import LINE_LIMIT, ONLY, SOCKET_NAME, patience_s
 from ztpd.system.tasks import end
 
 _ANSWER_WITHIN_S = 10.0
@@ -35,7 +35,9 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
             task.add_done_callback(clients.discard)
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                answer = await _answer(reader, writer, handle)
+                request, refusal = await _read(reader, writer)
+            async with asyncio.timeout(_ANSWER_WITHIN_S + patience_s(request)):
+                answer = refusal or await handle(request)
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, OSError):
@@ -56,9 +58,10 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
         await end(*clients)
 
 
-async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
-) -> dict[str, Any]:
+async def _read(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The request, and None; where it is not one, the answer to that."""
     try:
         line = await reader.readline()  # unread bytes would cost the client its answer
     except ValueError:  # longer than the limit
@@ -66,11 +69,11 @@ async def _answer(
     peer: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, os.geteuid()):
-        return {"ok": False, "error": ONLY, "event": NotPermitted.code}
+        return {}, {"ok": False, "error": ONLY, "event": NotPermitted.code}
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):  # not JSON, or nested too deeply
         request = None
     if not isinstance(request, dict):
-        return {"ok": False, "error": "a request is a JSON object"}
-    return await handle(request)
+        return {}, {"ok": False, "error": "a request is a JSON object"}
+    return request, None

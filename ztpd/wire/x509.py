@@ -1,17 +1,35 @@
-"""The validity of a certificate, read from its DER (RFC 5280 section 4.1).
+"""The validity and the names of a certificate, read from its DER (RFC 5280 section 4.1).
 
-The standard library shows these dates only for the certificate of a peer.
+The standard library shows them only for the certificate of a peer that was verified.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
-_SEQUENCE, _INTEGER, _VERSION = 0x30, 0x02, 0xA0
+_SEQUENCE, _SET, _INTEGER, _OID, _VERSION = 0x30, 0x31, 0x02, 0x06, 0xA0
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
+# RFC 5280 appendix A.1: id-at-commonName, id-at-organizationName, and the DirectoryString's kinds.
+_COMMON_NAME, _ORGANISATION = b"\x55\x04\x03", b"\x55\x04\x0a"
+_STRINGS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1E: "utf-16-be"}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Common name and organisation of both sides, as "Proxy CA (Example Inc.)"; "" for none."""
+
+    subject: str
+    issuer: str
+
+
+def names(der: bytes) -> Names:
+    """The names in the certificate ``der``, which nobody has verified. Raises ValueError."""
+    issuer, _, subject = _body(der)
+    return Names(_name(subject), _name(issuer))
 
 
 def not_before(pem: str) -> int:
@@ -34,17 +52,34 @@ def _validity(pem: str) -> tuple[int, int]:
     found = _PEM.search(pem)
     if not found:
         raise ValueError("no certificate in the text")
-    der = base64.b64decode("".join(found[1].split()), validate=True)
-    body = _Reader(_Reader(der).take(_SEQUENCE)[1]).take(_SEQUENCE)[1]
-    fields = _Reader(body)
+    _, validity, _ = _body(base64.b64decode("".join(found[1].split()), validate=True))
+    dates = _Reader(validity)
+    begin, end = (dates.take(_UTC_TIME, _GENERALIZED_TIME) for _ in range(2))
+    return _unix_s(*begin), _unix_s(*end)
+
+
+def _body(der: bytes) -> tuple[bytes, bytes, bytes]:
+    """The contents of issuer, validity and subject."""
+    fields = _Reader(_Reader(_Reader(der).take(_SEQUENCE)[1]).take(_SEQUENCE)[1])
     if fields.next_tag == _VERSION:
         fields.take(_VERSION)
     fields.take(_INTEGER)  # serial number
     fields.take(_SEQUENCE)  # signature algorithm
-    fields.take(_SEQUENCE)  # issuer
-    dates = _Reader(fields.take(_SEQUENCE)[1])
-    begin, end = (dates.take(_UTC_TIME, _GENERALIZED_TIME) for _ in range(2))
-    return _unix_s(*begin), _unix_s(*end)
+    issuer, validity, subject = (fields.take(_SEQUENCE)[1] for _ in range(3))
+    return issuer, validity, subject
+
+
+def _name(content: bytes) -> str:
+    found: dict[bytes, str] = {}
+    sets = _Reader(content)
+    while sets.next_tag != -1:
+        pair = _Reader(_Reader(sets.take(_SET)[1]).take(_SEQUENCE)[1])
+        kind = pair.take(_OID)[1]
+        if kind in (_COMMON_NAME, _ORGANISATION):
+            tag, text = pair.take(*_STRINGS)
+            found.setdefault(kind, text.decode(_STRINGS[tag], "replace"))
+    common, organisation = found.get(_COMMON_NAME, ""), found.get(_ORGANISATION, "")
+    return f"{common} ({organisation})" if common and organisation else common or organisation
 
 
 class _Reader:
