@@ -69,6 +69,7 @@ class ZtpdError(Exception):
         if advice:
             self.advice = advice
         self.delivered = True  # False where the request certainly was not sent
+        self.age_s = 0.0  # of an error that was noted on the disk before a restart
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,26 @@ async def test_FR68_the_holder_of_a_port_that_was_looked_for_is_named(tmp_path: 
     assert {each.layer: each.state for each in free}["ports"] is LinkState.OK
     assert (ports.state, ports.event) == (LinkState.PROBLEM, "serial.busy")
     assert f"(process {holder.pid})" in ports.text
+
+
+@pytest.mark.parametrize(
+    ("minutes", "shown"), [(54, "(54 min ago)"), (-5, "(0.0 s ago)")], ids=["old", "clock set back"]
+)
+async def test_FR64_a_refusal_is_shown_with_its_age(
+    tmp_path: Path, minutes: float, shown: str
+) -> None:
+    gateway = Gateway(tmp_path)
+    refusal = {"event": "ztp.refused.not_listed", "text": "not on the allowlist"}
+    came = datetime.now(UTC) - timedelta(minutes=minutes)
+    told = {"schema": 1, "state": "blocked", "reason": refusal | {"advice": "Add it."}}
+    told["last_failure"] = refusal | {"at": came.isoformat(), "times": 1}
+    async with ZtpService(gateway.authority) as service, gateway.receiver(speed=5.0):
+        gateway.configure(ztp={"url": service.url, "ca_file": gateway.ca_file})
+        found = await walk(gateway, status.from_json(told))
+
+    (refused,) = (each for each in found if each.layer == "credentials")
+    assert (refused.state, refused.event) == (LinkState.PROBLEM, "ztp.refused.not_listed")
+    assert refused.text == f"not on the allowlist {shown}"
 
 
 async def test_FR69_a_daemon_that_stands_still_is_a_broken_link(tmp_path: Path) -> None:

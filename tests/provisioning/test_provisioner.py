@@ -358,6 +358,7 @@ def test_after_a_power_cut_the_reason_of_the_wait_is_reported_again(
     waiting = [each for each in gateway.dispatched if each.wait_s]
     assert [each.event for each in waiting] == [Event.BLOCKED]
     assert isinstance(waiting[0].error, ZtpNotListed)
+    assert waiting[0].error.age_s == pytest.approx(HOUR_S / 2, abs=60), "since the answer"
 
 
 def test_S09_a_store_that_others_can_read_costs_no_more_calls(gateway: ProvisioningBench) -> None:

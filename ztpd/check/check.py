@@ -301,7 +301,7 @@ class Check:
 
     async def daemon(self) -> str:
         if self._daemon:
-            return self._daemon.present(datetime.now(UTC))
+            return self._daemon.present()
         raise Problem(why_not_running(await offload(self._unit), self._load))
 
 

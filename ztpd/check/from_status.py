@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ztpd.check.results import NotReached, Problem, joined, layer_of
 from ztpd.health import causes, stale
+from ztpd.log import duration
 from ztpd.status import Cause, ReceiverView, SourceStatus, Status
 
 OWN_PROBES = ("clock", "route", "dns", "tcp", "tls")
@@ -23,11 +26,16 @@ def _tried(cause: Cause) -> str:
     return "It works at present: `ztpd retry` ends the daemon's wait."
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class StatusProbe:
     """``status`` is the running daemon's."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, now: Callable[[], datetime] = _utc_now) -> None:
         self._status = status
+        self._now = now
 
     @property
     def pid(self) -> int | None:
@@ -48,11 +56,21 @@ class StatusProbe:
             if layer in layers:
                 if layer in OWN_PROBES:  # found in order a moment ago
                     cause = replace(cause, advice=_tried(cause))
-                raise Problem(cause)
+                raise Problem(replace(cause, text=cause.text + self._age(cause)))
 
-    def present(self, now: datetime) -> str:
+    def _age(self, cause: Cause) -> str:
+        """How old the failure is: it may have been put right since."""
+        failure = self._status.last_failure
+        if failure is None or failure.event != cause.event:
+            return ""
+        with suppress(ValueError, TypeError, OverflowError):
+            age_s = (self._now() - datetime.fromisoformat(failure.at)).total_seconds()
+            return f" ({duration(max(0.0, age_s))} ago)"
+        return ""
+
+    def present(self) -> str:
         """The daemon itself. Raises :class:`Problem` where it no longer renews its status."""
-        if old := stale(self._status, now):
+        if old := stale(self._status, self._now()):
             raise Problem(old)
         return f"runs as process {self._status.pid}: {self._status.state}"
 

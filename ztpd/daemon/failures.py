@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from ztpd.errors import IdentityError, StoreError, ZtpdError
 from ztpd.lifecycle import Event
@@ -39,11 +40,14 @@ class FailureMemory:
             return
         self._error = error
         self._times[error.code] = self._times.get(error.code, 0) + 1
+        came = datetime.now(UTC)
+        with suppress(OverflowError):  # an age that a wrong clock has made
+            came -= timedelta(seconds=error.age_s)
         self.last = Failure(
             event=error.code,
             text=str(error),
             advice=error.advice,
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            at=came.isoformat(timespec="seconds"),
             times=self._times[error.code],
             needs_person=error.needs_person,
         )

@@ -60,6 +60,8 @@ class Pacing:
                 ),
             )
         if wait_s > 0:
+            if error:
+                error.age_s = self._schedule.since_call_s()
             self.begin_wait(error, wait_s, why)
             while error is None and wait_s > _KEEP_WAIT_EVERY_S:  # the power may be cut meanwhile
                 await asyncio.sleep(_KEEP_WAIT_EVERY_S)
