@@ -268,12 +268,14 @@ CONNECTED = _event(
     _INFO,
     "connected to {where}",
     "A session with the correction service is open.",
+    "During an outage this line has level debug.",
 )
 STREAMING = _event(
     "session.streaming",
     _INFO,
     "streaming {format} to the receiver, {after_s:.1f} s after the session opened",
     "The first checked correction frames went to the receiver.",
+    "After several failures this line has level debug; `log.outage_over` follows in a minute.",
 )
 TOPICS_REFUSED = _event(
     "mqtt.topics_refused",
@@ -288,7 +290,8 @@ ENDED = _event(
     _INFO,
     "session with {where} ended after {lived_s:.0f} s, {frames} frames: {reason}",
     "A session that had delivered corrections ended.",
-    "ztpd opens a new one.",
+    "ztpd opens a new one. Where a failure is the reason, its line has it, and this one has level "
+    "debug.",
 )
 SUMMARY = _event(
     "stream.summary",

@@ -30,6 +30,11 @@ def emit(event: JournalEvent, **fields: object) -> None:
     _log(event, event.level, fields)
 
 
+def emit_detail(event: JournalEvent, **fields: object) -> None:
+    """Log ``event`` at level DEBUG: another line reports the outage that it belongs to."""
+    _log(event, logging.DEBUG, fields)
+
+
 def crash(task: str, error: Exception) -> None:
     """Log that ``task`` failed with an unexpected error, with the traceback."""
     fields: dict[str, object] = {"task": task, "error": f"{type(error).__name__}: {error}"}
@@ -50,7 +55,8 @@ class FailureLog:
     """The failures of one activity: one line when an outage begins, one when it ends.
 
     The first failure of each code is logged; a repeat is DEBUG, with one summary a day at most.
-    :meth:`clear` ends the outage: the next failure is a first one again.
+    :meth:`clear` ends the outage, :meth:`begin_anew` begins another one: then the next failure is
+    a first one again.
     """
 
     def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
@@ -63,9 +69,9 @@ class FailureLog:
         self._first: ZtpdError | None = None
 
     @property
-    def is_failing(self) -> bool:
-        """Whether there was a failure since the last :meth:`clear`."""
-        return self._first is not None
+    def count(self) -> int:
+        """The failures of this outage; 0 where there is none."""
+        return self._count
 
     def record(self, error: ZtpdError, *, retry_in_s: float | None = None) -> None:
         event = events.for_error(type(error))
@@ -92,9 +98,10 @@ class FailureLog:
             )
             self._logged[event.name] = now
 
-    def clear(self) -> None:
+    def clear(self, ended_s: float | None = None) -> None:
+        """The outage is over since ``ended_s``, by default since now."""
         if self._first is not None and self._count > 1:
-            period_s = self._monotonic() - self._began_s
+            period_s = (self._monotonic() if ended_s is None else ended_s) - self._began_s
             emit(
                 events.OUTAGE_OVER,
                 error=self._first,
@@ -102,7 +109,15 @@ class FailureLog:
                 period=duration(period_s),
                 period_s=round(period_s),
             )
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Count from the next failure on."""
         self._first, self._count = None, 0
+        self.log_next()
+
+    def log_next(self) -> None:
+        """Log the next failure of each code, though it belongs to the same outage."""
         self._logged.clear()
         self._repeats.clear()
 

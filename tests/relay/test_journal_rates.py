@@ -27,7 +27,7 @@ from ztpd.errors import (
 from ztpd.model import Identity, Secret
 from ztpd.provisioning.provisioner import Provisioner
 
-DAY_S = 86_400.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
 STEADY_A_MINUTE, FAULT_A_MINUTE = 2, 20
 
 
@@ -200,3 +200,35 @@ def test_D20_a_failure_repeated_every_second_is_logged_once() -> None:
 
     assert lines.most_in_a_minute() <= STEADY_A_MINUTE
     assert lines.names == ["net.dns"]
+
+
+START = ["session.connected", "session.streaming"]
+REFUSING = Script(refuses=ConnectRefused("broker"))
+
+
+OVER = "log.outage_over"
+
+
+@pytest.mark.parametrize(
+    ("sessions", "lines"),
+    [
+        ([Script()] * 5, ["session.connected", "session.stale", OVER]),
+        ([REFUSING] * 5, ["net.refused", OVER]),
+        ([REFUSING], ["net.refused", "session.streaming"]),
+        ([steady(900), *[REFUSING] * 5], [*START, "session.closed", "net.refused", OVER]),
+        ([steady(900)], [*START, "session.closed", "session.streaming"]),
+        (
+            [flapping(20)] * 2,
+            [*START, "session.closed", "session.streaming", "session.closed", OVER],
+        ),
+    ],
+    ids=["silent", "refuses", "refuses once", "goes down", "is cut", "flaps"],
+)
+def test_FR71_an_outage_has_a_line_for_each_cause_and_one_for_its_end(
+    sessions: list[Script], lines: list[str]
+) -> None:
+    """A single failure ends with the next stream; several end with one that proves to be stable."""
+    with journal() as logged:
+        RelayBench(mqtt=[*sessions, steady(DAY_S)]).runs(HOUR_S / 2, MQTT)
+
+    assert logged.names == lines

@@ -218,7 +218,7 @@ class Provisioner:
             await self.clock.wait_usable()
         name = f' as "{request.shown_name}"' if request.shown_name else ""
         log.emit(
-            events.ZTP_CALL_AGAIN if self._failures.is_failing else events.ZTP_CALL,
+            events.ZTP_CALL_AGAIN if self._failures.count else events.ZTP_CALL,
             host=request.host,
             name=name,
             service=settings.service,

@@ -177,7 +177,8 @@ class Relay:
         except ZtpdError as error:
             self._failed(channel, error)
             return None
-        log.emit(events.CONNECTED, where=session.where)
+        emit = log.emit_detail if self._failures.count else log.emit
+        emit(events.CONNECTED, where=session.where)
         progress = Progress(where=session.where, kind=channel.endpoint.kind, opened_s=_now())
         return OpenSession(channel, session, closing, progress)
 
@@ -215,7 +216,7 @@ class Relay:
             current.channel.error = None
             self._failures.clear()
             return following
-        self._closed(current, str(error))
+        self._closed(current, str(error), failed=True)
         self._failed(current.channel, error, session=current)
         return following
 
@@ -265,6 +266,8 @@ class Relay:
                         idle.reschedule(now + self._stale_after_s)
                         if current.mark_frame(now):
                             self._channel_state.save(self.channels)
+                            if not probing:
+                                self._failures.clear(current.first_corrections_s)
                         self._no_corrections_since_s = now
                         self._refusal_record.clear()
                         if probing and current.is_stable:
@@ -293,14 +296,24 @@ class Relay:
 
     def _streaming(self, kind: FrameKind, progress: Progress, now: float) -> None:
         """Report the first frame of a session."""
-        log.emit(events.STREAMING, format=kind.value, after_s=now - progress.opened_s)
+        self._log_streaming(kind.value, now - progress.opened_s)
         self._dispatch(Event.FIRST_FRAME, f"{kind.value} from {progress.where}")
 
-    def _closed(self, session: OpenSession, reason: str) -> None:
-        """Report the end of a session that had delivered corrections."""
+    def _log_streaming(self, format: str, after_s: float) -> None:
+        """The end of a single failure; after several the session must prove to be stable first."""
+        repeated = self._failures.count > 1
+        emit = log.emit_detail if repeated else log.emit
+        emit(events.STREAMING, format=format, after_s=after_s)
+        if not repeated:
+            self._failures.log_next()
+
+    def _closed(self, session: OpenSession, reason: str, *, failed: bool = False) -> None:
+        """Report the end of a session that had delivered corrections; ``failed``: a failure is
+        reported next."""
         progress = session.progress
         if progress.first_frame_s is not None:
-            log.emit(
+            emit = log.emit_detail if failed else log.emit
+            emit(
                 events.ENDED,
                 where=progress.where,
                 lived_s=_now() - progress.opened_s,
@@ -320,7 +333,7 @@ class Relay:
         if session:
             error = explained(session, error, self._format)
         if session and session.is_stable:
-            self._failures.clear()
+            self._failures.begin_anew()
         others_last_s = [each.last_corrections_s for each in self.channels if each is not channel]
         error, wait_s = channel.ended(
             error,
