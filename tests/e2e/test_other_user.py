@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,50 @@ async def test_FR60_a_runtime_directory_that_is_closed_is_not_a_daemon_that_is_d
 
     assert done.returncode == 77, done.stdout
     assert "whether ztpd runs is unknown" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("caster", "changed", "status_word", "exit_status", "event"),
+    [
+        ({}, {"mountpoint": "FAR"}, "blocked", 1, "ntrip.mountpoint"),
+        ({}, {"port": 1}, "waiting", 2, "net.refused"),
+        ({"fault": "silent"}, {}, "waiting", 2, "session.stale"),
+    ],
+    ids=["blocked", "waiting", "trying"],
+)
+async def test_FR60_an_ordinary_user_sees_every_state_and_its_reason(
+    top: Path,
+    strict_umask: None,
+    caster: dict[str, Any],
+    changed: dict[str, Any],
+    status_word: str,
+    exit_status: int,
+    event: str,
+) -> None:
+    gateway = Gateway(top)
+    gateway.runtime_dir.chmod(0o755)
+    async with Caster({"NEAR": corrections}, **caster) as server, gateway.receiver():
+        ntrip = {"host": "127.0.0.1", "port": server.port, "mountpoint": "NEAR", "tls": False}
+        gateway.configure(ntrip=ntrip | changed, corrections={"stale_after_s": 6}).chmod(0o644)
+        async with gateway.running():
+            await until(lambda: "last_failure" in gateway.status)
+            for moment in range(2):
+                screen, document = (
+                    await ztpd(gateway, "status"),
+                    await ztpd(gateway, "status", "--json"),
+                )
+                assert (screen.returncode, document.returncode) == (exit_status, exit_status)
+                assert f": {status_word}: " in screen.stdout, moment
+                shown = json.loads(document.stdout)
+                assert (shown["running"], shown["health"]) == (True, status_word)
+                assert shown["last_failure"]["event"] == event
+                assert shown["last_failure"]["text"] in screen.stdout
+            found = await ztpd(gateway, "check")
+
+    assert found.returncode == 1
+    assert "with sudo" in found.stdout
+    assert "OK           daemon         runs as process" in found.stdout
 
 
 @pytest.mark.slow
