@@ -346,9 +346,8 @@ class TlsUntrusted(TlsError):
     code = "tls.untrusted"
     summary = "the server's certificate is not from a trusted issuer"
     advice = (
-        "A proxy or firewall intercepts TLS (`sudo ztpd check` shows the certificate's issuer), "
-        "ca-certificates is missing here, or an intermediate certificate is missing there; "
-        "a private service needs its ca_file."
+        "See the issuer in `sudo ztpd check`: a proxy intercepts TLS, a private service needs its "
+        "ca_file, or ca-certificates or an intermediate certificate is missing."
     )
 
 
