@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from tools import samples
 from ztpd import check, config, events, health, lifecycle, status
 from ztpd.config.options import TABLES, Option
 from ztpd.config.rules import toml
@@ -35,9 +36,37 @@ def _states() -> str:
 
 The daemon is in one of these states; `ztpd status` and `systemctl status` show it.
 
+## If all goes well
+
+The first start of a gateway:
+
+```mermaid
+stateDiagram-v2
+    direction LR
+    [*] --> STARTING
+    STARTING --> IDENTIFYING: no credentials
+    IDENTIFYING --> PROVISIONING: IMEI read
+    PROVISIONING --> CONNECTING: credentials stored
+    CONNECTING --> STREAMING: first corrections
+```
+
+Every later start goes from STARTING to CONNECTING at once: the gateway has its credentials, and
+asks neither the modem nor the provisioning service. STREAMING lasts for as long as corrections
+come.
+
+## If something fails
+
+WAITING: ztpd tries again after a while. BLOCKED: a person must act; ztpd tries again all the same,
+at longer intervals. During a try the state is that of the step that is tried, and `ztpd status`
+goes on to show the last failure. When the step succeeds, the path above continues.
+
+## All states
+
 | state | meaning |
 | --- | --- |
 {rows}
+
+## All transitions
 
 The arrows are the table of transitions in `ztpd/lifecycle.py`, labelled with their events.
 
@@ -75,6 +104,20 @@ receiver without RTK; for {low:.0f} min no fix that is the best this receiver ca
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
 credentials that are only in memory.
 
+## A sample
+
+A gateway that works:
+
+```json
+{sample}
+```
+
+While something fails, these parts name it:
+
+```json
+{failing}
+```
+
 ## The fields
 
 | field | meaning |
@@ -104,6 +147,8 @@ def _status() -> str:
         no_fix=health.NO_FIX_AFTER_S,
         low=health.FIX_LOW_AFTER_S / 60,
         share=health.DROPPED_SHARE,
+        sample=samples.healthy(),
+        failing=samples.failing(),
     )
     return f"{head}{rows}{_CHECK_JSON.format(schema=check.SCHEMA)}{links}"
 
@@ -114,7 +159,7 @@ Every journal event has a name (`ZTPD_EVENT`), a message id and fields. Names an
 texts may.
 
 ```console
-$ journalctl -u ztpd -x                         # each line with its meaning and remedy
+$ journalctl -u ztpd -x                         # adds reaction and remedy to each failure
 $ journalctl ZTPD_EVENT=ztp.provisioned         # one event
 $ journalctl -u ztpd -p warning                 # warnings and errors
 $ journalctl -u ztpd -o json | jq .ZTPD_EVENT   # for programs
@@ -128,26 +173,84 @@ in any fault at most 20.
 Failures have the fields `ZTPD_ERROR` (the sentence of the line), `ZTPD_ADVICE` and, before another
 try, `ZTPD_RETRY_IN_S`. See also [states](states.md), [status](status.md) and
 [troubleshooting](troubleshooting.md) by symptom.
+
 """
+
+_EVENT_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Normal operation": (),
+    "The modem gives no IMEI": ("identity.", "modem.", "modemmanager."),
+    "The service gives no credentials": ("ztp.", "credentials.none"),
+    "The date is wrong": ("clock.", "tls.clock"),
+    "The network fails": ("net.", "tls."),
+    "A session does not open, or ends": ("session.", "ntrip.", "mqtt.", "relay.", "log."),
+    "The receiver is not found": ("serial.", "gnss."),
+    "The receiver is not set as it must be": (
+        "gnss.baud",
+        "gnss.changed",
+        "gnss.nak",
+        "gnss.no_spartn",
+        "gnss.not_set",
+        "gnss.option_refused",
+    ),
+    "Corrections are not used": ("gnss.not_used.", "gnss.use", "key.", "stream."),
+    "The position is poor, or there is none": ("gnss.fix", "gnss.no_fix", "gnss.reception."),
+    "Credentials and the disk": ("store.", "credentials.", "cert.", "import."),
+    "Configuration and commands": (
+        "check.",
+        "config.",
+        "control.",
+        "demo.",
+        "output.",
+        "usage",
+    ),
+    "The daemon": ("daemon.", "internal", "lock.", "runtime.", "task."),
+}
+"""Headings of docs/events.md with the beginnings of their events; the longest beginning counts.
+Events that need nothing are normal operation."""
+
+
+def _group(event: events.JournalEvent) -> str:
+    if not event.remedy:
+        return "Normal operation"
+    begins = {
+        begin: heading
+        for heading, group in _EVENT_GROUPS.items()
+        for begin in group
+        if event.name.startswith(begin)
+    }
+    return begins[max(begins, key=len)]
 
 
 def _events() -> str:
     parts = [_EVENTS_HEAD]
-    for event in events.every():
-        level = logging.getLevelName(event.level).lower()
-        fields = ", ".join(f"`ZTPD_{name.upper()}`" for name in event.fields)
-        parts.append(f"\n## {event.name}\n\n{event.meaning}\n")
-        if event.reaction:
-            parts.append(f"\n{event.reaction}\n")
-        if event.remedy:
-            parts.append(f"\n**Remedy:** {event.remedy}\n")
-        parts.append(f"\n{level}, `{event.message_id}`{', ' if fields else ''}{fields}\n")
+    parts += [f"- [{each}](#{_heading_anchor(each)})\n" for each in _EVENT_GROUPS]
+    for heading in _EVENT_GROUPS:
+        parts.append(f"\n## {heading}\n")
+        parts += [_event(each) for each in events.every() if _group(each) == heading]
+    return "".join(parts)
+
+
+def _heading_anchor(heading: str) -> str:
+    """The anchor that GitHub and GitLab give to a heading."""
+    return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+
+
+def _event(event: events.JournalEvent) -> str:
+    parts = [f"\n### {event.name}\n\n{event.meaning}\n"]
+    if event.reaction:
+        parts.append(f"\n{event.reaction}\n")
+    if event.remedy:
+        parts.append(f"\n**Remedy:** {event.remedy}\n")
+    level = logging.getLevelName(event.level).lower()
+    fields = ", ".join(f"`ZTPD_{name.upper()}`" for name in event.fields)
+    parts.append(f"\n{level}, `{event.message_id}`{', ' if fields else ''}{fields}\n")
     return "".join(parts)
 
 
 def _catalog() -> str:
+    """Entries for `journalctl -x`; it adds nothing to a line that needs nothing."""
     entries = []
-    for event in events.every():
+    for event in filter(lambda each: each.remedy, events.every()):
         lines = [
             f"-- {event.message_id}",
             f"Subject: {event.meaning.rstrip('.')}",
@@ -155,10 +258,10 @@ def _catalog() -> str:
             "Documentation: man:ztpd(8)",
             f"Documentation: file:///usr/share/doc/ztpd/docs/events.md#{_anchor(event.name)}",
             "",
-            event.reaction or "For information only.",
+            event.reaction,
+            "",
+            f"Remedy: {event.remedy}",
         ]
-        if event.remedy:
-            lines += ["", f"Remedy: {event.remedy}"]
         entries.append("\n".join(lines) + "\n")
     return "\n".join(entries)
 

@@ -280,9 +280,14 @@ def test_P13_nothing_listens_to_the_network(running: Container) -> None:
     assert "ztpd" not in sockets
 
 
-def test_the_catalog_explains_a_line(running: Container) -> None:
-    explained = running.run(f"journalctl --catalog ZTPD_EVENT={events.STREAMING.name}")
+def test_the_catalog_explains_a_failure_and_adds_nothing_to_other_lines(
+    running: Container,
+) -> None:
+    streaming = running.run(f"journalctl --catalog ZTPD_EVENT={events.STREAMING.name}")
+    message_id = events.for_error(errors.ResolveFailed).message_id
+    explained = running.run(f"journalctl --dump-catalog {message_id}")
 
+    assert "Defined-By: ztpd" not in streaming
     assert "Defined-By: ztpd" in explained
     assert "Documentation: man:ztpd(8)" in explained
 

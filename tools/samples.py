@@ -1,0 +1,96 @@
+"""A status as a healthy gateway publishes it, for docs/status.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ztpd import status
+from ztpd.errors import ZtpNotListed
+from ztpd.health import health
+from ztpd.status import (
+    Cause,
+    CredentialsStatus,
+    Failure,
+    IdentityStatus,
+    ReceiverView,
+    SourceStatus,
+    Status,
+)
+
+HEALTHY = Status(
+    schema=status.SCHEMA,
+    version="0.2.0",
+    at="2026-11-23T12:00:00+00:00",
+    pid=612,
+    state="streaming",
+    since="2026-11-23T09:00:03+00:00",
+    reason=Cause(
+        "state.streaming", "RTCM3 from ntrip://ppntrip.services.u-blox.com:2102/NEAR-RTCM"
+    ),
+    identity=IdentityStatus("49015420*****18", "ModemManager, modem 0"),
+    service="flex",
+    client_id="00000000-0000-4000-8000-000000000001",
+    credentials=CredentialsStatus(age_s=86_400, expires="2036-11-20"),
+    source=SourceStatus(
+        where="ntrip://ppntrip.services.u-blox.com:2102/NEAR-RTCM",
+        session_s=10_797.2,
+        format="RTCM3",
+        frames={"1005": 1079, "1077": 10_795, "1087": 10_795, "1097": 10_795},
+        bytes=5_182_560,
+        last_frame_age_s=0.4,
+    ),
+    receiver=ReceiverView(
+        model="ZED-F9P",
+        firmware="HPG 1.32",
+        protocol="27.31",
+        port="/dev/ublox",
+        baudrate=38_400,
+        ready=True,
+        fix="RTK fixed",
+        fix_for_s=10_780.0,
+        best_fix_age_s=0.0,
+        best_fix="RTK fixed",
+        carrier="fixed",
+        correction_age_s=2.0,
+        accuracy_m=0.014,
+        satellites=24,
+        use_for_s=10_790.0,
+        use="used",
+        used={"1005": 1079, "1077": 10_795, "1087": 10_795, "1097": 10_795},
+        delivered_frames=33_464,
+        delivered_bytes=5_182_560,
+        dropped_share=0.0,
+        first_fix_s=1.2,
+        first_float_s=6.0,
+        first_fixed_s=17.4,
+    ),
+)
+
+
+def healthy() -> str:
+    """The document of ``ztpd status --json``."""
+    shown: dict[str, Any] = {"running": True, "health": health(HEALTHY, is_running=True).value}
+    shown |= status.to_json(HEALTHY) | {"clock": "synchronised"}
+    return json.dumps(shown, indent=1)
+
+
+def failing() -> str:
+    """The part of the document that is about a failure."""
+    failure = Failure(
+        event=ZtpNotListed.code,
+        text=str(ZtpNotListed("status 403: Device hardware code not whitelisted")),
+        advice=ZtpNotListed.advice,
+        at="2026-11-23T11:06:00+00:00",
+        times=2,
+        needs_person=True,
+    )
+    shown = Status(
+        state="blocked",
+        reason=Cause(failure.event, failure.text, failure.advice),
+        next_attempt_s=1260.0,
+        last_failure=failure,
+    )
+    whole = status.to_json(shown)
+    parts = ("state", "reason", "next_attempt_s", "last_failure")
+    return json.dumps({name: whole[name] for name in parts}, indent=1)
