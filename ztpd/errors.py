@@ -364,7 +364,10 @@ class TlsClock(TlsError):
     code = "tls.clock"
     retry = Retry.LOCAL
     summary = "the server's certificate is not valid at the time that the system clock shows"
-    advice = "Check `timedatectl`: without NTP and clock chip the date is wrong after power-up."
+    advice = (
+        "Check `timedatectl`: without NTP and clock chip the date is wrong after power-up. If the "
+        "date is right, the server's operator must renew its certificate."
+    )
 
 
 class TlsVersion(TlsError):
@@ -478,7 +481,7 @@ class ZtpNoPlan(ZtpRefused):
 class ZtpTokenRefused(ZtpRefused):
     code = "ztp.refused.token"
     summary = "the provisioning service does not accept the token"
-    advice = "Compare the token with the device profile in the portal, then `ztpd token set`."
+    advice = "Compare the token with the device profile in the portal, then `sudo ztpd token set`."
 
 
 class ZtpTokenMissing(ZtpRefused):
@@ -487,7 +490,7 @@ class ZtpTokenMissing(ZtpRefused):
     needs_person = True
     exit_status = 78
     summary = "there is no ZTP token"
-    advice = "Give it with `ztpd token set` (the token is in the device profile in the portal)."
+    advice = "Give it with `sudo ztpd token set`; it is in the device profile in the portal."
 
 
 class ZtpTokenMalformed(ZtpRefused):
@@ -496,9 +499,7 @@ class ZtpTokenMalformed(ZtpRefused):
     needs_person = True
     exit_status = 78
     summary = "the ZTP token is malformed and was not sent"
-    advice = (
-        "A token has 36 lower-case characters, 8-4-4-4-12; give it again with `ztpd token set`."
-    )
+    advice = "It has 36 lower-case characters, 8-4-4-4-12; give it again: `sudo ztpd token set`."
 
 
 class ZtpTokenUnsafe(ZtpRefused):
@@ -507,7 +508,7 @@ class ZtpTokenUnsafe(ZtpRefused):
     needs_person = True
     exit_status = 77
     summary = "other users can read the ZTP token's file, so it is not used"
-    advice = "Run `chmod 0600` on it, or give the token again with `ztpd token set`."
+    advice = "Run `chmod 0600` on it, or give it again with `sudo ztpd token set`."
 
 
 class ZtpHardwareCode(ZtpRefused):

@@ -30,7 +30,7 @@ from ztpd.modem.at import identity_error
 from ztpd.serialport import holders
 from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections
-from ztpd.sim.authority import Authority
+from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.ztp_service import ZtpService
@@ -279,18 +279,31 @@ async def test_FR67_a_service_that_is_stopped_is_a_broken_link(tmp_path: Path) -
     assert "unmask" in found[-1].advice
 
 
-async def test_FR70_the_certificate_of_an_interceptor_is_described(tmp_path: Path) -> None:
-    interceptor = Authority()
-    async with Caster({"NEAR": rtcm}, tls=interceptor.server_context("localhost")) as caster:
-        gateway = Gateway(tmp_path)
+@pytest.mark.parametrize(
+    ("is_foreign", "ends", "event", "shown", "advice"),
+    [
+        (True, None, "tls.untrusted", "to 3000-01-01", "intercepts TLS"),
+        (False, datetime(2001, 2, 3), "tls.clock", "to 2001-02-03", "must renew its certificate"),
+    ],
+    ids=["interceptor", "expired"],
+)
+async def test_FR70_the_certificate_that_a_server_shows_is_described(
+    tmp_path: Path, is_foreign: bool, ends: datetime | None, event: str, shown: str, advice: str
+) -> None:
+    gateway = Gateway(tmp_path)
+    authority = Authority() if is_foreign else gateway.authority
+    tls = server_context(authority.server("localhost", not_after=ends))
+    async with Caster({"NEAR": rtcm}, tls=tls) as caster:
         ntrip = {"host": "localhost", "port": caster.port, "mountpoint": "NEAR"}
         gateway.configure(ntrip=ntrip | {"ca_file": gateway.ca_file})
         found = await walk(gateway)
 
-    (tls,) = (each for each in found if each.layer == "tls")
-    assert tls.event == "tls.untrusted"
-    assert 'a certificate for "trustme' in tls.text
-    assert 'issued by "trustme' in tls.text
+    (broken,) = (each for each in found if each.layer == "tls")
+    assert (broken.state, broken.event) == (LinkState.PROBLEM, event)
+    assert 'a certificate for "trustme' in broken.text
+    assert 'issued by "trustme' in broken.text
+    assert shown in broken.text
+    assert advice in broken.advice
     assert caster.sessions == 0
 
 

@@ -16,12 +16,17 @@ from ztpd.sim.broker import find_mosquitto
 
 pytestmark = pytest.mark.slow
 
-
 ASKED_AGAIN_AFTER_A_MINUTE = {
     "wrong-token": "the provisioning service does not accept the token",
     "allowlist": "this gateway's IMEI is not on the profile's allowlist",
 }
 """A call that a person asks for waits until a minute after the last one: too long for a test."""
+
+LOGGED = {
+    "busy-service": "warning: the provisioning service has an internal problem",
+    "lost-answer": "warning: the provisioning service's answer was cut short",
+}
+"""Lines of the daemon's journal without which the fault was not there."""
 
 
 OTHERS = FAULTS.keys() - RECEIVER_FAULTS.keys() - ASKED_AGAIN_AFTER_A_MINUTE.keys()
@@ -43,6 +48,7 @@ def test_the_demo_ends_in_rtk_fixed(via: str, fault: str) -> None:
     assert done.returncode == 0, done.stdout
     assert "RTK fixed, by corrections that the receiver used" in done.stdout
     assert "internal error" not in done.stdout
+    assert LOGGED.get(fault, "") in done.stdout
 
 
 @pytest.mark.parametrize("fault", ASKED_AGAIN_AFTER_A_MINUTE)

@@ -18,7 +18,7 @@ from ztpd.errors import (
     TlsHostname,
     TlsUntrusted,
 )
-from ztpd.model import Secret, SourceEndpoint
+from ztpd.model import Secret, SourceEndpoint, utc
 from ztpd.net import routes
 from ztpd.net.dial import Dialled, dial, on_trial
 from ztpd.net.errormap import network_error
@@ -29,6 +29,10 @@ from ztpd.wire import x509
 from ztpd.wire.hostnames import is_loopback
 
 _HANDSHAKE_S = 10.0
+_INTERCEPTED = (
+    "If that is not the service's own, a proxy or firewall intercepts TLS; if it is, "
+    "ca-certificates or an intermediate certificate is missing, or a private service's ca_file."
+)
 
 
 @dataclass
@@ -111,18 +115,20 @@ class Endpoint:
             return f"{self.host} has shown a valid certificate ({secured.version()})"
 
     async def _described(self, error: NetworkError) -> NetworkError:
-        """``error``, and the names in the certificate that was shown, where it is about that."""
+        """``error``, and the certificate that was shown, where it is about that."""
         if not isinstance(error, (TlsUntrusted, TlsHostname, TlsClock)):
             return error
-        shown = x509.Names("", "")
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, OverflowError):
             async with asyncio.timeout(_HANDSHAKE_S):
                 again = await dial(self._addresses)
-                shown = x509.names(await presented(again.sock, self.host))
-        if not shown.issuer:
-            return error
-        names = f'shown was a certificate for "{shown.subject}", issued by "{shown.issuer}"'
-        return type(error)(f"{error.detail}; {names}")
+                shown = x509.parse(await presented(again.sock, self.host))
+            names = f'shown was a certificate for "{shown.subject}", issued by "{shown.issuer}"'
+            dates = (
+                f"valid from {utc(shown.not_before):%Y-%m-%d} to {utc(shown.not_after):%Y-%m-%d}"
+            )
+            advice = _INTERCEPTED if isinstance(error, TlsUntrusted) else error.own_advice
+            return type(error)(f"{error.detail}; {names}, {dates}", advice=advice)
+        return error
 
     def close(self) -> None:
         if self._connected is not None:

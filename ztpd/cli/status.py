@@ -195,7 +195,7 @@ def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:
         row(
             "fix",
             joined(
-                view.fix,
+                f"{view.fix} for {duration(view.fix_for_s)}" if view.fix_for_s else view.fix,
                 f"{view.accuracy_m:.3g} m" if view.accuracy_m is not None else "",
                 f"{view.satellites} satellites" if view.satellites else "",
                 f"corrections younger than {age_s:g} s" if age_s is not None else "",

@@ -162,7 +162,7 @@ FAULTS: Mapping[str, Fault] = {
     "busy-service": Fault(
         "the provisioning service is overloaded at first", _ztp(Answer(503, "Service Unavailable"))
     ),
-    "lost-answer": Fault("the connection is cut in the service's answer", _ztp(Cut(900))),
+    "lost-answer": Fault("the connection is cut in the service's answer", _ztp(Cut(200))),
     "wrong-token": Fault(
         "the gateway has a ZTP token that the service does not know",
         lambda site: site.give_wrong_token(),

@@ -19,17 +19,20 @@ _STRINGS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1E: 
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """Common name and organisation of both sides, as "Proxy CA (Example Inc.)"; "" for none."""
+class Certificate:
+    """Common name and organisation of both sides, as "Proxy CA (Example Inc.)", "" for none; the
+    dates are seconds since the Unix epoch."""
 
     subject: str
     issuer: str
+    not_before: int
+    not_after: int
 
 
-def names(der: bytes) -> Names:
-    """The names in the certificate ``der``, which nobody has verified. Raises ValueError."""
-    issuer, _, subject = _body(der)
-    return Names(_name(subject), _name(issuer))
+def parse(der: bytes) -> Certificate:
+    """The certificate ``der``, which is not verified. Raises ValueError."""
+    issuer, validity, subject = _body(der)
+    return Certificate(_name(subject), _name(issuer), *_dates(validity))
 
 
 def not_before(pem: str) -> int:
@@ -52,7 +55,10 @@ def _validity(pem: str) -> tuple[int, int]:
     found = _PEM.search(pem)
     if not found:
         raise ValueError("no certificate in the text")
-    _, validity, _ = _body(base64.b64decode("".join(found[1].split()), validate=True))
+    return _dates(_body(base64.b64decode("".join(found[1].split()), validate=True))[1])
+
+
+def _dates(validity: bytes) -> tuple[int, int]:
     dates = _Reader(validity)
     begin, end = (dates.take(_UTC_TIME, _GENERALIZED_TIME) for _ in range(2))
     return _unix_s(*begin), _unix_s(*end)
