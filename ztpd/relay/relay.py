@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Protocol
 
-from ztpd import events, log, retry
+from ztpd import retry
 from ztpd.errors import SessionClosed, SessionRefused, SessionStale, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
@@ -23,6 +23,7 @@ from ztpd.relay.channels import FAST_S, STABLE_S, Channel
 from ztpd.relay.losses import DamageLog, Losses
 from ztpd.relay.open_session import OpenSession, Progress, explained
 from ztpd.relay.presence import ReceiverAway, ReceiverPresence
+from ztpd.relay.session_log import SessionLog
 from ztpd.relay.state_files import ChannelState, RefusalRecord
 from ztpd.sources import Session, topics
 from ztpd.system.clock import Clock
@@ -85,7 +86,7 @@ class Relay:
         self._may_refresh = may_refresh
         clock = clock or Clock()
         self._channel_state = ChannelState(channel_state, clock)
-        self._failures = log.FailureLog()
+        self._log = SessionLog()
         rng = rng or random.SystemRandom()
         self.channels = [
             Channel(each, retry.Backoff(retry.SESSION, rng), rng) for each in endpoints
@@ -177,8 +178,7 @@ class Relay:
         except ZtpdError as error:
             self._failed(channel, error)
             return None
-        emit = log.emit_detail if self._failures.count else log.emit
-        emit(events.CONNECTED, where=session.where)
+        self._log.connected(session.where)
         progress = Progress(where=session.where, kind=channel.endpoint.kind, opened_s=_now())
         return OpenSession(channel, session, closing, progress)
 
@@ -214,7 +214,7 @@ class Relay:
         if better or error is None:
             self._closed(current, "a preferred channel works again")
             current.channel.error = None
-            self._failures.clear()
+            self._log.works()
             return following
         self._closed(current, str(error), failed=True)
         self._failed(current.channel, error, session=current)
@@ -267,7 +267,7 @@ class Relay:
                         if current.mark_frame(now):
                             self._channel_state.save(self.channels)
                             if not probing:
-                                self._failures.clear(current.first_corrections_s)
+                                self._log.works(current.first_corrections_s)
                         self._no_corrections_since_s = now
                         self._refusal_record.clear()
                         if probing and current.is_stable:
@@ -296,30 +296,15 @@ class Relay:
 
     def _streaming(self, kind: FrameKind, progress: Progress, now: float) -> None:
         """Report the first frame of a session."""
-        self._log_streaming(kind.value, now - progress.opened_s)
+        self._log.streaming(kind.value, after_s=now - progress.opened_s)
         self._dispatch(Event.FIRST_FRAME, f"{kind.value} from {progress.where}")
-
-    def _log_streaming(self, format: str, after_s: float) -> None:
-        """The end of a single failure; after several the session must prove to be stable first."""
-        repeated = self._failures.count > 1
-        emit = log.emit_detail if repeated else log.emit
-        emit(events.STREAMING, format=format, after_s=after_s)
-        if not repeated:
-            self._failures.log_next()
 
     def _closed(self, session: OpenSession, reason: str, *, failed: bool = False) -> None:
         """Report the end of a session that had delivered corrections; ``failed``: a failure is
         reported next."""
         progress = session.progress
         if progress.first_frame_s is not None:
-            emit = log.emit_detail if failed else log.emit
-            emit(
-                events.ENDED,
-                where=progress.where,
-                lived_s=_now() - progress.opened_s,
-                frames=sum(progress.frames.values()),
-                reason=reason,
-            )
+            self._log.ended(progress, reason, at_s=_now(), failed=failed)
             self._dispatch(Event.ENDED, reason)
 
     def _failed(
@@ -333,7 +318,7 @@ class Relay:
         if session:
             error = explained(session, error, self._format)
         if session and session.is_stable:
-            self._failures.begin_anew()
+            self._log.stable_session_failed()
         others_last_s = [each.last_corrections_s for each in self.channels if each is not channel]
         error, wait_s = channel.ended(
             error,
@@ -342,7 +327,7 @@ class Relay:
             carried_s=session.carried_s(now) if session else None,
             others_last_s=others_last_s,
         )
-        self._failures.record(error, retry_in_s=wait_s)
+        self._log.failed(error, retry_in_s=wait_s)
         self._channel_state.save(self.channels)
         if self._should_reprovision(now) and self._may_refresh():
             raise error if isinstance(error, SessionRefused) else SessionRefused(str(error))
