@@ -343,7 +343,8 @@ STALE_LOCK = _event(
 RECEIVER_FOUND = _event(
     "gnss.found",
     _INFO,
-    "receiver {model}, firmware {firmware}, on {port} at {baudrate} baud",
+    # the number is for programs: on USB it has no effect, and the sentence leaves it out
+    "receiver {model}, firmware {firmware}, on {port}{speed}{baudrate!s:.0}",
     "The GNSS receiver answered.",
 )
 BAUD_SET = _event(

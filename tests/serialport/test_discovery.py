@@ -107,6 +107,16 @@ def test_G102_two_equal_modems_are_refused_and_their_sockets_named(tree: UsbTree
     assert "by-id" not in str(refusal.value), "that name belongs to the last device plugged"
 
 
+def test_FR77_two_modems_are_named_by_model_and_socket(tree: UsbTree) -> None:
+    tree.plug(*EC25, model="EG25-G")
+    tree.plug("1e0e:9001", {2: "ttyUSB6"}, socket="1-2", model="SIMCOM\x1b[2J")
+    with pytest.raises(ModemAmbiguous) as refusal:
+        modem_ports(tree.root)
+    assert re.search(r"ttyUSB2 \(2c7c:0125, EG25-G\) at .*usb-0:1:1.2-port0", str(refusal.value))
+    assert re.search(r"ttyUSB6 \(1e0e:9001, SIMCOM.*\) at .*usb-0:2:1.2", str(refusal.value))
+    assert "\x1b" not in str(refusal.value)
+
+
 def test_two_different_modems_are_refused_too(tree: UsbTree) -> None:
     tree.plug(*EC25)
     tree.plug("1e0e:9001", {2: "ttyUSB6"}, socket="1-2")

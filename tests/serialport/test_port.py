@@ -576,6 +576,7 @@ async def test_a_usb_modem_port_is_not_paced(tmp_path: Path) -> None:
         with contextlib.closing(await SerialPort.open(pty.path, 300)) as port:
             port.write(b"x" * 4000)
             assert port.queued_bytes == 0
+            assert port.speed == ""
 
 
 async def test_a_new_speed_applies_after_the_bytes_written_before(link: Path) -> None:

@@ -31,6 +31,7 @@ class UsbTree:
         driver: str = "option",
         socket: str = "1-1",
         serial: str = "",
+        model: str = "",
         hints: Mapping[str, str] | None = None,
         port_hints: Mapping[int, Mapping[str, str]] | None = None,
     ) -> None:
@@ -46,6 +47,8 @@ class UsbTree:
         _write(device / "idProduct", product)
         if serial:
             _write(device / "serial", serial)
+        if model:
+            _write(device / "product", model)
         self._record(device, hints or {})
         on_bus = self.root / "sys/bus/usb/devices" / socket
         on_bus.unlink(missing_ok=True)  # of a device that was here before

@@ -357,6 +357,7 @@ class Connection:
             firmware=version.firmware,
             port=self._state.attachment.path,
             baudrate=self.port.baudrate,
+            speed=self.port.speed,
         )
 
 

@@ -55,6 +55,7 @@ class Inspection:
     protocol: str
     port: str
     baudrate: int
+    speed: str  # as words to follow the port; "" on USB, which has none
     wanted_baudrate: int | None
     takes: tuple[str, ...]
     configure: bool

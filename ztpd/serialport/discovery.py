@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ztpd.errors import ModemAbsent, ModemAmbiguous, NotAnAtPort
+from ztpd.sanitize import quoted
 from ztpd.serialport import holders, sysfs, usbdevices, usbids
 from ztpd.serialport.usbdevices import Portless
 
@@ -27,6 +28,7 @@ ROOT = Path("/")
 _AT_HINTS = tuple(f"ID_MM_PORT_TYPE_AT_{name}" for name in ("PRIMARY", "SECONDARY", "PPP"))
 _LINKS_LIMIT = 8
 _WWAN_AT = re.compile(r"(wwan\d+)at\d+")
+_PRODUCT_LIMIT = 40
 _SERIAL_CORE = frozenset({"port", "ctrl"})  # drivers above that of a UART, from Linux 6.5 on
 
 
@@ -41,6 +43,7 @@ class Tty:
     usb: usbids.Id = (0, 0)
     interface: int | None = None
     serial_number: str = ""
+    product: str = ""  # the device's own text on USB: "EG25-G"
     driver: str = ""  # of the USB interface: "option", "cdc_acm", "ftdi_sio"
     hints: Mapping[str, str] = field(default_factory=dict)  # udev's, of port and device
 
@@ -82,7 +85,8 @@ class Tty:
 
     def __str__(self) -> str:
         kind = "{:04x}:{:04x}".format(*self.usb) if any(self.usb) else self.driver or "not on USB"
-        return f"{self.name} ({kind}{', u-blox GNSS' if self.is_gnss else ''})"
+        words = (kind, self.product, "u-blox GNSS" if self.is_gnss else "")
+        return f"{self.name} ({', '.join(filter(None, words))})"
 
 
 def ttys(root: Path = ROOT) -> list[Tty]:
@@ -223,6 +227,7 @@ def _tty(place: Path, sys: Path, root: Path) -> Tty | None:
                 device=folder.name,
                 usb=(vendor, product),
                 serial_number=sysfs.text(folder / "serial"),
+                product=quoted(sysfs.text(folder / "product"), _PRODUCT_LIMIT),
                 hints={**_hints(folder, root), **tty.hints},
             )
     return replace(tty, interface=None)

@@ -56,6 +56,11 @@ class SerialPort:
         self._paced = not any(name.startswith("ttyACM") for name in names)
         self._pace = Pace(self.baudrate, self._loop.time())
 
+    @property
+    def speed(self) -> str:
+        """The line speed as words to follow the path; "" where the device itself is on USB."""
+        return f" at {self.baudrate} baud" if self._paced else ""
+
     @classmethod
     async def open(
         cls,
