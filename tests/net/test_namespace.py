@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.namespace import inside
-from tests.support.namespace_child import DEAD_NAMESERVER, NAME, NAMESERVER
+from tests.support.namespace_child import DEAD_NAMESERVER, NAME, NAMESERVER, SLOW_NAMESERVER
 
 NAMESERVERS = (DEAD_NAMESERVER, NAMESERVER)
 
@@ -18,6 +18,19 @@ def test_FR20_a_dead_first_name_server_costs_seconds_and_not_the_name(tmp_path: 
     found = inside("slow_lookup", tmp_path, nameservers=NAMESERVERS)
     assert found["addresses"] == ["127.0.0.1"]
     assert 4.5 <= found["took_s"] <= 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nameservers", [NAMESERVERS, (SLOW_NAMESERVER,)], ids=["dead", "slow"])
+def test_FR20_no_client_gives_a_slow_resolver_up(
+    nameservers: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The port refuses, so the name was found."""
+    found = inside("slow_clients", tmp_path, nameservers=nameservers)
+    assert found["took_s"] >= 4.5
+    assert set(found["told"]) == {"ztp", "mqtt", "ntrip", "check"}
+    for client, told in found["told"].items():
+        assert told.startswith("net.refused: "), client
 
 
 @pytest.mark.slow
