@@ -95,7 +95,15 @@ def test_FR26_FR27_FR29_FR30_FR31_the_status_names_the_cause(
 
 @pytest.mark.parametrize(
     "fault",
-    ["version-1-400", "version-1-reset", "no-accept", "gp-only", "loose-head", "raw-chunks"],
+    [
+        "version-1-400",
+        "version-1-reset",
+        "no-accept",
+        "no-version",
+        "gp-only",
+        "loose-head",
+        "raw-chunks",
+    ],
 )
 def test_FR25_FR28_FR30_FR31_particular_casters_serve_the_daemon(
     fault: str, tmp_path: Path

@@ -18,6 +18,7 @@ def test_R10_a_day_of_a_refusal_stays_far_below_a_ban(fault: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)  # a day with a session every 20 s
 @pytest.mark.parametrize("fault", politeness.faults())
 def test_R10_a_day_of_any_fault_stays_below_a_ban_and_is_as_the_page_says(fault: str) -> None:
     found = asked(fault)

@@ -130,6 +130,13 @@ async def test_FR29_a_wrong_password_may_be_answered_with_the_table() -> None:
     assert isinstance(error, MountpointNotServed)
 
 
+async def test_FR29_a_table_of_3000_mountpoints_proves_that_one_is_unknown() -> None:
+    async with Caster({f"BASE{number}": endless() for number in range(3000)}) as caster:
+        error = await refused(session(caster.port, mountpoint="BASE3000"))
+    assert isinstance(error, MountpointUnknown)
+    assert "BASE300" in str(error), "the most similar one is proposed"
+
+
 async def test_FR29_a_table_that_is_cut_is_no_proof_against_the_mountpoint() -> None:
     error = await failure("cut-table", mountpoint="OTHER")
     assert type(error) is SessionError

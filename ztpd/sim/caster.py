@@ -184,6 +184,8 @@ class Caster:
             return canned
         if self.fault == "no-accept" and "accept" not in headers:
             return status("403 Forbidden")
+        if self.fault == "no-version" and "ntrip-version" not in headers:
+            return status("404 Not Found")
         if self.fault == "cut-table":
             return sourcetable(self.streams, headers, needs_gga=self.needs_gga)[:-60]
         if self.fault == "gga-first" and "ntrip-gga" not in headers:

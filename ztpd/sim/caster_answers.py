@@ -30,6 +30,7 @@ FAULTS: Mapping[str, str] = {
     "noise": "puts bytes of no meaning between the blocks",
     "gga-first": "answers 401 unless the request has a position",
     "no-accept": "answers 403 to a request without an Accept header",
+    "no-version": "answers 404 to a request without Ntrip-Version",
     "gp-only": "takes a position from $GPGGA sentences only",
     "empty": "says yes and closes without a byte",
     "outside": "says yes, then in a sentence that no station is near, and closes",
