@@ -105,6 +105,18 @@ def test_the_end_gives_the_terminal_back_with_the_chain(terminal: Terminal) -> N
     assert "demo      done after 9.0 s" in left.text
 
 
+def test_ctrl_z_gives_the_terminal_back_until_the_demo_goes_on(terminal: Terminal) -> None:
+    console = LiveConsole(terminal.stream)
+    console.show(STREAMING)
+    console.pause()
+    paused = terminal.look()
+    assert (paused.on_own_page, paused.has_cursor, paused.text.strip()) == (False, True, "")
+    console.redraw()
+    again = terminal.look()
+    assert (again.on_own_page, again.has_cursor) == (True, False)
+    assert again.text.count("✓") == 6
+
+
 def test_words_of_the_simulators_are_left_out_of_the_picture(terminal: Terminal) -> None:
     console = LiveConsole(terminal.stream)
     console.tell("receiver", "took 3 settings")

@@ -62,6 +62,9 @@ class Console:
     def redraw(self) -> None:
         """The terminal has another size."""
 
+    def pause(self) -> None:
+        """Give the terminal back until the next :meth:`redraw`."""
+
     def close(self) -> None:
         """Give the terminal back; lines may follow."""
 
@@ -108,6 +111,11 @@ class LiveConsole(Console):
         drawn = self._picture.lines(width, height, self.now_s)
         text = (_REST_OF_LINE + "\r\n").join(map(coloured, drawn))
         self._write(begin + text + _REST_OF_LINE + _REST)
+
+    def pause(self) -> None:
+        if self._entered and not self._closed:
+            self._entered = False
+            self._write(_LEAVE)
 
     def close(self) -> None:
         if self._entered and not self._closed:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import re
 import signal
@@ -313,7 +314,15 @@ async def _play(options: argparse.Namespace, console: Console, directory: Path) 
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, playing.cancel)
     loop.add_signal_handler(signal.SIGWINCH, console.redraw)
+    loop.add_signal_handler(signal.SIGTSTP, _suspend, console)
     return await Demo(options, console, directory).run()
+
+
+def _suspend(console: Console) -> None:
+    """Stop until SIGCONT, as Ctrl-Z asks for, with the terminal as it was before."""
+    console.pause()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    console.redraw()
 
 
 def _captured(options: argparse.Namespace) -> Sequence[Frame]:
