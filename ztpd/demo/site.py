@@ -21,6 +21,7 @@ ONCE_WITHIN_S = 120.0
 
 _ACTIVATION_S = 5.0
 _LOOK_S = 0.5
+_NAMED_FOR_S = 4.0  # so that a person sees the fault at its link
 _PLUG_S = 1.0
 _RETRY_EVERY_S = 5.0
 _WRONG_TOKEN = Secret("00000000-0000-4000-8000-000000000000")
@@ -92,8 +93,10 @@ class Site:
                 await asyncio.sleep(_LOOK_S)
                 found = (each.text for each in self.causes() if each.event.startswith(event))
                 text = next(found, "")
-            self.tell("demo", f"ztpd has named it ({text}); mended")
+            self.tell("demo", f"ztpd has named it ({text})")
+            await asyncio.sleep(_NAMED_FOR_S)
             mend()
+            self.tell("demo", "mended the fault")
             if retry:
                 await self._retry()
 
