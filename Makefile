@@ -6,12 +6,13 @@ VENV := .venv
 DEBIAN_VENV := .venv-debian
 FUZZ_VENV := .venv-fuzz
 FUZZ_SECONDS ?= 60
+SEEDS ?= 20
 # Most tests wait; three at a time keep two cores busy.
 PYTEST_ARGS ?= --numprocesses 3
 SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow test-debian fuzz faults bench lint format demo picture docs operability deb boot-test boot-test-qemu clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench lint format demo picture docs operability deb boot-test boot-test-qemu clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -48,8 +49,11 @@ coverage: $(VENV)/.ready  ## the tests, and the lines of ztpd that they do not r
 test-slow: $(VENV)/.ready  ## the tests that take long
 	$(VENV)/bin/pytest -q -m slow --timeout 600 $(SLOW_ARGS)
 
-attack: $(VENV)/.ready  ## hostile servers, devices and users against the daemon
-	$(VENV)/bin/pytest -q -m "slow or not slow" $(SLOW_ARGS) tests/attack
+attack: $(VENV)/.ready  ## hostile servers, devices and users against the daemon, with their cost
+	ZTPD_ATTACK_TABLE=1 $(VENV)/bin/pytest -q -m "slow or not slow" $(SLOW_ARGS) tests/attack
+
+chaos: $(VENV)/.ready  ## one to three faults at once, drawn from all there are; SEEDS=100
+	ZTPD_CHAOS_SEEDS=$(SEEDS) $(VENV)/bin/pytest -q -m slow $(SLOW_ARGS) tests/e2e/test_chaos.py
 
 test-debian: $(DEBIAN_VENV)/.ready  ## the tests on Debian's own python3 packages
 	$(DEBIAN_VENV)/bin/python -m pytest -q $(PYTEST_ARGS)

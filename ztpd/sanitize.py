@@ -38,5 +38,7 @@ def clean(text: bytes | str, limit: int) -> str:
     """A peer's text on one line, of printable characters only, cut at ``limit``."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "ignore")
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

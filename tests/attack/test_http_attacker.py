@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import aiohttp  # noqa: F401 - its import takes longer than an attack
 import pytest
 
 from tests.attack.bench import attacker, flood, responsive, some_fast

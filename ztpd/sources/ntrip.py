@@ -215,6 +215,7 @@ class NtripSession:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 while not (answered.accepted or answered.failure):
+                    await asyncio.sleep(0)  # as in _more()
                     self._receive(await self._reader.read(_READ_BYTES))
         except TimeoutError:
             answered.eof()  # a refusal whose words do not end is a refusal

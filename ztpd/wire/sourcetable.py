@@ -29,11 +29,12 @@ def sourcetable(text: bytes) -> list[Mountpoint]:
 
 
 def _mountpoint(line: bytes | bytearray) -> Mountpoint | None:
-    kind, *fields = (clean(bytes(field), 64) for field in line.split(b";"))
-    if kind != "STR" or not fields or not fields[0]:
+    kind, *fields = line.split(b";", 12)  # field 12 is the last one of use
+    if not fields or clean(bytes(kind), 64) != "STR":
         return None
-    fields += [""] * (11 - len(fields))
-    return Mountpoint(fields[0], fields[2], fields[10] == "1")
+    texts = [clean(bytes(fields[at]), 64) if at < len(fields) else "" for at in (0, 2, 10)]
+    name, format, needs_gga = texts
+    return Mountpoint(name, format, needs_gga == "1") if name else None
 
 
 class Sourcetable:

@@ -100,6 +100,41 @@ def put_on_board(builder: Builder, serial: str, *, imei: str = "") -> None:
     builder.once("/bin/sh", "-euc", script)
 
 
+def put_on_uart(builder: Builder) -> None:
+    """Let the receiver be on a UART, with a parser that holds half a frame as real ones do."""
+    builder.once("/bin/sh", "-euc", "touch /var/lib/simulators/uart")
+
+
+_RESTARTS = """\
+import json, random, subprocess, time
+
+def is_ready():
+    try:
+        with open("/run/ztpd/status.json") as file:
+            return json.load(file)["receiver"]["ready"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+dice = random.Random(80)
+for _ in range({times}):
+    time.sleep(dice.uniform(0, 2))
+    subprocess.run(["systemctl", "stop", "ztpd"], check=True)
+    subprocess.run(["rm", "-f", "/run/ztpd/status.json"], check=True)
+    subprocess.run(["systemctl", "start", "ztpd"], check=True)
+    began = time.monotonic()
+    while not is_ready() and time.monotonic() - began < 60:
+        time.sleep(0.05)
+    print(round(time.monotonic() - began, 2))
+"""
+
+
+def restart_at_random(machine: Machine, times: int) -> list[float]:
+    """Stop and start the unit at random moments; each time the seconds from its READY=1 until its
+    receiver has answered and is configured."""
+    shown = machine.run("python3 -", input=_RESTARTS.format(times=times))
+    return [float(line) for line in shown.split()]
+
+
 def from_now_on(machine: Machine, fault: str) -> None:
     """Set the fault of every provisioning call; "" for a normal answer."""
     machine.run(f"echo {fault} >{_FAULT}; sync {_FAULT}; sleep 1")

@@ -5,7 +5,8 @@ and packages of Debian.
 The authority, the Things and the number of calls outlive reboots and power cuts, as they would in
 the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there applies to all
 calls. ``utc`` there is the true time at power-on, in Unix seconds, where the machine's clock has
-another; the certificate of the provisioning service is a day old then.
+another; the certificate of the provisioning service is a day old then. With a file ``uart`` there
+the receiver is on a UART of 38,400 baud, and its parser loses a damaged frame with all in it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ BOOK = STATE / "book.json"
 FAULT = STATE / "fault"
 MODEM_IMEI = STATE / "imei"
 TRUE_UTC = STATE / "utc"
+UART = STATE / "uart"
 DROP_IN = Path("/etc/ztpd/ztpd.toml.d/50-simulated.toml")
 CA_FILE = Path("/usr/local/share/simulated-ca.crt")
 MODEM, RECEIVER = "/dev/modem", "/dev/receiver"
@@ -172,7 +174,10 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         modem = await stack.enter_async_context(SimModem(MODEM, modem_model()))
         line = await stack.enter_async_context(Pty(RECEIVER))
-        await stack.enter_async_context(SimReceiver(line, wall_clock=time_in_space))
+        receiver = await stack.enter_async_context(
+            SimReceiver(line, wall_clock=time_in_space, wired="UART1" if UART.exists() else "USB")
+        )
+        receiver.faults.drops_failed = UART.exists()
         for_dialout(modem.pty)
         for_dialout(line)
         service = await stack.enter_async_context(KeptService(authority))

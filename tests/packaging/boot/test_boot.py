@@ -155,6 +155,43 @@ def test_D15_a_provisioned_gateway_boots_without_a_provisioning_call(
     bench.measured.append(f"{suite}: reboot: {bench.story(running)}")
 
 
+def test_FR80_fifty_restarts_at_random_moments_leave_a_receiver_that_answers(
+    gateway: Layers, place: Path, payload: Path, suite: str
+) -> None:
+    machine = Container(gateway, place, payload)
+    bench.put_on_uart(machine)
+    with machine:
+        bench.give_token(machine)
+        bench.streams(machine, within_s=60)
+        assert bench.status(machine)["receiver"]["baudrate"] == 38_400
+
+        took_s = bench.restart_at_random(machine, 50)
+
+        assert len(took_s) == 50
+        assert [seconds for seconds in took_s if seconds > 5] == []
+        assert bench.calls(machine) == 1
+        bench.streams(machine)
+    bench.measured.append(
+        f"{suite}: 50 restarts: receiver ready after {sorted(took_s)[25]:.1f} s (median), "
+        f"{max(took_s):.1f} s (longest)"
+    )
+
+
+def test_FR119_a_journald_that_does_not_read_stops_nothing(running: Container) -> None:
+    pid = bench.unit(running, "MainPID")
+    running.run("systemctl kill --signal=STOP systemd-journald")
+    try:
+        running.run(f"for n in $(seq 1500); do kill -HUP {pid}; sleep 0.01; done")
+        time.sleep(30)  # the status is 10 s old at most
+        assert running.ask("timeout 10 ztpd status").returncode == 0
+        assert running.run("timeout 10 ztpd status --json | grep -c streaming") != "0"
+    finally:
+        running.run("systemctl kill --signal=CONT systemd-journald")
+    running.run("systemctl reload ztpd")
+    running.eventually("journalctl --unit=ztpd --output=cat | grep -q 'before this one are lost'")
+    assert bench.unit(running, "MainPID") == pid
+
+
 def test_P8_a_process_that_hangs_is_replaced(running: Container, suite: str) -> None:
     hung = bench.unit(running, "MainPID")
 
