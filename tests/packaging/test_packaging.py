@@ -218,6 +218,36 @@ def test_FR90_a_purge_empties_a_folder_that_is_a_mount_point(tmp_path: Path) -> 
         subprocess.run(["umount", state], check=True)
 
 
+@pytest.mark.parametrize(
+    ("user", "is_refused"),
+    [
+        ("ztpd:x:1000:1000:A Person:/home/ztpd:/bin/bash", True),
+        ("ztpd:x:65534:65534::/home/ztpd:/bin/sh", True),
+        ("ztpd:x:998:998:GNSS corrections daemon:/nonexistent:/usr/sbin/nologin", False),
+        ("root:x:0:0:root:/root:/bin/bash", False),
+    ],
+)
+def test_FR96_the_package_does_not_run_as_a_person_called_ztpd(
+    user: str, is_refused: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(f"{user}\n")
+
+    def installs(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", str(DEBIAN / "ztpd.preinst"), *arguments],
+            env=os.environ | {"DPKG_ROOT": str(tmp_path)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    first = installs("install")
+    assert first.returncode == is_refused
+    assert ("usermod --login" in first.stderr) is is_refused
+    assert installs("upgrade", "0.1.0").returncode == 0
+
+
 UNITS = ("ztpd.service", "ztpd-settime.service", "ztpd-forget-token.service")
 
 
