@@ -158,16 +158,20 @@ class FaultProxy:
         self._writers.add(far_writer)
         connection = _Connection(writer, far_writer)
         self._alive.add(connection)
+        directions = [
+            asyncio.create_task(self._copy(connection, reader, far_writer, 1)),
+            asyncio.create_task(self._copy(connection, far_reader, writer, 0)),
+        ]
         try:
-            await asyncio.gather(
-                self._copy(connection, reader, far_writer, 1),
-                self._copy(connection, far_reader, writer, 0),
-            )
+            await asyncio.gather(*directions)
         except OSError:
             connection.end(reset=True)
         finally:
             connection.end(reset=False)
             self._alive.discard(connection)
+            for each in directions:
+                each.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket(socket.AF_INET6 if ":" in self._target[0] else socket.AF_INET)
