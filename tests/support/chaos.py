@@ -20,6 +20,7 @@ from tests.support.gateway import Gateway
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from tests.support.until import until
 from ztpd.daemon import Daemon
+from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Activity, State
 from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections, mqtt_packets
@@ -204,7 +205,7 @@ class Site:
         await self.stop()
 
     async def ask(self, request: dict[str, Any]) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(ZtpdError):  # such as a daemon that has stopped
             await offload(control.ask, self.gateway.runtime_dir, request)
 
     def aside_from(self, work: Coroutine[Any, Any, None]) -> None:
