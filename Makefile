@@ -107,7 +107,7 @@ boot-test: $(VENV)/.ready deb  ## the package on a real systemd, Debian 12 and 1
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 900 $(BOOT_ARGS) \
 	  tests/packaging/boot --ignore tests/packaging/boot/test_power.py
 
-boot-test-qemu: $(VENV)/.ready deb  ## late drivers and power cuts, in a virtual machine; as root
+boot-test-qemu: $(VENV)/.ready deb  ## late drivers, a wrong clock, power cuts, in a virtual machine; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 $(BOOT_ARGS) \
 	  tests/packaging/boot/test_power.py
 

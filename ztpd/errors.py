@@ -365,7 +365,7 @@ class TlsClock(TlsError):
     retry = Retry.LOCAL
     summary = "the server's certificate is not valid at the time that the system clock shows"
     advice = (
-        "Check `timedatectl`: without NTP and clock chip the date is wrong after power-up. If the "
+        "Set a wrong clock by `systemctl enable --now ztpd-settime` or NTP (`timedatectl`). If the "
         "date is right, the server's operator must renew its certificate."
     )
 

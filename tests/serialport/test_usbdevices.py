@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.usbtree import UsbTree
-from ztpd.errors import ModemAbsent
+from ztpd.errors import ModemAbsent, PortAbsent
 from ztpd.serialport import access, discovery, usbdevices
 
 Interfaces = dict[int, tuple[str, str]]
@@ -93,8 +93,17 @@ def test_FR48_a_receiver_without_a_driver_is_named_and_is_no_modem(
     (found,) = usbdevices.portless(tree.root, ())
     assert f"{usb} u-blox GNSS receiver (a u-blox receiver, no driver)" == str(found)
     assert cure in found.advice
-    assert found.may_be_receiver
     assert absence(tree).advice == ModemAbsent.advice
+    port = str(tree.root / "dev/ublox")
+    assert access.absent(port, tree.root, for_receiver=True).advice == found.advice
+    assert access.absent(port, tree.root).advice == PortAbsent.advice
+
+
+def test_FR48_a_modem_without_a_driver_is_no_advice_for_the_receivers_port(tree: UsbTree) -> None:
+    tree.plug_without_tty("2c7c:0125", NO_DRIVER)
+    error = access.absent(str(tree.root / "dev/ublox"), tree.root, for_receiver=True)
+    assert "2c7c:0125 (no driver for its serial interfaces)" in str(error)
+    assert error.advice == PortAbsent.advice
 
 
 def test_FR48_the_modem_comes_before_other_devices_and_hubs_are_left_out(tree: UsbTree) -> None:

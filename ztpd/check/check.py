@@ -217,7 +217,7 @@ class Check:
 
     def _check_port(self, device: str, port: str) -> str:
         """As opening it would, without opening it. Raises :class:`SerialError`."""
-        access.check(port)
+        access.check(port, for_receiver=device == "receiver")
         pids = self._holders.get(port, [])
         if others := self._others(port):
             raise access.busy(port, others)

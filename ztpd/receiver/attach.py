@@ -82,7 +82,7 @@ class Attachment:
         """A port that is away is looked for often: without the thread that opening one takes."""
         port = self._settings.port
         if not Path(port).exists():
-            raise access.absent(port, self._root)
+            raise access.absent(port, self._root, for_receiver=True)
 
     async def _name_twins(self) -> None:
         if not self._named_twins:

@@ -26,7 +26,7 @@ from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import SPEEDS, identify
 from ztpd.receiver.products import has_rtk
 from ztpd.retry import Delay
-from ztpd.serialport import access, discovery, usbids
+from ztpd.serialport import access, discovery, usbdevices, usbids
 from ztpd.serialport.discovery import Tty
 from ztpd.serialport.port import SerialPort
 from ztpd.system.offload import offload
@@ -209,7 +209,7 @@ class PortFinder:
         """The error for no candidate, with the devices that are on USB, and a UART in use."""
         here = discovery.ttys(self._root)
         words, portless = discovery.inventory(here, self._root)
-        advice = next((each.advice for each in portless if each.may_be_receiver), "")
+        advice = usbdevices.advice_for_receiver(portless)
         uart = discovery.resolve(str(self._root / _UART), self._root)
         if uart and not uart.device and (by := discovery.holder(uart, self._root)):
             words += f"; {Path(_UART).name} ({uart.name}) is in use by {by}"

@@ -59,14 +59,14 @@ _FORBIDDEN = (
 )
 
 
-def check(path: str, root: Path = ROOT) -> None:
+def check(path: str, root: Path = ROOT, *, for_receiver: bool = False) -> None:
     """Raises :class:`PortAbsent`, :class:`NotASerialPort`, or :class:`PortBusy` where a console is
     on the port: its login would read AT text or UBX, and answer with a prompt."""
     device = os.path.realpath(path)
     try:
         mode = Path(device).stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise absent(path, root) from error
+        raise absent(path, root, for_receiver=for_receiver) from error
     if not stat.S_ISCHR(mode):
         raise NotASerialPort(path)
     name = Path(device).name
@@ -79,16 +79,17 @@ def console_advice(name: str) -> str:
     return _CONSOLE.format(name=name)
 
 
-def absent(path: str, root: Path = ROOT) -> PortAbsent:
-    """The error for a port that is not there, with similar ports, or the devices on USB that have
-    none."""
+def absent(path: str, root: Path = ROOT, *, for_receiver: bool = False) -> PortAbsent:
+    """The error for a port that is not there, with similar ports, and the devices on USB that have
+    none. The advice is for the receiver's port, or for the modem's."""
     if _UART.fullmatch(path):
         return PortAbsent(f"{path}, a UART of the board; {_similar(path)}", advice=_UART_OFF)
     words, advice = _similar(path), _INTO_CONTAINER.format(path=path) if _in_container(root) else ""
     others = discovery.inventory(discovery.ttys(root), root)[1]
     if others:
         words += f"; on USB without a serial port: {usbdevices.listed(others)}"
-        advice = next((each.advice for each in others if each.advice), advice)
+        find = usbdevices.advice_for_receiver if for_receiver else usbdevices.advice_for_modem
+        advice = find(others) or advice
     return PortAbsent(f"{path}; {words}", advice=advice)
 
 

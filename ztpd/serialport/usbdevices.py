@@ -28,7 +28,7 @@ _BRLTTY = (
 _TAKEN = "Stop that program (a virtual machine, libusb), then plug the device in again."
 _NO_BRIDGE_DRIVER = f"If `dmesg` names no driver, this kernel has none for it. Else: {_BRLTTY}"
 _NO_DRIVER = (
-    "If it is the modem, this kernel does not know it: `sudo modprobe option`, then "
+    "If it is the modem and this stays, its driver is missing: `sudo modprobe option`, then "
     "`echo {vendor:04x} {product:04x} | sudo tee /sys/bus/usb-serial/drivers/option1/new_id`; "
     "a newer kernel may know it."
 )
@@ -55,11 +55,6 @@ class Portless:
     reason: str
     advice: str = ""
 
-    @property
-    def may_be_receiver(self) -> bool:
-        """It is one, or an adapter with an unknown device behind it."""
-        return self.usb in usbids.GNSS or self.usb[0] in usbids.ADAPTER_VENDORS
-
     def __str__(self) -> str:
         name = f" {self.name}" if self.name else ""
         return "{:04x}:{:04x}".format(*self.usb) + f"{name} ({self.reason})"
@@ -85,6 +80,12 @@ def advice_for_modem(devices: Iterable[Portless]) -> str:
     return next((each.advice for each in devices if each.usb not in usbids.GNSS), "")
 
 
+def advice_for_receiver(devices: Iterable[Portless]) -> str:
+    """The first cure for a u-blox receiver, or an adapter with an unknown device behind it."""
+    may_be = (each for each in devices if each.usb in usbids.GNSS or _is_adapter(each.usb))
+    return next((each.advice for each in may_be), "")
+
+
 def listed(devices: Collection[object]) -> str:
     """The first of ``devices``, as text, and how many more there are."""
     shown = [str(each) for each in devices][:_LISTED]
@@ -100,13 +101,17 @@ def _drivers(device: Path) -> list[tuple[int | None, str]]:
     ]
 
 
+def _is_adapter(usb: usbids.Id) -> bool:
+    return usb[0] in usbids.ADAPTER_VENDORS
+
+
 def _may_be_modem(usb: usbids.Id) -> bool:
     return usb in usbids.AT_INTERFACES or usb[0] in usbids.MODEM_VENDORS
 
 
 def _explanation(usb: usbids.Id, interfaces: list[tuple[int | None, str]]) -> tuple[str, str]:
     """Why the device has no serial port, and the remedy."""
-    is_adapter, may_be_modem = usb[0] in usbids.ADAPTER_VENDORS, _may_be_modem(usb)
+    is_adapter, may_be_modem = _is_adapter(usb), _may_be_modem(usb)
     drivers = list(dict.fromkeys(driver for _, driver in interfaces if driver))
     names = f"driver {', '.join(drivers)}" if drivers else "no driver"
     if usb in usbids.NEVER:

@@ -1,4 +1,4 @@
-"""The package on a real kernel: drivers that load late, and power that fails.
+"""The package on a real kernel: drivers that load late, a clock months behind, power that fails.
 
 Not part of every run: `make boot-test-qemu`.
 """
