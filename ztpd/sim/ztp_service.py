@@ -183,6 +183,8 @@ class ZtpService:
     async def __aenter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self._listener.setblocking(False)
+        # As HTTP servers do; asyncio sets it only on sockets it has opened itself.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = self._listener.getsockname()[1]
         self._start(self._accept(self._listener))
         return self
