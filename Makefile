@@ -7,8 +7,8 @@ DEBIAN_VENV := .venv-debian
 FUZZ_VENV := .venv-fuzz
 FUZZ_SECONDS ?= 60
 SEEDS ?= 20
-# Most tests wait; three at a time keep two cores busy.
-PYTEST_ARGS ?= --numprocesses 3
+# Most tests wait; six at a time keep two cores busy.
+PYTEST_ARGS ?= --numprocesses 6
 SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 

@@ -31,6 +31,7 @@ from ztpd.cli.status import render
 from ztpd.daemon import Daemon
 from ztpd.health import cause, health
 from ztpd.provisioning import http
+from ztpd.serialport.access import absent
 from ztpd.sim import corrections
 from ztpd.sim.authority import Authority, server_context
 from ztpd.sim.caster import Caster
@@ -293,10 +294,16 @@ class Fault(NamedTuple):
     prepare: Callable[[Site], Awaitable[None]]
     strike: Callable[[Site], Awaitable[None]] = _nothing
     within_s: float = WITHIN_S
+    port: str = ""  # the one that is not there: its advice in a container is another
+
+    def advice(self, top: Path) -> str:
+        """The remedy on this machine, for a gateway in ``top``."""
+        own = absent(str(top / self.port)).own_advice if self.port else ""
+        return own or action(self.event)
 
 
 FAULTS = (
-    Fault("M01", "the modem's port is not there", "modem.absent", no_modem),
+    Fault("M01", "the modem's port is not there", "modem.absent", no_modem, port="modem"),
     Fault("M02", "the modem does not answer", "modem.silent", silent_modem),
     Fault("N02", "the caster's name is unknown", "net.dns", no_such_name),
     Fault("N13", "a hotspot's page answers", "ztp.captive_portal", captive_portal),
@@ -311,7 +318,7 @@ FAULTS = (
     Fault("Q10", "the broker sends nothing", "session.stale", broker_is_silent),
     Fault("R01", "the caster refuses the password", "ntrip.account_refused", wrong_password),
     Fault("R03", "the mountpoint does not exist", "ntrip.mountpoint", no_mountpoint),
-    Fault("U01", "the receiver's port is not there", "serial.absent", no_receiver),
+    Fault("U01", "the receiver's port is not there", "serial.absent", no_receiver, port="gnss"),
     Fault("U08", "another program has the receiver", "serial.busy", receiver_in_use),
     Fault("G05", "the receiver knows no SPARTN", "gnss.no_spartn", no_spartn),
     Fault("G07", "the receiver has no key", "gnss.not_used.no_key", no_key, within_s=SURE_AFTER_S),

@@ -29,10 +29,6 @@ from ztpd.wire import x509
 from ztpd.wire.hostnames import is_loopback
 
 _HANDSHAKE_S = 10.0
-_INTERCEPTED = (
-    "If that is not the service's own, a proxy or firewall intercepts TLS; if it is, "
-    "ca-certificates or an intermediate certificate is missing, or a private service's ca_file."
-)
 
 
 @dataclass
@@ -126,8 +122,7 @@ class Endpoint:
             dates = (
                 f"valid from {utc(shown.not_before):%Y-%m-%d} to {utc(shown.not_after):%Y-%m-%d}"
             )
-            advice = _INTERCEPTED if isinstance(error, TlsUntrusted) else error.own_advice
-            return type(error)(f"{error.detail}; {names}, {dates}", advice=advice)
+            return type(error)(f"{error.detail}; {names}, {dates}", advice=error.own_advice)
         return error
 
     def close(self) -> None:
