@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.sources import Via
 from tests.support.gateway import Gateway
 from tests.support.until import until
 from ztpd.model import StoredCredentials
@@ -102,10 +103,10 @@ LOCAL_SERVICE = {"allowed_hosts": ["localhost"]}
 """Settings of [ztp] for an answer that names this machine."""
 
 
-def store_credentials(gateway: Gateway, caster_port: int) -> None:
+def store_credentials(gateway: Gateway, caster_port: int, via: Via = "ntrip") -> None:
     """As after an earlier start that was provisioned."""
     portal = Portal(
-        Profile(protocol="ntrip"),
+        Profile(protocol=via),
         gateway.authority,
         broker_host="localhost",
         caster_host="localhost",

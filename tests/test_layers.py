@@ -67,7 +67,7 @@ IO_MODULES = {
 LIBRARIES = {
     "aiohttp": {"ztpd.provisioning.http"},
     "amqtt": {"ztpd.sim.broker"},
-    "paho": {"ztpd.sources.mqtt"},
+    "paho": {"ztpd.sources.mqtt_client"},
     "serial": {"ztpd.serialport.opening"},
     "systemd": {"ztpd.log", "ztpd.daemon.systemd"},
     "tenacity": {"ztpd.retry"},

@@ -1,8 +1,9 @@
-"""The modules that the daemon of a provisioned gateway loads."""
+"""The modules that the daemon of a provisioned gateway loads, and how often it wakes up."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,20 +11,96 @@ from pathlib import Path
 import pytest
 
 from bench import process
+from tests.support import TOP
 from tests.support.gateway import Gateway
 from tests.support.until import until
+from ztpd.sim import corrections
+from ztpd.sim.broker import Broker
+
+OTHER_PROGRAMS = {"check", "cli", "demo", "sim", "unit", "__main__"}
+"""Rooms that are not the daemon's."""
+
+PROVISIONING = {
+    "ztpd.modem.at",
+    "ztpd.modem.modemmanager",
+    "ztpd.modem.usb",
+    "ztpd.provisioning.http",
+    "ztpd.wire.at",
+}
+ADVICE = {"ztpd.wire.ubxkeys"}  # names of settings, for `ztpd receiver show`
+NTRIP = {
+    "ztpd.net.streams",
+    "ztpd.sources.ntrip",
+    "ztpd.wire.ntrip",
+    "ztpd.wire.ntrip_refusal",
+    "ztpd.wire.sourcetable",
+}
+MQTT = {
+    "ztpd.sources.mqtt",
+    "ztpd.sources.mqtt_client",
+    "ztpd.sources.mqtt_codes",
+    "ztpd.sources.mqtt_inbox",
+    "ztpd.sources.mqtt_socket",
+}
+LIBRARIES = {"aiohttp", "dbus_fast", "paho", "serial", "tenacity"}
+HEAVY = {"difflib", "email", "http", "multiprocessing", "sqlite3", "unittest", "xml"}
+"""Parts of the standard library that cost more than they would be worth here."""
 
 
-async def test_P3_a_provisioned_daemon_streams_without_an_http_client(tmp_path: Path) -> None:
+def daemon_modules() -> set[str]:
+    """All modules of ztpd that a daemon may need."""
+    files = [file.relative_to(TOP).with_suffix("") for file in (TOP / "ztpd").rglob("*.py")]
+    own = [".".join(file.parts) for file in files if file.parts[1] not in OTHER_PROGRAMS]
+    return {name.removesuffix(".__init__") for name in own}
+
+
+def left_out(imports: set[str]) -> set[str]:
+    return daemon_modules() - imports
+
+
+async def publish(broker: Broker) -> None:
+    for piece in corrections.spartn(random.Random(1)):
+        await broker.publish("/pp/ip/eu", piece.data)
+        await asyncio.sleep(0.1)
+
+
+async def streaming_imports(gateway: Gateway) -> set[str]:
+    async with gateway.receiver(), process.daemon(gateway, trace_imports=True) as daemon:
+        await until(lambda: gateway.status.get("state") == "streaming")
+    return daemon.imports
+
+
+async def test_P3_provisioned_with_ntrip_it_loads_neither_mqtt_nor_an_http_client(
+    tmp_path: Path,
+) -> None:
     gateway = Gateway(tmp_path)
     async with process.source(gateway.authority, fast=5.0) as caster:
         process.store_credentials(gateway, caster.port)
         gateway.configure(ztp=process.LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
-        async with gateway.receiver(), process.daemon(gateway, trace_imports=True) as daemon:
-            await until(lambda: gateway.status.get("state") == "streaming")
+        imports = await streaming_imports(gateway)
 
-    assert "ztpd.sources.ntrip" in daemon.imports
-    assert not {"aiohttp", "paho"} & daemon.imports
+    assert left_out(imports) == PROVISIONING | ADVICE | MQTT
+    assert imports & LIBRARIES == {"serial"}
+    assert not imports & HEAVY
+
+
+async def test_P3_provisioned_with_mqtt_it_loads_neither_ntrip_nor_an_http_client(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    async with Broker(gateway.authority) as broker:
+        process.store_credentials(gateway, 0, "mqtt")
+        gateway.configure(
+            ztp=process.LOCAL_SERVICE,
+            mqtt={"port": broker.port, "ca_file": gateway.ca_file, "topics": ["/pp/ip/eu"]},
+        )
+        publishing = asyncio.create_task(publish(broker))
+        imports = await streaming_imports(gateway)
+        publishing.cancel()
+
+    assert left_out(imports) == PROVISIONING | ADVICE | NTRIP
+    assert imports & LIBRARIES == {"paho", "serial"}
+    assert not imports & HEAVY
 
 
 @pytest.fixture

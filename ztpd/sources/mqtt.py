@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import struct
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
-
-import paho.mqtt.client as paho
 
 from ztpd import events, log
 from ztpd.errors import (
@@ -38,6 +35,7 @@ from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.tls import client_context, handshake
 from ztpd.sources import mqtt_codes
+from ztpd.sources.mqtt_client import Client, Message, topic_matches_sub
 from ztpd.sources.mqtt_inbox import Inbox
 from ztpd.sources.mqtt_socket import UnwantedPacket, WatchedSocket, WatchedTlsSocket
 from ztpd.sources.topics import Role, qos, role
@@ -52,7 +50,6 @@ _PACKETS_PER_TURN = 64  # then the event loop's other work has its turn
 _BYTES_PER_TURN = 8192
 _HTTPS_PORT = 443
 _MQTT_WITH_CERTIFICATE = "x-amzn-mqtt-ca"  # AWS IoT Core, "Device communication protocols"
-_MOST_UNSENT = 1000  # acknowledgements
 
 
 class MqttSession:
@@ -73,7 +70,7 @@ class MqttSession:
         self._timeout_s = timeout_s
         self._stage = "connecting"  # for the message of a failure
         self._on_trial: Address | None = None  # until corrections have come
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rest: asyncio.Handle | None = None
         self._accepted = False
@@ -187,11 +184,11 @@ class MqttSession:
         if self.refused:
             log.emit(events.TOPICS_REFUSED, where=self.where, topics=", ".join(self.refused))
 
-    def _start(self, sock: WatchedSocket) -> _Client:
+    def _start(self, sock: WatchedSocket) -> Client:
         """Hand ``sock`` to paho, and paho to the event loop."""
         endpoint = self._endpoint
         loop = asyncio.get_running_loop()
-        self._client = client = _Client(sock, endpoint.client_id)
+        self._client = client = Client(sock, endpoint.client_id)
         if endpoint.username:
             client.username_pw_set(endpoint.username, endpoint.password.reveal() or None)
         client.on_connect = self._on_connect
@@ -208,7 +205,7 @@ class MqttSession:
         self._tick()
         return client
 
-    def _subscribe(self, client: _Client) -> None:
+    def _subscribe(self, client: Client) -> None:
         for at in range(0, len(self._paths), _TOPICS_PER_SUBSCRIBE):
             some = self._paths[at : at + _TOPICS_PER_SUBSCRIBE]
             try:
@@ -292,14 +289,14 @@ class MqttSession:
         self.refused += tuple(path for path, code in zip(paths, codes, strict=True) if code & 0x80)
         self._news.set()
 
-    def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+    def _on_message(self, _client: Any, _userdata: Any, message: Message) -> None:
         topic: str | None = None
         with contextlib.suppress(UnicodeDecodeError):
             topic = message.topic
         self._inbox.add(topic, message.payload, retained=bool(message.retain))
 
     def _is_subscribed(self, topic: str) -> bool:
-        return any(paho.topic_matches_sub(each, topic) for each in self._paths)
+        return any(topic_matches_sub(each, topic) for each in self._paths)
 
     def _scan(self, limit: int) -> int:
         scanned = self._inbox.scan(limit)
@@ -355,41 +352,6 @@ class MqttSession:
         if client.given.fileno() != -1:
             _unwatch(client, None, client.given)
             client.given.close()
-
-
-class _Client(paho.Client):
-    """paho on a socket that is connected already.
-
-    paho connects on its own, blocking, one address after another, and has no public argument for
-    a socket. The methods replaced here are the same from paho 1.5 to 2.2; the caller
-    checks that it was used.
-    """
-
-    def __init__(self, given: WatchedSocket, client_id: str) -> None:
-        self.given = given
-        options: dict[str, Any] = {
-            "client_id": client_id,
-            "clean_session": True,
-            "protocol": paho.MQTTv311,
-            "reconnect_on_failure": False,
-        }
-        if hasattr(paho, "CallbackAPIVersion"):  # since 2.0, which warns where it is not named
-            options["callback_api_version"] = paho.CallbackAPIVersion.VERSION2
-        super().__init__(**options)
-
-    def _create_socket_connection(self) -> socket.socket:
-        return self.given
-
-    def _handle_publish(self) -> Any:
-        """Refuse messages with QoS 2: paho keeps each until a PUBREL comes, and none was asked for
-        (MQTT 3.1.1 section 4.3: at most the QoS of the subscription)."""
-        if self._in_packet["command"] & 0x06 > 0x02:
-            self.given.failure = UnwantedPacket("a message with QoS 2, which was not asked for")
-            return paho.MQTT_ERR_PROTOCOL
-        if len(self._out_packet) > _MOST_UNSENT:
-            self.given.failure = UnwantedPacket("the broker does not read acknowledgements")
-            return paho.MQTT_ERR_PROTOCOL
-        return super()._handle_publish()
 
 
 def _unwatch(_client: Any, _userdata: Any, sock: Any) -> None:

@@ -1,0 +1,81 @@
+"""paho-mqtt, as one session uses it: without its connecting, and without what that would load."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import sys
+import urllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from ztpd.sources.mqtt_socket import UnwantedPacket, WatchedSocket
+
+_URLLIB = "urllib.request"
+
+
+def _on_demand(attribute: str) -> Any:
+    return getattr(importlib.import_module(_URLLIB), attribute)
+
+
+@contextmanager
+def _without_http_client() -> Iterator[None]:
+    """paho imports urllib.request, and with it an HTTP client of 2.8 MB, for the proxies of its
+    own connecting. In here a stand-in is imported, which becomes the module where it is used."""
+    if _URLLIB in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(_URLLIB)
+    vars(stand_in)["__getattr__"] = _on_demand
+    sys.modules[_URLLIB] = vars(urllib)["request"] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[_URLLIB]
+
+
+with _without_http_client():
+    import paho.mqtt.client as paho
+    from paho.mqtt.client import MQTTMessage as Message
+    from paho.mqtt.client import topic_matches_sub
+
+__all__ = ["Client", "Message", "topic_matches_sub"]
+
+_MOST_UNSENT = 1000  # acknowledgements
+
+
+class Client(paho.Client):
+    """paho on a socket that is connected already.
+
+    paho connects on its own, blocking, one address after another, and has no public argument for
+    a socket. The methods replaced here are the same from paho 1.5 to 2.2; the caller
+    checks that it was used.
+    """
+
+    def __init__(self, given: WatchedSocket, client_id: str) -> None:
+        self.given = given
+        options: dict[str, Any] = {
+            "client_id": client_id,
+            "clean_session": True,
+            "protocol": paho.MQTTv311,
+            "reconnect_on_failure": False,
+        }
+        if hasattr(paho, "CallbackAPIVersion"):  # since 2.0, which warns where it is not named
+            options["callback_api_version"] = paho.CallbackAPIVersion.VERSION2
+        super().__init__(**options)
+
+    def _create_socket_connection(self) -> socket.socket:
+        return self.given
+
+    def _handle_publish(self) -> Any:
+        """Refuse messages with QoS 2: paho keeps each until a PUBREL comes, and none was asked for
+        (MQTT 3.1.1 section 4.3: at most the QoS of the subscription)."""
+        if self._in_packet["command"] & 0x06 > 0x02:
+            self.given.failure = UnwantedPacket("a message with QoS 2, which was not asked for")
+            return paho.MQTT_ERR_PROTOCOL
+        if len(self._out_packet) > _MOST_UNSENT:
+            self.given.failure = UnwantedPacket("the broker does not read acknowledgements")
+            return paho.MQTT_ERR_PROTOCOL
+        return super()._handle_publish()
