@@ -839,7 +839,7 @@ class PortBusy(SerialError):
     summary = "the serial port is held by another program"
     advice = (
         "Make that program (gpsd, ModemManager, a getty) leave the port, "
-        "or let it read [output] pty."
+        "or let it read [output] udp."
     )
 
 
@@ -872,8 +872,8 @@ class OutputError(ZtpdError):
     retry = Retry.LOCAL
     summary = "the receiver's messages cannot be shared"
     advice = (
-        "Set [output] pty to a path where ztpd may make a link, such as /run/ztpd/gnss; "
-        "the service needs a drop-in for it, see docs/sharing.md."
+        "For udp let the firewall pass the loopback. For pty give a path where ztpd may make a "
+        "link, such as /run/ztpd/gnss, and the unit its drop-in (docs/sharing.md)."
     )
 
 

@@ -230,7 +230,7 @@ FIELDS: Mapping[str, str] = {
     "receiver.first_float_s": "to RTK float",
     "receiver.first_fixed_s": "to RTK fixed",
     "receiver.skipped_bytes": "bytes from it that are no message",
-    "receiver.share_problem": 'why `[output] pty` cannot be made; "" where it can, or is not set',
+    "receiver.share_problem": 'why an `[output]` does not work; "" where all do, or none is set',
     "receiver_problem.event": "the error that keeps the receiver from being used, if any",
     "receiver_problem.text": "for a person",
     "receiver_problem.advice": "advice for a person",

@@ -311,6 +311,13 @@ WRONG: list[tuple[str, Any]] = [
     ("receiver.keys.0x00000001", 1),
     ("receiver.keys", 1),
     ("output.pty", "gnss"),
+    ("output.udp", "127.0.0.1:10110"),
+    ("output.udp", ["192.168.1.9:10110"]),
+    ("output.udp", ["localhost:10110"]),
+    ("output.udp", ["127.0.0.1"]),
+    ("output.udp", [10110]),
+    ("output.udp_kinds", []),
+    ("output.udp_kinds", ["spartn"]),
     ("log.level", "INFO"),
     ("log", "debug"),
 ]
@@ -389,6 +396,8 @@ RIGHT: list[tuple[str, Any, Any]] = [
     ("mqtt.host", "", ""),
     ("ntrip.username", "üser@example.net", "üser@example.net"),
     ("output.pty", "/run/ztpd/gnss", "/run/ztpd/gnss"),
+    ("output.udp", ["127.0.0.1:10110", "[::1]:10111"], ("127.0.0.1:10110", "[::1]:10111")),
+    ("output.udp_kinds", ["rtcm", "nmea"], ("rtcm", "nmea")),
 ]
 
 

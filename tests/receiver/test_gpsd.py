@@ -1,4 +1,4 @@
-"""Debian's real gpsd on the shared terminal, while corrections flow."""
+"""Debian's real gpsd on the datagrams and on the shared terminal, while corrections flow."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def gpsd(device: Path) -> AsyncIterator[int]:
+async def gpsd(device: Path | str) -> AsyncIterator[int]:
     port = free_port()
     running = await asyncio.create_subprocess_exec(
         GPSD, "-N", "-S", str(port), str(device), stderr=subprocess.DEVNULL
@@ -74,7 +74,44 @@ async def piped(port: int, seconds: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith(b"{")]
 
 
-async def test_gpspipe_shows_the_fix_while_corrections_flow(open_folder: Path) -> None:
+def udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_gpsd_takes_the_fix_from_datagrams_while_corrections_flow(tmp_path: Path) -> None:
+    target = f"127.0.0.1:{udp_port()}"
+    async with Pty(tmp_path / "gnss") as pty, SimReceiver(pty) as sim:
+        receiver = Receiver(ReceiverSettings(pty.path, udp=(target,)))
+
+        async def feed() -> None:
+            while True:
+                receiver.deliver(rtcm())
+                await asyncio.sleep(0.2)
+
+        tasks = [asyncio.create_task(receiver.run()), asyncio.create_task(feed())]
+        await asyncio.wait_for(receiver.wait_ready(), 10)
+        async with gpsd(f"udp://{target}") as port:
+            reports = await piped(port, 12)
+        async with gpsd(f"udp://{target}") as port:  # gpsd is restarted, ztpd is not
+            again = await piped(port, 6)
+        before = set(sim.received)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    for found in (reports, again):
+        fixes = [each for each in found if each["class"] == "TPV" and each["mode"] == 3]
+        last = next(each for each in reversed(fixes) if "time" in each)
+        assert (round(last["lat"], 3), round(last["lon"], 3)) == (52.52, 13.405)
+        assert last["status"] == 3, "RTK fixed"
+    assert not [frame for frame in before if frame.name == "CFG-PRT"], "gpsd's own settings"
+
+
+async def test_gpspipe_shows_the_fix_of_the_terminal_while_corrections_flow(
+    open_folder: Path,
+) -> None:
     async with Pty(open_folder / "gnss") as pty, SimReceiver(pty) as sim:
         shared = open_folder / "shared"
         receiver = Receiver(ReceiverSettings(pty.path, share=str(shared)))

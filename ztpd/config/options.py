@@ -334,6 +334,20 @@ class ReceiverOptions:
 class OutputOptions:
     """The receiver's messages for other programs."""
 
+    udp: tuple[str, ...] = _option(
+        (),
+        rules.list_of(rules.loopback_endpoint(), 8),
+        "Addresses on this machine to which ztpd sends each message of the receiver as a datagram, "
+        "for gpsd (`udp://127.0.0.1:10110`) and other programs. Empty: none.",
+        example=("127.0.0.1:10110",),
+    )
+    udp_kinds: tuple[Literal["nmea", "ubx", "rtcm"], ...] = _option(
+        ("nmea", "ubx"),
+        rules.several_of("nmea", "ubx", "rtcm"),
+        "The kinds of messages that go there. From UBX alone gpsd does not tell RTK float from "
+        "RTK fixed.",
+        example=("nmea",),
+    )
     pty: str = _option(
         "",
         _OPTIONAL_PATH,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ztpd.wire import ubxcfg
+from ztpd.wire import hostnames, ubxcfg
 from ztpd.wire.hostnames import is_address, is_loopback, is_name
 from ztpd.wire.ztp import GIVEN_NAME_LIMIT
 
@@ -39,8 +39,8 @@ def several_of(*words: str) -> Rule:
             raise ValueError
         return tuple(value)
 
-    shown = " and ".join(f'"{word}"' for word in words)
-    return Rule(f"a list of {shown}, or of one of these", read)
+    shown = ", ".join(f'"{word}"' for word in words)
+    return Rule(f"a list of one or more of {shown}", read)
 
 
 def switch() -> Rule:
@@ -107,6 +107,18 @@ def host() -> Rule:
         return value.lower()
 
     return Rule("a host name or an address without scheme and port", read)
+
+
+def loopback_endpoint() -> Rule:
+    """An address on this machine with a port, as :func:`hostnames.loopback_endpoint` reads it."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError
+        hostnames.loopback_endpoint(value)
+        return value
+
+    return Rule("an address of this machine and a port, such as 127.0.0.1:10110", read)
 
 
 def host_or_domain() -> Rule:

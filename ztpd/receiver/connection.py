@@ -102,7 +102,7 @@ class Connection:
         self._hooks = hooks
         self._monitoring = Monitoring(port, settings)
         self._questions: list[asyncio.Future[Inspection]] = []
-        self._gather_s = _SHARED_GATHER_S if settings.share else _GATHER_S
+        self._gather_s = _SHARED_GATHER_S if settings.is_shared else _GATHER_S
         self._ports = state.attachment.ports  # of the receiver: one of these is in use
         self._restart_sign = ""
         self._format_missed = False  # corrections came whose input is off

@@ -68,7 +68,7 @@ class Receiver:
         self._groups = configure.plan(settings.keys)
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
-        self._sharing = Sharing(settings.share, _now)
+        self._sharing = Sharing(settings, _now)
         self._failures = log.FailureLog(_now)
         self._steps: dict[Delay, int] = {}
         self._state = ReceiverState(Attachment(settings, root, rng))

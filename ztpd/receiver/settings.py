@@ -16,8 +16,15 @@ class ReceiverSettings:
     configure: bool = True  # False: settings are read, and left alone
     keys: Mapping[str, int] = field(default_factory=dict)  # more of them, the user's
     share: str = ""  # the path of the shared pseudo-terminal; "": none
+    udp: tuple[str, ...] = ()  # targets of datagrams with its messages
+    udp_kinds: tuple[str, ...] = ("nmea", "ubx")
     queue_bytes: int = 16384
     max_age_s: float = 10.0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other programs read the receiver's messages."""
+        return bool(self.share or self.udp)
 
     @classmethod
     def of(cls, config: Config) -> ReceiverSettings:
@@ -30,6 +37,8 @@ class ReceiverSettings:
             configure=settings.configure,
             keys=settings.keys,
             share=config.output.pty,
+            udp=config.output.udp,
+            udp_kinds=config.output.udp_kinds,
             queue_bytes=corrections.queue_bytes,
             max_age_s=corrections.max_age_s,
         )

@@ -38,3 +38,18 @@ def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine by its very name or address."""
     found = address(host)
     return found.is_loopback if found else host == "localhost"
+
+
+def loopback_endpoint(text: str) -> tuple[str, int]:
+    """Address and port of "127.0.0.1:10110" or "[::1]:10110".
+
+    Raises ValueError, also for a name and for an address of another machine.
+    """
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    found = address(host[1:-1] if bracketed else host)
+    if found is None or not found.is_loopback or bracketed != (":" in host):
+        raise ValueError(f"{text} is no address of this machine with a port")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{port} is no port")
+    return str(found), int(port)

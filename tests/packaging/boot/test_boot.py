@@ -365,6 +365,27 @@ def test_presets_of_an_image_builder_leave_them_off_too(
     assert states == ["enabled", "disabled", "disabled"], shown
 
 
+READ_DATAGRAM = """\
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader:
+    reader.bind(("127.0.0.1", 10110))
+    reader.settimeout(20)
+    print(reader.recv(9999).hex())
+"""
+
+
+def test_others_get_datagrams_without_a_drop_in(running: Container) -> None:
+    running.run(
+        "printf '[output]\\nudp = [\"127.0.0.1:10110\"]\\n' >/etc/ztpd/ztpd.toml.d/60-share.toml"
+    )
+    running.run("systemctl reload ztpd")
+    bench.streams(running)
+
+    as_other = "setpriv --reuid=nobody --clear-groups python3 -"
+    assert running.run(as_other, input=READ_DATAGRAM).startswith(("24", "b562"))
+    assert running.run("ss --listening --udp --no-header --processes | grep ztpd || true") == ""
+
+
 def test_others_read_the_receiver_where_the_unit_allows_it(running: Container) -> None:
     running.run(
         "printf '[output]\\npty = \"/run/ztpd/gnss\"\\n' >/etc/ztpd/ztpd.toml.d/60-share.toml"
