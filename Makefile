@@ -12,7 +12,7 @@ PYTEST_ARGS ?= --numprocesses 6
 SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench lint format demo picture docs operability deb boot-test boot-test-qemu clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet lint format demo picture docs operability deb boot-test boot-test-qemu clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -75,6 +75,9 @@ faults: $(VENV)/.ready  ## the table of faults, each with its test results
 
 bench: $(VENV)/.ready  ## measure the promised figures: a quarter of an hour
 	@$(VENV)/bin/python -m bench $(ARGS)
+
+fleet: $(VENV)/.ready  ## 100,000 gateways against one server, in simulated time: half a minute
+	@$(VENV)/bin/python -m bench.fleet
 
 lint: $(VENV)/.ready  ## style and types
 	$(VENV)/bin/ruff check .
