@@ -358,3 +358,19 @@ async def test_FR69_a_daemon_that_stands_still_is_a_broken_link(tmp_path: Path) 
         found = await walk(gateway, status.from_json(reported))
 
     assert (found[-1].layer, found[-1].event) == ("daemon", "control.silent")
+
+
+@pytest.mark.parametrize(
+    ("used", "shown"),
+    [({"1077": 3}, "accepts corrections, and reports their use"), ({}, "accepts corrections")],
+    ids=["reports", "silent"],
+)
+async def test_FR03_use_is_said_to_be_reported_where_it_is(
+    tmp_path: Path, used: dict[str, int], shown: str
+) -> None:
+    async with site(tmp_path) as (gateway, _):
+        view = {"model": "ZED-F9P", "ready": True, "use": "used", "used": used}
+        found = await walk(gateway, status.from_json({"state": "streaming", "receiver": view}))
+
+    (settings,) = (each for each in found if each.layer == "setup")
+    assert (settings.state, settings.text) == (LinkState.OK, shown)

@@ -94,6 +94,12 @@ ztpd 0.1.0: healthy: the receiver uses the corrections, RTK fixed
     )
 
 
+def test_corrections_that_are_not_used_are_shown_with_the_reason_and_its_age() -> None:
+    view = {"model": "ZED-F9P", "use_for_s": 90} | UNUSED
+    shown = render(document(receiver=view), is_running=True)
+    assert "use  not used: they are damaged on the serial line (for 90 s)\n" in shown
+
+
 def test_a_wait_shows_cause_remedy_and_time() -> None:
     shown = render(
         document(

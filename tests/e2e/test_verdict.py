@@ -127,6 +127,21 @@ async def test_corrections_in_use_are_healthy(tmp_path: Path) -> None:
         assert r.view.fix == r.view.best_fix == "RTK fixed"
 
 
+@in_virtual_time
+async def test_FR113_a_receiver_that_is_unplugged_uses_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.gateway.gnss.unplug()
+        await until(lambda: r.logged("serial.absent"), 30)
+        assert (r.view.use, r.view.fix) == ("unknown", "unknown")
+        await asyncio.sleep(20)
+        assert r.view.use == "unknown"
+        assert r.cause.event == "serial.absent"
+        assert not r.logged("gnss.fix_unknown"), "NAV-PVT is on, but the receiver is away"
+        r.gateway.gnss.plug()
+        await until(lambda: r.health is Health.HEALTHY, 60)
+
+
 @pytest.mark.parametrize("configure", [True, False], ids=["locked", "configure off"])
 @in_virtual_time
 async def test_FR01_a_receiver_whose_spartn_input_stays_off_needs_a_person(

@@ -106,9 +106,11 @@ class StatusProbe:
 
     async def setup(self) -> str:
         self.raise_reported("setup")
-        if not self._status.receiver.ready:
+        view = self._status.receiver
+        if not view.ready:
             raise NotReached(self.doing)
-        return "accepts corrections, and reports their use"
+        reports = view.used or view.rejected
+        return joined("accepts corrections", "and reports their use" if reports else "")
 
     async def use(self) -> ReceiverView:
         return self._status.receiver

@@ -201,7 +201,7 @@ def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:
                 f"corrections younger than {age_s:g} s" if age_s is not None else "",
             ),
         ),
-        row("use", view.use),
+        row("use", _use(view)),
         *(
             line
             for each in view.findings
@@ -211,6 +211,13 @@ def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:
             )
         ),
     ]
+
+
+def _use(view: ReceiverView) -> str:
+    """Bad news has its age."""
+    if view.use == "used" or not view.use_for_s:
+        return view.use
+    return f"{view.use} (for {duration(view.use_for_s)})"
 
 
 def _since(moment: str, now: datetime) -> str:

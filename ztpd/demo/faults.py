@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from ztpd.demo.site import Fault, Site
 from ztpd.sim.corrections import STATION
 from ztpd.sim.proxy import BAD_LINES, Line
-from ztpd.sim.receiver import D9S, F9P_OLD, F9R, F9T, M8P, X20P_HAS, SimReceiver
+from ztpd.sim.receiver import D9S, F9P_OLD, F9R, F9T, M8P, X20P_HAS
 from ztpd.sim.ztp_service import Answer, Cut
 from ztpd.wire.ubx import Antenna, Jamming, Spoofing
 
@@ -55,9 +55,17 @@ def _filter_stations(site: Site) -> None:
     )
 
 
-def _use_has(receiver: SimReceiver) -> None:
+def _use_has(site: Site) -> None:
+    receiver = site.receiver
     receiver.set("CFG-NAVCOR-ENABLE_HOST", 0)
     receiver.set("CFG-NAVCOR-ENABLE_GAL_HAS", 1)
+    site.when_put_back(lambda: receiver.setting("CFG-NAVCOR-ENABLE_HOST") == 1)
+
+
+def _set_time_mode(site: Site) -> None:
+    receiver = site.receiver
+    receiver.set("CFG-TMODE-MODE", 2)
+    site.when_put_back(lambda: receiver.setting("CFG-TMODE-MODE") == 0)
 
 
 RECEIVER_FAULTS: Mapping[str, Fault] = {
@@ -122,12 +130,12 @@ RECEIVER_FAULTS: Mapping[str, Fault] = {
     ),
     "galileo-has": Fault(
         "another program makes the receiver use Galileo HAS",
-        late=lambda site: _use_has(site.receiver),
+        late=_use_has,
         model=X20P_HAS,
     ),
     "time-mode": Fault(
         "another program makes the receiver a base station",
-        late=lambda site: site.receiver.set("CFG-TMODE-MODE", 2),
+        late=_set_time_mode,
     ),
     "no-antenna": Fault(
         "no antenna is connected",

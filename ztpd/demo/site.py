@@ -102,6 +102,18 @@ class Site:
 
         self.spawn(wait_and_mend())
 
+    def when_put_back(self, is_back: Callable[[], bool]) -> None:
+        """The demonstration goes on once ztpd has undone a change of another program."""
+
+        async def wait() -> None:
+            found = False
+            while not found:
+                await asyncio.sleep(_LOOK_S)
+                found = is_back()
+            self.tell("demo", "ztpd has put the setting back")
+
+        self.spawn(wait())
+
     async def _retry(self) -> None:
         """``ztpd retry`` until the daemon obeys: it calls the service once a minute at most."""
         answer = await self.daemon.ask("retry")

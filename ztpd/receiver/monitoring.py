@@ -1,8 +1,9 @@
 """The receiver's reports about its reception, switched on where the line has room for them.
 
 Rates are those of CFG-MSGOUT, in navigation epochs. At one epoch a second the reports add 12
-bytes/s (MON-RF 72 or 96 bytes and SEC-SIG 20 each 10 s, MON-COMMS 216 each 60 s), and NAV-SAT 17
-bytes/s with 40 satellites each 30 s, which is on only while the position is not RTK fixed.
+bytes/s (MON-RF 60 bytes and SEC-SIG 20 each 10 s, MON-COMMS 216 each 60 s), 14 where a receiver has
+three bands (84 and 24 bytes), and NAV-SAT 17 bytes/s with 40 satellites each 30 s, which is on only
+while the position is not RTK fixed.
 Settings go to RAM, and each message is a group of its own: firmware that lacks one has the rest.
 """
 
