@@ -210,7 +210,8 @@ FIELDS: Mapping[str, str] = {
     "receiver.correction_age_s": "upper bound of the age of the corrections in use",
     "receiver.accuracy_m": "horizontal, 1 sigma, as the receiver estimates it",
     "receiver.satellites": "used in the position",
-    "receiver.use": "`used`, `not used: ` and why, or `unknown`, after a while with `: ` and why",
+    "receiver.use": "`used`, `not used: ` and why, or `unknown`, after a while with `: ` and why; "
+    "`unknown` too while the receiver is not ready",
     "receiver.use_for_s": "for how many seconds `use` has been so",
     "receiver.use_event": "the [event](events.md) that says why they are not used, else empty",
     "receiver.used": "messages that the receiver used, by kind",

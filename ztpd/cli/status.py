@@ -214,8 +214,8 @@ def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:
 
 
 def _use(view: ReceiverView) -> str:
-    """Bad news has its age."""
-    if view.use == "used" or not view.use_for_s:
+    """A reason has its age."""
+    if not view.use_event or not view.use_for_s:
         return view.use
     return f"{view.use} (for {duration(view.use_for_s)})"
 
