@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from tests.support import TOP
 from ztpd import status
-from ztpd.status import FIELDS, Cause, CredentialsStatus, IdentityStatus, SourceStatus, Status
+from ztpd.status import (
+    FIELDS,
+    Cause,
+    ChannelStatus,
+    CredentialsStatus,
+    IdentityStatus,
+    SourceStatus,
+    Status,
+)
 
 RECORDED: dict[str, Any] = json.loads((TOP / "tests/data/status/streaming-0.1.json").read_text())
 """A status document of 0.1 while corrections were used."""
@@ -26,6 +34,7 @@ FULL = Status(
     client_id="c",
     credentials=CredentialsStatus(),
     source=SourceStatus(),
+    channels=(ChannelStatus("caster", backup=True, state="waiting", next_attempt_s=3.0),),
     receiver_problem=Cause("a", "b", "c"),
     config_problem=Cause("a", "b", "c"),
 )

@@ -102,7 +102,7 @@ The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if
 Degraded is, apart from corrections that the receiver does not use: no fix for {no_fix:.0f} s; a
 receiver without RTK; for {low:.0f} min no fix that is the best this receiver can reach (RTK float
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
-credentials that are only in memory.
+corrections from a backup; credentials that are only in memory.
 
 ## A sample
 
@@ -360,7 +360,7 @@ def _configuration_manual() -> str:
     """``ztpd.toml(5)``."""
     parts = [_MANUAL_HEAD]
     for table in TABLES.values():
-        parts.append(f".Ss [{table.name}]\n{_roff(table.about)}\n.Bl -tag -width 4n\n")
+        parts.append(f".Ss {table.header}\n{_roff(table.about)}\n.Bl -tag -width 4n\n")
         parts += [_manual_entry(option) for option in table.options.values()]
         parts.append(".El\n")
     return "".join([*parts, _MANUAL_TAIL])

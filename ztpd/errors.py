@@ -758,7 +758,7 @@ class MountpointUnknown(SessionError):
     retry = Retry.REFUSED
     summary = "the caster does not have that mountpoint"
     advice = (
-        "Check [ntrip] mountpoint, or the profile's format: "
+        "Check [ntrip] or [[backup]] mountpoint, or the profile's format: "
         "a SPARTN Thing cannot use an RTCM mountpoint."
     )
 
@@ -774,8 +774,8 @@ class AccountRefused(SessionError):
     retry = Retry.REFUSED
     summary = "the caster refuses the configured user name and password"
     advice = (
-        "Check [ntrip] username and password_file, and with the caster's operator that the account "
-        "is paid, may use this mountpoint and is used nowhere else."
+        "Check [ntrip] or [[backup]] username and password_file, and with the operator that the "
+        "account is paid, may use this mountpoint and is used nowhere else."
     )
 
 
@@ -803,7 +803,7 @@ class CasterForbidden(SessionError):
 class CasterRedirect(CasterForbidden):
     code = "ntrip.redirect"
     summary = "the caster sends its clients to another address, which ztpd does not follow"
-    advice = "If the address is right, set [ntrip] host, port and mountpoint to it."
+    advice = "If the address is right, set [ntrip] or [[backup]] host, port and mountpoint to it."
 
 
 class GgaRequired(SessionError):

@@ -293,6 +293,23 @@ ENDED = _event(
     "ztpd opens a new one. Where a failure is the reason, its line has it, and this one has level "
     "debug.",
 )
+SERVICE_CHANGED = _event(
+    "session.service_changed",
+    _WARNING,
+    "corrections now come from {service} instead of {before} ({reason}); its datum may differ: the "
+    "position may move by decimetres",
+    "A backup took over, or a service before it took over again.",
+    "ztpd uses the first service of the configured order that works.",
+    "Nothing, if the change is expected; `ztpd status` shows every service.",
+)
+BACKUP_IN_USE = _event(
+    "session.backup_in_use",
+    _WARNING,
+    "corrections come from the backup {service}, because {reason}",
+    "All services before this backup fail.",
+    "ztpd tries them again, and goes back to the first that brings corrections for a minute.",
+    "`ztpd status` shows every service, and why it is not in use.",
+)
 SUMMARY = _event(
     "stream.summary",
     _INFO,

@@ -156,9 +156,23 @@ def not_used(view: ReceiverView) -> Cause | None:
 def weaknesses(status: Status) -> Iterator[Weakness]:
     """The faults while corrections flow, the most important first."""
     yield from receiver_weaknesses(status.receiver)
+    yield from _backup_in_use(status)
     credentials = status.credentials
     if credentials and credentials.unsaved:
         yield Weakness(events.CREDENTIALS_UNSAVED, {"period": duration(credentials.age_s)})
+
+
+def _backup_in_use(status: Status) -> Iterator[Weakness]:
+    """A service before the one in use has failed."""
+    in_use = next((each for each in status.channels if each.state == "in use"), None)
+    if in_use and in_use.backup:
+        better = status.channels[: status.channels.index(in_use)]
+        reason = next((f"{each.name}: {each.text}" for each in better if each.text), "")
+        fields: dict[str, object] = {
+            "service": in_use.name,
+            "reason": reason or "the services before it bring no corrections yet",
+        }
+        yield Weakness(events.BACKUP_IN_USE, fields)
 
 
 def receiver_weaknesses(view: ReceiverView) -> Iterator[Weakness]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ztpd.errors import ImeiInvalid
 
@@ -256,6 +256,13 @@ class MqttEndpoint:
     public_only: bool = False  # the host is from an answer: it may not resolve to this machine
 
     kind: Literal["mqtt"] = "mqtt"
+    backup: ClassVar[bool] = False
+    format: ClassVar[str] = "auto"
+
+    @property
+    def label(self) -> str:
+        """A name for people."""
+        return f"{self.kind} {self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +280,20 @@ class NtripEndpoint:
     ca_file: str = ""
     public_only: bool = False  # as above
     own_account: bool = False  # user name and password are the configuration's, not those of ZTP
+    password_file: str = ""  # read again for each session; "": ``password`` is all there is
+    name: str = ""  # of a backup, for people
+    backup: bool = False  # from [[backup]], tried after all others
+    format: Literal["auto", "spartn", "rtcm"] = "auto"  # "auto": that of [corrections]
 
     kind: Literal["ntrip"] = "ntrip"
+
+    @property
+    def label(self) -> str:
+        """A name for people; those of two backups differ."""
+        if not self.backup:
+            return f"{self.kind} {self.host}:{self.port}"
+        place = f"{self.host}:{self.port}/{self.mountpoint}"
+        return f"{self.name} ({place})" if self.name else f"{self.kind} {place}"
 
 
 SourceEndpoint = MqttEndpoint | NtripEndpoint

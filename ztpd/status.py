@@ -64,6 +64,20 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelStatus:
+    """One correction service that may be used, and why it is not, or when it will be tried."""
+
+    name: str = ""
+    backup: bool = False
+    state: str = ""  # "in use", "opening", "beside", "waiting" or "standby"
+    event: str = ""  # of its last failure; "" while it is in use
+    text: str = ""
+    advice: str = ""
+    next_attempt_s: float | None = None
+    last_corrections_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FindingStatus:
     """A reason why the position is no better than it is."""
 
@@ -132,15 +146,16 @@ class Status:
     client_id: str | None = None
     credentials: CredentialsStatus | None = None
     source: SourceStatus | None = None
+    channels: tuple[ChannelStatus, ...] = ()  # in the order of preference
     receiver: ReceiverView = field(default_factory=ReceiverView)
     receiver_problem: Cause | None = None
     config_problem: Cause | None = None
 
 
 def to_json(status: Status) -> dict[str, Any]:
-    """The document; a part that is None is left out."""
+    """The document; a part that is None, or an empty list, is left out."""
     document: dict[str, Any] = records.to_json(status)
-    return {name: value for name, value in document.items() if value is not None}
+    return {name: value for name, value in document.items() if value not in (None, [])}
 
 
 def from_json(document: object) -> Status:
@@ -193,6 +208,15 @@ FIELDS: Mapping[str, str] = {
     "source.bytes": "their bytes",
     "source.other_format": "messages left out because they are of the other format",
     "source.last_frame_age_s": "seconds since the last correction came",
+    "channels.name": "a list of all services, in the order of preference: each by its name",
+    "channels.backup": "whether it is one of `[[backup]]`",
+    "channels.state": "`in use`; `opening`; `beside` (its session is open, and it takes over once "
+    "it is stable); `waiting` for its next try; `standby` (not needed)",
+    "channels.event": "the [event](events.md) of its last failure, empty while it is in use",
+    "channels.text": "why it is not in use, for a person",
+    "channels.advice": "the remedy",
+    "channels.next_attempt_s": "seconds from `at` to its next try",
+    "channels.last_corrections_age_s": "seconds since it last brought corrections",
     "receiver.model": "empty until the receiver has answered",
     "receiver.firmware": "its version",
     "receiver.protocol": "the UBX protocol version",

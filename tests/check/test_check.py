@@ -86,7 +86,9 @@ async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> Non
 
     assert [each.layer for each in well(found) if each.state is not LinkState.OK] == []
     assert [each.layer for each in found] == list(check.LINKS)
-    assert "uses them" in found[-2].text
+    texts = {each.layer: each.text for each in found}
+    assert "uses them" in texts["use"]
+    assert texts["backup"] == "none is configured"
 
 
 @pytest.mark.parametrize("position_after_s", [0, 14])

@@ -460,6 +460,79 @@ def test_settings_that_belong_together_are_accepted(main: Path, text: str) -> No
     _load(main, text)
 
 
+# --- tables that are repeated
+
+TWO_BACKUPS = """
+[[backup]]
+host = "one.example"
+mountpoint = "A"
+[[backup]]
+host = "two.example"
+mountpoint = "B"
+format = "rtcm"
+"""
+
+
+def test_each_backup_is_a_table_of_its_own_in_the_order_of_the_file(main: Path) -> None:
+    loaded = _load(main, TWO_BACKUPS)
+    assert [each.host for each in loaded.config.backup] == ["one.example", "two.example"]
+    assert [each.format for each in loaded.config.backup] == ["auto", "rtcm"]
+    assert loaded.origins["backup[2].format"] == str(main)
+
+
+def test_the_last_file_with_backups_replaces_those_of_the_files_before(main: Path) -> None:
+    loaded = _load(main, TWO_BACKUPS, site='[[backup]]\nhost = "c.example"\nmountpoint = "C"\n')
+    assert [each.host for each in loaded.config.backup] == ["c.example"]
+    assert loaded.origins["backup[1].host"] == f"{main}.d/site.toml"
+    assert "backup[2].host" not in loaded.origins
+    none = _load(main, TWO_BACKUPS, site="backup = []\n")
+    assert none.config.backup == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[backup]]\n", "backup[1].host: must be set"),
+        ('[[backup]]\nhost = "a"\n', "backup[1].mountpoint: must be set"),
+        (f"{TWO_BACKUPS}[[backup]]\n", "backup[3].host: must be set"),
+        (f"{TWO_BACKUPS}port = 70000\n", "backup[2].port = 70000 is wrong"),
+        (f'{TWO_BACKUPS}password_file = "/p"\n', "backup[2].password_file: needs username too"),
+        ('[backup]\nhost = "a"\n', "it takes at most 8 tables: [[backup]]"),
+        (
+            '[[backup]]\nhost = "a"\nmountpoint = "A"\n' * 9,
+            "it takes at most 8 tables: [[backup]]",
+        ),
+        (
+            '[[backup]]\nhost = "a"\nmountpoint = "A"\n' * 2,
+            "backup[2].host: a/A is there twice; give each a name of its own",
+        ),
+    ],
+)
+def test_a_mistake_in_a_backup_names_its_number(main: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _load(main, text)
+    assert words in str(caught.value)
+    assert str(main) in str(caught.value)
+
+
+def test_an_unknown_key_of_a_backup_names_the_nearest(main: Path) -> None:
+    loaded = _load(main, f"{TWO_BACKUPS}mount = 'x'\n")
+    assert [each[1:] for each in loaded.unknown] == [("backup[2].mount", "backup[2].mountpoint")]
+
+
+def test_the_files_of_backups_are_checked_too(main: Path) -> None:
+    loaded = _load(main, f"{TWO_BACKUPS}username = 'u'\npassword_file = '/no/password'\n")
+    assert ("backup[2].password_file", Path("/no/password")) in loaded.named_files()
+
+
+def test_shown_backups_can_be_read_again(main: Path, tmp_path: Path) -> None:
+    loaded = _load(main, TWO_BACKUPS)
+    again = tmp_path / "again.toml"
+    again.write_text(config.show(loaded))
+    assert config.load(again).config == loaded.config
+    assert config.show(loaded).count("[[backup]]") == 2
+
+
 # --- texts for people
 
 
@@ -486,10 +559,12 @@ def _uncommented(text: str) -> str:
 
 
 def test_every_setting_of_the_example_shows_its_default(main: Path) -> None:
-    shown = tomllib.loads(_uncommented(config.example()))
+    text, _, repeated = _uncommented(config.example()).partition("#[[backup]]")
+    shown = tomllib.loads(f"{text}[[backup]]{repeated}")
     for table in TABLES.values():
-        assert list(shown[table.name]) == list(table.options)
-    loaded = _load(main, _uncommented(config.example()))
+        settings = shown[table.name][0] if table.repeated else shown[table.name]
+        assert list(settings) == list(table.options)
+    loaded = _load(main, text)
     assert loaded.config == Config()
     assert "default" not in {
         origin for key, origin in loaded.origins.items() if key != "receiver.keys"

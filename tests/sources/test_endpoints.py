@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ztpd.config import Config, CorrectionsOptions, MqttOptions, NtripOptions
+from ztpd.config import BackupOptions, Config, CorrectionsOptions, MqttOptions, NtripOptions
 from ztpd.errors import ConfigError, NoTransport
 from ztpd.model import Credentials, MqttAccess, MqttEndpoint, NtripAccess, NtripEndpoint, Secret
 from ztpd.model import Topic as T
@@ -155,3 +155,48 @@ def test_FR93_only_hosts_of_an_answer_have_to_be_public(
     access = NtripAccess("caster.example", "me", Secret("x"), "NEAR")
     (endpoint,) = endpoints(config, Credentials("flex", "id", None, access, (), {}))
     assert endpoint.public_only is expected
+
+
+BACKUP = BackupOptions(host="backup.example", mountpoint="VRS")
+
+
+def test_backups_come_after_the_services_of_the_credentials() -> None:
+    second = replace(BACKUP, host="second.example", tls=False, format="rtcm")
+    found = endpoints(configured(backup=(BACKUP, second)), given())
+
+    assert [each.host for each in found] == [
+        "ppntrip.example",
+        "pp.example",
+        "backup.example",
+        "second.example",
+    ]
+    assert [each.backup for each in found] == [False, False, True, True]
+    assert [each.port for each in found[2:]] == [2102, 2101]
+    assert [each.format for each in found[2:]] == ["auto", "rtcm"]
+
+
+def test_a_backup_comes_after_a_private_caster_too_and_replaces_no_provisioning() -> None:
+    config = configured(ntrip=NtripOptions(host="c.example", mountpoint="BASE"), backup=(BACKUP,))
+
+    assert [each.host for each in endpoints(config, None)] == ["c.example", "backup.example"]
+    assert not configured_without_ztp(configured(backup=(BACKUP,)))
+
+
+def test_a_backup_is_there_where_the_credentials_offer_nothing() -> None:
+    only_mqtt = configured(corrections=CorrectionsOptions(prefer=("mqtt",)), backup=(BACKUP,))
+
+    assert [each.backup for each in endpoints(only_mqtt, given(mqtt=None))] == [True]
+
+
+def test_the_answers_password_goes_to_no_backup(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    account = replace(BACKUP, username="me", password_file=str(password))
+
+    (*_, missing) = endpoints(configured(backup=(account,)), given())
+    assert isinstance(missing, NtripEndpoint)
+    assert (missing.username, missing.password) == ("me", Secret("")), "read when it is opened"
+    password.write_text("s3cret\n")
+    (*_, backup) = endpoints(configured(backup=(account,)), given())
+    assert isinstance(backup, NtripEndpoint)
+    assert backup.password == Secret("s3cret")
+    assert backup.own_account

@@ -43,13 +43,16 @@ class Gateway:
         self.token_file.touch(mode=0o600)
         self.token_file.write_text(TOKEN.reveal())
 
-    def configure(self, **tables: dict[str, Any]) -> Path:
-        """Write the configuration file: the receiver's port, and ``tables``."""
-        tables = {"receiver": {"port": self.gnss.path, "baudrate": FAST_LINE}} | tables
+    def configure(self, **tables: dict[str, Any] | list[dict[str, Any]]) -> Path:
+        """Write the configuration file: the receiver's port, and ``tables``; a list is one of
+        ``[[table]]``."""
+        tables.setdefault("receiver", {"port": self.gnss.path, "baudrate": FAST_LINE})
         lines = []
-        for table, settings in tables.items():
-            lines.append(f"[{table}]")
-            lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
+        for table, content in tables.items():
+            several = isinstance(content, list)
+            for settings in content if isinstance(content, list) else [content]:
+                lines.append(f"[[{table}]]" if several else f"[{table}]")
+                lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
         path = self.top / "ztpd.toml"
         path.write_text("\n".join(lines) + "\n")
         return path

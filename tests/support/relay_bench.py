@@ -34,6 +34,8 @@ from ztpd.wire.frames import Counts
 
 NTRIP = NtripEndpoint(host="caster.example", port=2102, mountpoint="NEAR")
 MQTT = MqttEndpoint(host="broker.example")
+BACKUP = NtripEndpoint(host="b.example", port=2101, mountpoint="VRS", name="backup", backup=True)
+SPARE = NtripEndpoint(host="s.example", port=2101, mountpoint="SPARE", name="spare", backup=True)
 FLEX = MqttEndpoint(host="pp.services.u-blox.com")
 HOUR_S = 3600
 SPARTN = Frame(FrameKind.SPARTN, b"s" * 100, "OCB-GPS")
@@ -109,7 +111,7 @@ class Receiver:
 
 @dataclass
 class Service:
-    """Plays one script per session and host; the last one repeats."""
+    """Plays one script per session and service, a backup's by its name; the last one repeats."""
 
     scripts: dict[str, list[Script]]
     opened: list[tuple[float, str]] = field(default_factory=list)
@@ -118,12 +120,13 @@ class Service:
 
     @asynccontextmanager
     async def open(self, endpoint: SourceEndpoint) -> AsyncIterator[Session]:
-        queue = self.scripts[endpoint.kind]
+        service = endpoint.name if endpoint.kind == "ntrip" and endpoint.backup else endpoint.kind
+        queue = self.scripts[service]
         script = queue.pop(0) if len(queue) > 1 else queue[0]
-        self.opened.append((asyncio.get_running_loop().time(), endpoint.kind))
+        self.opened.append((asyncio.get_running_loop().time(), service))
         if script.refuses:
             raise script.refuses
-        for name in (endpoint.kind, "all"):
+        for name in (service, "all"):
             self.open_now[name] += 1
             self.most_at_once[name] = max(self.most_at_once[name], self.open_now[name])
         try:
@@ -131,7 +134,7 @@ class Service:
             if script.closing_s:
                 await asyncio.sleep(script.closing_s)
         finally:
-            self.open_now[endpoint.kind] -= 1
+            self.open_now[service] -= 1
             self.open_now["all"] -= 1
 
     def opened_as(self, kind: str) -> list[float]:

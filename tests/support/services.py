@@ -32,7 +32,7 @@ async def services(
     script: tuple[Any, ...] = (),
     speed: float = 5.0,
     identity: dict[str, Any] | None = None,
-    **tables: dict[str, Any],
+    **tables: dict[str, Any] | list[dict[str, Any]],
 ) -> AsyncIterator[tuple[Gateway, ZtpService, Caster]]:
     """A gateway with modem and receiver, the provisioning service and a caster."""
     gateway = Gateway(tmp_path)

@@ -29,7 +29,7 @@ from ztpd.modem.at import identity_error
 from ztpd.provisioning import board
 from ztpd.provisioning.store import CredentialStore
 from ztpd.serialport import access, discovery, holders
-from ztpd.sources.endpoints import configured_without_ztp, endpoints
+from ztpd.sources.endpoints import backups, configured_without_ztp, endpoints
 from ztpd.status import Cause, Status
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
@@ -299,6 +299,25 @@ class Check:
             raise NotReached("the receiver has not reported yet whether it uses the corrections")
         return f"the receiver uses them, fix {view.fix}"
 
+    async def backups(self) -> str:
+        """Every backup is tried; the first that fails is the finding."""
+        found, failed = [], []
+        for endpoint in backups(self._config):
+            there = Endpoint.source(endpoint)
+            try:
+                await there.dns()
+                await there.tcp()
+                await there.tls_handshake()
+                found.append(await self._probe.backup(endpoint))
+            except (ZtpdError, Problem) as error:
+                failed.append(error)
+            finally:
+                there.close()
+        self._raise_reported("backup")
+        if failed:
+            raise failed[0]
+        return "; ".join(found) or "none is configured"
+
     async def daemon(self) -> str:
         if self._daemon:
             return self._daemon.present()
@@ -332,6 +351,7 @@ CHAIN = (
     Link("receiver", Check.receiver, ("permissions",)),
     Link("setup", Check.setup, ("receiver",)),
     Link("use", Check.use, ("data", "setup")),
+    Link("backup", Check.backups, ("route",)),
     Link("daemon", Check.daemon, ("config",)),
 )
 

@@ -159,6 +159,15 @@ class DirectProbe:
                 await feeding
         return device.view
 
+    async def backup(self, endpoint: SourceEndpoint) -> str:
+        """Open a session, and close it when the caster has accepted."""
+        device = self._started()
+        await _until(lambda: self._position() or device.error, _RECEIVER_S)
+        async with open_session(
+            endpoint, position=self._position, fresh_credentials=False
+        ) as session:
+            return f"{session.where} accepts the log-in"
+
 
 async def _until(condition: Callable[[], object], within_s: float) -> None:
     """Return when ``condition`` holds, or when the time is over."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from ztpd.check.results import NotReached, Problem, joined, layer_of
 from ztpd.health import causes, stale
 from ztpd.log import duration
+from ztpd.model import SourceEndpoint
 from ztpd.status import Cause, ReceiverView, SourceStatus, Status
 
 OWN_PROBES = ("clock", "route", "dns", "tcp", "tls")
@@ -114,3 +115,12 @@ class StatusProbe:
 
     async def use(self) -> ReceiverView:
         return self._status.receiver
+
+    async def backup(self, endpoint: SourceEndpoint) -> str:
+        known = {each.name: each for each in self._status.channels}
+        channel = known.get(endpoint.label)
+        if channel is None:
+            return f"{endpoint.label} can be reached"
+        if channel.text:
+            raise Problem(Cause(channel.event, channel.text, channel.advice))
+        return f"{channel.name}: {channel.state}"

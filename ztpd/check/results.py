@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from ztpd.model import SourceEndpoint
 from ztpd.sanitize import quoted
 from ztpd.status import Cause, ReceiverView
 
@@ -32,6 +33,7 @@ LINKS: Mapping[str, str] = {
     "receiver": "receiver",
     "setup": "its settings",
     "use": "use",
+    "backup": "backups",
     "daemon": "daemon",
 }
 """The chain: the layer as ``--json`` has it, and the name for a person."""
@@ -53,6 +55,7 @@ _LAYERS = {
     "ztp.refused": "credentials",
     "ztp.not_active": "credentials",
     "ztp.": "ztp",
+    "session.backup_in_use": "backup",
     "session.stale": "data",
     "session.format_excluded": "data",
     "session.unreadable": "data",
@@ -125,6 +128,7 @@ class Probe(Protocol):
     async def receiver(self) -> str: ...
     async def setup(self) -> str: ...
     async def use(self) -> ReceiverView: ...
+    async def backup(self, endpoint: SourceEndpoint) -> str: ...
 
 
 def render(result: Result) -> str:

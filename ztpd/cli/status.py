@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from ztpd.errors import ZtpdError
 from ztpd.health import STALE_AFTER_S, Health, age_s, cause, health
 from ztpd.log import duration
 from ztpd.model import utc
-from ztpd.status import Cause, ReceiverView, SourceStatus, Status
+from ztpd.status import Cause, ChannelStatus, ReceiverView, SourceStatus, Status
 from ztpd.system import directories
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
@@ -115,6 +115,7 @@ def render(
     lines.append(row("credentials", _credentials(status)))
     if is_running:
         lines += _source_rows(status.source) if status.source else []
+        lines += _channel_rows(status.channels)
         lines += _receiver_rows(status.receiver, now)
     lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", clock)))
     return "".join(lines)
@@ -183,6 +184,20 @@ def _source_rows(source: SourceStatus) -> list[str]:
         last = f"the last {source.last_frame_age_s or 0.0:.1f} s ago"
         rows.append(row("corrections", joined(source.format, counted, last)))
     return rows
+
+
+def _channel_rows(channels: Sequence[ChannelStatus]) -> Iterator[str]:
+    """Every service, where there are several."""
+    for number, each in enumerate(channels if len(channels) > 1 else ()):
+        age_s, wait_s = each.last_corrections_age_s, each.next_attempt_s
+        text = joined(
+            f"{each.name}: {each.state}",
+            "backup" if each.backup else "",
+            f"the last corrections {duration(age_s)} ago" if age_s is not None else "",
+            each.text,
+            f"next try in {duration(wait_s)}" if wait_s is not None else "",
+        )
+        yield row("" if number else "services", text)
 
 
 def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:

@@ -5,6 +5,7 @@
 from ztpd.config.environment import read_token
 from ztpd.config.load import LoadedConfig, UnknownKey, load
 from ztpd.config.options import (
+    BackupOptions,
     Config,
     CorrectionsOptions,
     IdentityOptions,
@@ -18,6 +19,7 @@ from ztpd.config.options import (
 from ztpd.config.render import example, reference, show
 
 __all__ = [
+    "BackupOptions",
     "Config",
     "CorrectionsOptions",
     "IdentityOptions",

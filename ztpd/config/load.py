@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import re
@@ -12,7 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ztpd.config import rules
-from ztpd.config.options import TABLES, Config
+from ztpd.config.options import (
+    TABLES,
+    BackupOptions,
+    Config,
+    MqttOptions,
+    NtripOptions,
+    Table,
+    sections,
+)
 from ztpd.config.rules import Rule
 from ztpd.errors import ConfigError
 from ztpd.sanitize import decoded
@@ -20,7 +29,14 @@ from ztpd.system.directories import CONFIG_FILE
 from ztpd.wire.hostnames import is_loopback
 
 _USER_IN_URL = re.compile(r"//[^/]*@")
-_KEYS = [f"{table.name}.{name}" for table in TABLES.values() for name in table.options]
+_KEYS = [
+    f"{table.name}.{name}"
+    for table in TABLES.values()
+    if not table.repeated
+    for name in table.options
+]
+_MOST_TABLES = 8  # of one repeated name
+_NUMBER = re.compile(r"\[\d+\]")  # in the key path of a repeated table: backup[1].host
 
 
 class UnknownKey(NamedTuple):
@@ -41,16 +57,16 @@ class LoadedConfig:
 
     def named_files(self) -> Iterator[tuple[str, Path]]:
         """Key path and path of the files that the daemon reads itself; systemd reads the token."""
-        for table in TABLES.values():
+        for prefix, table, section in sections(self.config):
             for name in table.options:
-                path = getattr(getattr(self.config, table.name), name)
+                path = getattr(section, name)
                 if name.endswith("_file") and name != "token_file" and path:
-                    yield f"{table.name}.{name}", Path(path)
+                    yield f"{prefix}.{name}", Path(path)
 
 
 def load(path: Path = CONFIG_FILE) -> LoadedConfig:
     """Read ``path``, then ``<path>.d/*.toml`` in the order of their names; the last one that sets
-    a key wins.
+    a key wins. The tables of one repeated name are one key.
 
     Unknown keys are returned, not refused. Raises :class:`ConfigError` for a file that cannot be
     read or is not TOML, and for wrong values: all of them at once, each with file, key path,
@@ -61,7 +77,11 @@ def load(path: Path = CONFIG_FILE) -> LoadedConfig:
     unknown: list[UnknownKey] = []
     problems: list[str] = []
     for file in (path, *_drop_ins(path)):
-        for key, rule, value, shown in _settings(_parse(file)):
+        document = _parse(file)
+        for table in TABLES.values():
+            if table.repeated and table.name in document:
+                _forget(f"{table.name}[", found, origins)
+        for key, rule, value, shown in _settings(document):
             if rule is None:
                 unknown.append(UnknownKey(file, key, _nearest(key)))
                 continue
@@ -73,10 +93,26 @@ def load(path: Path = CONFIG_FILE) -> LoadedConfig:
                 origins[key] = str(file)
     if not problems:
         config = _assemble(found)
-        problems = [f"{origins[key]}: {key}: {text}" for key, text in _contradictions(config)]
+        problems = [
+            f"{_origin(key, origins)}: {key}: {text}" for key, text in _contradictions(config)
+        ]
     if problems:
         raise ConfigError("; ".join(problems))
     return LoadedConfig(config, origins, tuple(unknown))
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """The file that sets ``key``, or that has the repeated table where it is missing."""
+    prefix = key.rpartition(".")[0] + "."
+    return origins.get(key) or next(
+        origin for known, origin in origins.items() if known.startswith(prefix)
+    )
+
+
+def _forget(prefix: str, *settings: dict[str, Any]) -> None:
+    for each in settings:
+        for key in [key for key in each if key.startswith(prefix)]:
+            del each[key]
 
 
 def _drop_ins(path: Path) -> list[Path]:
@@ -131,29 +167,50 @@ def _settings(document: Mapping[str, Any]) -> Iterator[_Setting]:
         if table not in TABLES:
             yield _Setting(table, None, content, "")
             continue
-        if not isinstance(content, dict):
+        if TABLES[table].repeated:
+            yield from _settings_of_all(TABLES[table], content)
+        elif isinstance(content, dict):
+            yield from _settings_of(TABLES[table], table, content)
+        else:
             yield _Setting(table, _table(table), content, _shown(content))
-            continue
-        for name, value in content.items():
-            key = f"{table}.{name}"
-            option = TABLES[table].options.get(name)
-            if option is None:
-                yield _Setting(key, None, value, "")
-            elif not option.is_table:
-                shown = "(not shown)" if option.private else _shown(value)
-                yield _Setting(key, option.rule, value, shown)
-            elif not isinstance(value, dict):
-                yield _Setting(key, _table(key), value, _shown(value))
-            else:
-                for item, inner in value.items():
-                    yield _Setting(f"{key}.{item}", option.rule, (item, inner), _shown(inner))
 
 
-def _table(name: str) -> Rule:
+def _settings_of_all(table: Table, content: Any) -> Iterator[_Setting]:
+    """The settings of all ``[[table]]``."""
+    is_list = isinstance(content, list) and all(isinstance(each, dict) for each in content)
+    if not is_list or len(content) > _MOST_TABLES:
+        rule = _table(table.name, f"at most {_MOST_TABLES} tables: {table.header}")
+        yield _Setting(table.name, rule, content, _shown(content))
+        return
+    first = next(iter(table.options.values()))
+    for number, each in enumerate(content, 1):
+        # An empty table counts too, so one setting at least is set.
+        yield from _settings_of(
+            table, f"{table.name}[{number}]", {first.name: first.default, **each}
+        )
+
+
+def _settings_of(table: Table, prefix: str, content: Mapping[str, Any]) -> Iterator[_Setting]:
+    for name, value in content.items():
+        key = f"{prefix}.{name}"
+        option = table.options.get(name)
+        if option is None:
+            yield _Setting(key, None, value, "")
+        elif not option.is_table:
+            shown = "(not shown)" if option.private else _shown(value)
+            yield _Setting(key, option.rule, value, shown)
+        elif not isinstance(value, dict):
+            yield _Setting(key, _table(key), value, _shown(value))
+        else:
+            for item, inner in value.items():
+                yield _Setting(f"{key}.{item}", option.rule, (item, inner), _shown(inner))
+
+
+def _table(name: str, allowed: str = "") -> Rule:
     def read(_: Any) -> Any:
         raise ValueError
 
-    return Rule(f"a table: [{name}]", read)
+    return Rule(allowed or f"a table: [{name}]", read)
 
 
 def _shown(value: object) -> str:
@@ -166,31 +223,42 @@ def _nearest(key: str) -> str:
     in another table, or a similar path."""
     import difflib  # for a mistake only
 
-    table, _, name = key.rpartition(".")
+    prefix, _, name = key.rpartition(".")
+    table = _NUMBER.sub("", prefix)
     siblings = list(TABLES[table].options) if table in TABLES else []
     if alike := difflib.get_close_matches(name, siblings, 1):
-        return f"{table}.{alike[0]}"
+        return f"{prefix}.{alike[0]}"
     elsewhere = [known for known in _KEYS if known.partition(".")[2] == name]
     alike = difflib.get_close_matches(key, [*_KEYS, *TABLES], 1)
     return (elsewhere or alike or [""])[0]
 
 
 def _assemble(found: Mapping[str, Any]) -> Config:
-    tables = {}
+    tables: dict[str, Any] = {}
     for table in TABLES.values():
-        settings = {}
-        for name, option in table.options.items():
-            key = f"{table.name}.{name}"
-            if option.is_table:
-                settings[name] = {
-                    path.removeprefix(key + "."): value
-                    for path, value in found.items()
-                    if path.startswith(key + ".")
-                }
-            elif key in found:
-                settings[name] = found[key]
-        tables[table.name] = table.kind(**settings)
+        if table.repeated:
+            prefixes = dict.fromkeys(
+                key.partition(".")[0] for key in found if key.startswith(f"{table.name}[")
+            )
+            tables[table.name] = tuple(_section(table, prefix, found) for prefix in prefixes)
+        else:
+            tables[table.name] = _section(table, table.name, found)
     return Config(**tables)
+
+
+def _section(table: Table, prefix: str, found: Mapping[str, Any]) -> Any:
+    settings = {}
+    for name, option in table.options.items():
+        key = f"{prefix}.{name}"
+        if option.is_table:
+            settings[name] = {
+                path.removeprefix(key + "."): value
+                for path, value in found.items()
+                if path.startswith(key + ".")
+            }
+        elif key in found:
+            settings[name] = found[key]
+    return table.kind(**settings)
 
 
 def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
@@ -207,8 +275,18 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         given, lacking = ("cert", "key") if mqtt.cert_file else ("key", "cert")
         yield f"mqtt.{given}_file", f"needs {lacking}_file too"
-    for name, table in (("mqtt", mqtt), ("ntrip", ntrip)):
+    backups = [(f"backup[{number}]", each) for number, each in enumerate(config.backup, 1)]
+    accounts: list[tuple[str, MqttOptions | NtripOptions | BackupOptions]]
+    accounts = [("mqtt", mqtt), ("ntrip", ntrip), *backups]
+    for name, table in accounts:
         if table.password_file and not table.username:
             yield f"{name}.password_file", "needs username too"
+    for name, backup in backups:
+        for setting in ("host", "mountpoint"):
+            if not getattr(backup, setting):
+                yield f"{name}.{setting}", "must be set"
+    for (_, before), (name, backup) in itertools.combinations(backups, 2):
+        if (before.label, before.port) == (backup.label, backup.port):
+            yield f"{name}.host", f"{backup.label} is there twice; give each a name of its own"
     if receiver.keys and not receiver.configure:
         yield "receiver.configure", "must be true where receiver.keys are to be written"

@@ -1,5 +1,7 @@
 """Every setting, declared once: name, default, allowed values, meaning.
 
+One module because it is a catalogue: the files and texts are made from it as a whole.
+
 Parsing, validation, the example file and the reference are made from these classes, so they
 agree. Within a table the settings that most people need come first.
 """
@@ -19,6 +21,15 @@ _OPTIONAL_HOST = rules.empty_or(rules.host())
 _OPTIONAL_NAME = rules.empty_or(rules.printable(128))
 _ANSWER = "Empty: the one of the provisioning service."
 _OWN = "Only the daemon's user may have the right to read it: `install -o ztpd -g ztpd -m 0600`."
+_MOUNTPOINT = rules.text(
+    "at most 100 letters, digits or -_.+~ without a slash", r"[A-Za-z0-9_.+~-]{0,100}"
+)
+_NTRIP_USER = rules.empty_or(
+    rules.text("1 to 128 printable characters without a colon", r"[^\x00-\x1f\x7f-\x9f:]{1,128}")
+)
+_NTRIP_VERSION = rules.one_of("auto", "1", "2")
+_NTRIP_VERSIONS = 'The NTRIP version. "auto": 2, or 1 with casters that do not know version 2.'
+_PLAIN_NTRIP = "false sends position and password in clear text, for casters without TLS."
 _CA_FILE = (
     "Certificates (PEM) of the authority of a private server. "
     "Empty: the authorities that this system trusts."
@@ -48,6 +59,11 @@ class Table:
     kind: type[Any]
     about: str
     options: dict[str, Option]
+    repeated: bool = False  # a file has any number of them: [[name]]
+
+    @property
+    def header(self) -> str:
+        return f"[[{self.name}]]" if self.repeated else f"[{self.name}]"
 
 
 def _option(
@@ -252,20 +268,13 @@ class NtripOptions:
     host: str = _option("", _OPTIONAL_HOST, f"The caster. {_ANSWER}", example="caster.example.net")
     mountpoint: str = _option(
         "",
-        rules.text(
-            "at most 100 letters, digits or -_.+~ without a slash",
-            r"[A-Za-z0-9_.+~-]{0,100}",
-        ),
+        _MOUNTPOINT,
         f"The mountpoint on that caster. {_ANSWER}",
         example="NEAR-RTCM",
     )
     username: str = _option(
         "",
-        rules.empty_or(
-            rules.text(
-                "1 to 128 printable characters without a colon", r"[^\x00-\x1f\x7f-\x9f:]{1,128}"
-            )
-        ),
+        _NTRIP_USER,
         f"The user name. {_ANSWER}",
     )
     password_file: str = _option(
@@ -279,17 +288,9 @@ class NtripOptions:
         rules.whole(0, 65535),
         "The caster's port. 0: that of the provisioning service, else 2102, or 2101 without TLS.",
     )
-    tls: bool = _option(
-        True,
-        rules.switch(),
-        "false sends position and password in clear text, for casters without TLS.",
-    )
+    tls: bool = _option(True, rules.switch(), _PLAIN_NTRIP)
     ca_file: str = _option("", _OPTIONAL_PATH, _CA_FILE)
-    version: Literal["auto", "1", "2"] = _option(
-        "auto",
-        rules.one_of("auto", "1", "2"),
-        'The NTRIP version. "auto": 2, or 1 with casters that do not know version 2.',
-    )
+    version: Literal["auto", "1", "2"] = _option("auto", _NTRIP_VERSION, _NTRIP_VERSIONS)
     gga_interval_s: float = _option(
         10.0,
         rules.seconds(1, 30),
@@ -369,6 +370,50 @@ class LogOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupOptions:
+    """A further correction service: an NTRIP caster with an account of its own. ztpd uses it while
+    all services before it fail: those of the credentials, of [ntrip] and [mqtt], then each
+    [[backup]] in the order of the file. Its corrections may refer to another datum, so the position
+    may move by decimetres. The provisioning service never learns of it. With [[backup]] alone ztpd
+    still needs the provisioning service.
+    """
+
+    host: str = _option("", _OPTIONAL_HOST, "The caster; required.", example="caster.example.org")
+    mountpoint: str = _option(
+        "", _MOUNTPOINT, "The mountpoint on that caster; required.", example="VRS_RTCM3"
+    )
+    username: str = _option("", _NTRIP_USER, "The user name, if the caster requires one.")
+    password_file: str = _option(
+        "",
+        _OPTIONAL_PATH,
+        f"The file of the password; ztpd reads it for each session. {_OWN}",
+        private=True,
+    )
+    name: str = _option(
+        "",
+        _OPTIONAL_NAME,
+        "The name of this service in the journal and in `ztpd status`. Empty: host and mountpoint.",
+        example="state network",
+    )
+    format: Literal["auto", "spartn", "rtcm"] = _option(
+        "auto",
+        rules.one_of("auto", "spartn", "rtcm"),
+        'The format for the receiver. "auto": that of [corrections] format.',
+    )
+    port: int = _option(
+        0, rules.whole(0, 65535), "The caster's port. 0: 2102, or 2101 without TLS."
+    )
+    tls: bool = _option(True, rules.switch(), _PLAIN_NTRIP)
+    ca_file: str = _option("", _OPTIONAL_PATH, _CA_FILE)
+    version: Literal["auto", "1", "2"] = _option("auto", _NTRIP_VERSION, _NTRIP_VERSIONS)
+
+    @property
+    def label(self) -> str:
+        """A name for people."""
+        return self.name or f"{self.host}/{self.mountpoint}"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration; ``Config()`` has the defaults."""
 
@@ -380,17 +425,34 @@ class Config:
     receiver: ReceiverOptions = field(default_factory=ReceiverOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     log: LogOptions = field(default_factory=LogOptions)
+    backup: tuple[BackupOptions, ...] = ()
 
 
 def _tables() -> Iterator[Table]:
     defaults = Config()
     for place in fields(Config):
         section = getattr(defaults, place.name)
+        repeated = place.name == "backup"
+        if repeated:
+            section = BackupOptions()
         options = {
             item.name: Option(item.name, getattr(section, item.name), **item.metadata)
             for item in fields(section)
         }
-        yield Table(place.name, type(section), inspect.getdoc(section) or "", options)
+        about = inspect.getdoc(section) or ""
+        yield Table(place.name, type(section), about, options, repeated)
 
 
 TABLES = {table.name: table for table in _tables()}
+
+
+def sections(config: Config) -> Iterator[tuple[str, Table, Any]]:
+    """Each table of ``config``: the beginning of its key paths, such as "ntrip" or "backup[1]", its
+    declaration and its values."""
+    for table in TABLES.values():
+        found = getattr(config, table.name)
+        if table.repeated:
+            for number, each in enumerate(found, 1):
+                yield f"{table.name}[{number}]", table, each
+        else:
+            yield table.name, table, found

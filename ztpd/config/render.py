@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from ztpd.config.load import LoadedConfig
-from ztpd.config.options import TABLES, Option
+from ztpd.config.options import TABLES, Option, sections
 from ztpd.config.rules import toml
 
 _HEAD = """\
@@ -25,8 +25,9 @@ _INTRODUCTION = """\
 
 ztpd reads `/etc/ztpd/ztpd.toml` (or the file given with `--config`), then every `*.toml` in the
 directory `ztpd.toml.d` next to it, in the order of their names. The last file that sets a key wins,
-key by key; in `[receiver.keys]`, item by item. Hidden files and those with another ending, such as
-the `*.dpkg-dist` that a package upgrade leaves, are not read.
+key by key; in `[receiver.keys]`, item by item; all `[[backup]]` together are one key. Hidden files
+and those with another ending, such as the `*.dpkg-dist` that a package upgrade leaves, are not
+read.
 
 - `ztpd config example` prints the file with all defaults.
 - `ztpd config show` prints the values in force, each with its file.
@@ -51,7 +52,8 @@ def example() -> str:
     """The file shipped as ``/etc/ztpd/ztpd.toml``: all settings, commented out."""
     parts = [_HEAD]
     for table in TABLES.values():
-        parts.append(f"\n\n{_comment(table.about)}[{table.name}]\n")
+        mark = "#" if table.repeated else ""  # the header alone would be an empty one
+        parts.append(f"\n\n{_comment(table.about)}{mark}{table.header}\n")
         parts += [f"\n{_example_of(table.name, option)}" for option in table.options.values()]
     return "".join(parts)
 
@@ -84,7 +86,7 @@ def reference() -> str:
     """``docs/configuration.md``."""
     parts = [_INTRODUCTION]
     for table in TABLES.values():
-        parts.append(f"\n## [{table.name}]\n\n{_fill(table.about)}")
+        parts.append(f"\n## {table.header}\n\n{_fill(table.about)}")
         for option in table.options.values():
             parts.append(f"\n### {table.name}.{option.name}\n\n{_fill(option.help)}\n")
             parts += [f"- {line}\n" for line in _facts(option)]
@@ -107,13 +109,13 @@ def show(loaded: LoadedConfig) -> str:
     A configuration holds no secrets, only the names of their files.
     """
     lines = []
-    for table in TABLES.values():
-        section = getattr(loaded.config, table.name)
-        lines.append(f"[{table.name}]")
+    for prefix, table, section in sections(loaded.config):
+        lines.append(table.header)
         for name, option in table.options.items():
-            key, value = f"{table.name}.{name}", getattr(section, name)
+            key, value = f"{prefix}.{name}", getattr(section, name)
             if not option.is_table:
-                lines.append(_with_origin(f"{name} = {toml(value)}", loaded.origins[key]))
+                origin = loaded.origins.get(key, "default")
+                lines.append(_with_origin(f"{name} = {toml(value)}", origin))
             elif value:
                 lines += ["", f"[{key}]"]
                 lines += [

@@ -27,6 +27,7 @@ from ztpd.receiver import Receiver
 from ztpd.relay import Progress, Relay
 from ztpd.sources.context import SessionContext
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
+from ztpd.status import ChannelStatus
 from ztpd.system.disk import DiskWriter
 
 
@@ -78,6 +79,11 @@ class Activities:
     def progress(self) -> Progress | None:
         """Of the present session, or of the last one."""
         return self._relay.progress if self._relay else None
+
+    @property
+    def channels(self) -> tuple[ChannelStatus, ...]:
+        """All correction services; empty before the first session is due."""
+        return self._relay.overview() if self._relay else ()
 
     def retry_now(self) -> None:
         """A person wants a try now."""
@@ -205,7 +211,8 @@ class Activities:
         error: ZtpdError | None = None,
         wait_s: float | None = None,
     ) -> None:
-        if event is Event.FIRST_FRAME:
+        backup = self.progress is not None and self.progress.backup
+        if event is Event.FIRST_FRAME and not backup:  # else the credentials are unproven
             self._first_corrections.set()
         self._dispatch(event, why, error=error, wait_s=wait_s)
 

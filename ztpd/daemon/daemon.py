@@ -280,6 +280,7 @@ class Daemon:
             stored=self.stored,
             unsaved=self.provisioner.keeper.unsaved is not None,
             progress=self._activities.progress,
+            channels=self._activities.channels,
             receiver=self.receiver,
             config_error=self._config_error,
         )

@@ -8,7 +8,7 @@ from ztpd.config import Config
 
 _PROVISIONING = {"ztp", "identity"}
 _RECEIVER = {"receiver", "corrections", "output"}
-_SESSION = {"corrections", "mqtt", "ntrip", "receiver", "output"}
+_SESSION = {"corrections", "mqtt", "ntrip", "backup", "receiver", "output"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ztpd.relay import Progress
 from ztpd.status import (
     SCHEMA,
     Cause,
+    ChannelStatus,
     CredentialsStatus,
     Failure,
     IdentityStatus,
@@ -45,6 +46,7 @@ def document(
     stored: StoredCredentials | None,
     unsaved: bool,
     progress: Progress | None,
+    channels: tuple[ChannelStatus, ...],
     receiver: Receiver,
     config_error: ConfigError | None,
 ) -> Status:
@@ -70,6 +72,7 @@ def document(
         client_id=stored.credentials.client_id if stored else None,
         credentials=_credentials(stored, unsaved) if stored else None,
         source=_source(progress, now_s) if progress else None,
+        channels=channels,
         receiver=receiver.view,
         receiver_problem=_problem(receiver.error) if receiver.error else None,
         config_problem=_not_in_force(config_error) if config_error else None,

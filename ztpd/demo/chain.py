@@ -56,7 +56,7 @@ def _link_of(cause: Cause, seen: Status) -> str:
             return "store"
         case "clock" | "route" | "dns" | "tcp" | "tls":
             return "service" if seen.client_id else "ZTP"
-        case "login" | "data":
+        case "login" | "data" | "backup":
             return "service"
         case "receiver" | "setup":
             return "receiver"

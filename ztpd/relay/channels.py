@@ -74,7 +74,7 @@ class Channel:
 
     @property
     def name(self) -> str:
-        return f"{self.endpoint.kind} {self.endpoint.host}:{self.endpoint.port}"
+        return self.endpoint.label
 
     @property
     def mark(self) -> str:
@@ -185,6 +185,8 @@ class Channel:
     @property
     def refuses(self) -> bool:
         """Whether the last try was refused and other credentials may help."""
+        if self.endpoint.backup:
+            return False
         refused = isinstance(self.error, SessionError) and self.error.retry is Retry.REFUSED
         own = isinstance(self.error, _NOT_OF_CREDENTIALS)
         return refused and not own and not self.backoff.recovering

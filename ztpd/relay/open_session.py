@@ -29,6 +29,7 @@ class Progress:
 
     where: str = ""
     kind: str = ""  # of the endpoint
+    backup: bool = False  # the endpoint is one of [[backup]]
     opened_s: float = 0.0
     format: FrameKind | None = None
     first_frame_s: float | None = None  # of the first frame delivered to the receiver
@@ -86,9 +87,10 @@ def explained(session: OpenSession, error: ZtpdError, wanted: FrameKind | None) 
         return error
     where = session.progress.where
     if session.progress.other_format and wanted:
+        table = "[corrections]" if session.channel.endpoint.format == "auto" else "[[backup]]"
         sent = next(_NAMES[kind] for kind in _NAMES if kind is not wanted)
         return FormatExcluded(
-            f'{where} sends {sent}, and [corrections] format = "{_SETTINGS[wanted]}" lets only '
+            f'{where} sends {sent}, and {table} format = "{_SETTINGS[wanted]}" lets only '
             f"{_NAMES[wanted]} through"
         )
     if counts.frames or counts.bytes < _SOME_BYTES:

@@ -18,19 +18,20 @@ from ztpd import retry
 from ztpd.errors import SessionClosed, SessionRefused, SessionStale, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
-from ztpd.relay import withdrawal
 from ztpd.relay.channels import FAST_S, STABLE_S, Channel
 from ztpd.relay.losses import DamageLog, Losses
 from ztpd.relay.open_session import OpenSession, Progress, explained
+from ztpd.relay.overview import overview
 from ztpd.relay.presence import ReceiverAway, ReceiverPresence
+from ztpd.relay.reprovisioning import CredentialsDoubt
 from ztpd.relay.session_log import SessionLog
-from ztpd.relay.state_files import ChannelState, RefusalRecord
+from ztpd.relay.state_files import ChannelState
 from ztpd.sources import Session, topics
+from ztpd.status import ChannelStatus
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.tasks import end
 
-REFRESH_AFTER_S = 3600.0
 _POSITION_WITHIN_S = 60.0
 _LOOK_S = 1.0
 _CORRECTIONS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
@@ -91,9 +92,10 @@ class Relay:
         self.channels = [
             Channel(each, retry.Backoff(retry.SESSION, rng), rng) for each in endpoints
         ]
-        self._refusal_record = RefusalRecord(refusal_record, self.channels, clock, disk)
-        self._withdrawn_after_s = rng.uniform(*withdrawal.REPROVISION_AFTER_S)
-        self._no_corrections_since_s = 0.0
+        self._doubt = CredentialsDoubt(
+            self.channels, refusal_record, clock=clock, disk=disk, rng=rng
+        )
+        self._current: OpenSession | None = None
         self._candidate: OpenSession | None = None  # a preferred channel's session, being probed
         self._damage = DamageLog()
         self._awaits_receiver = False
@@ -101,9 +103,8 @@ class Relay:
 
     async def run(self) -> None:
         """Runs until cancelled. Raises :class:`SessionRefused` when new credentials are due."""
-        await self._refusal_record.load()
+        await self._doubt.load(_now())
         self._channel_state.load(self.channels)
-        self._no_corrections_since_s = _now()
         current: OpenSession | None = None
         try:
             while True:
@@ -179,7 +180,12 @@ class Relay:
             self._failed(channel, error)
             return None
         self._log.connected(session.where)
-        progress = Progress(where=session.where, kind=channel.endpoint.kind, opened_s=_now())
+        progress = Progress(
+            where=session.where,
+            kind=channel.endpoint.kind,
+            backup=channel.endpoint.backup,
+            opened_s=_now(),
+        )
         return OpenSession(channel, session, closing, progress)
 
     async def _stream(self, current: OpenSession) -> OpenSession | None:
@@ -187,7 +193,7 @@ class Relay:
 
         Returns the session that takes over, if any.
         """
-        self.progress = current.progress
+        self._current, self.progress = current, current.progress
         preferred = self.channels[: self.channels.index(current.channel)]
         streaming = asyncio.create_task(self._forward(current))
         probing = asyncio.create_task(self._probe_preferred(preferred))
@@ -196,6 +202,7 @@ class Relay:
             better = probing.done() and not streaming.done()
         finally:
             try:
+                self._current = None
                 await end(streaming, probing)
             finally:  # also when a second cancellation ends the waiting
                 await current.closing.aclose()
@@ -261,21 +268,20 @@ class Relay:
                 async for frame in current.session:
                     now = _now()
                     if frame.kind in (FrameKind.SPARTN, FrameKind.RTCM3):
-                        if not self._of_this_format(frame, current.progress):
+                        if not self._of_this_format(frame, current):
                             continue
                         idle.reschedule(now + self._stale_after_s)
                         if current.mark_frame(now):
                             self._channel_state.save(self.channels)
                             if not probing:
                                 self._log.works(current.first_corrections_s)
-                        self._no_corrections_since_s = now
-                        self._refusal_record.clear()
+                        self._doubt.corrections(current.channel, now)
                         if probing and current.is_stable:
                             return
                         if probing:
                             continue
                         if current.progress.count(frame, now):
-                            self._streaming(frame.kind, current.progress, now)
+                            self._streaming(frame.kind, current, now)
                         presence.check(now, current.progress.where)
                     self._receiver.deliver(frame)
                     losses.update(now)
@@ -283,9 +289,10 @@ class Relay:
             raise SessionStale(f"{current.progress.where}, {self._stale_after_s:g} s") from error
         raise SessionClosed(current.progress.where)
 
-    def _of_this_format(self, frame: Frame, progress: Progress) -> bool:
+    def _of_this_format(self, frame: Frame, current: OpenSession) -> bool:
         """Two formats are never mixed into one receiver: the first that fits decides."""
-        if progress.format is None and self._format in (None, frame.kind):
+        progress = current.progress
+        if progress.format is None and self._wanted(current) in (None, frame.kind):
             if frame.kind not in self._receiver.accepts:
                 raise self._receiver.refusal(frame.kind)
             progress.format = frame.kind
@@ -294,9 +301,15 @@ class Relay:
         progress.other_format += 1
         return False
 
-    def _streaming(self, kind: FrameKind, progress: Progress, now: float) -> None:
+    def _wanted(self, session: OpenSession) -> FrameKind | None:
+        """The only format that the configuration lets through, None for any."""
+        return _CORRECTIONS.get(session.channel.endpoint.format, self._format)
+
+    def _streaming(self, kind: FrameKind, current: OpenSession, now: float) -> None:
         """Report the first frame of a session."""
+        progress = current.progress
         self._log.streaming(kind.value, after_s=now - progress.opened_s)
+        self._log.service(current.channel)
         self._dispatch(Event.FIRST_FRAME, f"{kind.value} from {progress.where}")
 
     def _closed(self, session: OpenSession, reason: str, *, failed: bool = False) -> None:
@@ -316,7 +329,7 @@ class Relay:
         """
         now = _now()
         if session:
-            error = explained(session, error, self._format)
+            error = explained(session, error, self._wanted(session))
         if session and session.is_stable:
             self._log.stable_session_failed()
         others_last_s = [each.last_corrections_s for each in self.channels if each is not channel]
@@ -329,20 +342,12 @@ class Relay:
         )
         self._log.failed(error, retry_in_s=wait_s)
         self._channel_state.save(self.channels)
-        if self._should_reprovision(now) and self._may_refresh():
+        if self._doubt.should_reprovision(now) and self._may_refresh():
             raise error if isinstance(error, SessionRefused) else SessionRefused(str(error))
 
-    def _should_reprovision(self, now: float) -> bool:
-        """No corrections for an hour and one channel refuses the credentials, or only withdrawn
-        MQTT is left."""
-        idle_s = now - self._no_corrections_since_s
-        if idle_s < STABLE_S:
-            return False  # another channel delivers, so the credentials are good
-        if any(channel.refuses for channel in self.channels):
-            return max(idle_s, self._refusal_record.note()) >= REFRESH_AFTER_S
-        return idle_s >= self._withdrawn_after_s and all(
-            withdrawal.may_have_ended(channel.endpoint, channel.error) for channel in self.channels
-        )
+    def overview(self) -> tuple[ChannelStatus, ...]:
+        """All channels, for the status."""
+        return overview(self.channels, self._current, self._candidate, _now())
 
     def retry_now(self) -> None:
         """End all waits: a person asks for a try."""

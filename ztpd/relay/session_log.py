@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ztpd import events, log
 from ztpd.errors import ZtpdError
+from ztpd.relay.channels import Channel
 from ztpd.relay.open_session import Progress
 
 
@@ -12,6 +13,7 @@ class SessionLog:
 
     def __init__(self) -> None:
         self._failures = log.FailureLog()
+        self._before: Channel | None = None  # the channel of the session before
 
     def connected(self, where: str) -> None:
         emit = log.emit_detail if self._failures.count else log.emit
@@ -24,6 +26,17 @@ class SessionLog:
         emit(events.STREAMING, format=format, after_s=after_s)
         if not repeated:
             self._failures.log_next()
+
+    def service(self, channel: Channel) -> None:
+        """Corrections come from ``channel`` now: log a change to a backup, or back."""
+        before, self._before = self._before, channel
+        if before is None or before is channel:
+            return
+        if before.endpoint.backup or channel.endpoint.backup:
+            reason = f"{before.name}: {before.error}" if before.error else "it works again"
+            log.emit(
+                events.SERVICE_CHANGED, service=channel.name, before=before.name, reason=reason
+            )
 
     def ended(self, progress: Progress, reason: str, *, at_s: float, failed: bool) -> None:
         """The end of a session that had delivered corrections; after a failure, which has a line of

@@ -10,6 +10,8 @@ from typing import Protocol
 from ztpd.model import Fix, Frame, SourceEndpoint
 from ztpd.sources import topics
 from ztpd.sources.casters import CasterVersions, GgaPolicy
+from ztpd.sources.endpoints import backup_password
+from ztpd.system.offload import offload
 from ztpd.wire.frames import Counts
 
 
@@ -58,6 +60,9 @@ async def open_session(
     else:
         from ztpd.sources.ntrip import NtripSession
 
+        if endpoint.password_file:
+            password = await offload(backup_password, endpoint.password_file)
+            endpoint = replace(endpoint, password=password)
         async with NtripSession(
             endpoint,
             position=position,

@@ -24,10 +24,12 @@ class GgaPolicy:
     Casters for a network of stations send nothing before the first GGA and end a session whose
     GGA stops, which is when corrections are needed most: so the last good position replaces a
     lost fix. One policy serves one session after another, so it does so after a reconnection too.
+    Sessions with two casters may be open at once: each has its own interval.
     """
 
     def __init__(self) -> None:
-        self._updated_s = self._good_s = self._sent_s = float("-inf")
+        self._updated_s = self._good_s = float("-inf")
+        self._sent_s: dict[str, float] = {}  # by caster
         self._since_s: float | None = None
         self._good: Fix | None = None
 
@@ -48,16 +50,16 @@ class GgaPolicy:
     def has_position(self, now_s: float) -> bool:
         return self._good is not None and now_s - self._good_s <= HOLD_S
 
-    def next_sentence(self, now_s: float, *, interval_s: float) -> bytes:
-        """The sentence to send now, b"" for none: at most one in ``interval_s``.
+    def next_sentence(self, now_s: float, *, interval_s: float, caster: str = "") -> bytes:
+        """The sentence to send ``caster`` now, b"" for none: at most one in ``interval_s``.
 
         A held position is sent as a plain GNSS one with its age, and keeps its time.
         """
-        if now_s - self._sent_s < max(interval_s, CLOSEST_S):
+        if now_s - self._sent_s.get(caster, float("-inf")) < max(interval_s, CLOSEST_S):
             return b""
         if self._good is None or not self.has_position(now_s):
             return b""
-        self._sent_s = now_s
+        self._sent_s[caster] = now_s
         age_s = now_s - self._good_s
         if age_s < _CURRENT_S:
             return nmea.gga(self._good, talker=_TALKER)

@@ -43,7 +43,7 @@ class SessionContext:
             position=self.position,
             gga=self._gga,
             versions=self._versions,
-            fresh_credentials=age_s < _FRESH_CREDENTIALS_S,
+            fresh_credentials=age_s < _FRESH_CREDENTIALS_S and not endpoint.backup,
         )
 
     def position(self) -> Fix | None:

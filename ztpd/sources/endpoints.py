@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ztpd.config import Config
+from ztpd.config import BackupOptions, Config
 from ztpd.errors import ConfigFileUnusable, NoTransport
 from ztpd.model import (
     Credentials,
@@ -33,21 +34,54 @@ def configured_without_ztp(config: Config) -> bool:
 
 
 def endpoints(config: Config, credentials: Credentials | None) -> Sequence[SourceEndpoint]:
-    """The endpoints of credentials and configuration, in the order of ``[corrections] prefer``.
+    """The endpoints of credentials and configuration, in the order of ``[corrections] prefer``,
+    then those of each ``[[backup]]``.
 
     Raises :class:`NoTransport` where there is none, :class:`ConfigFileUnusable` where a file that
-    the configuration names cannot be read.
+    the configuration names cannot be read; that of a backup is read when its session is opened.
     """
     offered = {
         "ntrip": _ntrip(config, credentials),
         "mqtt": _mqtt(config, credentials),
     }
     usable = [found for name in config.corrections.prefer if (found := offered[name])]
-    if not usable:
+    spare = backups(config)
+    if not usable and not spare:
         asked = ", ".join(config.corrections.prefer)
         there = ", ".join(name for name, found in offered.items() if found) or "nothing"
         raise NoTransport(f"wanted {asked}; the credentials have {there}")
-    return usable
+    return [*usable, *spare]
+
+
+def backups(config: Config) -> list[SourceEndpoint]:
+    """The endpoint of each ``[[backup]]``."""
+    return [_backup(each) for each in config.backup]
+
+
+def _backup(own: BackupOptions) -> NtripEndpoint:
+    password = Secret("")
+    with suppress(ConfigFileUnusable):  # a backup that is broken must not keep the rest back
+        password = backup_password(own.password_file)
+    return NtripEndpoint(
+        host=own.host,
+        port=ntrip_port(own.port, None, own.tls),
+        mountpoint=own.mountpoint,
+        username=own.username,
+        password=password,
+        password_file=own.password_file,
+        tls=own.tls,
+        version=own.version,
+        ca_file=own.ca_file,
+        own_account=True,
+        name=own.name,
+        backup=True,
+        format=own.format,
+    )
+
+
+def backup_password(path: str) -> Secret:
+    """The password in the file at ``path``. Raises :class:`ConfigFileUnusable`."""
+    return _password(path, "[[backup]] password_file")
 
 
 def _mqtt(config: Config, credentials: Credentials | None) -> MqttEndpoint | None:

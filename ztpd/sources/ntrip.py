@@ -119,6 +119,11 @@ class NtripSession:
         self._writer: asyncio.StreamWriter | None = None
 
     @property
+    def _table(self) -> str:
+        """The table of the configuration that the endpoint is from."""
+        return "[[backup]]" if self._endpoint.backup else "[ntrip]"
+
+    @property
     def counts(self) -> Counts:
         return self._scanner.counts
 
@@ -170,7 +175,7 @@ class NtripSession:
 
     async def _open(self, addresses: Sequence[Address]) -> None:
         version, endpoint = self._versions.first(self._endpoint), self._endpoint
-        sentence = self._gga.next_sentence(_now(), interval_s=CLOSEST_S)
+        sentence = self._gga.next_sentence(_now(), interval_s=CLOSEST_S, caster=self.where)
         try:
             await self._ask(version, sentence, addresses)
         except (OSError, ZtpdError) as error:
@@ -274,7 +279,7 @@ class NtripSession:
         if self._writer is None or self._writer.transport.get_write_buffer_size():
             return  # the caster reads nothing at present; a later position is a better one
         interval_s = self._endpoint.gga_interval_s if self._sent_on_stream else CLOSEST_S
-        sentence = self._gga.next_sentence(now, interval_s=interval_s)
+        sentence = self._gga.next_sentence(now, interval_s=interval_s, caster=self.where)
         if sentence:
             self._writer.write(sentence)
             self._sent += 1
@@ -287,7 +292,7 @@ class NtripSession:
 
     def _meant_by(self, failure: ZtpdError) -> ZtpdError:
         """The meaning of the caster's ``failure``: it depends on the position sent before."""
-        detail = f"{self.where}: {failure.detail}"
+        detail = f"{self.where}: {failure.detail}".replace("[ntrip]", self._table)
         if isinstance(failure, SessionRefused):
             if self._fresh:
                 return SessionNotActive(detail)
@@ -307,14 +312,14 @@ class NtripSession:
     def _lost(self, error: OSError) -> ZtpdError:
         where = f"{self.where}, {self._stage}" if self._stage else self.where
         if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
-            return TlsMismatch(f"{self.where}: no TLS there, and [ntrip] tls is on")
+            return TlsMismatch(f"{self.where}: no TLS there, and {self._table} tls is on")
         if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_WANTED:
             return ClientCertificateWanted(
                 f"{self.where}: {error.reason.lower().replace('_', ' ')}"
             )
         found = network_error(error, where)
         if "TLS" in self._stage and isinstance(found, (ConnectionLost, ConnectTimeout)):
-            return type(found)(f"{found.detail}; [ntrip] tls is on, is that port plain?")
+            return type(found)(f"{found.detail}; {self._table} tls is on, is that port plain?")
         return found
 
     async def _close(self) -> None:

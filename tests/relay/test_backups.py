@@ -1,0 +1,123 @@
+"""Backup services: tried last, left for the services before them, no judge of credentials."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.support.receiver_bench import log_lines
+from tests.support.relay_bench import (
+    BACKUP,
+    HOUR_S,
+    NTRIP,
+    RTCM,
+    SPARE,
+    SPARTN,
+    RelayBench,
+    Script,
+    steady,
+)
+from tests.support.virtualtime import run
+from ztpd.errors import AccountRefused, ConnectRefused, SessionRefused
+from ztpd.status import ChannelStatus
+
+DOWN = Script(refuses=ConnectRefused("caster.example"))
+UP = steady(10 * HOUR_S)
+
+
+def test_a_backup_is_not_opened_while_the_service_before_it_works() -> None:
+    bench = RelayBench(ntrip=[UP], backup=[UP])
+    bench.runs(HOUR_S, NTRIP, BACKUP)
+    assert bench.service.opened_as("backup") == []
+
+
+def test_a_backup_delivers_while_the_service_before_it_fails() -> None:
+    bench = RelayBench(ntrip=[DOWN], backup=[UP])
+    with log_lines() as log:
+        relay = bench.runs(HOUR_S, NTRIP, BACKUP)
+    assert len(bench.receiver.got) > HOUR_S - 60
+    assert relay.progress.backup
+    assert not [line for line in log if "service_changed" in line], "there was none before"
+
+
+def test_backups_are_tried_in_their_order() -> None:
+    bench = RelayBench(ntrip=[DOWN], backup=[DOWN], spare=[UP])
+    bench.runs(120, NTRIP, BACKUP, SPARE)
+    assert [name for _, name in bench.service.opened[:3]] == ["ntrip", "backup", "spare"]
+
+
+def test_the_service_before_comes_back_once_it_has_been_stable_beside_the_backup() -> None:
+    bench = RelayBench(ntrip=[steady(90), *[DOWN] * 6, UP], backup=[UP])
+    with log_lines() as log:
+        bench.runs(HOUR_S, NTRIP, BACKUP)
+    changes = [line for line in log if line.startswith("session.service_changed")]
+    assert len(changes) == 2
+    assert "from backup (b.example:2101/VRS) instead of ntrip caster.example:2102" in changes[0]
+    assert "its datum may differ" in changes[0]
+    assert "from ntrip caster.example:2102 instead of backup" in changes[1]
+    assert "(it works again)" in changes[1]
+    assert bench.service.open_now["backup"] == 0
+    assert max(bench.service.most_at_once.values()) == 2
+
+
+def test_every_channel_is_described_with_the_reason_why_it_is_not_in_use() -> None:
+    bench = RelayBench(ntrip=[DOWN], backup=[UP], spare=[UP])
+    relay = bench.relay(NTRIP, BACKUP, SPARE)
+
+    async def described() -> tuple[ChannelStatus, ...]:
+        running = asyncio.create_task(relay.run())
+        await asyncio.sleep(30)
+        found = relay.overview()
+        running.cancel()
+        await asyncio.wait([running])
+        assert "in use" not in {each.state for each in relay.overview()}
+        return found
+
+    first, second, third = run(described())
+    assert (first.name, first.state, first.event) == (
+        "ntrip caster.example:2102",
+        "waiting",
+        "net.refused",
+    )
+    assert first.next_attempt_s is not None
+    assert first.last_corrections_age_s is None
+    assert (second.state, second.text, second.backup) == ("in use", "", True)
+    assert (second.last_corrections_age_s or 0.0) <= 1
+    assert third == ChannelStatus("spare (s.example:2101/SPARE)", backup=True, state="standby")
+
+
+def test_a_backup_that_delivers_does_not_vouch_for_refused_credentials() -> None:
+    bench = RelayBench(ntrip=[Script(refuses=SessionRefused("401"))], backup=[UP])
+    relay = bench.relay(NTRIP, BACKUP, may_refresh=True)
+
+    async def scenario() -> float:
+        with pytest.raises(SessionRefused):
+            await relay.run()
+        return asyncio.get_running_loop().time()
+
+    assert HOUR_S <= run(scenario()) < 3 * HOUR_S
+    assert len(bench.receiver.got) > HOUR_S - 60, "the backup delivers until then"
+    assert bench.service.open_now["all"] == 0
+
+
+def test_a_backup_that_refuses_says_nothing_about_the_credentials() -> None:
+    refused = Script(refuses=AccountRefused("401"))
+    bench = RelayBench(ntrip=[DOWN], backup=[refused])
+    bench.runs(30 * HOUR_S, NTRIP, BACKUP, may_refresh=True)
+    assert len(bench.service.opened_as("backup")) < 60
+
+
+def test_the_format_of_a_backup_is_its_own() -> None:
+    both = Script([(0.5, SPARTN), (0.5, RTCM)] * HOUR_S)
+    bench = RelayBench(ntrip=[DOWN], backup=[both])
+    bench.runs(60, NTRIP, replace(BACKUP, format="rtcm"), format="spartn")
+    assert set(bench.receiver.got) == {RTCM}
+
+
+def test_a_format_that_a_backup_excludes_names_its_table() -> None:
+    bench = RelayBench(ntrip=[DOWN], backup=[UP])
+    relay = bench.runs(60, NTRIP, replace(BACKUP, format="rtcm"))
+    (_, backup) = relay.channels
+    assert '[[backup]] format = "rtcm" lets only RTCM 3 through' in str(backup.error)

@@ -1,0 +1,43 @@
+"""All channels for the status: which one is in use, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ztpd.relay.channels import Channel
+from ztpd.relay.open_session import OpenSession
+from ztpd.status import ChannelStatus
+
+
+def overview(
+    channels: Sequence[Channel],
+    current: OpenSession | None,
+    candidate: OpenSession | None,
+    now: float,
+) -> tuple[ChannelStatus, ...]:
+    """``channels`` in their order; ``candidate`` is the session beside ``current``; ``now`` is the
+    loop's time in seconds."""
+
+    def state(channel: Channel) -> str:
+        if current and current.channel is channel:
+            return "in use" if current.first_corrections_s is not None else "opening"
+        if candidate and candidate.channel is channel:
+            return "beside"
+        return "waiting" if channel.due_s > now else "standby"
+
+    return tuple(_status(channel, state(channel), now) for channel in channels)
+
+
+def _status(channel: Channel, state: str, now: float) -> ChannelStatus:
+    error = channel.error if state != "in use" else None
+    last_s = channel.last_corrections_s
+    return ChannelStatus(
+        name=channel.name,
+        backup=channel.endpoint.backup,
+        state=state,
+        event=error.code if error else "",
+        text=str(error) if error else "",
+        advice=error.advice if error else "",
+        next_attempt_s=round(channel.due_s - now, 1) if state == "waiting" else None,
+        last_corrections_age_s=None if last_s == float("-inf") else round(now - last_s, 1),
+    )
