@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 _LOOK_S = 0.003
-_LOOKS = 200
-"""For one call in a thread: one that hangs is waited for 0.6 s in all."""
+_LOOKS = 500
+"""For one call in a thread: one that hangs is waited for 1.5 s in all."""
 
 
 class _Selector(selectors.PollSelector):
