@@ -118,6 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="as JSON"
     )
 
+    add(
+        "image-check", verbs.check_image, "find faults of an image that every copy would have"
+    ).add_argument("root", type=Path, metavar="ROOT", help="the root directory of the image")
+
     looks = commands.add_parser("receiver", help="the GNSS receiver")
     at_receiver = looks.add_subparsers(required=True)
     add(

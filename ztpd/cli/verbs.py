@@ -11,6 +11,12 @@ def check(options: argparse.Namespace) -> int:
     return check.check(options)
 
 
+def check_image(options: argparse.Namespace) -> int:
+    from ztpd.cli import image
+
+    return image.check(options)
+
+
 def check_config(options: argparse.Namespace) -> int:
     from ztpd.cli import config
 
