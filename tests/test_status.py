@@ -18,10 +18,12 @@ from ztpd.status import (
     FIELDS,
     Cause,
     ChannelStatus,
+    ChannelTraffic,
     CredentialsStatus,
     IdentityStatus,
     SourceStatus,
     Status,
+    TrafficStatus,
 )
 
 RECORDED: dict[str, Any] = json.loads((TOP / "tests/data/status/streaming-0.1.json").read_text())
@@ -35,6 +37,7 @@ FULL = Status(
     credentials=CredentialsStatus(),
     source=SourceStatus(),
     channels=(ChannelStatus("caster", backup=True, state="waiting", next_attempt_s=3.0),),
+    traffic=TrafficStatus(channels=(ChannelTraffic(),)),
     receiver_problem=Cause("a", "b", "c"),
     config_problem=Cause("a", "b", "c"),
 )

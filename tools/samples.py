@@ -10,12 +10,14 @@ from ztpd.errors import ZtpNotListed
 from ztpd.health import health
 from ztpd.status import (
     Cause,
+    ChannelTraffic,
     CredentialsStatus,
     Failure,
     IdentityStatus,
     ReceiverView,
     SourceStatus,
     Status,
+    TrafficStatus,
 )
 
 HEALTHY = Status(
@@ -39,6 +41,25 @@ HEALTHY = Status(
         frames={"1005": 1079, "1077": 10_795, "1087": 10_795, "1097": 10_795},
         bytes=5_182_560,
         last_frame_age_s=0.4,
+    ),
+    traffic=TrafficStatus(
+        month_begins="2026-11-01",
+        month_ends="2026-12-01",
+        month_bytes=412_000_000,
+        month_session_s=1_116_000.0,
+        today_bytes=9_600_000,
+        today_session_s=43_190.0,
+        limit_megabytes=1000,
+        limit_hours=730,
+        channels=(
+            ChannelTraffic(
+                name="ntrip ppntrip.services.u-blox.com:2102",
+                today_bytes=9_600_000,
+                today_session_s=43_190.0,
+                month_bytes=412_000_000,
+                month_session_s=1_116_000.0,
+            ),
+        ),
     ),
     receiver=ReceiverView(
         model="ZED-F9P",

@@ -78,6 +78,42 @@ class ChannelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelTraffic:
+    """What the sessions of one channel have used."""
+
+    name: str = ""
+    today_bytes: int = 0
+    today_session_s: float = 0.0
+    month_bytes: int = 0
+    month_session_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficStatus:
+    """What all sessions have used, and the limits of ``[budget]``."""
+
+    month_begins: str = ""  # ISO 8601 date
+    month_ends: str = ""  # the first day of the next one
+    month_bytes: int = 0
+    month_session_s: float = 0.0
+    today_bytes: int = 0
+    today_session_s: float = 0.0
+    limit_megabytes: int | None = None
+    limit_hours: int | None = None
+    channels: tuple[ChannelTraffic, ...] = ()
+
+    def __str__(self) -> str:
+        used = _used(self.month_bytes / 1e6, self.limit_megabytes, "MB")
+        return f"{used}, {_used(self.month_session_s / 3600, self.limit_hours, 'h')}"
+
+
+def _used(amount: float, limit: int | None, unit: str) -> str:
+    """As "412 of 1000 MB"."""
+    shown = f"{amount:.0f}" if amount >= 10 else f"{amount:.1f}"
+    return f"{shown} of {limit} {unit}" if limit else f"{shown} {unit}"
+
+
+@dataclass(frozen=True, slots=True)
 class FindingStatus:
     """A reason why the position is no better than it is."""
 
@@ -147,6 +183,7 @@ class Status:
     credentials: CredentialsStatus | None = None
     source: SourceStatus | None = None
     channels: tuple[ChannelStatus, ...] = ()  # in the order of preference
+    traffic: TrafficStatus | None = None
     receiver: ReceiverView = field(default_factory=ReceiverView)
     receiver_problem: Cause | None = None
     config_problem: Cause | None = None
@@ -217,6 +254,20 @@ FIELDS: Mapping[str, str] = {
     "channels.advice": "the remedy",
     "channels.next_attempt_s": "seconds from `at` to its next try",
     "channels.last_corrections_age_s": "seconds since it last brought corrections",
+    "traffic.month_begins": "first day of the present month of the plan (`[budget] "
+    "month_begins_on`, UTC); the whole part is absent while the date is not known",
+    "traffic.month_ends": "first day of the next one",
+    "traffic.month_bytes": "IP bytes of the sessions in this month, both ways",
+    "traffic.month_session_s": "seconds with an open session in this month",
+    "traffic.today_bytes": "the same of this day (UTC)",
+    "traffic.today_session_s": "the same of this day (UTC)",
+    "traffic.limit_megabytes": "`[budget] megabytes_per_month` (1000000 bytes each), if it is set",
+    "traffic.limit_hours": "`[budget] hours_per_month`, if it is set",
+    "traffic.channels.name": "a list: each service that was used in this month",
+    "traffic.channels.today_bytes": "its part of the above",
+    "traffic.channels.today_session_s": "its part",
+    "traffic.channels.month_bytes": "its part",
+    "traffic.channels.month_session_s": "its part",
     "receiver.model": "empty until the receiver has answered",
     "receiver.firmware": "its version",
     "receiver.protocol": "the UBX protocol version",

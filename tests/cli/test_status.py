@@ -247,3 +247,30 @@ def test_FR62_while_ztpd_tries_again_the_last_failure_is_shown() -> None:
 )
 def test_an_ordinal_is_written_as_people_do(number: int, text: str) -> None:
     assert ordinal(number) == text
+
+
+def test_the_month_is_shown_with_its_limits_and_without() -> None:
+    month = {"month_bytes": 412_000_000, "month_session_s": 310 * 3600.0}
+    limits = {"limit_megabytes": 1000, "limit_hours": 730}
+    limited = render(document(traffic=month | limits), is_running=True, now=NOW)
+    assert "  this month  412 of 1000 MB, 310 of 730 h\n" in limited
+    plain = render(document(traffic=month), is_running=True, now=NOW)
+    assert "  this month  412 MB, 310 h\n" in plain
+    young = {"month_bytes": 420_000, "month_session_s": 360.0} | limits
+    assert "  0.4 of 1000 MB, 0.1 of 730 h\n" in render(
+        document(traffic=young), is_running=True, now=NOW
+    )
+
+
+def test_the_month_names_each_of_several_services() -> None:
+    channels = [
+        {"name": f"ntrip {name}:2101/MP", "month_bytes": 10_000_000, "month_session_s": 36_000.0}
+        for name in ("a", "b")
+    ]
+    both = {"month_bytes": 20_000_000, "month_session_s": 72_000.0, "channels": channels}
+    lines = render(document(traffic=both), is_running=True, now=NOW).splitlines()
+    at = lines.index("  this month  20 MB, 20 h")
+    assert lines[at + 1 : at + 3] == [
+        "              10 MB, 10 h by ntrip a:2101/MP",
+        "              10 MB, 10 h by ntrip b:2101/MP",
+    ]

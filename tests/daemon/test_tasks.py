@@ -47,8 +47,9 @@ async def streaming(top: Path) -> AsyncIterator[tuple[Gateway, ZtpService, Daemo
             yield gateway, service, daemon
 
 
-ELSEWHERE = {Task.ACTIVITY, Task.RELOAD}
-"""Tasks with a test of their own: each activity, and a reload during a call."""
+ELSEWHERE = {Task.ACTIVITY, Task.RELOAD, Task.TRAFFIC}
+"""Tasks with a test of their own: each activity, and a reload during a call; and one that ends at
+once, when it has read its file."""
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,10 @@ def test_T2_nothing_of_the_process_reaches_a_core_file_or_another_user() -> None
     assert service["StateDirectoryMode"] == "0700"
 
 
+def test_systemd_counts_the_bytes_of_the_unit() -> None:
+    assert unit()["Service"]["IPAccounting"] == "yes"
+
+
 def test_waits_survive_a_restart_and_not_a_reboot() -> None:
     assert unit()["Service"]["RuntimeDirectoryPreserve"] == "restart"
 

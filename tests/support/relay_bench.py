@@ -74,6 +74,7 @@ class Session:
     def __init__(self, where: str, script: Script) -> None:
         self.where, self._script = where, script
         self.counts, self.sample = Counts(), b""
+        self.ip_bytes = None
         self._frames = iter(script.frames)
 
     def __aiter__(self) -> Session:

@@ -18,7 +18,14 @@ from ztpd.errors import ZtpdError
 from ztpd.health import STALE_AFTER_S, Health, age_s, cause, health
 from ztpd.log import duration
 from ztpd.model import utc
-from ztpd.status import Cause, ChannelStatus, ReceiverView, SourceStatus, Status
+from ztpd.status import (
+    Cause,
+    ChannelStatus,
+    ReceiverView,
+    SourceStatus,
+    Status,
+    TrafficStatus,
+)
 from ztpd.system import directories
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
@@ -117,6 +124,7 @@ def render(
         lines += _source_rows(status.source) if status.source else []
         lines += _channel_rows(status.channels)
         lines += _receiver_rows(status.receiver, now)
+        lines += _traffic_rows(status.traffic) if status.traffic else []
     lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", clock)))
     return "".join(lines)
 
@@ -198,6 +206,17 @@ def _channel_rows(channels: Sequence[ChannelStatus]) -> Iterator[str]:
             f"next try in {duration(wait_s)}" if wait_s is not None else "",
         )
         yield row("" if number else "services", text)
+
+
+def _traffic_rows(traffic: TrafficStatus) -> list[str]:
+    """The month's bytes and hours; of each service where several were used."""
+    several = traffic.channels if len(traffic.channels) > 1 else ()
+    parts = (
+        TrafficStatus(month_bytes=each.month_bytes, month_session_s=each.month_session_s)
+        for each in several
+    )
+    named = (f"{part} by {each.name}" for part, each in zip(parts, several, strict=True))
+    return [row("this month", traffic), *(row("", each) for each in named)]
 
 
 def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:

@@ -6,6 +6,7 @@ from ztpd.config.environment import read_token
 from ztpd.config.load import LoadedConfig, UnknownKey, load
 from ztpd.config.options import (
     BackupOptions,
+    BudgetOptions,
     Config,
     CorrectionsOptions,
     IdentityOptions,
@@ -20,6 +21,7 @@ from ztpd.config.render import example, reference, show
 
 __all__ = [
     "BackupOptions",
+    "BudgetOptions",
     "Config",
     "CorrectionsOptions",
     "IdentityOptions",

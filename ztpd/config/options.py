@@ -332,6 +332,32 @@ class ReceiverOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetOptions:
+    """The data plan of the gateway and the hours of its service, compared with what the sessions
+    have used. `ztpd status` shows both.
+    """
+
+    megabytes_per_month: int = _option(
+        0,
+        rules.whole(0, 1_000_000),
+        "The megabytes (1000000 bytes) of a month, 0 for no limit. ztpd counts the IP bytes of its "
+        "sessions, both ways; other programs and provisioning are not among them.",
+        example=1000,
+    )
+    hours_per_month: int = _option(
+        0,
+        rules.whole(0, 744),
+        "The hours of a month with an open session, 0 for no limit.",
+        example=100,
+    )
+    month_begins_on: int = _option(
+        1,
+        rules.whole(1, 28),
+        "The day on which a month of the plan begins, at 0 h UTC.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class OutputOptions:
     """The receiver's messages for other programs."""
 
@@ -423,6 +449,7 @@ class Config:
     ntrip: NtripOptions = field(default_factory=NtripOptions)
     mqtt: MqttOptions = field(default_factory=MqttOptions)
     receiver: ReceiverOptions = field(default_factory=ReceiverOptions)
+    budget: BudgetOptions = field(default_factory=BudgetOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     log: LogOptions = field(default_factory=LogOptions)
     backup: tuple[BackupOptions, ...] = ()

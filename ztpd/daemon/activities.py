@@ -25,6 +25,7 @@ from ztpd.model import SourceEndpoint, StoredCredentials
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress, Relay
+from ztpd.relay.metering import TrafficMeter
 from ztpd.sources.context import SessionContext
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.status import ChannelStatus
@@ -45,6 +46,7 @@ class Activities:
         state_dir: Path,
         runtime_dir: Path,
         disk: DiskWriter,
+        meter: TrafficMeter,
         results: Results,
     ) -> None:
         self.stored: StoredCredentials | None = None
@@ -58,6 +60,7 @@ class Activities:
         self._disk = disk
         self._results = results
         self._context = SessionContext(receiver)
+        self._open_session = meter.metered(self._context.open)
         self._relay: Relay | None = None
         self._first_corrections = asyncio.Event()
         self._failures = log.FailureLog()
@@ -151,7 +154,7 @@ class Activities:
         self._relay = Relay(
             channels,
             receiver,
-            open_session=self._context.open,
+            open_session=self._open_session,
             dispatch=self._dispatch_from_relay,
             format=config.corrections.format,
             stale_after_s=config.corrections.stale_after_s,

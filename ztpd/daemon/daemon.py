@@ -15,6 +15,7 @@ from ztpd import __version__, events, log, status
 from ztpd.config import LoadedConfig, read_token
 from ztpd.daemon import requests
 from ztpd.daemon.activities import Activities
+from ztpd.daemon.budget import traffic_status
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.quality import QualityLog
 from ztpd.daemon.reload import changes
@@ -30,6 +31,7 @@ from ztpd.provisioning import board, post_process
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.provisioning.reply import Post
 from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.relay import metering
 from ztpd.sources.context import sends_keys
 from ztpd.status import Status
 from ztpd.system import control_server
@@ -70,6 +72,8 @@ class Daemon:
         self._quality = QualityLog()
         self._runtime_failures = log.FailureLog()
         self._disk = DiskWriter(_DiskLog())
+        clock = clock or Clock()
+        self._meter = metering.TrafficMeter(state_dir / metering.FILE, self._disk, clock)
         self.receiver = self._make_receiver(loaded)
         self.provisioner = Provisioner(
             loaded.config,
@@ -77,7 +81,7 @@ class Daemon:
             dispatch=self.dispatch,
             read_identity=self._read_identity,
             token=lambda: read_token(self._loaded.config, self._environ),
-            clock=clock or Clock(),
+            clock=clock,
             board_serial=board_serial,
             disk=self._disk,
             post=post,
@@ -91,6 +95,7 @@ class Daemon:
             state_dir=state_dir,
             runtime_dir=runtime_dir,
             disk=self._disk,
+            meter=self._meter,
             results=self.results,
         )
 
@@ -113,12 +118,14 @@ class Daemon:
             notify("READY=1")
             log.emit(events.STARTED, version=__version__, how="")
             self._tasks.start(Task.RECEIVER, self.receiver.run)
+            self._tasks.start(Task.TRAFFIC, self._meter.load)
             self._tasks.start(Task.HEARTBEAT, self._heartbeat)
             self.dispatch(Event.RESTART)
             await self._stopped.wait()
             notify("STOPPING=1")
             await self._tasks.end(*Task, within_s=_STOP_WITHIN_S)
             self.provisioner.pacing.keep_rest()
+            self._meter.save()
             self._publish()
             with suppress(TimeoutError):  # the file before stays whole
                 await self._disk.written(timeout_s=_WRITTEN_WITHIN_S)
@@ -252,11 +259,12 @@ class Daemon:
         self.dispatch(Event.REPLACE if replace else Event.RESTART, why)
 
     async def _heartbeat(self) -> None:
-        """Feed the watchdog while the state is not overdue; keep the status file fresh."""
+        """Feed the watchdog while the state is not overdue; count; keep the status file fresh."""
         while True:
             progress = self._activities.progress
             if not self.present.is_overdue(progress.last_frame_s if progress else None):
                 notify("WATCHDOG=1")
+            self._meter.update()
             self._publish()
             self._quality.update(self.document())
             await asyncio.sleep(_HEARTBEAT_S)
@@ -270,6 +278,7 @@ class Daemon:
 
     def document(self) -> Status:
         """The status, as :data:`ztpd.status.FIELDS` explains it."""
+        budget = self._loaded.config.budget
         return document(
             now_s=asyncio.get_running_loop().time(),
             state=self.present.state,
@@ -281,6 +290,7 @@ class Daemon:
             unsaved=self.provisioner.keeper.unsaved is not None,
             progress=self._activities.progress,
             channels=self._activities.channels,
+            traffic=traffic_status(self._meter.month(budget.month_begins_on), budget),
             receiver=self.receiver,
             config_error=self._config_error,
         )

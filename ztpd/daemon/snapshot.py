@@ -22,6 +22,7 @@ from ztpd.status import (
     IdentityStatus,
     SourceStatus,
     Status,
+    TrafficStatus,
 )
 
 
@@ -47,6 +48,7 @@ def document(
     unsaved: bool,
     progress: Progress | None,
     channels: tuple[ChannelStatus, ...],
+    traffic: TrafficStatus | None,
     receiver: Receiver,
     config_error: ConfigError | None,
 ) -> Status:
@@ -73,6 +75,7 @@ def document(
         credentials=_credentials(stored, unsaved) if stored else None,
         source=_source(progress, now_s) if progress else None,
         channels=channels,
+        traffic=traffic,
         receiver=receiver.view,
         receiver_problem=_problem(receiver.error) if receiver.error else None,
         config_problem=_not_in_force(config_error) if config_error else None,

@@ -26,6 +26,7 @@ class Task(Enum):
     HEARTBEAT = "heartbeat"
     RELOAD = "reload"  # waits for the end of a provisioning call, then loads again
     SAVE = "save"  # beside the relay: credentials that the disk refused
+    TRAFFIC = "traffic"  # reads what was counted before
     UPKEEP = "upkeep"  # beside the relay, see :mod:`ztpd.daemon.upkeep`
 
 

@@ -26,6 +26,11 @@ class Session(Protocol):
     @property
     def counts(self) -> Counts: ...
     @property
+    def ip_bytes(self) -> int | None:
+        """IP bytes of its connection so far, both ways; None where they are not known."""
+        ...
+
+    @property
     def sample(self) -> bytes:
         """The beginning of the stream; empty where it comes in messages."""
         ...

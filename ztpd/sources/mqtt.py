@@ -18,21 +18,19 @@ from typing import Any, Self
 from ztpd import events, log
 from ztpd.errors import (
     ClosedEarly,
-    ConnectionLost,
     ConnectTimeout,
     NoTransport,
     SessionClosed,
     SessionError,
     SessionProtocol,
-    SessionRefused,
     StreamCorrupt,
     SubscriptionRefused,
     ZtpdError,
 )
 from ztpd.model import Frame, FrameKind, MqttEndpoint
 from ztpd.net.dial import avoid, dial, on_trial
-from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
+from ztpd.net.tcpinfo import ip_bytes
 from ztpd.net.tls import client_context, handshake
 from ztpd.sources import mqtt_codes
 from ztpd.sources.mqtt_client import Client, Message, topic_matches_sub
@@ -82,6 +80,10 @@ class MqttSession:
     @property
     def counts(self) -> Counts:
         return self._inbox.counts
+
+    @property
+    def ip_bytes(self) -> int | None:
+        return ip_bytes(self._client.given) if self._client else None
 
     @property
     def dropped(self) -> int:
@@ -320,11 +322,7 @@ class MqttSession:
             self._fail(mqtt_codes.broken(code, self.where) or closed)
 
     def _network_error(self, error: OSError) -> ZtpdError:
-        if isinstance(error, ssl.SSLError) and error.reason in mqtt_codes.CERTIFICATE_REFUSED:
-            return SessionRefused(f"{self.where}: {error.reason.lower().replace('_', ' ')}")
-        if self._accepted:
-            return ConnectionLost(f"{self.where}: {error.strerror or error}")
-        return network_error(error, f"{self.where}, {self._stage}")
+        return mqtt_codes.lost(error, self.where, self._stage, accepted=self._accepted)
 
     def _fail(self, error: ZtpdError) -> None:
         """The session is over because of ``error``; the first one counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from ztpd.errors import (
@@ -11,6 +12,7 @@ from ztpd.errors import (
     SessionRefused,
     ZtpdError,
 )
+from ztpd.net.errormap import network_error
 
 # MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
 _CONNACK: dict[int, tuple[type[SessionError], str]] = {
@@ -31,7 +33,7 @@ _PROTOCOL_ERROR = (2, 130)
 
 # TLS alerts (OpenSSL's names) by which a server refuses the client's certificate. With TLS 1.3
 # they come after the handshake, in place of the first data.
-CERTIFICATE_REFUSED = frozenset(
+_CERTIFICATE_REFUSED = frozenset(
     {
         "SSLV3_ALERT_BAD_CERTIFICATE",
         "SSLV3_ALERT_CERTIFICATE_EXPIRED",
@@ -63,3 +65,12 @@ def broken(code: int, where: str) -> ZtpdError | None:
     if code in _PROTOCOL_ERROR:
         return SessionProtocol(f"{where}: a packet that MQTT 3.1.1 does not allow")
     return None
+
+
+def lost(error: OSError, where: str, stage: str, *, accepted: bool) -> ZtpdError:
+    """The error of a connection that failed in ``stage``; ``accepted``: behind the log-in."""
+    if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_REFUSED:
+        return SessionRefused(f"{where}: {error.reason.lower().replace('_', ' ')}")
+    if accepted:
+        return ConnectionLost(f"{where}: {error.strerror or error}")
+    return network_error(error, f"{where}, {stage}")

@@ -31,6 +31,7 @@ from ztpd.net.dial import avoid, dial, on_trial
 from ztpd.net.errormap import network_error
 from ztpd.net.resolve import Address, resolve
 from ztpd.net.streams import open_streams
+from ztpd.net.tcpinfo import ip_bytes
 from ztpd.net.tls import client_context
 from ztpd.sanitize import clean
 from ztpd.sources.casters import CLOSEST_S, CasterVersions, GgaPolicy, is_a_place
@@ -126,6 +127,10 @@ class NtripSession:
     @property
     def counts(self) -> Counts:
         return self._scanner.counts
+
+    @property
+    def ip_bytes(self) -> int | None:
+        return ip_bytes(self._writer.get_extra_info("socket")) if self._writer else None
 
     async def __aenter__(self) -> Self:
         """Raises :class:`NetworkError`, :class:`SessionError` or :class:`ConfigError`."""

@@ -1,0 +1,144 @@
+"""The whole daemon in virtual time: bytes and hours of its sessions, over power cuts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.clocks import Clocks
+from tests.support.gateway import Gateway
+from tests.support.until import until
+from tests.support.virtualtime import run
+from ztpd.relay.metering import FILE
+from ztpd.sim.caster import Caster
+from ztpd.system.clock import Clock
+from ztpd.wire.frames import rtcm_frame
+
+HOUR_S = 3600.0
+FRAME = rtcm_frame(bytes([1077 >> 4, (1077 & 15) << 4, 0, 0]) + bytes(600))
+EVERY_S = 5.0
+
+
+async def corrections() -> AsyncIterator[bytes]:
+    while True:
+        yield FRAME
+        await asyncio.sleep(EVERY_S)
+
+
+def rover(top: Path, caster: Caster, clock: Clock, **tables: dict[str, Any]) -> Gateway:
+    """Its receiver gives a position every ten seconds only, so that hours take little."""
+    gateway = Gateway(top, clock=clock)
+    gateway.configure(
+        receiver={
+            "port": gateway.gnss.path,
+            "baudrate": 921_600,
+            "keys": {"CFG-RATE-MEAS": 10_000},
+        },
+        ntrip={"host": "127.0.0.1", "port": caster.port, "mountpoint": "MP", "tls": False},
+        **tables,
+    )
+    return gateway
+
+
+def traffic(gateway: Gateway) -> dict[str, Any]:
+    found: dict[str, Any] = gateway.status["traffic"]
+    return found
+
+
+async def streams(gateway: Gateway) -> None:
+    await until(lambda: gateway.status.get("state") == "streaming", 60)
+
+
+def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        budget = {"megabytes_per_month": 1000, "hours_per_month": 730}
+        async with Caster({"MP": corrections}) as caster:
+            gateway = rover(tmp_path, caster, Clocks().clock, budget=budget)
+            async with gateway.receiver():
+                for end_s in (300.0, 600.0):
+                    async with gateway.running():
+                        await streams(gateway)
+                        await asyncio.sleep(300.0)
+                    month_s = traffic(gateway)["month_session_s"]
+                    assert month_s == pytest.approx(end_s, abs=15)
+        found = traffic(gateway)
+        assert (found["limit_megabytes"], found["limit_hours"]) == (1000, 730)
+        payload = len(FRAME) * 600.0 / EVERY_S
+        assert payload * 1.05 < found["month_bytes"] < payload * 1.5, "headers and GGA beside"
+        (channel,) = found["channels"]
+        assert channel["name"] == f"ntrip 127.0.0.1:{caster.port}"
+        assert channel["month_bytes"] == found["month_bytes"]
+        assert (gateway.state_dir / FILE).stat().st_mode & 0o777 == 0o600
+
+    run(scenario())
+
+
+async def _cut(top: Path, times: int, longest_s: float) -> list[tuple[float, float]]:
+    """The session's seconds, and those that are left of it, after each power cut."""
+    dice, clocks = random.Random(19), Clocks()
+    found: list[tuple[float, float]] = []
+    async with Caster({"MP": corrections}) as caster:
+        gateway = rover(top, caster, clocks.clock)
+        kept, before_s = top / "kept", 0.0
+        async with gateway.receiver() as receiver:
+            for _ in range(times):
+                async with gateway.running() as daemon:
+                    await streams(gateway)
+                    await asyncio.sleep(dice.uniform(60.0, longest_s))
+                    await daemon._disk.written()
+                    now_s = traffic(gateway)["month_session_s"]
+                    shutil.copytree(gateway.state_dir, kept)  # what the disk holds at this moment
+                shutil.rmtree(gateway.state_dir)
+                kept.rename(gateway.state_dir)
+                clocks.reboot(off_for_s=20.0)
+                receiver.power_cycle()
+                file = gateway.state_dir / FILE
+                stored = json.loads(file.read_bytes()) if file.exists() else {"days": {}}
+                left_s = sum(
+                    channel["session_s"]
+                    for channels in stored["days"].values()
+                    for channel in channels.values()
+                )
+                found.append((now_s - before_s, left_s - before_s))
+                before_s = left_s
+    return found
+
+
+@pytest.mark.slow
+def test_a_power_cut_loses_less_than_an_hour(tmp_path: Path) -> None:
+    ((on_s, left_s),) = run(_cut(tmp_path, 1, 1.5 * HOUR_S))
+    assert on_s - HOUR_S - 60 <= left_s <= on_s
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_twenty_power_cuts_lose_an_hour_each_at_most(tmp_path: Path) -> None:
+    cuts = run(_cut(tmp_path, 20, 3 * HOUR_S))
+    assert [each for each in cuts if not each[0] - HOUR_S - 60 <= each[1] <= each[0] + 1] == []
+    assert sum(left_s for _, left_s in cuts) > 0.4 * sum(on_s for on_s, _ in cuts)
+    print("on the air, left in the file (s):", [(round(a), round(b)) for a, b in cuts])
+
+
+@pytest.mark.slow
+def test_P15_streaming_writes_the_card_once_an_hour(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Caster({"MP": corrections}) as caster:
+            gateway = rover(tmp_path, caster, Clocks().clock)
+            async with gateway.receiver(), gateway.running():
+                await streams(gateway)
+                seen: set[int] = set()
+                for _ in range(60):
+                    await asyncio.sleep(120)
+                    if (gateway.state_dir / FILE).exists():
+                        seen.add((gateway.state_dir / FILE).stat().st_mtime_ns)
+                assert gateway.files() == {FILE: 0o600}
+                assert len(seen) in (1, 2), "two hours"
+
+    run(scenario())

@@ -1,0 +1,129 @@
+"""Counts the sessions' bytes and seconds, and keeps them on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ztpd.model import SourceEndpoint, utc
+from ztpd.relay.traffic import Traffic, TrafficRecord, month_of
+from ztpd.sources import Session
+from ztpd.system.clock import Clock
+from ztpd.system.disk import DiskWriter
+
+FILE = "traffic.json"
+SAVED_EVERY_S = 3600.0
+
+
+@dataclass
+class _Metered:
+    """An open session, and the last look at it."""
+
+    channel: str
+    session: Session
+    looked_s: float  # the loop's time
+    ip_bytes: int = 0
+    stream_bytes: int = 0
+
+    def look(self, now: float) -> Traffic:
+        """The traffic since the last look. A connection that is closed gives no count any more:
+        then the bytes of its stream count."""
+        stream, before = self.session.counts.bytes, self.ip_bytes
+        counted = self.session.ip_bytes
+        if counted is None:
+            counted = before + stream - self.stream_bytes
+        passed_s, self.looked_s = now - self.looked_s, now
+        self.ip_bytes, self.stream_bytes = max(before, counted), stream
+        return Traffic(self.ip_bytes - before, passed_s)
+
+
+@dataclass(frozen=True, slots=True)
+class MonthTraffic:
+    """``first`` is the first day of the present month, ``end`` that of the next one."""
+
+    first: date
+    end: date
+    by_channel: Mapping[str, Traffic]
+    today: Mapping[str, Traffic]
+
+
+class TrafficMeter:
+    """Looks at the open sessions at each :meth:`update`, and writes once an hour at most."""
+
+    def __init__(self, path: Path, disk: DiskWriter, clock: Clock) -> None:
+        self._path, self._disk, self._clock = path, disk, clock
+        self._record = TrafficRecord()
+        self._open: list[_Metered] = []
+        self._is_loaded = False  # else a slow disk's file would be overwritten
+        self._changed = False
+        self._saved_s: float | None = None
+
+    async def load(self) -> None:
+        """Add what was counted before; only then anything is written."""
+        stored = await self._disk.read_json(self._path)
+        if not self._is_loaded:
+            self._record.merge(stored)
+            self._is_loaded = True
+
+    def metered(
+        self, open_session: Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
+    ) -> Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]:
+        """``open_session``, and the session counts as long as it is open."""
+
+        @asynccontextmanager
+        async def opened(endpoint: SourceEndpoint) -> AsyncIterator[Session]:
+            async with open_session(endpoint) as session:
+                metered = _Metered(endpoint.label, session, _now())
+                self._open.append(metered)
+                try:
+                    yield session
+                finally:
+                    self._open.remove(metered)
+                    self._count(metered)
+
+        return opened
+
+    def update(self) -> None:
+        """Count what came since the last time, and write it where an hour has passed."""
+        now = _now()
+        if self._saved_s is None:
+            self._saved_s = now
+        if today := self._today:
+            self._record.date_is(today)
+        for metered in self._open:
+            self._count(metered)
+        if now - self._saved_s >= SAVED_EVERY_S:
+            self.save()
+
+    def save(self) -> None:
+        """Write what has been counted, in the disk's own time."""
+        self._saved_s = _now()
+        if self._changed and self._is_loaded:
+            self._changed = False
+            self._disk.write(self._path, json.dumps(self._record.to_json()).encode())
+
+    def month(self, begins_on: int) -> MonthTraffic | None:
+        """None while the date is not known."""
+        today = self._today
+        if today is None:
+            return None
+        first, end = month_of(today, begins_on)
+        by_channel = self._record.between(first, end)
+        return MonthTraffic(first, end, by_channel, self._record.of_day(today))
+
+    @property
+    def _today(self) -> date | None:
+        return None if self._clock.is_past else utc(self._clock.now()).date()
+
+    def _count(self, metered: _Metered) -> None:
+        self._record.add(self._today, metered.channel, metered.look(_now()))
+        self._changed = True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
