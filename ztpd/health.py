@@ -23,7 +23,7 @@ FIX_LOW_AFTER_S = 600.0
 DROPPED_SHARE = 0.05
 """The limits beyond which corrections that flow are not enough; docs/status.md has them."""
 
-_FOLLOW_FROM_FINDINGS = {
+FOLLOW_FROM_FINDINGS = {
     events.NO_TIME.name,
     events.NO_POSITION.name,
     events.NO_FIX.name,
@@ -140,7 +140,7 @@ def with_findings(causes: Iterable[Cause | None], view: ReceiverView) -> list[Ca
     as a receiver without an antenna has no position; else behind the first one."""
     known = [each for each in causes if each]
     found = [Cause(each.event, each.text, each.advice) for each in view.findings]
-    at = 1 if known and known[0].event not in _FOLLOW_FROM_FINDINGS else 0
+    at = 1 if known and known[0].event not in FOLLOW_FROM_FINDINGS else 0
     return [*known[:at], *found, *known[at:]]
 
 

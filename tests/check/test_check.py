@@ -376,3 +376,19 @@ async def test_FR03_use_is_said_to_be_reported_where_it_is(
 
     (settings,) = (each for each in found if each.layer == "setup")
     assert (settings.state, settings.text) == (LinkState.OK, shown)
+
+
+async def test_FR75_the_antenna_is_named_beside_a_caster_that_refuses(tmp_path: Path) -> None:
+    refused = {"event": "ntrip.mountpoint", "text": "no such mountpoint", "advice": "Correct it."}
+    antenna = {
+        "event": "gnss.reception.antenna_open",
+        "text": "no antenna is connected",
+        "advice": "Connect it.",
+    }
+    view = {"model": "ZED-F9P", "ready": True, "findings": [antenna]}
+    async with site(tmp_path) as (gateway, _):
+        reported = {"state": "waiting", "reason": refused, "receiver": view}
+        found = await walk(gateway, status.from_json(reported))
+
+    broken = [(each.layer, each.event) for each in found if each.state is LinkState.PROBLEM]
+    assert broken == [("login", "ntrip.mountpoint"), ("use", "gnss.reception.antenna_open")]

@@ -51,7 +51,7 @@ class Site:
         await until(lambda: event in self.findings, 400)
         return next(each for each in self.status.receiver.findings if each.event == event)
 
-    async def check_use(self) -> check.Result:
+    async def checked(self) -> list[check.Result]:
         path = self.gateway.top / "ztpd.toml"
         walk = check.Check(
             lambda: config.load(path),
@@ -59,7 +59,10 @@ class Site:
             daemon=self.status,
             environ={},
         )
-        return next(each for each in await walk.run() if each.layer == "use")
+        return await walk.run()
+
+    async def check_use(self) -> check.Result:
+        return next(each for each in await self.checked() if each.layer == "use")
 
 
 @asynccontextmanager
@@ -287,6 +290,9 @@ def test_an_antenna_fault_is_named_before_the_position_that_it_costs(tmp_path: P
             await until(lambda: one.status.state == "waiting", 400)
             shown = render(one.status, is_running=True)
             assert f": waiting: {finding.text}" in shown
+            found = await one.checked()
+            broken = [each for each in found if each.state is LinkState.PROBLEM]
+            assert [(each.layer, each.text) for each in broken] == [("use", finding.text)]
             one.sim.faults.antenna, one.sim.faults.no_sky = Antenna.OK, False
             await until(lambda: one.status.state == "streaming", 400)
 

@@ -71,6 +71,7 @@ class Check:
         self._source: SourceEndpoint | None = None
         self._source_error: ZtpdError | None = None
         self._endpoint = Endpoint.ztp(self._config)
+        self._broken: set[str] = set()  # links, and those that need them
 
     async def run(self, tell: Callable[[Result], None] = lambda _: None) -> list[Result]:
         """The findings, one for each of :data:`LINKS`; ``tell`` is called with each at once.
@@ -78,7 +79,7 @@ class Check:
         A link that needs a broken one is not reached; all others are tried.
         """
         found: list[Result] = []
-        broken: set[str] = set()
+        broken = self._broken
         async with self._held:
             for link in CHAIN:
                 one = Result(link.layer, LinkState.NOT_REACHED)
@@ -291,7 +292,13 @@ class Check:
         return await self._probe.setup()
 
     async def use(self) -> str:
+        """Antenna and sky are judged without data too, where a daemon has watched them."""
+        without_data = "data" in self._broken
+        if without_data and self._daemon is None:
+            raise NotReached("")
         view = await self._probe.use()
+        if without_data:
+            raise Problem(with_findings((), view)[0]) if view.findings else NotReached("")
         weak = [each.cause for each in receiver_weaknesses(view)]
         if found := with_findings((not_used(view), *weak), view):
             raise Problem(found[0])
@@ -350,7 +357,7 @@ CHAIN = (
     Link("data", Check.data, ("login",)),
     Link("receiver", Check.receiver, ("permissions",)),
     Link("setup", Check.setup, ("receiver",)),
-    Link("use", Check.use, ("data", "setup")),
+    Link("use", Check.use, ("setup",)),
     Link("backup", Check.backups, ("route",)),
     Link("daemon", Check.daemon, ("config",)),
 )

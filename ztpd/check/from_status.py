@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ztpd.check.results import NotReached, Problem, joined, layer_of
-from ztpd.health import causes, stale
+from ztpd.health import FOLLOW_FROM_FINDINGS, causes, stale
 from ztpd.log import duration
 from ztpd.model import SourceEndpoint
 from ztpd.status import Cause, ReceiverView, SourceStatus, Status
@@ -51,13 +51,20 @@ class StatusProbe:
         return f"the daemon is {self._status.state}: {self._status.reason.text}"
 
     def raise_reported(self, *layers: str) -> None:
-        """Raise the error that stops the daemon, if it belongs to one of ``layers``."""
+        """Raise the error that stops the daemon, if it belongs to one of ``layers``.
+
+        It is no problem of its own where it follows from another one, as a position that is missing
+        follows from the antenna.
+        """
         for cause in causes(self._status):
             layer = layer_of(cause.event)
             if layer in layers:
+                text = cause.text + self._age(cause)
+                if cause.event in FOLLOW_FROM_FINDINGS and self._status.receiver.findings:
+                    raise NotReached(text)
                 if layer in OWN_PROBES:  # found in order a moment ago
                     cause = replace(cause, advice=_tried(cause))
-                raise Problem(replace(cause, text=cause.text + self._age(cause)))
+                raise Problem(replace(cause, text=text))
 
     def _age(self, cause: Cause) -> str:
         """How old the failure is: it may have been put right since."""
