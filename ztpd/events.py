@@ -627,6 +627,14 @@ SPOOFED = _event(
     _SENDS_ON + " Its position may be wrong.",
     "Do not rely on the position. Look for GNSS repeaters and simulators nearby.",
 )
+NO_SIGNALS = _event(
+    "gnss.reception.no_signal",
+    _WARNING,
+    "the receiver receives no satellite",
+    "The receiver reports no signal of any satellite (NAV-SAT).",
+    _SENDS_ON,
+    "Check the antenna, its cable and plugs, and its view of the sky.",
+)
 WEAK_SIGNALS = _event(
     "gnss.reception.weak",
     _WARNING,

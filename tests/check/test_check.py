@@ -392,3 +392,15 @@ async def test_FR75_the_antenna_is_named_beside_a_caster_that_refuses(tmp_path: 
 
     broken = [(each.layer, each.event) for each in found if each.state is LinkState.PROBLEM]
     assert broken == [("login", "ntrip.mountpoint"), ("use", "gnss.reception.antenna_open")]
+
+
+async def test_FR75_a_position_that_the_sky_costs_is_one_problem(tmp_path: Path) -> None:
+    """For so long that the use of corrections would be unknown, if any came."""
+    region = {"event": "mqtt.region_unknown", "text": "no region", "advice": "Set it."}
+    sky = {"event": "gnss.reception.no_signal", "text": "no satellite", "advice": "Look up."}
+    view = {"model": "ZED-F9P", "ready": True, "use": "unknown", "use_for_s": 300}
+    async with site(tmp_path) as (gateway, _):
+        reported = {"state": "waiting", "reason": region, "receiver": view | {"findings": [sky]}}
+        found = await walk(gateway, status.from_json(reported))
+
+    assert (problem(found).layer, problem(found).event) == ("use", "gnss.reception.no_signal")

@@ -158,6 +158,14 @@ def breaks(name: str, value: object) -> Callable[[Faults], None]:
             "only 4 of 32 satellites are received well (35 dBHz or more), the best with 35 dBHz",
             id="weak signals",
         ),
+        pytest.param(
+            F9P,
+            ("no_sky", True),
+            False,
+            "gnss.reception.no_signal",
+            "the receiver receives no satellite",
+            id="no signal at all",
+        ),
     ],
 )
 def test_antenna_and_signals_are_named_and_it_is_said_when_they_are_well_again(

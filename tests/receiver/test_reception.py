@@ -160,10 +160,10 @@ def test_weak_signals_are_found_by_the_number_of_strong_ones() -> None:
     )
 
 
-def test_no_satellite_at_all_is_weak_too() -> None:
+def test_no_satellite_at_all_is_named_as_such() -> None:
     bench = Bench()
-    assert bench.run(60, sky()) == ["weak"]
-    assert bench.text.startswith("only 0 of 0 satellites")
+    assert bench.run(60, sky()) == ["no_signal"]
+    assert bench.text == "the receiver receives no satellite"
 
 
 def test_a_port_that_loses_bytes_is_found_by_its_counter() -> None:

@@ -71,7 +71,7 @@ class Check:
         self._source: SourceEndpoint | None = None
         self._source_error: ZtpdError | None = None
         self._endpoint = Endpoint.ztp(self._config)
-        self._broken: set[str] = set()  # links, and those that need them
+        self._well: set[str] = set()  # links that are in order
 
     async def run(self, tell: Callable[[Result], None] = lambda _: None) -> list[Result]:
         """The findings, one for each of :data:`LINKS`; ``tell`` is called with each at once.
@@ -79,7 +79,7 @@ class Check:
         A link that needs a broken one is not reached; all others are tried.
         """
         found: list[Result] = []
-        broken = self._broken
+        broken: set[str] = set()
         async with self._held:
             for link in CHAIN:
                 one = Result(link.layer, LinkState.NOT_REACHED)
@@ -87,6 +87,8 @@ class Check:
                     broken.add(link.layer)
                 else:
                     one = await _judged(one, link.probe(self))
+                if one.state is LinkState.OK:
+                    self._well.add(link.layer)
                 if one.state is LinkState.PROBLEM:
                     broken |= {link.layer, layer_of(one.event)}
                 found.append(one)
@@ -293,7 +295,7 @@ class Check:
 
     async def use(self) -> str:
         """Antenna and sky are judged without data too, where a daemon has watched them."""
-        without_data = "data" in self._broken
+        without_data = "data" not in self._well
         if without_data and self._daemon is None:
             raise NotReached("")
         view = await self._probe.use()

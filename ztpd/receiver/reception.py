@@ -223,15 +223,22 @@ class Reception:
         suspected = isinstance(report, SecSig) and report.spoofing >= Spoofing.INDICATED
         return {} if suspected else None
 
-    def _weak(self, now_s: float) -> Mapping[str, object] | None:
+    def _strengths(self, now_s: float) -> list[int] | None:
+        """C/N0 in dBHz of each satellite received; None where it is unknown or no matter."""
         report = self._report(NavSat, now_s)
         if self.fixed or not isinstance(report, NavSat):
             return None
-        strengths = [each.cno_dbhz for each in report.satellites if each.cno_dbhz]
+        return [each.cno_dbhz for each in report.satellites if each.cno_dbhz]
+
+    def _no_signal(self, now_s: float) -> Mapping[str, object] | None:
+        return {} if self._strengths(now_s) == [] else None
+
+    def _weak(self, now_s: float) -> Mapping[str, object] | None:
+        strengths = self._strengths(now_s) or []
         good = sum(each >= GOOD_CNO_DBHZ for each in strengths)
-        if good >= ENOUGH_SATELLITES:
+        if not strengths or good >= ENOUGH_SATELLITES:
             return None
-        return {"good": good, "seen": len(strengths), "best": max(strengths, default=0)}
+        return {"good": good, "seen": len(strengths), "best": max(strengths)}
 
     def _overrunning(self, now_s: float) -> Mapping[str, object] | None:
         if self._overrun is None or now_s - self._overrun[2] > _OVERRUN_S:
@@ -279,6 +286,7 @@ _PROBES: tuple[tuple[JournalEvent, _Probe, float], ...] = (
     (events.ANTENNA_OPEN, Reception._antenna_open, LASTING_S),
     (events.JAMMED, Reception._jammed, LASTING_S),
     (events.SPOOFED, Reception._spoofed, LASTING_S),
+    (events.NO_SIGNALS, Reception._no_signal, WEAK_LASTING_S),
     (events.WEAK_SIGNALS, Reception._weak, WEAK_LASTING_S),
     (events.PORT_OVERRUN, Reception._overrunning, LASTING_S),
     (events.LATE_CORRECTIONS, Reception._late, LASTING_S),
