@@ -24,6 +24,7 @@ LAYERS = """
     daemon | sim
     relay | check
     receiver | sources | modem | provisioning
+    metrics
     health | unit
     serialport | net | config | status
     system | log | retry | lifecycle

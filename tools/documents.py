@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools import samples
-from ztpd import check, config, events, health, lifecycle, status
+from ztpd import check, config, events, health, lifecycle, metrics, status
 from ztpd.config.options import TABLES, Option
 from ztpd.config.rules import toml
 from ztpd.serialport import usbids
@@ -24,6 +24,8 @@ def produced() -> Mapping[str, str]:
         "docs/states.md": _states(),
         "docs/status.md": _status(),
         "docs/events.md": _events(),
+        "docs/metrics.md": _metrics(),
+        "packaging/prometheus/down.prom": metrics.DOWN,
         "packaging/ztpd.catalog": _catalog(),
         "packaging/debian/ztpd.udev": _udev(),
         "packaging/man/ztpd.toml.5": _configuration_manual(),
@@ -207,6 +209,46 @@ _EVENT_GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """Headings of docs/events.md with the beginnings of their events; the longest beginning counts.
 Events that need nothing are normal operation."""
+
+
+_METRICS_HEAD = """# Metrics for Prometheus
+
+The daemon writes `/run/ztpd/metrics.prom` every ten seconds, for every user to read; `ztpd metrics`
+prints it. It holds no position, and no name of a person, a modem or an account.
+
+## With the node exporter
+
+Debian's prometheus-node-exporter reads text files, so ztpd needs no port of its own. Link the file
+once:
+
+```console
+$ sudo apt install prometheus-node-exporter
+$ sudo ln -s /run/ztpd/metrics.prom /var/lib/prometheus/node-exporter/ztpd.prom
+```
+
+The link never dangles, which the exporter would report as `node_textfile_scrape_error` for the
+whole machine: systemd makes the file at boot with `ztpd_up 0`; the daemon writes over it; after the
+daemon's end, also by a crash or `kill -9`, systemd puts `ztpd_up 0` back. Removal or purge of the
+package takes the link along; after an installation anew, link again.
+
+If only the whole machine stands still, the file grows old: compare `node_textfile_mtime_seconds`.
+
+## The metrics
+
+Counters begin at 0 when the daemon starts; those of the receiver also when its settings change.
+
+| metric | type | labels | meaning |
+| --- | --- | --- | --- |
+"""
+
+
+def _metrics() -> str:
+    rows = "".join(
+        f"| `{name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} "
+        f"| {each.help} |\n"
+        for name, each in metrics.FAMILIES.items()
+    )
+    return _METRICS_HEAD + rows
 
 
 def _group(event: events.JournalEvent) -> str:

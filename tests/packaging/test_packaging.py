@@ -22,6 +22,7 @@ from tests.support import TOP
 from ztpd import errors
 from ztpd.cli.main import _parser
 from ztpd.config.environment import CREDENTIAL, UNSET
+from ztpd.system.directories import runtime_dir
 
 DEBIAN = TOP / "packaging/debian"
 UNIT = TOP / "systemd/ztpd.service"
@@ -91,7 +92,21 @@ def test_systemd_counts_the_bytes_of_the_unit() -> None:
 
 
 def test_waits_survive_a_restart_and_not_a_reboot() -> None:
-    assert unit()["Service"]["RuntimeDirectoryPreserve"] == "restart"
+    assert unit()["Service"]["RuntimeDirectoryPreserve"] == "yes"
+    assert runtime_dir({}).is_relative_to("/run")
+
+
+def test_after_the_daemon_whatever_ended_it_the_metrics_say_down() -> None:
+    """Two commands, because a reader must never meet half a file."""
+    commands = unit()["Service"]["ExecStopPost"].splitlines()
+    down, into = "/usr/share/ztpd/prometheus/down.prom", "%t/ztpd/metrics.prom"
+    beside = "%t/ztpd/.metrics.prom"
+    assert commands == [
+        f"-/usr/bin/install -m 0644 {down} {beside}",
+        f"-/usr/bin/mv -f {beside} {into}",
+    ]
+    tmpfiles = (DEBIAN / "ztpd.tmpfiles").read_text()
+    assert f"C /run/ztpd/metrics.prom 0644 ztpd ztpd - {down}\n" in tmpfiles
 
 
 def test_P12_the_sandbox_is_as_tight_as_was_promised() -> None:
@@ -174,9 +189,13 @@ def test_T15_no_token_comes_with_the_package() -> None:
 
 
 def _purge(root: Path) -> None:
+    run_postrm(root, "purge")
+
+
+def run_postrm(root: Path, action: str) -> None:
     script = (DEBIAN / "ztpd.postrm").read_text().replace("#DEBHELPER#", "")
     environ = {**os.environ, "DPKG_ROOT": str(root)}
-    subprocess.run(["sh", "-e", "-c", script, "postrm", "purge"], env=environ, check=True)
+    subprocess.run(["sh", "-e", "-c", script, "postrm", action], env=environ, check=True)
 
 
 def test_a_purge_leaves_neither_credentials_nor_token(tmp_path: Path) -> None:
@@ -187,6 +206,28 @@ def test_a_purge_leaves_neither_credentials_nor_token(tmp_path: Path) -> None:
     assert not (tmp_path / "etc/ztpd").exists()
     assert not (tmp_path / "var/lib/ztpd").exists()
     _purge(tmp_path)
+
+
+@pytest.mark.parametrize("action", ["remove", "purge"])
+def test_a_removal_takes_the_link_of_the_node_exporter_along(tmp_path: Path, action: str) -> None:
+    exporter = tmp_path / "var/lib/prometheus/node-exporter"
+    exporter.mkdir(parents=True)
+    (tmp_path / "run/ztpd").mkdir(parents=True)
+    (exporter / "ztpd.prom").symlink_to("/run/ztpd/metrics.prom")
+    (exporter / "another-name.prom").symlink_to("/run/ztpd/metrics.prom")
+    (exporter / "apt.prom").write_text("")
+    (exporter / "other.prom").symlink_to("/run/other/metrics.prom")
+    run_postrm(tmp_path, action)
+    assert {each.name for each in exporter.iterdir()} == {"apt.prom", "other.prom"}
+    assert not (tmp_path / "run/ztpd").exists()
+
+
+def test_an_upgrade_keeps_that_link(tmp_path: Path) -> None:
+    exporter = tmp_path / "var/lib/prometheus/node-exporter"
+    exporter.mkdir(parents=True)
+    (exporter / "ztpd.prom").symlink_to("/run/ztpd/metrics.prom")
+    run_postrm(tmp_path, "upgrade")
+    assert (exporter / "ztpd.prom").is_symlink()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.receiver_bench import bench, in_virtual_time
 from tests.support.until import until
-from ztpd.model import Carrier
+from ztpd.model import Carrier, Fix
 from ztpd.receiver.fixes import FixHistory
 from ztpd.sim.receiver import F9P, F9P_OLD, F9R, X20P, Model
 from ztpd.wire.ubx import NavPvt
@@ -25,6 +27,39 @@ def test_the_label_lasts_from_its_first_fix_on() -> None:
     assert history.label_for_s(60) is None, "no present fix"
     history.add(NavPvt(fix_type=3, fix_ok=True, carrier=Carrier.FLOAT).to_fix(), 100)
     assert history.label_for_s(100) == 0
+
+
+FLOAT, FIXED = (
+    NavPvt(fix_type=3, fix_ok=True, carrier=each).to_fix()
+    for each in (Carrier.FLOAT, Carrier.FIXED)
+)
+
+
+def test_the_time_with_each_fix_is_counted_and_a_pause_is_unknown() -> None:
+    history = FixHistory()
+    assert history.seconds(10) == {"unknown": 0}
+    for second in range(12, 20):
+        history.add(FLOAT, second)
+    for second in range(20, 30):
+        history.add(FIXED, second)
+    assert history.seconds(30) == {"unknown": 2, "RTK float": 8, "RTK fixed": 10}
+    assert history.seconds(100) == {"unknown": 2 + 66, "RTK float": 8, "RTK fixed": 14}
+    history.add(FLOAT, 100)
+    assert history.seconds(101) == {"unknown": 68, "RTK float": 9, "RTK fixed": 14}
+
+
+@given(st.lists(st.tuples(st.sampled_from([FLOAT, FIXED, None]), st.floats(0, 100))))
+def test_the_times_add_up_and_never_fall(steps: list[tuple[Fix | None, float]]) -> None:
+    history, now_s = FixHistory(), 1000.0
+    before = history.seconds(now_s)
+    for fix, pause_s in steps:
+        now_s += pause_s
+        if fix:
+            history.add(fix, now_s)
+        found = history.seconds(now_s)
+        assert all(found[label] >= seconds for label, seconds in before.items())
+        assert sum(found.values()) == pytest.approx(now_s - 1000)
+        before = found
 
 
 @pytest.mark.parametrize("model", [F9P, F9P_OLD, F9R, X20P], ids=lambda model: model.firmware)

@@ -114,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--json", action="store_true", help="as JSON")
     shown.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
 
+    add("metrics", verbs.metrics, "print the daemon's metrics, in the text form of Prometheus")
+
     add("check", verbs.check, "find the first broken link from configuration to use").add_argument(
         "--json", action="store_true", help="as JSON"
     )

@@ -54,6 +54,12 @@ def imei(options: argparse.Namespace) -> int:
     return provision.imei(options)
 
 
+def metrics(options: argparse.Namespace) -> int:
+    from ztpd.cli import metrics
+
+    return metrics.metrics(options)
+
+
 def monitor_receiver(options: argparse.Namespace) -> int:
     from ztpd.cli import receiver
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ztpd import events, log, retry
 from ztpd.config import Config
+from ztpd.daemon.counters import Counters
 from ztpd.daemon.results import Results
 from ztpd.daemon.tasks import Task, Tasks
 from ztpd.daemon.upkeep import remove_token, upkeep
@@ -48,6 +49,7 @@ class Activities:
         disk: DiskWriter,
         meter: TrafficMeter,
         results: Results,
+        counters: Counters,
     ) -> None:
         self.stored: StoredCredentials | None = None
         self._provisioner = provisioner
@@ -60,7 +62,7 @@ class Activities:
         self._disk = disk
         self._results = results
         self._context = SessionContext(receiver)
-        self._open_session = meter.metered(self._context.open)
+        self._open_session = counters.counted(meter.metered(self._context.open))
         self._relay: Relay | None = None
         self._first_corrections = asyncio.Event()
         self._failures = log.FailureLog()

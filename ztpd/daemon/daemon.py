@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ztpd import __version__, events, log, status
+from ztpd import __version__, events, log, metrics, status
 from ztpd.config import LoadedConfig, read_token
-from ztpd.daemon import requests
+from ztpd.daemon import counters, requests
 from ztpd.daemon.activities import Activities
 from ztpd.daemon.budget import traffic_status
+from ztpd.daemon.counters import Counters
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.quality import QualityLog
 from ztpd.daemon.reload import changes
@@ -70,6 +71,7 @@ class Daemon:
         self._stopped = asyncio.Event()
         self._identity: Identity | None = None
         self._quality = QualityLog()
+        self._counters = Counters()
         self._runtime_failures = log.FailureLog()
         self._disk = DiskWriter(_DiskLog())
         clock = clock or Clock()
@@ -85,6 +87,7 @@ class Daemon:
             board_serial=board_serial,
             disk=self._disk,
             post=post,
+            on_call=self._counters.on_call,
         )
         self._activities = Activities(
             self.provisioner,
@@ -97,6 +100,7 @@ class Daemon:
             disk=self._disk,
             meter=self._meter,
             results=self.results,
+            counters=self._counters,
         )
 
     async def run(self) -> None:
@@ -131,6 +135,7 @@ class Daemon:
                 await self._disk.written(timeout_s=_WRITTEN_WITHIN_S)
         finally:
             loop.set_exception_handler(None)
+            counters.write(self._runtime_dir, metrics.DOWN)
             lock.release()
         log.emit(events.STOPPED)
 
@@ -266,6 +271,7 @@ class Daemon:
                 notify("WATCHDOG=1")
             self._meter.update()
             self._publish()
+            self._publish_metrics()
             self._quality.update(self.document())
             await asyncio.sleep(_HEARTBEAT_S)
 
@@ -275,6 +281,18 @@ class Daemon:
             status.write(self._runtime_dir, self.document())
         except Exception as error:  # noqa: BLE001 - as above
             log.crash("status", error)
+
+    def _publish_metrics(self) -> None:
+        """As for the status."""
+        try:
+            stored = self.stored
+            totals = self._counters.totals(
+                fix_s=self.receiver.fix_seconds,
+                expires_unix_s=stored.expires_unix_s if stored else None,
+            )
+            counters.write(self._runtime_dir, metrics.text(self.document(), totals))
+        except Exception as error:  # noqa: BLE001 - as above
+            log.crash("metrics", error)
 
     def document(self) -> Status:
         """The status, as :data:`ztpd.status.FIELDS` explains it."""

@@ -52,14 +52,17 @@ class Provisioner:
         board_serial: Callable[[], str] = board.serial,
         hostname: Callable[[], str] = hostname.current,
         post: Post = post_process.post,
+        on_call: Callable[[ZtpdError | None], None] = lambda _: None,
         rng: random.Random | None = None,
     ) -> None:
+        """``on_call`` receives the error of each call that has ended, None for credentials."""
         self._config = config
         self._dispatch = dispatch
         self._token = token
         self._board = board_serial()
         self._hostname = hostname
         self._post = post
+        self._on_call = on_call
         self._failures = log.FailureLog()
         self._has_previous = True  # until the disk was read
         self._calling = asyncio.Lock()
@@ -234,8 +237,10 @@ class Provisioner:
                 post=self._post,
             )
         except ZtpdError as error:
+            self._on_call(error)
             self.pacing.call_failed(error)
             raise
+        self._on_call(None)
         self._has_previous = True
         await self.keeper.save(stored)
         self.pacing.call_succeeded()

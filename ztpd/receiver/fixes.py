@@ -32,6 +32,8 @@ class FixHistory:
         self._logged_s = 0.0
         self._set_interval_s: float | None = None
         self._gaps_s: deque[float] = deque(maxlen=_GAPS)
+        self._seconds: dict[str, float] = {}
+        self._accounted_s: float | None = None
 
     def restarted(self, now_s: float, interval_s: float | None = None) -> None:
         """The receiver has just been set up: times to the first fix count from now.
@@ -47,6 +49,7 @@ class FixHistory:
         """Note a fix that has just come."""
         if self.last is not None and self._last_s >= self._started_s:
             self._gaps_s.append(now_s - self._last_s)
+        self._account(now_s)
         before = self.present(now_s)
         if before is None or before.label != fix.label:
             self._label_since_s = now_s
@@ -77,8 +80,13 @@ class FixHistory:
 
     def present(self, now_s: float) -> Fix | None:
         """The last fix, unless it is too old to be shown as the present one."""
-        age_s, limit_s = self.age_s(now_s), _FRESH_INTERVALS * (self.interval_s or 0.0)
-        return self.last if age_s is not None and age_s <= max(FRESH_S, limit_s) else None
+        age_s = self.age_s(now_s)
+        return self.last if age_s is not None and age_s <= self._fresh_s else None
+
+    @property
+    def _fresh_s(self) -> float:
+        """The age up to which a fix is the present one."""
+        return max(FRESH_S, _FRESH_INTERVALS * (self.interval_s or 0.0))
 
     def label_for_s(self, now_s: float) -> float | None:
         """For how many seconds the present fix has had its label; None without a present fix."""
@@ -91,6 +99,25 @@ class FixHistory:
             return None
         good = [self._latest_s.get(each, 0.0) for each in _RANKS[_RANKS.index(label) :]]
         return now_s - max(self._started_s, *good)
+
+    def seconds(self, now_s: float) -> dict[str, float]:
+        """For how many seconds each label was the present one; "unknown" without a present fix.
+        They add up to the time since the first call, or the first fix."""
+        self._account(now_s)
+        return dict(self._seconds)
+
+    def _account(self, now_s: float) -> None:
+        """Add the time since the last call to the label of that time."""
+        began_s = now_s if self._accounted_s is None else self._accounted_s
+        known_s = 0.0
+        if self.last is not None:
+            known_s = max(0.0, min(now_s, self._last_s + self._fresh_s) - began_s)
+            self._add_seconds(self.last.label, known_s)
+        self._add_seconds("unknown", now_s - began_s - known_s)
+        self._accounted_s = now_s
+
+    def _add_seconds(self, label: str, seconds: float) -> None:
+        self._seconds[label] = self._seconds.get(label, 0.0) + seconds
 
     def first_at_least(self, label: str) -> float | None:
         """Seconds from the set-up until the fix was ``label`` or better."""

@@ -95,6 +95,11 @@ class Receiver:
         return self._state.fixes.age_s(_now())
 
     @property
+    def fix_seconds(self) -> dict[str, float]:
+        """For how many seconds each label of the fix was the present one."""
+        return self._state.fixes.seconds(_now())
+
+    @property
     def error(self) -> ZtpdError | None:
         """Why the receiver is not ready."""
         return self._state.error

@@ -11,7 +11,9 @@ import pytest
 
 from tests.packaging.boot import bench
 from tests.packaging.boot.container import Container
+from tests.support import TOP
 from ztpd import errors, events
+from ztpd.metrics import DOWN
 
 Layers = tuple[Path, ...]
 
@@ -416,6 +418,88 @@ def test_a_token_that_has_done_its_work_is_removed_where_that_is_wanted(fresh: C
     assert fresh.run("systemctl is-active ztpd-forget-token.path") == "active"
     fresh.run("apt-get --quiet --yes purge ztpd")
     assert "ztpd-" not in fresh.run("systemctl list-units --all --full --no-legend")
+
+
+METRICS = "cat /run/ztpd/metrics.prom"
+
+
+def test_the_metrics_never_claim_that_a_dead_daemon_lives(running: Container) -> None:
+    running.run("rm -f /run/ztpd/metrics.prom; systemctl restart ztpd")
+    running.eventually(f"{METRICS} | grep -qx 'ztpd_up 1'")
+    assert "ztpd_health" in running.run(f"setpriv --reuid=nobody --clear-groups {METRICS}")
+    assert running.run("stat --format='%a %U' /run/ztpd/metrics.prom") == "644 ztpd"
+
+    running.run("systemctl kill --signal=KILL --kill-whom=main ztpd")
+    running.eventually(f"{METRICS} | grep -qx 'ztpd_up 0'")
+    bench.streams(running)
+    running.eventually(f"{METRICS} | grep -qx 'ztpd_up 1'")
+    running.run("systemctl stop ztpd")
+    assert running.run(METRICS) == DOWN.strip()
+    assert running.ask("ztpd metrics").returncode == 3
+    assert running.run("ls --almost-all /run/ztpd | grep -c metrics") == "1"
+
+
+def test_the_metrics_are_there_before_the_first_start(
+    gateway: Layers, place: Path, payload: Path
+) -> None:
+    image = Container(gateway, place, payload)
+    image.once("systemctl", "--root=/", "disable", "ztpd")
+    with image as machine:
+        assert machine.run(METRICS) == DOWN.strip()
+        assert machine.run("stat --format='%a %U' /run/ztpd/metrics.prom") == "644 ztpd"
+        machine.run("systemctl start ztpd")
+        machine.eventually(f"{METRICS} | grep -qx 'ztpd_up 1'")
+
+
+SCRAPE = """\
+import time, urllib.request
+deadline = time.monotonic() + 30
+while True:
+    try:
+        text = urllib.request.urlopen("http://127.0.0.1:9100/metrics", timeout=10).read().decode()
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.5)
+wanted = ("ztpd_up ", "ztpd_satellites ", "node_textfile_scrape_error ")
+print(*(line for line in text.splitlines() if line.startswith(wanted)), sep=", ")
+"""
+
+
+def scraped(machine: Container) -> str:
+    """Some series of the node exporter."""
+    return machine.run("python3 -", input=SCRAPE)
+
+
+def test_debians_node_exporter_reads_the_metrics_and_never_meets_a_dangling_link(
+    provisioned: Layers, place: Path, payload: Path
+) -> None:
+    gateway = Container(provisioned, place, payload)
+    up = re.compile("node_textfile_scrape_error 0, ztpd_satellites [1-9][0-9]*, ztpd_up 1")
+    down, without = "node_textfile_scrape_error 0, ztpd_up 0", "node_textfile_scrape_error 0"
+    with gateway as machine:
+        machine.run("apt-get --quiet --yes install prometheus-node-exporter")
+        link = "ln -s /run/ztpd/metrics.prom /var/lib/prometheus/node-exporter/ztpd.prom"
+        assert f"sudo {link}" in (TOP / "docs/metrics.md").read_text()
+        machine.run(link)
+        bench.streams(machine)
+        machine.eventually(f"{METRICS} | grep -q '^ztpd_satellites [1-9]'")
+        assert up.fullmatch(scraped(machine))
+        machine.run("systemctl disable ztpd")
+    with gateway as machine:
+        assert scraped(machine) == down, "after a boot without the daemon"
+        machine.run("systemctl enable --now ztpd")
+        machine.eventually(f"{METRICS} | grep -q '^ztpd_satellites [1-9]'")
+        assert up.fullmatch(scraped(machine)), "the link is still there"
+        machine.run("systemctl stop ztpd")
+        assert scraped(machine) == down
+        upgrade(machine)
+        machine.eventually(f"{METRICS} | grep -qx 'ztpd_up 1'")
+        machine.run("apt-get --quiet --yes remove ztpd")
+        assert scraped(machine) == without
+        machine.run("apt-get --quiet --yes purge ztpd")
+        assert scraped(machine) == without
 
 
 def upgrade(machine: Container) -> None:

@@ -1,0 +1,112 @@
+"""Counts of sessions, bytes and calls since the daemon started, and the metrics file."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ztpd import metrics
+from ztpd.errors import Retry, ZtpdError
+from ztpd.model import SourceEndpoint
+from ztpd.relay import SessionOpener
+from ztpd.sources import Session
+from ztpd.system.files import write_atomic
+
+_TRANSPORTS = ("ntrip", "mqtt")
+_OUTCOMES = ("success", *(each.value for each in (Retry.REFUSED, Retry.SERVER, Retry.LOCAL)))
+_CLOCK_STEP_S = 2.0  # of the wall clock: less is its drift
+
+
+@dataclass(slots=True)
+class _Open:
+    """A session that is open, and how much of it has been counted."""
+
+    session: Session
+    transport: str
+    counted_s: float  # loop time
+    bytes: int = 0
+    frames: Counter[str] = field(default_factory=Counter)
+
+
+class Counters:
+    """A counter begins at zero, so that its first increase shows."""
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._began_s: float | None = None  # loop time
+        self._started_unix_s = 0.0
+        self._open: list[_Open] = []
+        self._sessions = Counter(dict.fromkeys(_TRANSPORTS, 0))
+        self._session_s = dict.fromkeys(_TRANSPORTS, 0.0)
+        self._bytes = Counter(dict.fromkeys(_TRANSPORTS, 0))
+        self._frames: Counter[str] = Counter()
+        self._calls = Counter(dict.fromkeys(_OUTCOMES, 0))
+
+    def counted(self, open_session: SessionOpener) -> SessionOpener:
+        """``open_session``, with its sessions counted."""
+
+        @asynccontextmanager
+        async def opened(endpoint: SourceEndpoint) -> AsyncIterator[Session]:
+            async with open_session(endpoint) as session:
+                entry = _Open(session, endpoint.kind, _now())
+                self._sessions[endpoint.kind] += 1
+                self._open.append(entry)
+                try:
+                    yield session
+                finally:
+                    self._open.remove(entry)
+                    self._count(entry)
+
+        return opened
+
+    def on_call(self, error: ZtpdError | None) -> None:
+        """A call to the provisioning service ended, with ``error`` unless it gave credentials."""
+        self._calls[error.retry.value if error else "success"] += 1
+
+    def totals(self, *, fix_s: dict[str, float], expires_unix_s: int | None) -> metrics.Totals:
+        for entry in self._open:
+            self._count(entry)
+        return metrics.Totals(
+            started_unix_s=self._started(),
+            expires_unix_s=expires_unix_s,
+            fix_s=fix_s,
+            sessions=self._sessions,
+            session_s=self._session_s,
+            bytes=self._bytes,
+            frames=self._frames,
+            calls=self._calls,
+        )
+
+    def _count(self, entry: _Open) -> None:
+        """Add what ``entry`` has brought since it was last counted."""
+        counts, now = entry.session.counts, _now()
+        self._session_s[entry.transport] += now - entry.counted_s
+        self._bytes[entry.transport] += counts.bytes - entry.bytes
+        for kind, count in counts.frames.items():
+            self._frames[kind] += count - entry.frames[kind]
+        entry.counted_s, entry.bytes = now, counts.bytes
+        entry.frames = Counter(counts.frames)
+
+    def _started(self) -> float:
+        """The start by the wall clock as it is now: at the start it may have shown 1970."""
+        if self._began_s is None:
+            self._began_s = _now()
+        started = round(self._wall_clock() - (_now() - self._began_s))
+        if abs(started - self._started_unix_s) >= _CLOCK_STEP_S:
+            self._started_unix_s = started
+        return self._started_unix_s
+
+
+def write(directory: Path, text: str) -> None:
+    """Publish ``text``; a full runtime directory costs the metrics, not the daemon."""
+    with suppress(OSError):
+        write_atomic(directory / metrics.FILE, text.encode(), mode=0o644, durable=False)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
