@@ -8,7 +8,7 @@ from ztpd import events
 from ztpd.errors import GgaRequired, RegionUnknown, SessionRefused
 from ztpd.events import JournalEvent
 from ztpd.health import Health, cause, health, with_findings
-from ztpd.status import Cause, FindingStatus, ReceiverView, Status
+from ztpd.status import Cause, Failure, FindingStatus, PauseStatus, ReceiverView, Status
 
 OPEN = events.ANTENNA_OPEN
 FINDING = FindingStatus(OPEN.name, OPEN.text, OPEN.remedy, "2026-11-28T12:00:00+00:00")
@@ -50,3 +50,26 @@ def test_corrections_that_flow_without_an_antenna_are_degraded(
     status = Status(schema=1, state="streaming", receiver=view)
     assert health(status, is_running=True) is Health.DEGRADED
     assert cause(status) == Cause(FINDING.event, FINDING.text, FINDING.advice)
+
+
+PAUSED = PauseStatus("person", "a person", "`ztpd resume` or a reboot")
+
+
+def test_a_paused_gateway_is_well_and_has_an_exit_status_of_its_own() -> None:
+    status = Status(schema=1, state="paused", paused=PAUSED)
+    assert health(status, is_running=True) is Health.PAUSED
+    assert Health.PAUSED.exit_status == 4
+    assert cause(status) is None
+
+
+def test_a_failure_before_a_pause_does_not_trouble_it() -> None:
+    failure = Failure(event="net.dns", text="no name", needs_person=True)
+    status = Status(schema=1, state="paused", paused=PAUSED, last_failure=failure)
+    assert health(status, is_running=True) is Health.PAUSED
+
+
+def test_a_paused_gateway_without_its_receiver_is_degraded() -> None:
+    gone = Cause("serial.absent", "the port is gone", "Check the cable.")
+    status = Status(schema=1, state="paused", paused=PAUSED, receiver_problem=gone)
+    assert health(status, is_running=True) is Health.DEGRADED
+    assert cause(status) == gone

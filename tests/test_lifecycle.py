@@ -57,6 +57,14 @@ def test_a_restart_loads_again_from_every_state(state: State, activity: Activity
     assert step(state, activity, Event.RESTART) == (State.STARTING, Activity.LOAD)
 
 
+@pytest.mark.parametrize(("state", "activity"), PAIRS)
+def test_every_state_can_be_paused_and_only_an_order_ends_that(
+    state: State, activity: Activity
+) -> None:
+    assert step(state, activity, Event.PAUSE) == (State.PAUSED, Activity.PAUSE)
+    assert REPORTS[Activity.PAUSE] == {}
+
+
 def test_every_state_can_be_reached() -> None:
     assert {state for state, _ in reachable()} == set(State)
 

@@ -21,6 +21,7 @@ from ztpd.status import (
     ChannelTraffic,
     CredentialsStatus,
     IdentityStatus,
+    PauseStatus,
     SourceStatus,
     Status,
     TrafficStatus,
@@ -32,6 +33,7 @@ RECORDED: dict[str, Any] = json.loads((TOP / "tests/data/status/streaming-0.1.js
 FULL = Status(
     next_attempt_s=1.0,
     identity=IdentityStatus(),
+    paused=PauseStatus("still", "standing still for 10 min", "it moves, or `ztpd resume`"),
     service="flex",
     client_id="c",
     credentials=CredentialsStatus(),

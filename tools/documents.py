@@ -62,6 +62,14 @@ WAITING: ztpd tries again after a while. BLOCKED: a person must act; ztpd tries 
 at longer intervals. During a try the state is that of the step that is tried, and `ztpd status`
 goes on to show the last failure. When the step succeeds, the path above continues.
 
+## Paused
+
+PAUSED: no session and no frames, by request: `ztpd pause`, the budget (`[budget] then = "pause"`)
+or standing still (`[corrections] pause_when_still_minutes`). `ztpd status` shows who asked for it
+and how it ends; `ztpd resume` ends it in any case. A pause survives a restart of the daemon and a
+reload, and not a reboot: then ztpd loads the credentials and goes on. Nothing else ends it:
+`ztpd retry` does not, and `ztpd provision --force` gets new credentials and pauses again.
+
 ## All states
 
 | state | meaning |
@@ -89,7 +97,7 @@ daemon writes it at every change, and every 10 s; a document older than 20 s is 
 ## The verdict
 
 The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if a person is needed,
-3 if no daemon runs, and 2 otherwise. The first line has it in a word:
+3 if no daemon runs, 4 if the gateway is paused, and 2 otherwise. The first line has it in a word:
 
 | word | exit | meaning |
 | --- | --- | --- |
@@ -99,12 +107,14 @@ The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if
 | blocked | 1 | a person must act; also during a try |
 | degraded | 2 | corrections flow, and are not used, or not as well as they could be |
 | unknown | 2 | no report: of use for {use:.0f} min, of a position, or of the daemon |
+| paused | 4 | no corrections are wanted at present, see [pause](operate.md#pause); all is well |
 | not running | 3 | no daemon runs |
 
 Degraded is, apart from corrections that the receiver does not use: no fix for {no_fix:.0f} s; a
 receiver without RTK; for {low:.0f} min no fix that is the best this receiver can reach (RTK float
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
-corrections from a backup; credentials that are only in memory.
+corrections from a backup; credentials that are only in memory; a paused gateway whose receiver is
+away.
 
 ## A sample
 
@@ -185,6 +195,7 @@ _EVENT_GROUPS: Mapping[str, tuple[str, ...]] = {
     "The date is wrong": ("clock.", "tls.clock"),
     "The network fails": ("net.", "tls."),
     "A session does not open, or ends": ("session.", "ntrip.", "mqtt.", "relay.", "log."),
+    "Bytes or hours run out": ("budget.",),
     "The receiver is not found": ("serial.", "gnss."),
     "The receiver is not set as it must be": (
         "gnss.baud",

@@ -126,6 +126,30 @@ STATE_AGAIN = _event(
     "{state}: {why}",
     "The daemon changed to a state that another line reports, or entered its state again.",
 )
+PAUSED = _event(
+    "daemon.paused",
+    _INFO,
+    "paused {why}",
+    "The session is closed, and ztpd opens none until the pause ends.",
+)
+RESUMED = _event("daemon.resumed", _INFO, "the pause is over: {why}", "ztpd opens a session again.")
+BUDGET_NEAR = _event(
+    "budget.near",
+    _WARNING,
+    "this month {used}: more than {share} of the budget",
+    "The sessions have used most of the month's megabytes or hours.",
+    "Corrections go on.",
+    "Look at `ztpd status`; raise `[budget]` if the plan allows more, or set `[corrections] "
+    "pause_when_still_minutes`.",
+)
+BUDGET_SPENT = _event(
+    "budget.spent",
+    _WARNING,
+    "this month {used}: the budget is spent; {then}",
+    "The sessions have used all of the month's megabytes or hours.",
+    "ztpd does what `[budget] then` says: it goes on, or it pauses until the next month begins.",
+    "Raise `[budget]` if the plan allows more; `sudo ztpd resume` goes on in this month.",
+)
 RELOADED = _event(
     "config.reloaded", _INFO, "configuration reloaded{note}", "The new configuration is in force."
 )

@@ -14,7 +14,7 @@ from ztpd.events import JournalEvent
 from ztpd.log import duration
 from ztpd.status import Cause, Failure, ReceiverView, Status
 
-EXIT_STREAMING, EXIT_FAILED, EXIT_DEGRADED, EXIT_NOT_RUNNING = 0, 1, 2, 3
+EXIT_STREAMING, EXIT_FAILED, EXIT_DEGRADED, EXIT_NOT_RUNNING, EXIT_PAUSED = 0, 1, 2, 3, 4
 
 STALE_AFTER_S = 20.0  # the daemon renews its status every 10 s
 USE_UNKNOWN_AFTER_S = 120.0
@@ -47,15 +47,18 @@ class Health(Enum):
     STARTING = "starting"
     WAITING = "waiting"
     BLOCKED = "blocked"
+    PAUSED = "paused"
     NOT_RUNNING = "not running"
 
     @property
     def exit_status(self) -> int:
-        """0 corrections are used, 1 a person is needed, 3 no daemon runs, 2 everything else."""
+        """0 corrections are used, 1 a person is needed, 3 no daemon runs, 4 none are wanted at
+        present, 2 everything else."""
         return {
             Health.HEALTHY: EXIT_STREAMING,
             Health.BLOCKED: EXIT_FAILED,
             Health.NOT_RUNNING: EXIT_NOT_RUNNING,
+            Health.PAUSED: EXIT_PAUSED,
         }.get(self, EXIT_DEGRADED)
 
 
@@ -85,6 +88,8 @@ def health(status: Status, *, is_running: bool, now: datetime | None = None) -> 
             return Health.WAITING
         case "streaming":
             return _while_streaming(status)
+        case "paused":  # without its receiver it would not notice that it moves
+            return Health.DEGRADED if status.receiver_problem else Health.PAUSED
     if status.last_failure:
         return Health.BLOCKED if status.last_failure.needs_person else Health.WAITING
     return Health.STARTING
@@ -113,6 +118,8 @@ def causes(status: Status) -> list[Cause]:
     if status.state == "streaming":
         quality = [each.cause for each in weaknesses(status)]
         found = [problem, not_used(status.receiver), *quality]
+    elif status.state == "paused":
+        return [each for each in (problem, status.config_problem) if each]
     elif status.state in ("waiting", "blocked") and reason.advice:
         found = [reason, problem]
     elif failure := status.last_failure:

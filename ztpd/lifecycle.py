@@ -6,7 +6,8 @@ Rules:
 * An activity (see :class:`Activity`) reports events; :data:`REPORTS` lists those that it may
   report. The same state can occur in several activities (all of them wait), so the activity
   decides, not the state, which events can follow.
-* An order comes from outside, in any state: :data:`ORDERS`.
+* An order comes from outside, in any state: :data:`ORDERS`. An activity that finds one in force,
+  as the first one finds a pause after a restart, may give it itself.
 * Any other event is a programming error: :class:`ImpossibleEvent`.
 * STOPPING is final.
 """
@@ -30,6 +31,7 @@ class State(Enum):
     REFRESHING = "refreshing"
     WAITING = "waiting"
     BLOCKED = "blocked"
+    PAUSED = "paused"
     STOPPING = "stopping"
 
     @property
@@ -46,6 +48,7 @@ _MEANING = {
     State.REFRESHING: "asking for new credentials, keeping the old ones",
     State.WAITING: "waiting for the next try, which needs no person",
     State.BLOCKED: "a person must do something; ztpd looks again slowly meanwhile",
+    State.PAUSED: "no session, by request; the status has who asked for it, and how it ends",
     State.STOPPING: "stopping on request",
 }
 
@@ -64,8 +67,9 @@ class Event(Enum):
     REFUSED = "refused"  # relay: every channel refuses the credentials
     BACKOFF = "backoff"  # any activity: waits for its next try
     BLOCKED = "blocked"  # any activity: waits for a person, and looks again slowly
-    RESTART = "restart"  # order: load again (retry, reload, import, renewed credentials)
+    RESTART = "restart"  # order: load again (retry, reload, import, renewed credentials, resume)
     REPLACE = "replace"  # order: get other credentials (`ztpd provision --force`)
+    PAUSE = "pause"  # order: no session until the next order (a person, the budget, standing still)
     STOP = "stop"  # order: a signal
 
 
@@ -81,6 +85,7 @@ class Activity(Enum):
     PROVISION = "provision"  # identity and call, until there are credentials
     RELAY = "relay"  # sessions, one after another
     REFRESH = "refresh"  # other credentials in place of refused ones
+    PAUSE = "pause"  # none, until an order ends it
     NONE = "none"
 
 
@@ -141,12 +146,14 @@ REPORTS: dict[Activity, dict[Event, Next]] = {
         Event.HAVE_CREDENTIALS: _RELAY,  # the old ones: they may be accepted again one day
         **_BACKOFF,
     },
+    Activity.PAUSE: {},
     Activity.NONE: {},
 }
 
 ORDERS = {
     Event.RESTART: Next(State.STARTING, Activity.LOAD),
     Event.REPLACE: Next(State.REFRESHING, Activity.REFRESH),
+    Event.PAUSE: Next(State.PAUSED, Activity.PAUSE),
     Event.STOP: Next(State.STOPPING, Activity.NONE),
 }
 

@@ -190,6 +190,7 @@ class Fix:
     three_d: bool = True
     time_only: bool = False  # the receiver is a base station: a time, and no position (not ok)
     dead_reckoning: bool = False  # position from sensors alone, without satellites
+    speed_mps: float | None = None  # over ground; None: not reported
     utc_confirmed: bool = False  # utc was confirmed by a second source, or comes with a fix
 
     @property

@@ -78,6 +78,19 @@ class ChannelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseStatus:
+    """Why there is no session."""
+
+    by: str = ""  # "person", "budget" or "still"
+    why: str = ""
+    ends: str = ""  # how it ends, for a person
+    since: str = ""  # ISO 8601, UTC
+
+    def __str__(self) -> str:
+        return f"by {self.why}, until {self.ends}"
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelTraffic:
     """What the sessions of one channel have used."""
 
@@ -176,6 +189,7 @@ class Status:
     since: str = ""  # ISO 8601, UTC
     reason: Cause = field(default_factory=Cause)
     next_attempt_s: float | None = None
+    paused: PauseStatus | None = None
     last_failure: Failure | None = None
     identity: IdentityStatus | None = None
     service: str | None = None
@@ -225,6 +239,11 @@ FIELDS: Mapping[str, str] = {
     "reason.text": "why, for a person",
     "reason.advice": "advice for a person, or empty",
     "next_attempt_s": "seconds from `at` to the next try",
+    "paused.by": "who asked for the pause: `person` (`ztpd pause`), `budget` (`[budget] then`) or "
+    "`still` (`[corrections] pause_when_still_minutes`); the whole part is absent without one",
+    "paused.why": "the same for a person",
+    "paused.ends": "how it ends, for a person",
+    "paused.since": "since when (ISO 8601, UTC)",
     "last_failure.event": "the last failure; kept until its step succeeds, during tries too",
     "last_failure.text": "for a person",
     "last_failure.advice": "the remedy",

@@ -152,8 +152,11 @@ def test_without_a_daemon_status_says_so_and_ends_with_3(
     assert json.loads(capsys.readouterr().out)["running"] is False
 
 
-def test_without_a_daemon_retry_ends_with_3(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ztpd(home, "retry") == 3
+@pytest.mark.parametrize("verb", ["retry", "pause", "resume"])
+def test_without_a_daemon_a_request_ends_with_3(
+    home: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    assert ztpd(home, verb) == 3
     assert "systemctl start ztpd" in capsys.readouterr().err
 
 

@@ -274,3 +274,10 @@ def test_the_month_names_each_of_several_services() -> None:
         "              10 MB, 10 h by ntrip a:2101/MP",
         "              10 MB, 10 h by ntrip b:2101/MP",
     ]
+
+
+def test_a_pause_has_the_first_line_with_who_asked_and_how_it_ends() -> None:
+    paused = {"by": "person", "why": "a person", "ends": "`ztpd resume` or a reboot"}
+    shown = render(document(state="paused", paused=paused, source=None), is_running=True, now=NOW)
+    first = "ztpd 0.1.0: paused by a person, until `ztpd resume` or a reboot"
+    assert shown.splitlines()[:2] == [first, ""]

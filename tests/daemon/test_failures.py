@@ -35,7 +35,8 @@ FAILURES = (
     (Activity.RELAY, SessionStale("15 s")),
 )
 SUCCESSES = (Event.FIRST_FRAME, Event.PROVISIONED, Event.HAVE_CREDENTIALS, Event.UNPROVISIONED)
-BETWEEN = [event for event in Event if event not in (*SUCCESSES, Event.PROVISION, Event.STOP)]
+RESTS = (Event.PAUSE, Event.STOP)  # nothing is tried then
+BETWEEN = [event for event in Event if event not in (*SUCCESSES, Event.PROVISION, *RESTS)]
 START = {
     Activity.LOAD: (),
     Activity.PROVISION: (Event.UNPROVISIONED,),

@@ -103,7 +103,7 @@ async def test_FR60_an_ordinary_user_is_shown_the_missing_permission(
     top: Path, strict_umask: None
 ) -> None:
     async with site(top) as gateway:
-        for words in (["retry"], ["provision"], ["receiver", "show"]):
+        for words in (["retry"], ["pause"], ["resume"], ["provision"], ["receiver", "show"]):
             done = await ztpd(gateway, *words)
             assert done.returncode == 77, (words, done.stdout, done.stderr)
             assert "not running" not in done.stdout + done.stderr

@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +13,12 @@ import pytest
 
 from tests.support.clocks import Clocks
 from tests.support.gateway import Gateway
-from tests.support.until import until
+from tests.support.rover import FRAME, FRAME_EVERY_S, rare_corrections, rover, streams
 from tests.support.virtualtime import run
 from ztpd.relay.metering import FILE
 from ztpd.sim.caster import Caster
-from ztpd.system.clock import Clock
-from ztpd.wire.frames import rtcm_frame
 
 HOUR_S = 3600.0
-FRAME = rtcm_frame(bytes([1077 >> 4, (1077 & 15) << 4, 0, 0]) + bytes(600))
-EVERY_S = 5.0
-
-
-async def corrections() -> AsyncIterator[bytes]:
-    while True:
-        yield FRAME
-        await asyncio.sleep(EVERY_S)
-
-
-def rover(top: Path, caster: Caster, clock: Clock, **tables: dict[str, Any]) -> Gateway:
-    """Its receiver gives a position every ten seconds only, so that hours take little."""
-    gateway = Gateway(top, clock=clock)
-    gateway.configure(
-        receiver={
-            "port": gateway.gnss.path,
-            "baudrate": 921_600,
-            "keys": {"CFG-RATE-MEAS": 10_000},
-        },
-        ntrip={"host": "127.0.0.1", "port": caster.port, "mountpoint": "MP", "tls": False},
-        **tables,
-    )
-    return gateway
 
 
 def traffic(gateway: Gateway) -> dict[str, Any]:
@@ -52,14 +26,10 @@ def traffic(gateway: Gateway) -> dict[str, Any]:
     return found
 
 
-async def streams(gateway: Gateway) -> None:
-    await until(lambda: gateway.status.get("state") == "streaming", 60)
-
-
 def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(tmp_path: Path) -> None:
     async def scenario() -> None:
         budget = {"megabytes_per_month": 1000, "hours_per_month": 730}
-        async with Caster({"MP": corrections}) as caster:
+        async with Caster({"MP": rare_corrections}) as caster:
             gateway = rover(tmp_path, caster, Clocks().clock, budget=budget)
             async with gateway.receiver():
                 for end_s in (300.0, 600.0):
@@ -70,7 +40,7 @@ def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(tmp_pa
                     assert month_s == pytest.approx(end_s, abs=15)
         found = traffic(gateway)
         assert (found["limit_megabytes"], found["limit_hours"]) == (1000, 730)
-        payload = len(FRAME) * 600.0 / EVERY_S
+        payload = len(FRAME) * 600.0 / FRAME_EVERY_S
         assert payload * 1.05 < found["month_bytes"] < payload * 1.5, "headers and GGA beside"
         (channel,) = found["channels"]
         assert channel["name"] == f"ntrip 127.0.0.1:{caster.port}"
@@ -84,7 +54,7 @@ async def _cut(top: Path, times: int, longest_s: float) -> list[tuple[float, flo
     """The session's seconds, and those that are left of it, after each power cut."""
     dice, clocks = random.Random(19), Clocks()
     found: list[tuple[float, float]] = []
-    async with Caster({"MP": corrections}) as caster:
+    async with Caster({"MP": rare_corrections}) as caster:
         gateway = rover(top, caster, clocks.clock)
         kept, before_s = top / "kept", 0.0
         async with gateway.receiver() as receiver:
@@ -129,7 +99,7 @@ def test_twenty_power_cuts_lose_an_hour_each_at_most(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_P15_streaming_writes_the_card_once_an_hour(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with Caster({"MP": corrections}) as caster:
+        async with Caster({"MP": rare_corrections}) as caster:
             gateway = rover(tmp_path, caster, Clocks().clock)
             async with gateway.receiver(), gateway.running():
                 await streams(gateway)

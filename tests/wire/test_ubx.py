@@ -66,6 +66,7 @@ PVT = NavPvt(
     msl_mm=45_040,
     hacc_mm=14,
     vacc_mm=10,
+    speed_mm_s=1234,
     pdop=1.23,
     correction_age_class=3,
 )
@@ -228,6 +229,7 @@ def test_position_as_pyubx2_reads_it() -> None:
     assert (parsed.confirmedDate, parsed.confirmedTime) == (1, 1)
     assert (parsed.fixType, parsed.gnssFixOk, parsed.diffSoln, parsed.carrSoln) == (3, 1, 1, 2)
     assert (parsed.numSV, parsed.pDOP, parsed.lastCorrectionAge) == (23, 1.23, 3)
+    assert parsed.gSpeed == 1234
     assert parsed.invalidLlh == 0
 
 
@@ -293,6 +295,7 @@ def test_recorded_positions_as_pyubx2_reads_them(captures: Path) -> None:
         assert isinstance(pvt, NavPvt)
         assert (pvt.lat_deg, pvt.lon_deg) == (other.lat, other.lon)
         assert (pvt.msl_mm, pvt.hacc_mm, pvt.satellites) == (other.hMSL, other.hAcc, other.numSV)
+        assert pvt.speed_mm_s == other.gSpeed
         assert (pvt.fix_type, pvt.fix_ok) == (other.fixType, bool(other.gnssFixOk))
         assert (pvt.carrier.value, pvt.pdop) == (other.carrSoln, other.pDOP)
         assert pvt.utc is not None

@@ -140,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     ).add_argument("--once", action="store_true", help="one look only")
 
     add("retry", verbs.retry, "end the daemon's present wait now")
+    add("pause", verbs.pause, "close the session, and open none before resume or a reboot")
+    add("resume", verbs.resume, "end a pause, whoever asked for it")
 
     tokens = commands.add_parser("token", help="the ZTP token").add_subparsers(required=True)
     add("set", verbs.set_token, "store the token given on standard input", tokens)

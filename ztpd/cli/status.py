@@ -35,7 +35,7 @@ from ztpd.unit import why_not_running
 if TYPE_CHECKING:
     from ztpd.config import LoadedConfig
 
-_COLOURS = {Health.HEALTHY: 32, Health.BLOCKED: 31, Health.NOT_RUNNING: 31}
+_COLOURS = {Health.HEALTHY: 32, Health.PAUSED: 32, Health.BLOCKED: 31, Health.NOT_RUNNING: 31}
 _YELLOW = 33
 
 
@@ -106,7 +106,7 @@ def render(
     word = health(status, is_running=is_running, now=now)
     known = cause(status, now) if is_running else down
     lines = [_headline(status, word, known, colour)]
-    if known and word not in (Health.HEALTHY, Health.STARTING):
+    if known and word not in (Health.HEALTHY, Health.STARTING, Health.PAUSED):
         lines.append(row("do", known.advice))
     if is_running and word is not Health.STARTING:
         lines.append(row("next try", _next_try(status, now)))
@@ -143,6 +143,8 @@ def _headline(status: Status, word: Health, known: Cause | None, colour: bool) -
         case _:
             text = known.text if known else ""
     version = f"ztpd {status.version}" if status.version else "ztpd"
+    if word is Health.PAUSED:
+        return f"{version}: {shown} {status.paused or ''}\n"
     return f"{version}: {shown}: {text}\n"
 
 

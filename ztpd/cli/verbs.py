@@ -66,10 +66,22 @@ def monitor_receiver(options: argparse.Namespace) -> int:
     return receiver.monitor(options)
 
 
+def pause(options: argparse.Namespace) -> int:
+    from ztpd.cli import pause
+
+    return pause.pause(options)
+
+
 def provision(options: argparse.Namespace) -> int:
     from ztpd.cli import provision
 
     return provision.provision(options)
+
+
+def resume(options: argparse.Namespace) -> int:
+    from ztpd.cli import pause
+
+    return pause.resume(options)
 
 
 def retry(options: argparse.Namespace) -> int:

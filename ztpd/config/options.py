@@ -203,6 +203,14 @@ class CorrectionsOptions:
         rules.whole(2048, 65536),
         "The bytes that may wait for the line to the receiver; then ztpd drops the oldest frame.",
     )
+    pause_when_still_minutes: int = _option(
+        0,
+        rules.whole(0, 1440),
+        "ztpd pauses when the receiver has stood still for so many minutes, and goes on when it "
+        "moves 5 m; 0: never. A parked machine then uses no data, and needs some time for RTK "
+        "again: seconds with RTCM, up to three minutes with PointPerfect Flex.",
+        example=10,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +357,13 @@ class BudgetOptions:
         rules.whole(0, 744),
         "The hours of a month with an open session, 0 for no limit.",
         example=100,
+    )
+    then: Literal["warn", "pause"] = _option(
+        "warn",
+        rules.one_of("warn", "pause"),
+        'The reaction when a limit is reached; ztpd warns at 80 % in any case. "warn": a line in '
+        'the journal. "pause": no session until the next month, or until `ztpd resume`.',
+        example="pause",
     )
     month_begins_on: int = _option(
         1,

@@ -48,9 +48,11 @@ class Activities:
         runtime_dir: Path,
         disk: DiskWriter,
         meter: TrafficMeter,
+        is_paused: Callable[[], bool],
         results: Results,
         counters: Counters,
     ) -> None:
+        """``is_paused``: no session may be opened, also after a restart."""
         self.stored: StoredCredentials | None = None
         self._provisioner = provisioner
         self._tasks = tasks
@@ -60,6 +62,7 @@ class Activities:
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._disk = disk
+        self._is_paused = is_paused
         self._results = results
         self._context = SessionContext(receiver)
         self._open_session = counters.counted(meter.metered(self._context.open))
@@ -76,6 +79,8 @@ class Activities:
                 return await self._provision()
             case Activity.RELAY:
                 return await self._relay_corrections()
+            case Activity.PAUSE:
+                await self._rest()
             case Activity.REFRESH:
                 return await self._refresh(by_person=event is Event.REPLACE)
         raise AssertionError(f"{activity} is no work")
@@ -104,11 +109,13 @@ class Activities:
     async def _load(self) -> Event:
         if configured_without_ztp(self._config()):
             self.stored = None
-            return Event.HAVE_CREDENTIALS
+            return Event.PAUSE if self._is_paused() else Event.HAVE_CREDENTIALS
         self.stored = await retry.until_done(
             self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
         )
         self._failures.clear()
+        if self._is_paused():
+            return Event.PAUSE
         if self.stored is None:
             return Event.UNPROVISIONED
         log.emit(
@@ -118,6 +125,15 @@ class Activities:
             transports=self.stored.credentials.transports,
         )
         return Event.HAVE_CREDENTIALS
+
+    async def _rest(self) -> None:
+        """Keep trying to save credentials that the disk refused, and nothing else."""
+        self._relay = None
+        self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await self._tasks.end(Task.SAVE)
 
     async def _provision(self) -> Event:
         try:
@@ -144,6 +160,8 @@ class Activities:
         return Event.PROVISIONED
 
     async def _relay_corrections(self) -> Event:
+        if self._is_paused():  # credentials were asked for meanwhile
+            return Event.PAUSE
         config, stored = self._config(), self.stored
         try:
             channels = await self._endpoints(config, stored)

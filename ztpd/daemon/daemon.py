@@ -15,8 +15,9 @@ from ztpd import __version__, events, log, metrics, status
 from ztpd.config import LoadedConfig, read_token
 from ztpd.daemon import counters, requests
 from ztpd.daemon.activities import Activities
-from ztpd.daemon.budget import traffic_status
 from ztpd.daemon.counters import Counters
+from ztpd.daemon.economy import Economy
+from ztpd.daemon.pauses import Pauses
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.quality import QualityLog
 from ztpd.daemon.reload import changes
@@ -76,6 +77,13 @@ class Daemon:
         self._disk = DiskWriter(_DiskLog())
         clock = clock or Clock()
         self._meter = metering.TrafficMeter(state_dir / metering.FILE, self._disk, clock)
+        self.pauses = Pauses(runtime_dir, clock, self.dispatch)
+        self._economy = Economy(
+            self._meter,
+            self.pauses,
+            config=lambda: self._loaded.config,
+            present=lambda: self.present,
+        )
         self.receiver = self._make_receiver(loaded)
         self.provisioner = Provisioner(
             loaded.config,
@@ -99,6 +107,7 @@ class Daemon:
             runtime_dir=runtime_dir,
             disk=self._disk,
             meter=self._meter,
+            is_paused=lambda: self.pauses.present is not None,
             results=self.results,
             counters=self._counters,
         )
@@ -148,6 +157,8 @@ class Daemon:
         wait_s: float | None = None,
     ) -> None:
         """The only way into another state. Raises :class:`ztpd.lifecycle.ImpossibleEvent`."""
+        if event is Event.PAUSE:
+            why = self.pauses.text
         stale_after_s = self._loaded.config.corrections.stale_after_s
         activity = self.present.follow(event, why, error, wait_s, stale_after_s=stale_after_s)
         if error or event is Event.PROVISIONED:
@@ -184,6 +195,7 @@ class Daemon:
             ReceiverSettings.of(loaded.config),
             on_change=self._receiver_changed,
             on_keys_wanted=self._ask_for_keys,
+            on_fix=self._economy.on_fix,
         )
 
     def _receiver_changed(self) -> None:
@@ -263,13 +275,17 @@ class Daemon:
         self._activities.retry_now()
         self.dispatch(Event.REPLACE if replace else Event.RESTART, why)
 
+    def resume(self) -> None:
+        """End the pause for a person."""
+        self._economy.resume()
+
     async def _heartbeat(self) -> None:
         """Feed the watchdog while the state is not overdue; count; keep the status file fresh."""
         while True:
             progress = self._activities.progress
             if not self.present.is_overdue(progress.last_frame_s if progress else None):
                 notify("WATCHDOG=1")
-            self._meter.update()
+            self._economy.update()
             self._publish()
             self._publish_metrics()
             self._quality.update(self.document())
@@ -296,19 +312,19 @@ class Daemon:
 
     def document(self) -> Status:
         """The status, as :data:`ztpd.status.FIELDS` explains it."""
-        budget = self._loaded.config.budget
         return document(
             now_s=asyncio.get_running_loop().time(),
             state=self.present.state,
             since=self.present.since,
             reason=self.present.reason,
+            paused=self.pauses.present,
             last_failure=self.present.failures.last,
             identity=self._identity,
             stored=self.stored,
             unsaved=self.provisioner.keeper.unsaved is not None,
             progress=self._activities.progress,
             channels=self._activities.channels,
-            traffic=traffic_status(self._meter.month(budget.month_begins_on), budget),
+            traffic=self._economy.traffic(),
             receiver=self.receiver,
             config_error=self._config_error,
         )

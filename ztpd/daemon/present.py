@@ -29,6 +29,7 @@ _LOGGED_ELSEWHERE = {
     State.STREAMING,
     State.WAITING,
     State.BLOCKED,
+    State.PAUSED,
     State.STOPPING,
 }
 """States whose cause has an INFO line, or a failure's, of its own."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from ztpd import records, status
+from ztpd.daemon.pauses import Asker, Pauses
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.results import Results
 from ztpd.errors import ClockError, TlsClock, ZtpdError
@@ -38,6 +39,9 @@ class Controlled(Protocol):
     def results(self) -> Results: ...
     @property
     def receiver(self) -> Receiver: ...
+    @property
+    def pauses(self) -> Pauses: ...
+    def resume(self) -> None: ...
     def try_now(self, why: str, *, replace: bool = False) -> None: ...
     def document(self) -> Status: ...
 
@@ -50,6 +54,10 @@ async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
     match verb:
         case Verb.RETRY:
             return _retry(daemon)
+        case Verb.PAUSE:
+            return _pause(daemon)
+        case Verb.RESUME:
+            return _resume(daemon)
         case Verb.PROVISION:
             wait_s = patience_s(request)
             return await _provision(daemon, force=bool(request.get("force")), wait_s=wait_s)
@@ -69,11 +77,26 @@ def _no(error: str) -> Answer:
 
 
 def _retry(daemon: Controlled) -> Answer:
+    if daemon.pauses.present:
+        return {"ok": True, "text": f"paused {daemon.pauses.text}"}
     if not daemon.present.is_waiting:
         return {"ok": True, "text": f"nothing to wait for: {daemon.present.state.value}"}
     if daemon.stored is None and (reason := daemon.provisioner.pacing.rate_limit_reason()):
         return _no(reason)
     return _try_now(daemon, "asked to try again now")
+
+
+def _pause(daemon: Controlled) -> Answer:
+    if daemon.pauses.by is not Asker.PERSON:
+        daemon.pauses.begin(Asker.PERSON, "a person")
+    return {"ok": True, "text": f"paused {daemon.pauses.text}"}
+
+
+def _resume(daemon: Controlled) -> Answer:
+    if not daemon.pauses.present:
+        return {"ok": True, "text": f"not paused: {daemon.present.state.value}"}
+    daemon.resume()
+    return {"ok": True, "text": "going on; see `ztpd status`"}
 
 
 async def _provision(daemon: Controlled, *, force: bool, wait_s: float) -> Answer:
@@ -83,6 +106,8 @@ async def _provision(daemon: Controlled, *, force: bool, wait_s: float) -> Answe
     if stored and not force and await provisioner.keeper.has_credentials():
         had = stored.credentials.transports
         return {"ok": True, "text": f"already provisioned: {had}"}
+    if daemon.pauses.present and stored is None:
+        return _no(f"paused {daemon.pauses.text}")
     if reason := provisioner.pacing.rate_limit_reason():
         return _no(reason)
     result = daemon.results.next()

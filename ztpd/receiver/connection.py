@@ -76,6 +76,7 @@ class Hooks:
 
     on_change: Callable[[], None]  # readiness, error, use or a logged fix changed
     on_keys_wanted: Callable[[], None]  # no known key decrypts the corrections
+    on_fix: Callable[[Fix], None]  # every position
     on_stable: Callable[[], None]  # the receiver has served for a minute
     on_silent: Callable[[ZtpdError], float]  # seconds until it is asked again on the open port
     on_frame: Callable[[Frame], None]  # each frame from the receiver
@@ -341,6 +342,7 @@ class Connection:
                 detail += f", {fix.accuracy_m:.3g} m, after {log.duration(now - self._ready_s)}"
             state.set_ups.emit(events.FIX, fix=fix.label, detail=detail)
             self._hooks.on_change()
+        self._hooks.on_fix(fix)
 
     def _on_report(self, report: RxmCor) -> None:
         match self._state.usage.reported(report, _now()):

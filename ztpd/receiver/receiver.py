@@ -54,13 +54,15 @@ class Receiver:
         *,
         on_change: Callable[[], None] = lambda: None,
         on_keys_wanted: Callable[[], None] = lambda: None,
+        on_fix: Callable[[Fix], None] = lambda _: None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
         root: Path = ROOT,
     ) -> None:
         """``on_change`` is called when readiness, error or use of the corrections change and
         when a change of the fix is logged, not for every position; ``on_keys_wanted`` when no
-        known key decrypts the corrections, every ten minutes at most. ``root`` is where ``sys``
+        known key decrypts the corrections, every ten minutes at most; ``on_fix`` for every
+        position. ``root`` is where ``sys``
         and ``dev`` are found. Raises :class:`ztpd.errors.ConfigError` for ``settings.keys`` that
         are none.
         """
@@ -75,6 +77,7 @@ class Receiver:
         self._hooks = Hooks(
             on_change=on_change,
             on_keys_wanted=on_keys_wanted,
+            on_fix=on_fix,
             on_stable=self._on_stable,
             on_silent=lambda error: self._failed(error, _SILENT),
             on_frame=self._sharing.write_frame,

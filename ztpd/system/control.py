@@ -27,6 +27,8 @@ class Verb(StrEnum):
 
     RETRY = "retry"  # end the present wait
     PROVISION = "provision"  # get credentials; with ``force`` also in place of those there are
+    PAUSE = "pause"  # close the session, and open none
+    RESUME = "resume"  # end any pause
     IMPORTED = "imported"  # load the credentials that were imported
     TIME = "time"  # UTC by the receiver
     RECEIVER = "receiver"  # its settings, read from it now

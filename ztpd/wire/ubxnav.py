@@ -14,7 +14,7 @@ from ztpd.model import Carrier, Fix
 from ztpd.wire.ubxframe import Message, check_length, message
 
 _PVT_TIME = struct.Struct("<IH5BBIi")
-_PVT_PLACE = struct.Struct("<4B4i2I28xHH12x")
+_PVT_PLACE = struct.Struct("<4B4i2I12xi12xHH12x")
 _PVT_BYTES = 92
 
 _AGE_BOUNDS_S = (None, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0)
@@ -23,7 +23,7 @@ _LONGEST_AGE_S = 255.0  # CFG-NAVSPG-CONSTR_DGNSSTO, one byte: older corrections
 
 @dataclass(frozen=True, slots=True)
 class NavPvt:
-    """NAV-PVT: position, time and their quality. Velocity and heading are left out."""
+    """NAV-PVT: position, time and their quality. Heading and velocity by axis are left out."""
 
     itow_ms: int = 0  # GPS time of week of the navigation epoch
     utc: datetime | None = None  # None unless date and time are marked valid
@@ -40,6 +40,7 @@ class NavPvt:
     msl_mm: int = 0  # above mean sea level
     hacc_mm: int = 0xFFFF_FFFF
     vacc_mm: int = 0xFFFF_FFFF
+    speed_mm_s: int = 0  # gSpeed, over ground
     pdop: float = 99.99
     invalid_llh: bool = False
     correction_age_class: int = 0  # lastCorrectionAge, 0 to 15; 0: none received
@@ -67,6 +68,7 @@ class NavPvt:
                 self.msl_mm,
                 self.hacc_mm,
                 self.vacc_mm,
+                self.speed_mm_s,
                 round(self.pdop * 100),
                 self.invalid_llh | (self.correction_age_class & 0xF) << 1,
             )
@@ -82,7 +84,7 @@ class NavPvt:
         fix_type, flags, flags2, satellites, lon, lat, *lengths_mm, pdop, flags3 = (
             _PVT_PLACE.unpack_from(payload, _PVT_TIME.size)
         )
-        height_mm, msl_mm, hacc_mm, vacc_mm = lengths_mm
+        height_mm, msl_mm, hacc_mm, vacc_mm, speed_mm_s = lengths_mm
         return cls(
             itow_ms=itow_ms,
             utc=_utc(date, nano) if valid & 0b11 == 0b11 else None,
@@ -99,6 +101,7 @@ class NavPvt:
             msl_mm=msl_mm,
             hacc_mm=hacc_mm,
             vacc_mm=vacc_mm,
+            speed_mm_s=speed_mm_s,
             pdop=pdop / 100,
             invalid_llh=bool(flags3 & 1),
             correction_age_class=flags3 >> 1 & 0xF,
@@ -128,6 +131,7 @@ class NavPvt:
             three_d=self.fix_type != 2,
             time_only=self.fix_type == 5,
             dead_reckoning=self.fix_type == 1,
+            speed_mps=self.speed_mm_s / 1000,
             utc_confirmed=self.confirmed_time or (self.fix_ok and 2 <= self.fix_type <= 5),
         )
 

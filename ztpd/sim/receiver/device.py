@@ -93,7 +93,7 @@ class SimReceiver:
             speed=speed,
             rng=random.Random(seed),
         )
-        self._navigation = Navigation(
+        self.navigation = Navigation(
             model,
             self.faults,
             self.setting,
@@ -112,15 +112,15 @@ class SimReceiver:
     @property
     def used(self) -> int:
         """Correction messages it used since it last went without."""
-        return self._navigation.used
+        return self.navigation.used
 
     @property
     def stage(self) -> str:
         """Its position, such as "no fix" or "RTK fixed"."""
-        return self._navigation.stage
+        return self.navigation.stage
 
     async def __aenter__(self) -> SimReceiver:
-        self._navigation.began, self._began_s = self._wall_clock(), _now()
+        self.navigation.began, self._began_s = self._wall_clock(), _now()
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._navigate())]
         return self
 
@@ -162,7 +162,7 @@ class SimReceiver:
     def reset(self) -> None:
         """Restart with orbits and time kept: settings and keys are in RAM, and gone."""
         self.keys = ()
-        self._navigation.used = 0
+        self.navigation.used = 0
         self._change(self.saved)
         if self._booting is not None:
             self._booting.cancel()
@@ -171,14 +171,14 @@ class SimReceiver:
 
     def power_cycle(self) -> None:
         """Restart without time and position."""
-        self._navigation.epochs = 0
+        self.navigation.epochs = 0
         self.reset()
 
     def exchange(self, model: Model) -> None:
         """Connect another receiver, as from the factory, in place of this one."""
         self.model, self.saved = model, model.defaults()
         self.settings.clear()
-        self._navigation.exchange(model)
+        self.navigation.exchange(model)
         self.power_cycle()
 
     def _booted(self) -> None:
@@ -301,14 +301,14 @@ class SimReceiver:
             frame,
             self.model,
             self.setting,
-            usable=self._navigation.takes_corrections and self.faults.radio_station is None,
+            usable=self.navigation.takes_corrections and self.faults.radio_station is None,
             can_decrypt=self._key in [slot.value for slot in self.keys],
         )
         self._take(report)
 
     def _take(self, report: RxmCor) -> None:
         if report.used:
-            self._navigation.use_correction(self._uptime_s)
+            self.navigation.use_correction(self._uptime_s)
         self._report(report)
 
     @property
@@ -325,7 +325,7 @@ class SimReceiver:
 
     def _epoch(self) -> None:
         self._other_sources()
-        pvt = self._navigation.epoch(self._uptime_s)
+        pvt = self.navigation.epoch(self._uptime_s)
         if self._due("UBX_NAV_PVT"):
             self._send_ubx(pvt.encode())
         if self._due("NMEA_ID_GGA"):
@@ -336,7 +336,7 @@ class SimReceiver:
 
     def _other_sources(self) -> None:
         """Corrections that come neither over this line nor from this host."""
-        if not self._navigation.takes_corrections:
+        if not self.navigation.takes_corrections:
             return
         if self.faults.radio_station is not None:
             station = self.faults.radio_station
@@ -359,7 +359,7 @@ class SimReceiver:
     def _due(self, message: str) -> bool:
         """Whether a message is to be sent in this epoch: the rate is in epochs, 0 is never."""
         rate = self.setting(f"CFG-MSGOUT-{message}_{{}}")
-        return rate > 0 and self._navigation.epochs % rate == 0
+        return rate > 0 and self.navigation.epochs % rate == 0
 
     def _report(self, report: RxmCor) -> None:
         if self.setting("CFG-MSGOUT-UBX_RXM_COR_{}"):

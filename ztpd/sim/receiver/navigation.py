@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from ztpd.wire.ubx import NavPvt
 
 _EPOCHS_TO_TIME, _EPOCHS_TO_FIX = 2, 3
 _AGE_BOUNDS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120)  # of lastCorrectionAge, class 1 on
+_DEGREE_M = 111_195.0  # of latitude, on a sphere
 _FLOAT_ONLY = 2  # CFG-NAVHPG-DGNSSMODE
 _DEAD_RECKONING, _TIME_ONLY = 1, 5  # NAV-PVT fixType
 
@@ -49,7 +51,8 @@ class Navigation:
         self._messages_to_fix = messages_to_fix
         self._faults = faults
         self._setting = setting
-        self._position = position
+        self.speed_mps = 0.0
+        self._home = self._position = position
         self._say = say
         self._random = random.Random(seed)
         self.exchange(model)
@@ -67,6 +70,13 @@ class Navigation:
                 _Stage("RTK fixed", to_fix, 0.014, Carrier.FIXED),
                 _Stage("RTK float", max(2, to_fix // 3), 0.25, Carrier.FLOAT),
             ]
+
+    def move(self, north_m: float, east_m: float, *, speed_mps: float = 0.0) -> None:
+        """Be so far from where it began, and move at ``speed_mps`` from now on."""
+        lat_deg, lon_deg = self._home
+        east_deg = east_m / _DEGREE_M / math.cos(math.radians(lat_deg))
+        self._position = lat_deg + north_m / _DEGREE_M, lon_deg + east_deg
+        self.speed_mps = speed_mps
 
     @property
     def without_sky(self) -> bool:
@@ -135,6 +145,7 @@ class Navigation:
             msl_mm=34_000,
             hacc_mm=accuracy_mm if fixed else 0xFFFF_FFFF,
             vacc_mm=accuracy_mm if fixed else 0xFFFF_FFFF,
+            speed_mm_s=round(self.speed_mps * 1000) if fixed else 0,
             pdop=1.2 if fixed else 99.99,
             invalid_llh=not fixed,
             correction_age_class=aged if self.fixed else 0,
