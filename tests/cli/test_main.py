@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,18 @@ from ztpd.system.runlock import RunLock
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place for everything that ztpd keeps, and a configuration that points there."""
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
-    (tmp_path / "ztpd.toml").write_text(f'[ztp]\ntoken_file = "{tmp_path}/token"\n')
-    return tmp_path
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place for everything that ztpd keeps, and a configuration that points there.
+
+    Other users can reach it, unlike the directories of pytest.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o711)
+        monkeypatch.setenv("STATE_DIRECTORY", str(place / "state"))
+        monkeypatch.setenv("RUNTIME_DIRECTORY", str(place / "run"))
+        (place / "ztpd.toml").write_text(f'[ztp]\ntoken_file = "{place}/token"\n')
+        yield place
 
 
 def ztpd(home: Path, *words: str) -> int:
@@ -94,9 +102,6 @@ def check_as_daemon(home: Path) -> subprocess.CompletedProcess[str]:
     (home / "state").mkdir(exist_ok=True)
     if os.geteuid() == 0:
         os.chown(home / "state", 65534, 65534)
-        for above in (home, *home.parents):
-            if not above.stat().st_mode & 0o001:
-                above.chmod(0o711)
     verb = ["--config", str(home / "ztpd.toml"), "config", "check"]
     command = [sys.executable, "-m", "ztpd", *verb]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -239,9 +244,6 @@ def test_a_missing_permission_is_reported_as_such(home: Path) -> None:
     (home / "state/credentials.json").touch()
     if os.geteuid() != 0:
         (home / "state").chmod(0)
-    for above in (home, *home.parents):
-        if not above.stat().st_mode & 0o001:
-            above.chmod(0o711)
     (home / "ztpd.toml").chmod(0o644)
     for words in (["credentials", "forget"], ["credentials", "show"], ["token", "set"]):
         done = subprocess.run(
