@@ -274,7 +274,8 @@ FIELDS: Mapping[str, str] = {
     "channels.next_attempt_s": "seconds from `at` to its next try",
     "channels.last_corrections_age_s": "seconds since it last brought corrections",
     "traffic.month_begins": "first day of the present month of the plan (`[budget] "
-    "month_begins_on`, UTC); the whole part is absent while the date is not known",
+    "month_begins_on`, UTC); the whole part is absent while the date, or what was counted "
+    "before, is not known",
     "traffic.month_ends": "first day of the next one",
     "traffic.month_bytes": "IP bytes of the sessions in this month, both ways",
     "traffic.month_session_s": "seconds with an open session in this month",

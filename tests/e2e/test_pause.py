@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from tests.support.rover import rare_corrections, rover, streams
 from tests.support.services import services
 from tests.support.until import until
 from tests.support.virtualtime import run
-from ztpd import status
+from ztpd import __version__, status
 from ztpd.health import Health, health
 from ztpd.relay.metering import FILE
 from ztpd.sim.caster import Caster
@@ -85,6 +86,36 @@ def test_a_person_pauses_and_resumes(tmp_path: Path) -> None:
             assert await ask(gateway, Verb.RESUME) == "not paused: streaming"
 
     run(scenario())
+
+
+async def command(gateway: Gateway, *words: str) -> tuple[int | None, str]:
+    """Exit status and output of ``ztpd words``."""
+    environ = os.environ | {
+        "RUNTIME_DIRECTORY": str(gateway.runtime_dir),
+        "STATE_DIRECTORY": str(gateway.state_dir),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ztpd", *words, env=environ, stdout=-1, stderr=-2
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_the_commands_say_who_paused_and_end_with_the_documented_status(
+    tmp_path: Path,
+) -> None:
+    async with parked(tmp_path) as (gateway, _, _), gateway.running():
+        await streams(gateway)
+        says = "paused by a person, until `ztpd resume` or a reboot\n"
+        assert await command(gateway, "pause") == (0, says)
+        code, shown = await command(gateway, "status")
+        assert (code, shown.splitlines()[0]) == (4, f"ztpd {__version__}: {says.strip()}")
+        code, document = await command(gateway, "status", "--json")
+        assert code == 4
+        assert json.loads(document)["health"] == "paused"
+        assert (await command(gateway, "resume"))[0] == 0
+        await streams(gateway)
+        assert await command(gateway, "resume") == (0, "not paused: streaming\n")
 
 
 def test_a_pause_survives_a_restart_and_not_a_reboot(tmp_path: Path) -> None:
@@ -205,6 +236,27 @@ def test_a_budget_that_is_spent_pauses_until_the_month_ends(tmp_path: Path) -> N
                 assert shown.paused.ends == f"{shown.traffic.month_ends}, or `ztpd resume`"
                 clocks.off_s += 32 * 24 * HOUR_S
                 await streams(gateway)
+
+    run(scenario())
+
+
+def test_a_pause_by_the_budget_survives_a_restart_and_a_reboot(tmp_path: Path) -> None:
+    clocks = Clocks()
+
+    async def scenario() -> None:
+        async with parked(tmp_path, clocks, budget=BUDGET) as (gateway, caster, receiver):
+            used_before(gateway, clocks, 11)
+            async with gateway.running():
+                await paused(gateway)
+            opened = caster.connections
+            async with gateway.running():
+                await asyncio.sleep(120)
+                assert gateway.status["state"] == "paused"
+            assert caster.connections == opened, "the file was read before the budget was judged"
+            clocks.reboot(off_for_s=20.0)
+            receiver.power_cycle()
+            async with gateway.running():
+                await paused(gateway)
 
     run(scenario())
 

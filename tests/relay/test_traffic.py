@@ -299,7 +299,9 @@ def test_a_clock_in_1970_moves_nothing_into_another_month(tmp_path: Path) -> Non
     on_bench(tmp_path, scenario)
 
 
-def test_a_file_that_was_not_read_so_far_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_file_that_was_not_read_so_far_is_neither_overwritten_nor_ignored(
+    tmp_path: Path,
+) -> None:
     async def scenario(bench: MeterBench) -> None:
         await bench.works(HOUR_S)
         bench.meter.save()
@@ -307,6 +309,7 @@ def test_a_file_that_was_not_read_so_far_is_not_overwritten(tmp_path: Path) -> N
         before = bench.path.read_bytes()
         bench.start()
         await bench.works(2 * HOUR_S)
+        assert bench.meter.month(1) is None
         bench.meter.save()
         await bench.disk.written()
         assert bench.path.read_bytes() == before

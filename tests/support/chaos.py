@@ -564,6 +564,12 @@ FAULTS: list[Fault] = [
     _request(Verb.PROVISION, times=3),
     _request(Verb.PROVISION, force=True, times=2),
     _request(Verb.RECEIVER, times=3),
+    Fault(
+        "request",
+        "paused",
+        lambda site: site.ask({"do": Verb.PAUSE}),
+        lambda site: site.ask({"do": Verb.RESUME}),
+    ),
     _request(Verb.TIME),
     _restarts("once", Site.restart),
     _restarts("five times", Site.restart, times=5),

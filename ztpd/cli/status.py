@@ -114,7 +114,7 @@ def render(
     state = f"{status.state} {_since(status.since, now)}".rstrip()
     if is_running:
         lines.append(row("state", joined(state, _renewed(status, now))))
-        lines.append(row("failed", _failure(status, now)))
+        lines.append(row("failed", "" if word is Health.PAUSED else _failure(status, now)))
     else:
         lines += [row("on disk", on_disk), row("last state", state if status.state else "")]
     if status.identity:

@@ -42,7 +42,7 @@ def share(used: TrafficStatus) -> float:
 
 
 def traffic_status(month: MonthTraffic | None, budget: BudgetOptions) -> TrafficStatus | None:
-    """The part of the status; None while the date is not known."""
+    """The part of the status; None where ``month`` is not known."""
     if month is None:
         return None
     used, today = total(month.by_channel), total(month.today)

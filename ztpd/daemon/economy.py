@@ -34,7 +34,7 @@ class Economy:
         self._standstill = Standstill()
 
     def traffic(self) -> TrafficStatus | None:
-        """For the status; None while the date is not known."""
+        """For the status; None while the date is not known, or the count of before."""
         budget = self._config().budget
         return traffic_status(self._meter.month(budget.month_begins_on), budget)
 

@@ -108,9 +108,9 @@ class TrafficMeter:
             self._disk.write(self._path, json.dumps(self._record.to_json()).encode())
 
     def month(self, begins_on: int) -> MonthTraffic | None:
-        """None while the date is not known."""
+        """None while the date is not known, or the count of before."""
         today = self._today
-        if today is None:
+        if today is None or not self._is_loaded:
             return None
         first, end = month_of(today, begins_on)
         by_channel = self._record.between(first, end)
