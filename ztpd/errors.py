@@ -648,6 +648,15 @@ class SessionStale(SessionError):
     advice = "Nothing to do if it passes; else look at the service's status page and your plan."
 
 
+class CorrectionsUnused(SessionError):
+    code = "session.unused"
+    summary = "the receiver does not use the corrections of this service"
+    advice = (
+        "Check the service: mountpoint, format, its distance and the age of its corrections. ztpd "
+        "uses the next service meanwhile."
+    )
+
+
 class SessionEvicted(SessionError):
     code = "session.kicked"
     retry = Retry.EVICTED

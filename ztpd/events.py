@@ -322,8 +322,11 @@ SERVICE_CHANGED = _event(
     _WARNING,
     "corrections now come from {service} instead of {before} ({reason}); its datum may differ: the "
     "position may move by decimetres",
-    "A backup took over, or a service before it took over again.",
-    "ztpd uses the first service of the configured order that works.",
+    "Another service took over: the one before failed, or the receiver did not use its "
+    "corrections, or a service before it in the order works again.",
+    "ztpd uses the first service of the configured order that works. One whose corrections the "
+    "receiver did not use comes back after ten minutes of corrections beside the present one; each "
+    "time in vain makes that four times longer, up to a day.",
     "Nothing, if the change is expected; `ztpd status` shows every service.",
 )
 BACKUP_IN_USE = _event(
@@ -432,6 +435,14 @@ RECEIVER_RESTARTED = _event(
     "The receiver lost the settings and the decryption keys, which it keeps in RAM.",
     "ztpd writes both again.",
     "If it happens often: check its power supply.",
+)
+FORMAT_CHANGED = _event(
+    "gnss.format_changed",
+    _INFO,
+    "corrections come as {format} instead of {before}: the receiver's navigation restarts",
+    "The service in use sends another format, and a receiver must not mix two.",
+    "ztpd restarts the navigation of the receiver (a hot start, CFG-RST), which drops the "
+    "corrections of the old format; the position is away for a few seconds.",
 )
 RECEIVER_CHANGED = _event(
     "gnss.changed",

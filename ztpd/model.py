@@ -211,6 +211,14 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceUse:
+    """Whether the receiver uses the corrections of the present service."""
+
+    used: bool | None = None  # None: not known, or another service would change nothing
+    reason: str = ""  # why they are not used, for a person
+
+
+@dataclass(frozen=True, slots=True)
 class DynamicKey:
     """One SPARTN decryption key and its validity (UTC, as the service gives it)."""
 

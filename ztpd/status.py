@@ -69,7 +69,7 @@ class ChannelStatus:
 
     name: str = ""
     backup: bool = False
-    state: str = ""  # "in use", "opening", "beside", "waiting" or "standby"
+    state: str = ""  # "in use", "opening", "beside", "waiting", "left" or "standby"
     event: str = ""  # of its last failure; "" while it is in use
     text: str = ""
     advice: str = ""
@@ -267,7 +267,8 @@ FIELDS: Mapping[str, str] = {
     "channels.name": "a list of all services, in the order of preference: each by its name",
     "channels.backup": "whether it is one of `[[backup]]`",
     "channels.state": "`in use`; `opening`; `beside` (its session is open, and it takes over once "
-    "it is stable); `waiting` for its next try; `standby` (not needed)",
+    "it is stable); `waiting` for its next try; `left`, because the receiver did not use its "
+    "corrections; `standby` (not needed)",
     "channels.event": "the [event](events.md) of its last failure, empty while it is in use",
     "channels.text": "why it is not in use, for a person",
     "channels.advice": "the remedy",

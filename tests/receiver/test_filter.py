@@ -22,7 +22,7 @@ from ztpd.model import Frame, FrameKind
 from ztpd.receiver.filter import is_assistance, is_correction
 from ztpd.wire import ubx
 from ztpd.wire.frames import rtcm_frame, spartn_frame
-from ztpd.wire.ubx import CfgValset, Message
+from ztpd.wire.ubx import CfgRst, CfgValset, Message
 
 FACTORY_RESET = ubx.message(Message.CFG_RST, b"\xff\xff\0\0")
 
@@ -55,7 +55,7 @@ def test_of_all_frames_only_corrections_and_assistance_get_through(
             await asyncio.sleep(0.5)
             for frame in b.sim.received[before:]:
                 assert frame.kind is not FrameKind.NMEA
-                if frame.kind is FrameKind.UBX:
+                if frame.kind is FrameKind.UBX and frame.data != CfgRst().encode():
                     assert ubx.unwrap(frame.data)[0] >> 8 == 0x13
 
     deliver()
@@ -105,11 +105,51 @@ async def sent(b: ReceiverBench, frame: Frame) -> list[Frame]:
 @in_virtual_time
 async def test_corrections_and_assistance_go_as_they_are(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
-        for frame in (b.spartn(), rtcm(), ubx_frame(Message.MGA_GPS, bytes(68))):
+        for frame in (b.spartn(), ubx_frame(Message.MGA_GPS, bytes(68))):
             assert await sent(b, frame) == [frame]
         view = b.receiver.view
-        assert view.delivered_frames == 3
+        assert view.delivered_frames == 2
         assert view.refused == 0
+
+
+@in_virtual_time
+async def test_the_navigation_restarts_between_two_formats_so_that_they_are_not_mixed(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b:
+        first, second = b.spartn(), rtcm()
+        assert await sent(b, first) == [first]
+        restart, after = await sent(b, second)
+        assert (restart.data, after) == (CfgRst().encode(), second)
+        assert await sent(b, second) == [second], "once"
+        (line,) = b.logged("gnss.format_changed")
+        assert line.startswith("corrections come as RTCM3 instead of SPARTN")
+        await asyncio.sleep(10)
+        assert b.receiver.fix is not None
+        assert b.receiver.fix.ok
+        assert not b.logged("gnss.restarted"), "settings and ports stay"
+
+
+@in_virtual_time
+async def test_a_restart_of_the_navigation_that_the_line_lost_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b:
+        first, second = b.spartn(), rtcm()
+        await sent(b, first)
+        b.sim.faults.ignores_input = True
+        for _ in range(30):
+            b.receiver.deliver(second)
+            await asyncio.sleep(1)
+        b.sim.faults.ignores_input = False
+        await asyncio.sleep(5)
+        before = len(b.sim.received)
+        b.receiver.deliver(second)
+        await asyncio.sleep(0.5)
+        received = [frame.data for frame in b.sim.received]
+        assert received.count(CfgRst().encode()) >= 1
+        assert received.index(CfgRst().encode()) < received.index(second.data)
+        assert [each.data for each in b.sim.received[before:]][-1] == second.data
 
 
 @in_virtual_time

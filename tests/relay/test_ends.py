@@ -137,6 +137,8 @@ def test_FR106_short_sessions_before_good_service_do_not_count_after_a_restart(
         "due_boot_s": pytest.approx(0, abs=1e9),
         "short_lives": 0,
         "worked": True,
+        "unused_times": 0,
+        "left_until_boot_s": None,
     }
 
     again = RelayBench(ntrip=[steady(10), steady(50_000)])

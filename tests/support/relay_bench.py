@@ -27,6 +27,7 @@ from ztpd.model import (
     FrameKind,
     MqttEndpoint,
     NtripEndpoint,
+    ServiceUse,
     SourceEndpoint,
 )
 from ztpd.relay import Relay
@@ -97,11 +98,16 @@ class Receiver:
     accepts: frozenset[FrameKind] = frozenset(FrameKind)
     fix: Fix | None = None
     dropped: int = 0
+    service_use: ServiceUse = field(default_factory=ServiceUse)
+    services: int = 1  # that it was told of
     got: list[Frame] = field(default_factory=list)
 
     async def wait_ready(self) -> None:
         while not self.ready:
             await asyncio.sleep(1)
+
+    def service_changed(self) -> None:
+        self.services += 1
 
     def refusal(self, kind: FrameKind) -> ZtpdError:
         return FormatUnsupported(kind.value)

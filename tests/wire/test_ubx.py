@@ -19,6 +19,7 @@ from ztpd.wire.frames import Scanner
 from ztpd.wire.ubx import (
     Ack,
     Antenna,
+    CfgRst,
     CfgValget,
     CfgValgetPoll,
     CfgValset,
@@ -95,6 +96,8 @@ MESSAGES: list[Any] = [
     SecSig(detects_jamming=False, detects_spoofing=False),
     NavSat(()),
     NavSat((Satellite(0, 32, 47, 90, 359, True, True), Satellite(6, 255, 0, -91)), 604_799_000),
+    CfgRst(),
+    CfgRst(cleared=0xFFFF, mode=1),
     CfgValset({INPROT_SPARTN: 1, BAUDRATE: 115_200}),
     CfgValset({}, layers=ubx.LAYER_RAM | ubx.LAYER_BBR | ubx.LAYER_FLASH),
     CfgValgetPoll((INPROT_SPARTN, BAUDRATE), layer=7),
@@ -562,3 +565,7 @@ def test_FR88_the_texts_of_a_receiver_are_one_printable_line() -> None:
     for text in (found.software, found.hardware, found.model, *found.extensions):
         assert text.isprintable()
     assert found.model == "ZED..]0;owned."
+
+
+def test_the_restart_for_another_format_is_a_hot_start_of_the_navigation_alone() -> None:
+    assert CfgRst().encode().hex() == "b562060404000000020010" + "68"

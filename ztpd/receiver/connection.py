@@ -14,7 +14,7 @@ from datetime import datetime
 from ztpd import events, log
 from ztpd.errors import PortLost, ReceiverSilent, ZtpdError
 from ztpd.model import Fix, Frame, FrameKind
-from ztpd.receiver import baudrate, configure, inspection, keys
+from ztpd.receiver import baudrate, configure, filter, inspection, keys
 from ztpd.receiver.assessment import PORT_SETTINGS, Assessment, assess
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.client import UbxClient, is_banner
@@ -27,7 +27,7 @@ from ztpd.receiver.reception import Reception
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.receiver.usage import CorrectionUsage, MessageOutcome, UsageVerdict
 from ztpd.serialport.port import SerialPort
-from ztpd.wire.ubx import NavPvt, Parsed, RxmCor, RxmRtcm, SpartnKey
+from ztpd.wire.ubx import CfgRst, NavPvt, Parsed, RxmCor, RxmRtcm, SpartnKey
 
 _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble is news
 _LOGGED_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer logged
@@ -68,6 +68,7 @@ class ReceiverState:
     counts: DeliveryCounts = field(default_factory=DeliveryCounts)
     ring: keys.KeyRing = field(default_factory=keys.KeyRing)
     set_ups: SetUpLog = field(default_factory=SetUpLog)
+    format: FrameKind | None = None  # of the corrections that were given to it last
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,27 @@ class Connection:
                 state.counts.on_dropped(now())
 
         try:
+            if not filter.is_assistance(frame):
+                self._keep_apart(frame.kind)
             self.port.write(frame.data, on_done)
         except PortLost:  # run() is about to find out
             state.counts.undelivered += 1
+
+    def _keep_apart(self, kind: FrameKind) -> None:
+        """Two formats are never mixed: before the first message of ``kind`` the receiver drops
+        those of the other one. Raises :class:`PortLost`."""
+        state, before = self._state, self._state.format
+
+        def on_done(sent: bool) -> None:
+            if not sent:
+                state.format = before  # once more with the next message
+
+        state.format = kind
+        if before is not None and before is not kind:
+            self.port.write(CfgRst().encode(), on_done)
+            log.emit(events.FORMAT_CHANGED, format=kind.value, before=before.value)
+            state.usage.restarted()
+            state.ring.restarted()
 
     async def inspect(self) -> Inspection:
         """Read the settings from the receiver; nothing is changed. Raises :class:`PortLost`."""

@@ -24,7 +24,7 @@ from ztpd.errors import (
     ReceiverUnsuitable,
     ZtpdError,
 )
-from ztpd.model import DynamicKey, Fix, Frame, FrameKind
+from ztpd.model import DynamicKey, Fix, Frame, FrameKind, ServiceUse
 from ztpd.receiver import configure, filter, keys, view
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.connection import Connection, Hooks, ReceiverState
@@ -136,6 +136,17 @@ class Receiver:
     def dropped(self) -> int:
         """Messages that came faster than the line to the receiver takes them."""
         return self._state.counts.dropped
+
+    @property
+    def service_use(self) -> ServiceUse:
+        """Whether the corrections delivered are used, as far as their service is to blame."""
+        if not self.ready:
+            return ServiceUse()
+        return self._state.usage.service_use(self._state.fixes.present(_now()))
+
+    def service_changed(self) -> None:
+        """Corrections come from another service now, which is judged by itself."""
+        self._state.usage.restarted()
 
     def deliver(self, frame: Frame) -> None:
         """Send a correction to the receiver; never waits.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ztpd import events
-from ztpd.model import Carrier, Fix, Frame, FrameKind
+from ztpd.model import Carrier, Fix, Frame, FrameKind, ServiceUse
 from ztpd.receiver.fixes import CALM_S
 from ztpd.receiver.pairing import WINDOW_S, Delivered
 from ztpd.wire.frames import spartn_name
@@ -23,6 +23,7 @@ from ztpd.wire.ubx import (
 
 PATIENCE_S = 40.0  # corrections go unused for so long before that is said: longer than the window
 NO_CARRIER_S = 180.0  # without a carrier solution, where the receiver reports nothing
+OLD_CORRECTIONS_S = 60.0  # RTK does not do with older ones
 OTHER_IN_USE_S = 10.0  # another source used, and ours not for so long: something was changed
 
 _SOURCES = {
@@ -107,6 +108,17 @@ _SETTINGS_MAY_BE_WRONG = frozenset(
         UsageVerdict.NO_CARRIER,
     }
 )
+
+
+_ANOTHER_SERVICE_MAY_HELP = frozenset(
+    {
+        UsageVerdict.PREFERS_OTHERS,
+        UsageVerdict.STATION_FILTERED,
+        UsageVerdict.UNSUPPORTED,
+        UsageVerdict.NO_CARRIER,
+    }
+)
+"""The other reasons have cures of their own, or are those of the receiver and its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +237,18 @@ class CorrectionUsage:
             return False
         self._verdict_since_s = now_s
         return True
+
+    def service_use(self, fix: Fix | None) -> ServiceUse:
+        """The verdict as one about the service; ``fix`` is the present one. Without time and
+        position the service is not to blame."""
+        if fix is None or not fix.ok or fix.utc is None:
+            return ServiceUse()
+        age_s = fix.correction_age_s
+        if age_s is not None and age_s > OLD_CORRECTIONS_S:
+            return ServiceUse(used=False, reason=f"those in use are up to {age_s:.0f} s old")
+        if self.verdict in _ANOTHER_SERVICE_MAY_HELP:
+            return ServiceUse(used=False, reason=self.label.removeprefix("not used: "))
+        return ServiceUse(used=True if self.verdict is UsageVerdict.USED else None)
 
     def verdict_for_s(self, now_s: float) -> float | None:
         """Seconds since the last change of the verdict; None before the first."""

@@ -35,10 +35,15 @@ STABLE_S = 60.0
 MAX_SHORT_SESSIONS = 3
 FAST_S = 1.5
 MAX_FRUITLESS = 3
+PROVEN_S = 600.0
+"""A service whose corrections the receiver did not use brings some for so long before it is used
+again."""
 
 _RECENTLY_STABLE_S = 600.0  # a channel that was stable until then is tried fast, and not evicted
 _ONE_ROW_S = 3600.0  # short sessions further apart are not in one row
 _CUT_S = 10.0  # a session that delivered for so long and is then reset costs one fast try
+_LEFT_GROWTH = 4  # of the time until a service is used again, each time in vain
+LONGEST_LEFT_S = 86_400.0
 _COMES_BACK = retry.Delay(900, 900, equal=True)
 _WITHOUT_FIX = retry.Delay(300, 300, equal=True)
 
@@ -70,6 +75,9 @@ class Channel:
     empty_sessions: int = 0  # in a row
     last_corrections_s: float = float("-inf")  # of the last frame
     failing_since_s: float | None = None  # no session could be opened since then
+    left: bool = False  # the receiver did not use its corrections
+    unused_times: int = 0  # in a row
+    left_until_s: float = 0.0  # while left: not tried beside another one before this
     hold_without_fix_until_s: float = 0.0  # not tried before this while the receiver has no fix
 
     @property
@@ -95,6 +103,22 @@ class Channel:
     def waiting_event(self) -> Event:
         """How the wait is reported. Refusals right after good service may be temporary."""
         return Event.BACKOFF if self.backoff.recovering else waiting_event(self.error)
+
+    @property
+    def proof_s(self) -> float:
+        """How long it must bring corrections beside another one to take over."""
+        return PROVEN_S if self.left else STABLE_S
+
+    def beside_s(self, *, has_fix: bool) -> float:
+        """The loop's time of the next try beside another channel."""
+        return max(self.ready_s(has_fix=has_fix), self.left_until_s if self.left else 0.0)
+
+    def leave(self, error: ZtpdError, now: float) -> None:
+        """The receiver does not use its corrections: each time it is left for longer."""
+        longer_s = min(PROVEN_S * _LEFT_GROWTH**self.unused_times, LONGEST_LEFT_S)
+        self.left, self.error, self.unused_times = True, error, self.unused_times + 1
+        self.due_s = now + self.rng.uniform(0.5, FAST_S)
+        self.left_until_s = now + longer_s - PROVEN_S
 
     def stable(self, now: float) -> None:
         """A session has delivered corrections for ``STABLE_S``: earlier failures are over."""
@@ -192,4 +216,5 @@ class Channel:
         return refused and not own and not self.backoff.recovering
 
     def retry_now(self) -> None:
+        self.left, self.unused_times = False, 0
         self.due_s = self.hold_without_fix_until_s = 0.0

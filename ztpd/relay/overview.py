@@ -23,6 +23,8 @@ def overview(
             return "in use" if current.first_corrections_s is not None else "opening"
         if candidate and candidate.channel is channel:
             return "beside"
+        if channel.left:
+            return "left"
         return "waiting" if channel.due_s > now else "standby"
 
     return tuple(_status(channel, state(channel), now) for channel in channels)
@@ -31,6 +33,8 @@ def overview(
 def _status(channel: Channel, state: str, now: float) -> ChannelStatus:
     error = channel.error if state != "in use" else None
     last_s = channel.last_corrections_s
+    due_s = channel.left_until_s if state == "left" else channel.due_s
+    waits = state in ("left", "waiting")
     return ChannelStatus(
         name=channel.name,
         backup=channel.endpoint.backup,
@@ -38,6 +42,6 @@ def _status(channel: Channel, state: str, now: float) -> ChannelStatus:
         event=error.code if error else "",
         text=str(error) if error else "",
         advice=error.advice if error else "",
-        next_attempt_s=round(channel.due_s - now, 1) if state == "waiting" else None,
+        next_attempt_s=round(max(0.0, due_s - now), 1) if waits else None,
         last_corrections_age_s=None if last_s == float("-inf") else round(now - last_s, 1),
     )

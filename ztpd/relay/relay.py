@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ztpd import retry
-from ztpd.errors import SessionClosed, SessionRefused, SessionStale, ZtpdError
+from ztpd.errors import CorrectionsUnused, SessionClosed, SessionRefused, SessionStale, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
-from ztpd.model import Fix, Frame, FrameKind, SourceEndpoint
-from ztpd.relay.channels import FAST_S, STABLE_S, Channel
+from ztpd.model import Fix, Frame, FrameKind, ServiceUse, SourceEndpoint
+from ztpd.relay.channels import STABLE_S, Channel
+from ztpd.relay.choice import LOOK_S, ChannelChoice
+from ztpd.relay.failover import UsageWatch
 from ztpd.relay.losses import DamageLog, Losses
 from ztpd.relay.open_session import OpenSession, Progress, explained
 from ztpd.relay.overview import overview
@@ -33,7 +35,6 @@ from ztpd.system.disk import DiskWriter
 from ztpd.system.tasks import end
 
 _POSITION_WITHIN_S = 60.0
-_LOOK_S = 1.0
 _CORRECTIONS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
 
 
@@ -50,6 +51,9 @@ class Sink(Protocol):
     def fix(self) -> Fix | None: ...
     @property
     def dropped(self) -> int: ...
+    @property
+    def service_use(self) -> ServiceUse: ...
+    def service_changed(self) -> None: ...
     async def wait_ready(self) -> None: ...
     def refusal(self, kind: FrameKind) -> ZtpdError: ...
     def deliver(self, frame: Frame) -> None: ...
@@ -97,6 +101,8 @@ class Relay:
         )
         self._current: OpenSession | None = None
         self._candidate: OpenSession | None = None  # a preferred channel's session, being probed
+        self._choice = ChannelChoice(self.channels, receiver, dispatch)
+        self._watch = UsageWatch(receiver, self._choice)
         self._damage = DamageLog()
         self._awaits_receiver = False
         self.progress = Progress()
@@ -117,37 +123,12 @@ class Relay:
 
     async def _next(self) -> OpenSession | None:
         """A session of the first channel that is due; None where it could not be opened."""
-        channel = await self._due()
+        channel = await self._choice.due()
         await self._receiver_ready()
         if topics.waits_for_position(channel.endpoint):
             await self._position()
         self._dispatch(Event.CONNECT, channel.name)
         return await self._open(channel)
-
-    async def _due(self) -> Channel:
-        """Wait for a channel to be due: the first in the order of preference."""
-        reported: tuple[Channel, float] | None = None
-        while True:
-            now, has_fix = _now(), self._has_fix
-            for channel in self.channels:
-                wait_s = channel.ready_s(has_fix=has_fix) - now
-                if wait_s <= 0:
-                    return channel
-                if channel.fast_retries_left and wait_s <= FAST_S:
-                    break
-            else:
-                channel = min(self.channels, key=lambda each: each.ready_s(has_fix=has_fix))
-                wait_s = channel.ready_s(has_fix=has_fix) - now
-            due_s = channel.ready_s(has_fix=has_fix)
-            if (channel, due_s) != reported:
-                reported = channel, due_s
-                self._dispatch(channel.waiting_event, error=channel.error, wait_s=wait_s)
-            waiting_for_fix = any(each.hold_without_fix_until_s > now for each in self.channels)
-            await asyncio.sleep(min(wait_s, _LOOK_S) if waiting_for_fix else wait_s)
-
-    @property
-    def _has_fix(self) -> bool:
-        return self._receiver.fix is not None and self._receiver.fix.ok
 
     async def _receiver_ready(self) -> None:
         if not self._receiver.ready:
@@ -167,9 +148,9 @@ class Relay:
     async def _position(self) -> None:
         """Wait for the receiver's first position, which decides the region's topics."""
         deadline_s = _now() + _POSITION_WITHIN_S
-        while not self._has_fix and _now() < deadline_s:
+        while not self._choice.has_fix and _now() < deadline_s:
             self._dispatch(Event.BACKOFF, "waiting for the receiver's first position")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LOOK_S)
 
     async def _open(self, channel: Channel) -> OpenSession | None:
         channel.due_s = 0.0
@@ -194,9 +175,9 @@ class Relay:
         Returns the session that takes over, if any.
         """
         self._current, self.progress = current, current.progress
-        preferred = self.channels[: self.channels.index(current.channel)]
+        self._watch.begin()
         streaming = asyncio.create_task(self._forward(current))
-        probing = asyncio.create_task(self._probe_preferred(preferred))
+        probing = asyncio.create_task(self._probe_better(current.channel))
         try:
             await asyncio.wait((streaming, probing), return_when=asyncio.FIRST_COMPLETED)
             better = probing.done() and not streaming.done()
@@ -211,34 +192,38 @@ class Relay:
             self._closed(current, str(error or probing_error))
             raise probing_error from error
         following, self._candidate = self._candidate, None
+        unproven = following is not None and following.channel.left and not better
+        if following and (isinstance(error, ReceiverAway) or unproven):
+            await following.closing.aclose()
+            following = None
         if isinstance(error, ReceiverAway):
             self._closed(current, str(error))
-            if following:
-                await following.closing.aclose()
             return None
+        if isinstance(error, CorrectionsUnused):
+            self._closed(current, str(error))
+            current.channel.leave(error, _now())
+            self._channel_state.save(self.channels)
+            return following
         if error is not None and not isinstance(error, ZtpdError):
             raise error
         if better or error is None:
             self._closed(current, "a preferred channel works again")
             current.channel.error = None
+            if following:
+                following.channel.left = False
             self._log.works()
             return following
         self._closed(current, str(error), failed=True)
         self._failed(current.channel, error, session=current)
         return following
 
-    async def _probe_preferred(self, preferred: Sequence[Channel]) -> None:
-        """Open sessions of ``preferred`` beside the present one until one of them is stable.
+    async def _probe_better(self, present: Channel) -> None:
+        """Open sessions of better channels beside ``present`` until one of them has proved itself.
 
         That session is in ``_candidate``, from its opening on.
         """
-        if not preferred:
-            await asyncio.get_running_loop().create_future()
-        while True:
-            due_s, channel = min(
-                ((channel.ready_s(has_fix=self._has_fix), channel) for channel in preferred),
-                key=lambda each: each[0],
-            )
+        while following := self._choice.next_beside(present):
+            due_s, channel = following
             if due_s > _now():
                 await asyncio.sleep(min(due_s - _now(), STABLE_S))
                 continue
@@ -247,19 +232,23 @@ class Relay:
                 continue
             try:
                 await self._forward(candidate, probing=True)
-                return
+                if channel in self._choice.better(present):
+                    return
+                self._candidate = None
+                await candidate.closing.aclose()
             except ZtpdError as error:
                 self._candidate = None
                 try:
                     await candidate.closing.aclose()
                 finally:  # also when the present session ends meanwhile
                     self._failed(channel, error, session=candidate)
+        await asyncio.get_running_loop().create_future()
 
     async def _forward(self, current: OpenSession, *, probing: bool = False) -> None:
         """Frames of ``current`` to the receiver, as long as corrections keep coming.
 
-        While it is probed its corrections are not delivered, and this ends when it is stable. Keys
-        are sent once only, so they are delivered in any case.
+        While it is probed its corrections are not delivered, and this ends when it has proved
+        itself. Keys are sent once only, so they are delivered in any case.
         """
         losses = Losses(self._receiver, current.session, _now(), self._damage)
         presence = ReceiverPresence(self._receiver, self._dispatch)
@@ -276,13 +265,14 @@ class Relay:
                             if not probing:
                                 self._log.works(current.first_corrections_s)
                         self._doubt.corrections(current.channel, now)
-                        if probing and current.is_stable:
+                        if probing and (current.carried_s(now) or 0.0) >= current.channel.proof_s:
                             return
                         if probing:
                             continue
                         if current.progress.count(frame, now):
                             self._streaming(frame.kind, current, now)
                         presence.check(now, current.progress.where)
+                        self._watch.check(current.channel, current.progress.where, now)
                     self._receiver.deliver(frame)
                     losses.update(now)
         except TimeoutError as error:
@@ -309,7 +299,8 @@ class Relay:
         """Report the first frame of a session."""
         progress = current.progress
         self._log.streaming(kind.value, after_s=now - progress.opened_s)
-        self._log.service(current.channel)
+        if self._log.service(current.channel):
+            self._receiver.service_changed()
         self._dispatch(Event.FIRST_FRAME, f"{kind.value} from {progress.where}")
 
     def _closed(self, session: OpenSession, reason: str, *, failed: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ztpd import events, log
-from ztpd.errors import ZtpdError
+from ztpd.errors import CorrectionsUnused, ZtpdError
 from ztpd.relay.channels import Channel
 from ztpd.relay.open_session import Progress
 
@@ -27,16 +27,23 @@ class SessionLog:
         if not repeated:
             self._failures.log_next()
 
-    def service(self, channel: Channel) -> None:
-        """Corrections come from ``channel`` now: log a change to a backup, or back."""
+    def service(self, channel: Channel) -> bool:
+        """Corrections come from ``channel`` now: log a change to a backup, or back, and one that
+        the receiver's use of the corrections caused. Whether there was one."""
         before, self._before = self._before, channel
+        returned = isinstance(channel.error, CorrectionsUnused)
+        if returned:
+            channel.error = None
         if before is None or before is channel:
-            return
-        if before.endpoint.backup or channel.endpoint.backup:
-            reason = f"{before.name}: {before.error}" if before.error else "it works again"
-            log.emit(
-                events.SERVICE_CHANGED, service=channel.name, before=before.name, reason=reason
-            )
+            return False
+        unused = isinstance(before.error, CorrectionsUnused)
+        if not (before.endpoint.backup or channel.endpoint.backup or unused or returned):
+            return False
+        reason = "it brought corrections for 10 min" if returned else "it works again"
+        if before.error:
+            reason = f"{before.name}: {before.error}"
+        log.emit(events.SERVICE_CHANGED, service=channel.name, before=before.name, reason=reason)
+        return True
 
     def ended(self, progress: Progress, reason: str, *, at_s: float, failed: bool) -> None:
         """The end of a session that had delivered corrections; after a failure, which has a line of

@@ -52,6 +52,7 @@ from ztpd.wire.ubxset import (
     LAYER_FLASH,
     LAYER_RAM,
     Ack,
+    CfgRst,
     CfgValget,
     CfgValgetPoll,
     CfgValset,
@@ -72,6 +73,7 @@ __all__ = [
     "SYNC",
     "Ack",
     "Antenna",
+    "CfgRst",
     "CfgValget",
     "CfgValgetPoll",
     "CfgValset",
@@ -127,6 +129,7 @@ Parsed = (
     | CfgValset
     | CfgValgetPoll
     | CfgValget
+    | CfgRst
     | Ack
     | Other
 )
@@ -151,6 +154,7 @@ _DECODERS: dict[int, Callable[[bytes], Parsed]] = {
     Message.RXM_COR: RxmCor.decode,
     Message.RXM_RTCM: RxmRtcm.decode,
     Message.RXM_SPARTNKEY: SpartnKey.decode,
+    Message.CFG_RST: CfgRst.decode,
     Message.CFG_VALSET: CfgValset.decode,
     Message.CFG_VALGET: _valget,
     Message.ACK_ACK: lambda payload: _ack(payload, True),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ztpd.wire import ubxcfg
-from ztpd.wire.ubxframe import Message, message
+from ztpd.wire.ubxframe import Message, check_length, message
 
 LAYER_RAM, LAYER_BBR, LAYER_FLASH = 1, 2, 4  # bits of CfgValset.layers
 
@@ -77,6 +77,27 @@ class CfgValget:
         if len(payload) < 4 or payload[0] != 1:
             raise ValueError("CFG-VALGET is not an answer")
         return cls(ubxcfg.decode_items(payload[4:]), payload[1])
+
+
+HOT_START = 0x0000  # CfgRst.cleared: orbits, time and position are kept
+GNSS_ONLY = 0x02  # CfgRst.mode: the navigation restarts, ports and settings stay
+
+
+@dataclass(frozen=True, slots=True)
+class CfgRst:
+    """CFG-RST: restart the receiver; it is not acknowledged."""
+
+    cleared: int = HOT_START  # navBbrMask: what the restart clears
+    mode: int = GNSS_ONLY
+
+    def encode(self) -> bytes:
+        return message(Message.CFG_RST, struct.pack("<HBx", self.cleared, self.mode))
+
+    @classmethod
+    def decode(cls, payload: bytes) -> CfgRst:
+        """Raises ValueError on a wrong length."""
+        check_length(payload, 4, Message.CFG_RST)
+        return cls(*struct.unpack("<HBx", payload))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 It behaves as the sheets and field reports say the real ones do, also where that is a trap:
 settings and keys live in RAM, a protocol that is not switched on is skipped silently, one
 unknown key refuses a whole message, keys are never acknowledged, and wrong ones are no error.
+
+One module because it is one class, which gives its reason.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from ztpd.wire.ubx import (
     PROTOCOL_HAS,
     PROTOCOL_RTCM3,
     Ack,
+    CfgRst,
     CfgValget,
     CfgValgetPoll,
     CfgValset,
@@ -245,6 +248,8 @@ class SimReceiver:
                 self._answer(Ack(number, taken).encode())
                 if taken:
                     self._configured(dict(values), layers)
+            case CfgRst():
+                self.navigation.restart()
             case SpartnKey(keys) if self.model.spartn:
                 self.keys = keys[: self.faults.keys_held]
                 self._say(f"receiver: took {len(self.keys)} decryption keys")
@@ -303,12 +308,13 @@ class SimReceiver:
             self.setting,
             usable=self.navigation.takes_corrections and self.faults.radio_station is None,
             can_decrypt=self._key in [slot.value for slot in self.keys],
+            ignored=self.faults.ignored_stations,
         )
         self._take(report)
 
     def _take(self, report: RxmCor) -> None:
         if report.used:
-            self.navigation.use_correction(self._uptime_s)
+            self.navigation.use_correction(self._uptime_s - self.faults.late_s)
         self._report(report)
 
     @property

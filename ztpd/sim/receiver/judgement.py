@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from ztpd.model import Frame, FrameKind
 from ztpd.sim.receiver.models import Model
@@ -20,17 +20,19 @@ def judge(
     *,
     usable: bool,
     can_decrypt: bool,
+    ignored: Container[int | None] = (),
 ) -> RxmCor:
     """The report about ``frame``, which is SPARTN or RTCM 3.
 
     ``usable``: the receiver has a time and no other source; ``can_decrypt``: it holds the key
-    that the corrections are really encrypted with.
+    that the corrections are really encrypted with; ``ignored`` are reference stations whose
+    corrections it does not use.
     """
     if frame.kind is FrameKind.RTCM3:
         station = rtcm.station_id(rtcm.payload(frame.data))
         return RxmCor(
             PROTOCOL_RTCM3,
-            used=usable and _passes(station, setting),
+            used=usable and station not in ignored and _passes(station, setting),
             correction_id=NO_STATION if station is None else station,
             message_type=int(frame.name),
         )

@@ -78,6 +78,11 @@ class Navigation:
         self._position = lat_deg + north_m / _DEGREE_M, lon_deg + east_deg
         self.speed_mps = speed_mps
 
+    def restart(self) -> None:
+        """A hot start: orbits and position are kept, corrections are not."""
+        self.used = self.epochs = 0
+        self._say("receiver: restarts its navigation")
+
     @property
     def without_sky(self) -> bool:
         """No satellites are received."""
