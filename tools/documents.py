@@ -242,7 +242,34 @@ whole machine: systemd makes the file at boot with `ztpd_up 0`; the daemon write
 daemon's end, also by a crash or `kill -9`, systemd puts `ztpd_up 0` back. Removal or purge of the
 package takes the link along; after an installation anew, link again.
 
-If only the whole machine stands still, the file grows old: compare `node_textfile_mtime_seconds`.
+## Alerts and a dashboard
+
+`/usr/share/ztpd/prometheus/` has rules for Prometheus and a dashboard for Grafana. Copy both to the
+server that they run on.
+
+```yaml
+# prometheus.yml
+rule_files: [ztpd.rules.yml]
+```
+
+| alert | fires when | severity |
+| --- | --- | --- |
+| `ZtpdDown` | no daemon has run for 5 minutes | critical |
+| `ZtpdStale` | no metrics were written for 2 minutes, by the gateway's clock | critical |
+| `ZtpdBlocked` | a person is needed; the cause is in the description | critical |
+| `ZtpdNotHealthy` | the verdict has not been healthy for 15 minutes; with the cause | warning |
+| `ZtpdMissing` | a gateway that had metrics in the last day has none | warning |
+| `ZtpdCorrectionsUnused` | sessions are open, and nothing was used for 10 minutes | warning |
+| `ZtpdSeldomFixed` | with sessions open, RTK fixed for less than half of an hour | warning |
+| `ZtpdReconnects` | more than 10 sessions were opened in an hour | warning |
+| `ZtpdCertificateExpires` | the client certificate ends within 3 days | warning |
+| `ZtpdBudget` | 80 % of the month's megabytes or hours are used | warning |
+| `ZtpdPaused` | the gateway has been paused for a day | info |
+
+Most gateways have an hour without a fix at times; silence `ZtpdSeldomFixed` for those that stand in
+a shed, and for receivers without RTK. `ztpd.dashboard.json` is imported in Grafana under
+*Dashboards, New, Import*. It begins with the fleet: a table with the gateways in trouble at its
+top, their verdict, cause, and how long they have not been healthy; then one gateway.
 
 ## The metrics
 
