@@ -14,6 +14,7 @@ import pytest
 from tests.support.clocks import Clocks
 from tests.support.gateway import Gateway
 from tests.support.rover import FRAME, FRAME_EVERY_S, rare_corrections, rover, streams
+from tests.support.services import services
 from tests.support.virtualtime import run
 from ztpd.relay.metering import FILE
 from ztpd.sim.caster import Caster
@@ -46,6 +47,17 @@ def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(tmp_pa
         assert channel["name"] == f"ntrip 127.0.0.1:{caster.port}"
         assert channel["month_bytes"] == found["month_bytes"]
         assert (gateway.state_dir / FILE).stat().st_mode & 0o777 == 0o600
+
+    run(scenario())
+
+
+def test_tls_and_its_handshake_count(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with services(tmp_path) as (gateway, _, _), gateway.running():
+            await streams(gateway)
+            await asyncio.sleep(25)
+            shown = gateway.status
+        assert shown["traffic"]["month_bytes"] > 1.2 * shown["source"]["bytes"] + 2000
 
     run(scenario())
 

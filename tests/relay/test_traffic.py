@@ -241,6 +241,21 @@ def test_it_is_written_once_an_hour_and_at_an_orderly_stop(tmp_path: Path) -> No
     on_bench(tmp_path, scenario)
 
 
+def test_trips_of_less_than_an_hour_that_end_with_the_power_count_in_part(tmp_path: Path) -> None:
+    async def scenario(bench: MeterBench) -> None:
+        for _ in range(10):
+            await bench.works(HOUR_S / 2)
+            await bench.disk.written()
+            await asyncio.sleep(HOUR_S / 4)
+            bench.start()
+            await bench.meter.load()
+        assert bench.month().session_s >= 5 * 600.0
+        pairs = zip(bench.writes, bench.writes[1:], strict=False)
+        assert min(after_s - before_s for before_s, after_s in pairs) >= HOUR_S
+
+    on_bench(tmp_path, scenario)
+
+
 def test_a_gateway_without_a_session_writes_nothing(tmp_path: Path) -> None:
     async def scenario(bench: MeterBench) -> None:
         for _ in range(1000):
@@ -335,7 +350,7 @@ def test_the_file_holds_days_and_names_alone(tmp_path: Path) -> None:
         await bench.works(HOUR_S + 60)
         await bench.disk.written()
         document: dict[str, Any] = json.loads(bench.path.read_bytes())
-        assert set(document) == {"schema", "days", "undated"}
+        assert set(document) == {"schema", "days", "undated", "written_unix_s"}
         assert set(document["days"][DAY.isoformat()]) == {NTRIP.label}
 
     on_bench(tmp_path, scenario)

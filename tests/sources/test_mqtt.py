@@ -127,6 +127,25 @@ async def test_a_session_yields_the_frames_of_all_its_topics() -> None:
     assert session.counts.bytes == sum(map(len, (KEY, *frames, RTCM_1005)))
 
 
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_bytes_of_its_connection_are_those_of_the_kernel(
+    tmp_path: Path, tls: bool
+) -> None:
+    authority = Authority()
+    async with ScriptedBroker(
+        sends(*(publish(DATA, piece) for piece in corrections(50))),
+        tls=authority.server_context() if tls else None,
+    ) as broker:
+        given = {"host": "localhost", "ca_file": authority.write(tmp_path / "ca.pem")}
+        async with MqttSession(endpoint(broker, tls=tls, **given)) as session:
+            await take(session, 50)
+            counted = session.ip_bytes
+            assert counted is not None
+            payload = session.counts.bytes
+            assert payload + 300 < counted < 2 * payload + 8000 * tls + 3000
+        assert session.ip_bytes is None
+
+
 async def test_a_frame_cut_over_two_messages_comes_whole() -> None:
     whole = corrections(1)[0]
     script = sends(publish(DATA, whole[:40]), publish(DATA, whole[40:]))

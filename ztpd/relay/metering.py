@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from ztpd.model import SourceEndpoint, utc
+from ztpd.records import number
 from ztpd.relay.traffic import Traffic, TrafficRecord, month_of
 from ztpd.sources import Session
 from ztpd.system.clock import Clock
@@ -18,6 +19,9 @@ from ztpd.system.disk import DiskWriter
 
 FILE = "traffic.json"
 SAVED_EVERY_S = 3600.0
+FIRST_SAVED_S = 600.0
+"""After a start, where the last write is an hour ago by then: trips that all end with the power cut
+before an hour is over would else never count."""
 
 
 @dataclass
@@ -61,14 +65,18 @@ class TrafficMeter:
         self._open: list[_Metered] = []
         self._is_loaded = False  # else a slow disk's file would be overwritten
         self._changed = False
-        self._saved_s: float | None = None
+        self._due_s: float | None = None  # of the next write
 
     async def load(self) -> None:
         """Add what was counted before; only then anything is written."""
         stored = await self._disk.read_json(self._path)
-        if not self._is_loaded:
-            self._record.merge(stored)
-            self._is_loaded = True
+        if self._is_loaded:
+            return
+        self._record.merge(stored)
+        self._is_loaded = True
+        written_s = self._clock.now() - number(stored.get("written_unix_s"))  # ago
+        if written_s >= 0:
+            self._due_s = _now() + max(FIRST_SAVED_S, SAVED_EVERY_S - written_s)
 
     def metered(
         self, open_session: Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
@@ -91,21 +99,22 @@ class TrafficMeter:
     def update(self) -> None:
         """Count what came since the last time, and write it where an hour has passed."""
         now = _now()
-        if self._saved_s is None:
-            self._saved_s = now
+        if self._due_s is None:
+            self._due_s = now + SAVED_EVERY_S
         if today := self._today:
             self._record.date_is(today)
         for metered in self._open:
             self._count(metered)
-        if now - self._saved_s >= SAVED_EVERY_S:
+        if now >= self._due_s:
             self.save()
 
     def save(self) -> None:
         """Write what has been counted, in the disk's own time."""
-        self._saved_s = _now()
+        self._due_s = _now() + SAVED_EVERY_S
         if self._changed and self._is_loaded:
             self._changed = False
-            self._disk.write(self._path, json.dumps(self._record.to_json()).encode())
+            document = self._record.to_json() | {"written_unix_s": int(self._clock.now())}
+            self._disk.write(self._path, json.dumps(document).encode())
 
     def month(self, begins_on: int) -> MonthTraffic | None:
         """None while the date is not known, or the count of before."""
