@@ -70,8 +70,8 @@ class Broker:
             client.send(mqtt_packets.connack(code))
             return
         if self.fault == "mute":
-            await asyncio.sleep(_HOUR_S)
-            return
+            while True:  # until the client gives up
+                await client.packet()
         topics = await client.accept()
         if self._client is not None:
             self._client.close()  # a client has one session (MQTT 3.1.1, section 3.1.4)
