@@ -18,6 +18,7 @@ from tests.support.until import until
 from ztpd import status
 from ztpd.health import Health, health
 from ztpd.health import cause as cause_of
+from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.sim.receiver import (
     D9S,
@@ -49,6 +50,13 @@ async def delayed_frames() -> AsyncIterator[bytes]:
         await asyncio.sleep(delay_s)
         yield rtcm(OURS).data + rtcm(OURS, 1005).data
         await asyncio.sleep(1 - delay_s)
+
+
+async def base_station_frames() -> AsyncIterator[bytes]:
+    """Of all systems, and any bytes in them: a parser for another format finds false frames."""
+    pieces = corrections.coalesce(corrections.rtcm(random.Random(1)))
+    async for piece in corrections.paced(pieces):
+        yield piece.data
 
 
 async def spartn_frames() -> AsyncIterator[bytes]:
@@ -181,6 +189,35 @@ async def test_FR01_a_receiver_whose_positions_stay_off_needs_a_person(
         assert "NAV-PVT output is off on all its ports" in r.cause.text
         assert "sky" not in r.cause.text + r.cause.advice
         assert not r.logged("gnss.configured")
+
+
+@pytest.mark.parametrize("frames", [base_station_frames, rtcm_frames])
+@in_virtual_time
+async def test_FR01_an_input_that_another_program_switches_off_is_put_back(
+    tmp_path: Path, frames: Callable[[], AsyncIterator[bytes]]
+) -> None:
+    async with running(tmp_path, frames=frames) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.set("CFG-{}INPROT-RTCM3X", 0)
+        await until(lambda: r.logged("gnss.changed"), 180)
+        await until(lambda: r.health is Health.HEALTHY, 180)
+
+
+@in_virtual_time
+async def test_FR01_an_input_that_ztpd_may_not_put_back_is_named(tmp_path: Path) -> None:
+    def configured(sim: SimReceiver) -> None:
+        for name in ("CFG-MSGOUT-UBX_RXM_COR_{}", "CFG-MSGOUT-UBX_NAV_PVT_{}"):
+            sim.set(name, 1)
+        sim.set("CFG-{}INPROT-SPARTN", 1)
+
+    async with running(
+        tmp_path, frames=base_station_frames, before=configured, receiver={"configure": False}
+    ) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.set("CFG-{}INPROT-RTCM3X", 0)
+        await until(lambda: r.health is Health.BLOCKED, 300)
+        assert r.cause.event == "gnss.not_set"
+        assert "RTCM3 input is off" in r.cause.text
 
 
 @in_virtual_time

@@ -267,8 +267,9 @@ async def test_G07_damage_on_the_line(tmp_path: Path) -> None:
         await b.receiver.wait_ready()
         await asyncio.sleep(3)
         b.sim.faults.damaged_input = damage
-        await b.stream(60, b.spartn)
+        await b.stream(130, b.spartn)
         assert b.receiver.view.use == "not used: they are damaged on the serial line"
+        assert len(b.logged("gnss.found")) == 1, "questions that are damaged too end nothing"
         b.sim.faults.damaged_input = bytes
         await b.stream(20, b.spartn)
         assert b.receiver.view.use == "used"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ztpd import events, log
-from ztpd.errors import PortLost, ReceiverSilent, ZtpdError
+from ztpd.errors import PortLost, ReceiverError, ReceiverSilent, ZtpdError
 from ztpd.model import Fix, Frame, FrameKind
 from ztpd.receiver import baudrate, configure, filter, inspection, keys
 from ztpd.receiver.assessment import PORT_SETTINGS, Assessment, assess
@@ -298,7 +298,12 @@ class Connection:
         """Corrections go unused for no reason of their own: are the settings still ours?"""
         self._check_s = _now() + _CHECK_S
         self._format_missed = False
-        applied = await self._apply()
+        try:
+            applied = await self._apply()
+        except ReceiverError:
+            if self._state.usage.verdict is UsageVerdict.DAMAGED:
+                return  # the questions, or the answers, were damaged too
+            raise
         if applied.written:
             log.emit(events.RECEIVER_CHANGED, keys=configure.names(applied.written))
             self._state.usage.restarted(self._state.assessment.abilities)

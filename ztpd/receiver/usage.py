@@ -104,6 +104,7 @@ _SETTINGS_MAY_BE_WRONG = frozenset(
         UsageVerdict.STATION_FILTERED,
         UsageVerdict.OTHER_SOURCE,
         UsageVerdict.PREFERS_OTHERS,
+        UsageVerdict.DAMAGED,  # a parser whose input for this format is off finds others in it
         UsageVerdict.NOT_REPORTED,
         UsageVerdict.NO_CARRIER,
     }

@@ -280,16 +280,20 @@ class Relay:
         raise SessionClosed(current.progress.where)
 
     def _of_this_format(self, frame: Frame, current: OpenSession) -> bool:
-        """Two formats are never mixed into one receiver: the first that fits decides."""
+        """Two formats are never mixed into one receiver: the first that fits decides.
+
+        Raises why the receiver does not take it: from the start, or since another program has
+        changed a setting, or since another receiver is there.
+        """
         progress = current.progress
-        if progress.format is None and self._wanted(current) in (None, frame.kind):
-            if frame.kind not in self._receiver.accepts:
-                raise self._receiver.refusal(frame.kind)
-            progress.format = frame.kind
-        if frame.kind is progress.format:
-            return True
-        progress.other_format += 1
-        return False
+        wanted = progress.format or self._wanted(current) or frame.kind
+        if frame.kind is not wanted:
+            progress.other_format += 1
+            return False
+        if frame.kind not in self._receiver.accepts:
+            raise self._receiver.refusal(frame.kind)
+        progress.format = frame.kind
+        return True
 
     def _wanted(self, session: OpenSession) -> FrameKind | None:
         """The only format that the configuration lets through, None for any."""
