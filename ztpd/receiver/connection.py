@@ -211,11 +211,8 @@ class Connection:
         state.error = None
         state.ready.set()
         if self._settings.configure:
-            state.set_ups.emit(
-                events.RECEIVER_CONFIGURED,
-                changed=len(applied.written),
-                total=len(applied.values),
-            )
+            changed, total = len(applied.written), len(applied.values)
+            state.set_ups.emit(events.RECEIVER_CONFIGURED, changed=changed, total=total)
         self._hooks.on_change()
 
     async def _apply(self) -> AppliedSettings:
