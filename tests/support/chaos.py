@@ -20,7 +20,7 @@ from tests.support.gateway import Gateway
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from tests.support.until import until
 from ztpd.daemon import Daemon
-from ztpd.errors import ZtpdError
+from ztpd.errors import ConfigError, ZtpdError
 from ztpd.lifecycle import Activity, State
 from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections, mqtt_packets
@@ -163,8 +163,11 @@ class Site:
             yield piece.data
 
     async def start(self) -> None:
-        self._running = self.gateway.running()
-        self.daemon = await self._running.__aenter__()
+        """Nothing runs where the configuration is wrong: the process ends with status 78."""
+        running = self.gateway.running()
+        with suppress(ConfigError):
+            self.daemon = await running.__aenter__()
+            self._running = running
 
     async def stop(self) -> None:
         if self._running is not None:
@@ -233,6 +236,8 @@ class Site:
         while True:
             await asyncio.sleep(5)
             present = self.daemon.present
+            if self.is_stopped:
+                continue
             if present.state is not State.STREAMING and present.is_overdue(None):
                 self.overdue.append(present.state.value)
 
@@ -513,8 +518,10 @@ def _broken(site: Site) -> None:
     site.reload()
 
 
-def _mended(site: Site) -> None:
+async def _mended(site: Site) -> None:
     site.configure()
+    if site.is_stopped:
+        await site.start()
     site.reload()
 
 

@@ -27,6 +27,13 @@ def test_FR89_a_fifo_a_link_a_device_and_an_endless_file_are_refused(tmp_path: P
         assert read_json(path) == {}
 
 
+def test_FR89_a_folder_in_place_of_a_file_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        assert read_json(tmp_path) == {}
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 @pytest.mark.parametrize("content", ["[" * 60_000, '{"a":' * 60_000, "[1]", "", "1" * 5000])
 def test_FR89_other_content_than_a_json_object_is_an_empty_one(
     tmp_path: Path, content: str

@@ -50,11 +50,14 @@ def read_regular(path: Path, limit: int = LIMIT) -> bytes:
     Raises OSError, also for a FIFO, a device, a link and a longer file.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
+    file = os.open(path, flags)
+    try:  # for a directory, fdopen() would fail and leave it open
+        if not stat.S_ISREG(os.fstat(file).st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", str(path))
-        data = file.read(limit + 1)
+        with os.fdopen(file, "rb", closefd=False) as stream:
+            data = stream.read(limit + 1)
+    finally:
+        os.close(file)
     if len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return data
