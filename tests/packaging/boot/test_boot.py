@@ -439,6 +439,20 @@ def test_the_metrics_never_claim_that_a_dead_daemon_lives(running: Container) ->
     assert running.run("ls --almost-all /run/ztpd | grep -c metrics") == "1"
 
 
+def test_a_pause_survives_a_stop_and_no_reboot(
+    provisioned: Layers, place: Path, payload: Path
+) -> None:
+    gateway = Container(provisioned, place, payload)
+    with gateway as machine:
+        bench.streams(machine)
+        machine.run("ztpd pause")
+        machine.run("systemctl stop ztpd; systemctl start ztpd")
+        machine.eventually(f"{METRICS} | grep -qx 'ztpd_state{{state=\"paused\"}} 1'")
+        assert machine.ask("ztpd status").returncode == 4
+    with gateway as machine:
+        bench.streams(machine)
+
+
 def test_the_metrics_are_there_before_the_first_start(
     gateway: Layers, place: Path, payload: Path
 ) -> None:
