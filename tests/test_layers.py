@@ -21,11 +21,12 @@ LAYERS = """
     __main__
     cli
     demo
-    daemon | sim
+    daemon | sim | report
     relay | check
     receiver | sources | modem | provisioning
     metrics
     health | unit
+    history
     serialport | net | config | status
     system | log | retry | lifecycle
     wire | events

@@ -17,9 +17,9 @@ from ztpd.daemon import counters, requests
 from ztpd.daemon.activities import Activities
 from ztpd.daemon.counters import Counters
 from ztpd.daemon.economy import Economy
+from ztpd.daemon.observation import Observation
 from ztpd.daemon.pauses import Pauses
 from ztpd.daemon.present import PresentState
-from ztpd.daemon.quality import QualityLog
 from ztpd.daemon.reload import changes
 from ztpd.daemon.results import Results
 from ztpd.daemon.snapshot import document
@@ -71,7 +71,7 @@ class Daemon:
         self._tasks = Tasks()
         self._stopped = asyncio.Event()
         self._identity: Identity | None = None
-        self._quality = QualityLog()
+        self.observation = Observation()
         self._counters = Counters()
         self._runtime_failures = log.FailureLog()
         self._disk = DiskWriter(_DiskLog())
@@ -288,7 +288,7 @@ class Daemon:
             self._economy.update()
             self._publish()
             self._publish_metrics()
-            self._quality.update(self.document())
+            self.observation.update(self.document(), self.receiver, progress)
             await asyncio.sleep(_HEARTBEAT_S)
 
     def _publish(self) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Any, Protocol
 
 from ztpd import records, status
+from ztpd.daemon.observation import Observation
 from ztpd.daemon.pauses import Asker, Pauses
 from ztpd.daemon.present import PresentState
 from ztpd.daemon.results import Results
 from ztpd.errors import ClockError, TlsClock, ZtpdError
+from ztpd.history import transfer
+from ztpd.history.ring import HistoryRing
 from ztpd.lifecycle import State
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.provisioner import Provisioner
@@ -41,6 +45,8 @@ class Controlled(Protocol):
     def receiver(self) -> Receiver: ...
     @property
     def pauses(self) -> Pauses: ...
+    @property
+    def observation(self) -> Observation: ...
     def resume(self) -> None: ...
     def try_now(self, why: str, *, replace: bool = False) -> None: ...
     def document(self) -> Status: ...
@@ -70,6 +76,8 @@ async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
             return await _inspect(daemon.receiver)
         case Verb.STATUS:
             return {"ok": True, "status": status.to_json(daemon.document())}
+        case Verb.HISTORY:
+            return _history(daemon.observation.sampler.ring, request)
 
 
 def _no(error: str) -> Answer:
@@ -155,6 +163,24 @@ def _clock(daemon: Controlled) -> str:
     if daemon.provisioner.clock.is_past or (failure and failure.event in _WRONG_CLOCK):
         return "wrong"
     return "right" if daemon.present.state is State.STREAMING else "unknown"
+
+
+def _history(ring: HistoryRing, request: dict[str, Any]) -> Answer:
+    """What there is; with ``column`` that series, of the samples before number ``until``."""
+    if "column" not in request:
+        now_s = asyncio.get_running_loop().time()
+        return {
+            "ok": True,
+            "history": transfer.contents(ring, now_s=now_s, unix_s=time.time()),
+        }
+    until = request.get("until")
+    try:
+        found = transfer.series(
+            ring, str(request["column"]), until if isinstance(until, int) else ring.count
+        )
+    except KeyError:
+        return _no(f"there is no series {request['column']!r}")
+    return {"ok": True, "series": found}
 
 
 async def _inspect(receiver: Receiver) -> Answer:

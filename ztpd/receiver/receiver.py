@@ -24,6 +24,7 @@ from ztpd.errors import (
     ReceiverUnsuitable,
     ZtpdError,
 )
+from ztpd.history.columns import Signals
 from ztpd.model import DynamicKey, Fix, Frame, FrameKind, ServiceUse
 from ztpd.receiver import configure, filter, keys, view
 from ztpd.receiver.attach import Attachment
@@ -101,6 +102,11 @@ class Receiver:
     def fix_seconds(self) -> dict[str, float]:
         """For how many seconds each label of the fix was the present one."""
         return self._state.fixes.seconds(_now())
+
+    @property
+    def signals(self) -> Signals:
+        """What it reports about its reception."""
+        return self._state.reception.signals(_now()) if self.ready else Signals()
 
     @property
     def error(self) -> ZtpdError | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from ztpd import events, log
 from ztpd.events import JournalEvent
+from ztpd.history.columns import GOOD_CNO_DBHZ, Signals
 from ztpd.model import Carrier, Fix, Frame, FrameKind
 from ztpd.wire import rtcm
 from ztpd.wire.ubx import (
@@ -36,9 +37,6 @@ WEAK_LASTING_S = 45.0
 
 OVER_S = 60.0
 """So long it must be away before it is over."""
-
-GOOD_CNO_DBHZ = 35
-"""Carrier to noise density with which carrier phases are usable."""
 
 ENOUGH_SATELLITES = 8
 FAR_M = 35_000.0
@@ -113,6 +111,19 @@ class Reception:
     def fixed(self) -> bool:
         """The position is as good as it gets."""
         return self._fix is not None and self._fix.carrier is Carrier.FIXED
+
+    def signals(self, now_s: float) -> Signals:
+        """The reports that are not too old."""
+        radio, security, sky = (self._report(each, now_s) for each in (MonRf, SecSig, NavSat))
+        jamming = self._jamming(now_s)
+        return Signals(
+            antenna=radio.antenna if isinstance(radio, MonRf) else None,
+            jamming=jamming if radio or security else None,
+            spoofing=security.spoofing if isinstance(security, SecSig) else None,
+            cno_dbhz=tuple(each.cno_dbhz for each in sky.satellites if each.cno_dbhz)
+            if isinstance(sky, NavSat)
+            else None,
+        )
 
     def on_message(self, message: Parsed, now_s: float) -> None:
         """Take a report of the receiver; those of other kinds are left alone."""
@@ -206,16 +217,22 @@ class Reception:
         return {} if not self.fixed and self._antenna(now_s) is Antenna.OPEN else None
 
     def _jammed(self, now_s: float) -> Mapping[str, object] | None:
-        """SEC-SIG where it knows; before HPG 1.50 MON-RF knows too."""
-        security, radio = self._report(SecSig, now_s), self._report(MonRf, now_s)
-        state, where = Jamming.UNKNOWN, ""
+        security, where = self._report(SecSig, now_s), ""
         if isinstance(security, SecSig) and security.detects_jamming:
-            state = security.jamming
             bands = [f"{khz / 1000:.2f} MHz" for khz in security.jammed_khz]
             where = f" at {', '.join(bands)}" if bands else ""
+        jammed = not self.fixed and self._jamming(now_s) >= Jamming.WARNING
+        return {"where": where} if jammed else None
+
+    def _jamming(self, now_s: float) -> Jamming:
+        """SEC-SIG where it knows; before HPG 1.50 MON-RF knows too."""
+        security, radio = self._report(SecSig, now_s), self._report(MonRf, now_s)
+        state = Jamming.UNKNOWN
+        if isinstance(security, SecSig) and security.detects_jamming:
+            state = security.jamming
         if state is Jamming.UNKNOWN and isinstance(radio, MonRf):
             state = radio.jamming
-        return {"where": where} if not self.fixed and state >= Jamming.WARNING else None
+        return state
 
     def _spoofed(self, now_s: float) -> Mapping[str, object] | None:
         """Also with a fixed position, which is then a false one."""

@@ -33,6 +33,7 @@ class Verb(StrEnum):
     TIME = "time"  # UTC by the receiver
     RECEIVER = "receiver"  # its settings, read from it now
     STATUS = "status"
+    HISTORY = "history"  # what there is of the last 24 hours, or with ``column`` one series of it
 
 
 def patience_s(request: dict[str, Any]) -> float:

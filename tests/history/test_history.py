@@ -1,0 +1,201 @@
+"""24 hours of samples in little memory, and their way to another process."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ztpd.history import transfer
+from ztpd.history.columns import EVERY_S, LENGTH, Sample, Signals
+from ztpd.history.ring import MOST_KINDS, MOST_NAMES, OTHER, HistoryRing
+from ztpd.model import Carrier, Fix
+from ztpd.wire.ubx import Antenna, Jamming, Spoofing
+
+DAY_SAMPLES = 8640
+FIX = Fix(True, 47.2851234, -8.5654321, 410.123, 47.0, 0.014, 21, Carrier.FIXED, True, 2.0, None)
+
+
+def busy(number: int) -> Sample:
+    """A gateway whose every value changes, with as many kinds as a ring takes."""
+    return Sample(
+        at_s=number * EVERY_S,
+        state=("streaming", "connecting")[number % 2],
+        session=number // 360,
+        channel=f"ntrip caster-{number // 5000 % 8}.example:2102",
+        cause=f"session.cause_{number // 100 % 40}",
+        use="used",
+        fix=("RTK fixed", "RTK float", "3D")[number % 3],
+        accuracy_m=0.01 + number % 100,
+        satellites=number % 40,
+        correction_age_s=number % 90,
+        frame_age_s=0.3,
+        bytes=3_000 + number % 7,
+        frames={f"{1000 + kind}": number % 11 for kind in range(MOST_KINDS)},
+        signals=Signals(Antenna.OK, Jamming.NONE, Spoofing.NONE, (44, 38, 20 + number % 20)),
+        position=FIX,
+    )
+
+
+def fetched(ring: HistoryRing, *, now_s: float = 0.0, unix_s: float = 0.0) -> transfer.HistoryData:
+    """As over the socket: every answer is a line of JSON."""
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        if request:
+            answer = {"series": transfer.series(ring, request["column"], request["until"])}
+        else:
+            answer = {"history": transfer.contents(ring, now_s=now_s, unix_s=unix_s)}
+        line = json.dumps(answer)
+        assert len(line) < 65_536, "an answer is soon made and soon sent"
+        return dict(json.loads(line))
+
+    return transfer.fetch(ask)
+
+
+def test_the_ring_holds_24_hours_at_ten_seconds() -> None:
+    assert LENGTH * EVERY_S == 24 * 3600
+
+
+def size_bytes(root: object) -> int:
+    """Memory of ``root`` and of all that only data can be, each object once."""
+    seen: dict[int, object] = {}
+    left = [root]
+    while left:
+        each = left.pop()
+        if id(each) not in seen and not isinstance(each, type):
+            seen[id(each)] = each
+            left += gc.get_referents(each)
+    return sum(map(sys.getsizeof, seen.values()))
+
+
+def test_24_hours_take_less_than_a_mebibyte_and_two_days_no_more() -> None:
+    ring = HistoryRing()
+    for number in range(DAY_SAMPLES):
+        ring.add(busy(number))
+    day_bytes = size_bytes(ring)
+    assert day_bytes < 1 << 20
+    for number in range(DAY_SAMPLES, 2 * DAY_SAMPLES):
+        ring.add(busy(number))
+    assert size_bytes(ring) <= day_bytes + 8192
+
+
+@pytest.mark.slow
+def test_a_month_of_samples_is_flat() -> None:
+    ring = HistoryRing()
+    for number in range(2 * DAY_SAMPLES):
+        ring.add(busy(number))
+    before_bytes = size_bytes(ring)
+    for number in range(2 * DAY_SAMPLES, 30 * DAY_SAMPLES):
+        ring.add(busy(number))
+    assert size_bytes(ring) <= before_bytes + 8192
+    assert ring.count == 30 * DAY_SAMPLES
+
+
+def test_a_sample_comes_out_as_it_went_in() -> None:
+    ring = HistoryRing()
+    ring.add(
+        Sample(
+            at_s=100.0,
+            state="streaming",
+            session=3,
+            channel="ntrip caster.example:2102",
+            use="used",
+            fix="RTK fixed",
+            accuracy_m=0.014,
+            satellites=21,
+            correction_age_s=2.0,
+            frame_age_s=0.4,
+            bytes=1234,
+            frames={"1077": 10, "1006": 1},
+            signals=Signals(Antenna.OK, Jamming.WARNING, Spoofing.NONE, (48, 34, 41)),
+            position=FIX,
+        )
+    )
+    ring.add(Sample(at_s=110.0, state="waiting", cause="net.timeout"))
+    found = fetched(ring, now_s=110.0, unix_s=1_800_000_010.0)
+    assert found.unix_s == (1_800_000_000.0, 1_800_000_010.0)
+    assert found.texts["state"] == ("streaming", "waiting")
+    assert found.texts["channel"] == ("ntrip caster.example:2102", "")
+    assert found.texts["cause"] == ("", "net.timeout")
+    assert found.texts["fix"] == ("RTK fixed", "unknown")
+    expected = {
+        "accuracy_m": 0.014,
+        "satellites": 21,
+        "correction_age_s": 2.0,
+        "frame_age_s": 0.4,
+        "antenna": Antenna.OK,
+        "jamming": Jamming.WARNING,
+        "cno_median_dbhz": 41,
+        "cno_best_dbhz": 48,
+        "received": 3,
+        "received_well": 2,
+        "lat_deg": 47.2851234,
+        "lon_deg": -8.5654321,
+        "height_m": 410.123,
+    }
+    for name, value in expected.items():
+        first, second = found.numbers[name]
+        assert first == pytest.approx(value, abs=1e-9), name
+        assert second is None, name
+    assert found.numbers["session"] == (3, 0)
+    assert found.numbers["bytes"] == (1234, 0)
+    assert found.kinds == {"1077": (10, 0), "1006": (1, 0)}
+
+
+@given(st.integers(1, 12), st.integers(0, 40), st.integers(0, 45))
+def test_the_newest_samples_are_kept_in_their_order(length: int, count: int, until: int) -> None:
+    ring = HistoryRing(length)
+    for number in range(count):
+        ring.add(Sample(at_s=number, frames={"1077": number, f"kind{number % 3}": 1}))
+    kept = [number for number in range(max(0, count - length), count) if number < until]
+    assert list(ring.read("at_s", until)) == kept
+    for kind in ring.kinds:
+        wanted = [number if kind == "1077" else int(kind == f"kind{number % 3}") for number in kept]
+        assert list(ring.read(kind, until)) == wanted
+
+
+def test_a_sample_that_comes_between_two_requests_moves_nothing() -> None:
+    ring = HistoryRing(5)
+    for number in range(5):
+        ring.add(Sample(at_s=number, satellites=number))
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        if not request:
+            return {"history": transfer.contents(ring, now_s=0.0, unix_s=0.0)}
+        if request["column"] == "satellites":
+            ring.add(Sample(at_s=99, satellites=99))
+        return {"series": transfer.series(ring, request["column"], request["until"])}
+
+    found = transfer.fetch(ask)
+    assert found.unix_s == found.numbers["satellites"] == (1, 2, 3, 4)
+
+
+def test_values_beyond_their_field_are_the_largest_that_it_holds() -> None:
+    ring = HistoryRing()
+    ring.add(Sample(at_s=0, accuracy_m=1e9, satellites=400, correction_age_s=1e6, bytes=1 << 40))
+    found = fetched(ring).numbers
+    assert found["satellites"] == (254,)
+    assert found["correction_age_s"] == (6553.4,)
+    assert found["bytes"] == ((1 << 32) - 2,)
+
+
+def test_kinds_and_texts_without_number_do_not_grow_the_ring() -> None:
+    ring = HistoryRing(100)
+    for number in range(2 * MOST_NAMES):
+        ring.add(Sample(at_s=number, cause=f"cause{number}", frames={f"kind{number}": 1}))
+    found = fetched(ring)
+    assert len(ring.kinds) <= MOST_KINDS + 1
+    assert len(ring.names("cause")) <= MOST_NAMES
+    assert found.texts["cause"] == tuple(f"cause{number}" for number in range(400, 500))
+    assert sum(found.kinds[OTHER]) + sum(map(sum, found.kinds.values())) >= 100
+
+
+@given(st.dictionaries(st.text(max_size=8), st.integers() | st.text() | st.none(), max_size=5))
+def test_an_answer_that_is_no_history_is_an_empty_one(answer: dict[str, Any]) -> None:
+    assert len(transfer.fetch(lambda _: {"history": answer})) == 0
+    assert len(transfer.fetch(lambda _: answer)) == 0

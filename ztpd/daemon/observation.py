@@ -1,0 +1,24 @@
+"""Notes of each heartbeat: the history, and journal lines about weaknesses."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ztpd.daemon.quality import QualityLog
+from ztpd.daemon.sampling import Sampler
+from ztpd.receiver import Receiver
+from ztpd.relay import Progress
+from ztpd.status import Status
+
+
+class Observation:
+    """``sampler`` has the history."""
+
+    def __init__(self) -> None:
+        self.sampler = Sampler()
+        self._quality = QualityLog()
+
+    def update(self, status: Status, receiver: Receiver, progress: Progress | None) -> None:
+        """Take the present status; ``progress`` is of the present session or of the last one."""
+        self._quality.update(status)
+        self.sampler.update(status, receiver, progress, asyncio.get_running_loop().time())
