@@ -214,6 +214,7 @@ _EVENT_GROUPS: Mapping[str, tuple[str, ...]] = {
         "control.",
         "demo.",
         "output.",
+        "report.",
         "usage",
     ),
     "The daemon": ("daemon.", "internal", "lock.", "runtime.", "task."),

@@ -13,6 +13,7 @@ One module because it is a catalogue: journal, manual and `check` read it as a w
       NotPermitted      the user lacks a right
       ImportInvalid     a file given to `ztpd import`
       DemoIncomplete    a package that only the demonstration needs
+      ReportUnwritable  the archive of `ztpd report`
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered without usable credentials
@@ -178,6 +179,14 @@ class DemoIncomplete(ZtpdError):
         "Install it: `apt install python3-trustme mosquitto`. With NTRIP, the default, the "
         "demonstration needs neither."
     )
+
+
+class ReportUnwritable(ZtpdError):
+    code = "report.unwritable"
+    retry = Retry.NEVER
+    exit_status = 73
+    summary = "the report cannot be written"
+    advice = "Name a new file in a directory with room: `ztpd report --output FILE`."
 
 
 class IdentityError(ZtpdError):

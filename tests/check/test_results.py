@@ -17,6 +17,7 @@ BESIDE_THE_CHAIN = {
     "output.failed",
     "demo.incomplete",
     "import.unusable",
+    "report.unwritable",
 }
 """Failures of a command, not of the chain."""
 

@@ -124,6 +124,14 @@ def _parser() -> argparse.ArgumentParser:
         "image-check", verbs.check_image, "find faults of an image that every copy would have"
     ).add_argument("root", type=Path, metavar="ROOT", help="the root directory of the image")
 
+    packed = add("report", verbs.report, "pack one archive for support, with a page of plots")
+    packed.add_argument(
+        "--with-position", action="store_true", help="with the positions of the last 24 hours"
+    )
+    packed.add_argument(
+        "--output", type=Path, metavar="FILE", help="a new file (default: ztpd-report-DATE.tar.gz)"
+    )
+
     looks = commands.add_parser("receiver", help="the GNSS receiver")
     at_receiver = looks.add_subparsers(required=True)
     add(

@@ -78,6 +78,12 @@ def provision(options: argparse.Namespace) -> int:
     return provision.provision(options)
 
 
+def report(options: argparse.Namespace) -> int:
+    from ztpd.cli import report
+
+    return report.report(options)
+
+
 def resume(options: argparse.Namespace) -> int:
     from ztpd.cli import pause
 

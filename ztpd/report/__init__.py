@@ -1,0 +1,1 @@
+"""One archive for support: what the gateway is, does and did, without secrets and position."""

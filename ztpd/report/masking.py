@@ -1,0 +1,106 @@
+"""Takes secrets out of every text of the archive, and places where the position is not wanted."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from ztpd.config import LoadedConfig, read_token
+from ztpd.errors import ZtpdError
+from ztpd.log import Redaction
+from ztpd.model import Secret, StoredCredentials
+from ztpd.provisioning.store import CredentialStore
+from ztpd.sanitize import decoded
+from ztpd.sources.endpoints import endpoints
+from ztpd.system.directories import state_dir
+from ztpd.system.files import read_regular
+from ztpd.wire import ubxcfg
+
+LEFT_OUT = "left out: a position"
+
+_IMEI = re.compile(r"(?<![0-9.])([0-9]{8})[0-9]{5}([0-9]{2})(?![0-9])")
+_TILE = re.compile(r"L[0-9][NS][0-9]{2,}[EW][0-9]{2,}")  # of a localized MQTT topic
+_DEGREES = re.compile(r"(?<![\w.])-?[0-9]{1,3}\.[0-9]{5,}(?![\w.])")
+_SENTENCE = re.compile(r"\$?G[A-Z](GGA|RMC|GLL|GNS),[^\s\"]*")
+_LONG_LINE = 24  # of a PEM text: such a line alone is a secret too
+_TMODE, _GEOFENCE = 0x03, 0x24  # groups of configuration items that hold a position
+_TMODE_MODE = 0x2003_0001
+
+
+class Masking:
+    """``with_position``: places stay."""
+
+    def __init__(self, *, with_position: bool) -> None:
+        self._with_position = with_position
+        self._redaction = Redaction()
+
+    def hide(self, secrets: Iterable[Secret]) -> None:
+        """Mask ``secrets`` from now on, in the forms too in which protocols send them."""
+        for secret in secrets:
+            text = secret.reveal()
+            forms = {text, base64.b64encode(text.encode()).decode()}
+            forms |= {line.strip() for line in text.splitlines() if len(line) >= _LONG_LINE}
+            self._redaction.hide(Secret(each) for each in forms if each)
+
+    def hide_own(self, loaded: LoadedConfig | None) -> None:
+        """Mask the secrets of this gateway, as far as this user can read them."""
+        stored = _stored()
+        for each in stored:
+            self.hide(each.credentials.secrets())
+        if loaded is None:
+            return
+        with suppress(ZtpdError):  # none, or not for this user
+            self.hide([read_token(loaded.config)])
+        for key, path in loaded.named_files():
+            if key.endswith(("password_file", "key_file")):
+                with suppress(OSError, ValueError):
+                    self.hide([Secret(decoded(read_regular(path)).strip())])
+        credentials = stored[0].credentials if stored else None
+        try:
+            found = endpoints(loaded.config, credentials)
+        except (ZtpdError, OSError):
+            found = []
+        for endpoint in found:
+            user, password = endpoint.username, endpoint.password.reveal()
+            self.hide([endpoint.password, Secret(f"{user}:{password}" if password else "")])
+
+    def mask(self, text: str) -> str:
+        """``text`` without secrets, whole IMEIs, and places."""
+        text = _IMEI.sub(r"\1*****\2", self._redaction.mask(text))
+        if self._with_position:
+            return text
+        text = _SENTENCE.sub(LEFT_OUT, text)
+        return _DEGREES.sub("*", _TILE.sub("*", text))
+
+    def config(self, loaded: LoadedConfig) -> LoadedConfig:
+        """``loaded`` without the positions that receiver settings hold."""
+        receiver = loaded.config.receiver
+        if self._with_position or not receiver.keys:
+            return loaded
+        keys = {
+            name: LEFT_OUT if holds_position(ubxcfg.key_id(name)) else value
+            for name, value in receiver.keys.items()
+        }
+        changed = replace(receiver, keys=keys)  # type: ignore[arg-type]
+        return replace(loaded, config=replace(loaded.config, receiver=changed))
+
+
+def holds_position(key: int) -> bool:
+    """Whether a configuration item of the receiver may be part of a position."""
+    return (key >> 16) & 0xFF in (_TMODE, _GEOFENCE) and key != _TMODE_MODE
+
+
+def _stored() -> list[StoredCredentials]:
+    store = CredentialStore(state_dir())
+    found = []
+    try:
+        if loaded := store.load():
+            found.append(loaded.stored)
+        if previous := store.load_previous():
+            found.append(previous)
+    except ZtpdError:
+        pass  # none, or not for this user
+    return found
