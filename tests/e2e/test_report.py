@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import html
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from ztpd.sim.portal import TOKEN
 from ztpd.system.offload import offload
 
 NEARBY = {"host": "127.0.0.1", "port": 9, "mountpoint": "MP", "tls": False}
-PASSWORD = "canary-of-the-backup"
+PASSWORD = "canary&of<the>'backup'\"é\\"
 LATITUDE, LONGITUDE = 52.52, 13.405  # of the simulated receiver
 PLACES = ("52.52", "13.405", "5231.2", "01324.3", "525200", "134050", "472851234", "L2N4775E00850")
 SENTENCE = "$GNGGA,120000.00,5231.20000,N,01324.30000,E,4,21,0.6,34.0,M,44.0,M,2.0,0000*5A"
@@ -65,6 +66,11 @@ def unpacked(path: Path) -> dict[str, str]:
             for each in archive.getmembers()
         }
         return {name: file.read().decode() for name, file in files.items() if file}
+
+
+def _json_texts(files: dict[str, str]) -> list[str]:
+    """The JSON files as a reader decodes them."""
+    return [repr(json.loads(text)) for name, text in files.items() if name.endswith(".json")]
 
 
 def secrets(gateway: Gateway) -> set[str]:
@@ -121,8 +127,9 @@ async def test_the_report_beside_the_daemon_has_all_parts_and_no_secret_and_no_p
         "history.csv",
     }
     every_byte = gzip.decompress(path.read_bytes()).decode()
-    for secret in hidden:
-        assert secret.lower() not in every_byte.lower()
+    for text in (every_byte, html.unescape(every_byte), *_json_texts(files)):
+        for secret in hidden:
+            assert secret.lower() not in text.lower()
     for place in PLACES:
         assert place not in every_byte, place
     assert "somebody logged ***" in files["journal.txt"]
@@ -130,6 +137,10 @@ async def test_the_report_beside_the_daemon_has_all_parts_and_no_secret_and_no_p
     assert json.loads(files["about.json"])["missing"] == []
     assert json.loads(files["status.json"])["state"] == "streaming"
     assert json.loads(files["receiver.json"])["model"].startswith("ZED-")
+    changed = {each["name"]: each for each in json.loads(files["receiver.json"])["changed"]}
+    assert changed["CFG-MSGOUT-UBX_NAV_PVT_USB"]["value"] == 1
+    assert changed["CFG-MSGOUT-UBX_NAV_PVT_USB"]["default"] == 0
+    assert "differs from the default" in files["report.html"]
     assert "ZTP service" in files["check.txt"]
     assert files["history.csv"].count("\n") >= 3
     assert "Scatter of the position" in files["report.html"]

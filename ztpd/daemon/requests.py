@@ -73,7 +73,8 @@ async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
         case Verb.TIME:
             return _time(daemon.receiver) | {"clock": _clock(daemon)}
         case Verb.RECEIVER:
-            return await _inspect(daemon.receiver)
+            every = bool(request.get("every"))
+            return await _inspect(daemon.receiver, every, patience_s(request) or _INSPECT_S)
         case Verb.STATUS:
             return {"ok": True, "status": status.to_json(daemon.document())}
         case Verb.HISTORY:
@@ -183,13 +184,14 @@ def _history(ring: HistoryRing, request: dict[str, Any]) -> Answer:
     return {"ok": True, "series": found}
 
 
-async def _inspect(receiver: Receiver) -> Answer:
-    """The receiver's settings, read from it now."""
+async def _inspect(receiver: Receiver, every: bool, within_s: float) -> Answer:
+    """The receiver's settings, read from it now; ``every``: also those that differ from the
+    default, which takes seconds on a slow line."""
     try:
-        async with asyncio.timeout(_INSPECT_S):
-            found = await receiver.inspect()
+        async with asyncio.timeout(within_s):
+            found = await receiver.inspect(every=every)
     except ZtpdError as error:
         return _no(str(error)) | {"advice": error.advice}
     except TimeoutError:
-        return _no(f"the receiver did not answer in {_INSPECT_S:g} s")
+        return _no(f"the receiver did not answer in {within_s:g} s")
     return {"ok": True, "receiver": records.to_json(found)}

@@ -103,7 +103,7 @@ class Connection:
         self._state = state
         self._hooks = hooks
         self._monitoring = Monitoring(port, settings)
-        self._questions: list[asyncio.Future[Inspection]] = []
+        self._questions = inspection.Questions()
         self._gather_s = _SHARED_GATHER_S if settings.is_shared else _GATHER_S
         self._ports = state.attachment.ports  # of the receiver: one of these is in use
         self._restart_sign = ""
@@ -123,8 +123,7 @@ class Connection:
         finally:
             self._state.ready.clear()
             await self.port.finish()
-            for question in self._waiting_questions():
-                question.set_exception(PortLost(f"{self.port.path}, while it was asked"))
+            self._questions.fail(PortLost(f"{self.port.path}, while it was asked"))
 
     def send(self, frame: Frame) -> None:
         """Queue a message from outside; corrections count as delivered when they have left."""
@@ -164,11 +163,9 @@ class Connection:
             state.usage.restarted()
             state.ring.restarted()
 
-    async def inspect(self) -> Inspection:
-        """Read the settings from the receiver; nothing is changed. Raises :class:`PortLost`."""
-        question: asyncio.Future[Inspection] = asyncio.get_running_loop().create_future()
-        self._questions.append(question)
-        return await question
+    async def inspect(self, *, every: bool = False) -> Inspection:
+        """Read the settings that ztpd cares for, or ``every`` one. Raises :class:`PortLost`."""
+        return await self._questions.ask(every=every)
 
     async def _identify(self, *, again: bool = False) -> None:
         """Identify the receiver (MON-VER).
@@ -237,7 +234,8 @@ class Connection:
         while True:
             await self.client.receive(_TICK_S, gather_s=self._gather_s)
             if self._questions:
-                await self._inspect()
+                attachment = self._state.attachment
+                await self._questions.answer(self.client, attachment, self._settings, self._groups)
             now = _now()
             if now < self._evaluate_s and not self._restart_sign:
                 continue
@@ -309,18 +307,6 @@ class Connection:
     def on_format_missed(self) -> None:
         """Corrections came whose input is off: see whether it still is."""
         self._format_missed = True
-
-    def _waiting_questions(self) -> list[asyncio.Future[Inspection]]:
-        """The questions of :meth:`inspect` that still wait; they are taken off the list."""
-        waiting = [question for question in self._questions if not question.done()]
-        self._questions.clear()
-        return waiting
-
-    async def _inspect(self) -> None:
-        attachment = self._state.attachment
-        found = await inspection.read(self.client, attachment, self._settings, self._groups)
-        for question in self._waiting_questions():
-            question.set_result(found)
 
     async def _give_keys(self) -> None:
         """Make the receiver hold the current and the next key, if it does not."""

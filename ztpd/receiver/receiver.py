@@ -189,15 +189,16 @@ class Receiver:
             wall_clock=self._wall_clock(),
         )
 
-    async def inspect(self) -> Inspection:
-        """Read the settings from the receiver; nothing is changed.
+    async def inspect(self, *, every: bool = False) -> Inspection:
+        """Read the settings from the receiver, ``every`` one or those that ztpd cares for; nothing
+        is changed.
 
         Raises why the receiver is not ready, and :class:`PortLost`.
         """
         if self._connection is None or not self.ready:
             where = self._state.attachment.path or "its port"
             raise self.error or ReceiverSilent(f"{where} has just been opened")
-        return await self._connection.inspect()
+        return await self._connection.inspect(every=every)
 
     async def run(self) -> None:
         """Open, identify, configure, give the keys, follow; and again whenever that fails.

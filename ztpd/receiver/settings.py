@@ -56,6 +56,15 @@ class SettingView:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedSetting:
+    """A setting that differs from the firmware's default. Values are unsigned."""
+
+    key: int = 0
+    value: int = 0
+    default: int | None = None  # None: the firmware names none
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """The model and settings of a receiver, just read from it."""
 
@@ -69,3 +78,4 @@ class Inspection:
     takes: tuple[str, ...]
     configure: bool
     settings: tuple[SettingView, ...]
+    changed: tuple[ChangedSetting, ...] = ()  # where every setting was asked for

@@ -13,7 +13,7 @@ from ztpd.check import document as check_document
 from ztpd.check import render
 from ztpd.report import page
 from ztpd.report.gather import history_rows
-from ztpd.report.masking import Masking, holds_position
+from ztpd.report.masking import Masking, holds_position, setting_name
 from ztpd.report.material import Material
 from ztpd.wire import ubxcfg
 
@@ -49,7 +49,8 @@ def _files(material: Material, *, with_position: bool) -> dict[str, str]:
         "versions": material.versions,
         "missing": [{"part": part, "why": why} for part, why in material.missing],
     }
-    files = {"report.html": page.render(material), "about.json": _json(about)}
+    html = page.render(material, with_position=with_position)
+    files = {"report.html": html, "about.json": _json(about)}
     if material.status.schema:
         files["status.json"] = _json(status.to_json(material.status))
     if material.status_text:
@@ -74,6 +75,9 @@ def _receiver(material: Material, *, with_position: bool) -> dict[str, Any]:
         found["settings"] = [
             each for each in found["settings"] if not holds_position(ubxcfg.key_id(each["name"]))
         ]
+        found["changed"] = [each for each in found["changed"] if not holds_position(each["key"])]
+    for each in found["changed"]:
+        each["name"] = setting_name(each.pop("key"))
     return found
 
 

@@ -31,9 +31,9 @@ from ztpd.system import control, directories
 from ztpd.system.control import Verb
 
 _HISTORY_S = 2.0  # for each series
-_RECEIVER_S = 7.0
-_JOURNAL_S = 6.0
-_CHECK_S = 12.0
+_RECEIVER_S = 12.0  # all its settings, which are 12 kB
+_JOURNAL_S = 5.0
+_CHECK_S = 9.0
 _JOURNAL_LINES = 20_000
 _JOURNAL_BYTES = 2_000_000
 
@@ -101,12 +101,17 @@ def _from_daemon(material: Material) -> None:
 
     try:
         material.history = transfer.fetch(series)
-        answer = control.ask(directory, {"do": Verb.RECEIVER}, timeout_s=_RECEIVER_S)
     except ZtpdError as error:
-        material.lacks("history" if not len(material.history) else "receiver settings", error)
+        material.lacks("history", error)
+    else:
+        if not len(material.history):
+            material.lacks("history", "the daemon has just started")
+    question = {"do": Verb.RECEIVER, "every": True, "wait_s": _RECEIVER_S}
+    try:
+        answer = control.ask(directory, question, timeout_s=_RECEIVER_S + 1.0)
+    except ZtpdError as error:
+        material.lacks("receiver settings", error)
         return
-    if not len(material.history):
-        material.lacks("history", "the daemon has just started")
     if answer.get("ok"):
         material.inspection = records.from_json(Inspection, answer.get("receiver"))
     else:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
+from html import escape
+from urllib.parse import quote
 
 from ztpd.config import LoadedConfig, read_token
 from ztpd.errors import ZtpdError
@@ -38,12 +42,10 @@ class Masking:
         self._redaction = Redaction()
 
     def hide(self, secrets: Iterable[Secret]) -> None:
-        """Mask ``secrets`` from now on, in the forms too in which protocols send them."""
+        """Mask ``secrets`` from now on, in every form in which a file of the archive or a protocol
+        may write them."""
         for secret in secrets:
-            text = secret.reveal()
-            forms = {text, base64.b64encode(text.encode()).decode()}
-            forms |= {line.strip() for line in text.splitlines() if len(line) >= _LONG_LINE}
-            self._redaction.hide(Secret(each) for each in forms if each)
+            self._redaction.hide(Secret(form) for form in _forms(secret.reveal()))
 
     def hide_own(self, loaded: LoadedConfig | None) -> None:
         """Mask the secrets of this gateway, as far as this user can read them."""
@@ -91,6 +93,28 @@ class Masking:
 def holds_position(key: int) -> bool:
     """Whether a configuration item of the receiver may be part of a position."""
     return (key >> 16) & 0xFF in (_TMODE, _GEOFENCE) and key != _TMODE_MODE
+
+
+def _forms(text: str) -> set[str]:
+    forms = {text} | {line.strip() for line in text.splitlines() if len(line) >= _LONG_LINE}
+    encoded = text.encode(errors="replace")
+    forms |= {base64.b64encode(encoded).decode(), base64.urlsafe_b64encode(encoded).decode()}
+    forms |= {quote(each, safe="", errors="replace") for each in tuple(forms)}
+    for ascii_only in (True, False):  # JSON and TOML
+        forms |= {json.dumps(each, ensure_ascii=ascii_only)[1:-1] for each in tuple(forms)}
+    return forms | {escape(each) for each in forms}
+
+
+def setting_name(key: int) -> str:
+    """The u-blox name of any configuration item, or its id in hexadecimal."""
+    return _names().get(key) or ubxcfg.key_name(key)
+
+
+@cache
+def _names() -> dict[int, str]:
+    from ztpd.wire import ubxkeys  # large
+
+    return {key: name for name, key in ubxkeys.KEYS.items()}
 
 
 def _stored() -> list[StoredCredentials]:

@@ -11,6 +11,7 @@ from ztpd.check import LINKS, LinkState
 from ztpd.history.columns import EVERY_S
 from ztpd.log import duration
 from ztpd.report import plots, scatter
+from ztpd.report.masking import holds_position, setting_name
 from ztpd.report.material import Material
 from ztpd.report.plots import Figure
 from ztpd.report.sessions import SessionRecord, sessions
@@ -22,7 +23,7 @@ _MOST_SESSIONS = 40
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing that came from outside runs
 
 
-def render(material: Material) -> str:
+def render(material: Material, *, with_position: bool = False) -> str:
     """The whole page."""
     made = f"{material.made:%Y-%m-%d %H:%M} UTC"
     parts = [
@@ -38,7 +39,7 @@ def render(material: Material) -> str:
         _session_table(material),
         _check(material),
         _text("Status", material.status_text),
-        _receiver(material),
+        _receiver(material, with_position=with_position),
         _text("Configuration in force", material.config_text),
         _text(f"Journal, last {_JOURNAL_LINES} lines", _tail(material.journal)),
         _missing(material),
@@ -172,7 +173,7 @@ def _check(material: Material) -> str:
     return f'<section><h2>Check</h2><div class="plot"><table>{rows}</table></div></section>'
 
 
-def _receiver(material: Material) -> str:
+def _receiver(material: Material, *, with_position: bool) -> str:
     found = material.inspection
     if found is None:
         return ""
@@ -182,9 +183,15 @@ def _receiver(material: Material) -> str:
     ]
     takes = f"{found.port}{found.speed}; takes {' and '.join(found.takes) or 'no corrections'}"
     heading = ("setting", "value", "wanted", "")
+    changed = [
+        (setting_name(each.key), _setting(each.value), _setting(each.default))
+        for each in found.changed
+        if with_position or not holds_position(each.key)
+    ]
+    others = _table(("differs from the default", "value", "default"), changed) if changed else ""
     return (
         f"<section><h2>Receiver settings</h2><p>{escape(found.model)}, firmware "
-        f"{escape(found.firmware)}, {escape(takes)}</p>{_table(heading, rows)}</section>"
+        f"{escape(found.firmware)}, {escape(takes)}</p>{_table(heading, rows)}{others}</section>"
     )
 
 

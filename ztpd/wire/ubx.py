@@ -48,6 +48,9 @@ from ztpd.wire.ubxrxm import (
     spartn_keys,
 )
 from ztpd.wire.ubxset import (
+    DEFAULTS,
+    EVERY_KEY,
+    IN_FORCE,
     LAYER_BBR,
     LAYER_FLASH,
     LAYER_RAM,
@@ -59,6 +62,9 @@ from ztpd.wire.ubxset import (
 )
 
 __all__ = [
+    "DEFAULTS",
+    "EVERY_KEY",
+    "IN_FORCE",
     "LAYER_BBR",
     "LAYER_FLASH",
     "LAYER_RAM",

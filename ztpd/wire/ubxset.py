@@ -13,6 +13,8 @@ from ztpd.wire import ubxcfg
 from ztpd.wire.ubxframe import Message, check_length, message
 
 LAYER_RAM, LAYER_BBR, LAYER_FLASH = 1, 2, 4  # bits of CfgValset.layers
+IN_FORCE, DEFAULTS = 0, 7  # layers of CfgValgetPoll
+EVERY_KEY = 0x0FFF_FFFF  # in a poll: all keys, 64 in an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,14 @@ class CfgValgetPoll:
     one key is unknown, only a negative one."""
 
     keys: tuple[int, ...]
-    layer: int = 0  # 0 in force, 1 battery-backed RAM, 2 flash, 7 default
+    layer: int = IN_FORCE  # 1 battery-backed RAM, 2 flash, 7 default
+    position: int = 0  # so many items are skipped, where EVERY_KEY asks for more than 64
 
     def encode(self) -> bytes:
         """Raises ValueError above 64 keys."""
         if len(self.keys) > ubxcfg.MAX_ITEMS:
             raise ValueError(f"{len(self.keys)} keys, a message takes {ubxcfg.MAX_ITEMS}")
-        header = struct.pack("<BBxx", 0, self.layer)
+        header = struct.pack("<BBH", 0, self.layer, self.position)
         keys = b"".join(key.to_bytes(4, "little") for key in self.keys)
         return message(Message.CFG_VALGET, header + keys)
 
@@ -56,7 +59,8 @@ class CfgValgetPoll:
         """Raises ValueError on a wrong length or version."""
         if len(payload) < 4 or len(payload) % 4 or payload[0] != 0:
             raise ValueError("CFG-VALGET is not a poll")
-        return cls(struct.unpack_from(f"<{len(payload) // 4 - 1}I", payload, 4), payload[1])
+        keys = struct.unpack_from(f"<{len(payload) // 4 - 1}I", payload, 4)
+        return cls(keys, payload[1], int.from_bytes(payload[2:4], "little"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,12 @@ class CfgValget:
     """CFG-VALGET as the answer."""
 
     values: Mapping[int, int]  # unsigned, see ubxcfg.unsigned
-    layer: int = 0
+    layer: int = IN_FORCE
+    position: int = 0
 
     def encode(self) -> bytes:
         """Raises ValueError above 64 items and where a value does not fit its key."""
-        header = struct.pack("<BBxx", 1, self.layer)
+        header = struct.pack("<BBH", 1, self.layer, self.position)
         return message(Message.CFG_VALGET, header + ubxcfg.encode_items(self.values))
 
     @classmethod
@@ -76,7 +81,8 @@ class CfgValget:
         """Raises ValueError on a wrong length or version, and on no whole items."""
         if len(payload) < 4 or payload[0] != 1:
             raise ValueError("CFG-VALGET is not an answer")
-        return cls(ubxcfg.decode_items(payload[4:]), payload[1])
+        position = int.from_bytes(payload[2:4], "little")
+        return cls(ubxcfg.decode_items(payload[4:]), payload[1], position)
 
 
 HOT_START = 0x0000  # CfgRst.cleared: orbits, time and position are kept

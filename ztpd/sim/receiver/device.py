@@ -238,6 +238,12 @@ class SimReceiver:
                 return
             case _ if number >> 8 == 0x06 and not self.model.key_value:
                 self._answer(Ack(number, ok=False).encode())
+            case CfgValgetPoll(keys, layer, position) if self._asks_for_all(keys):
+                found = self.settings if layer == ubx.IN_FORCE else self.model.defaults()
+                items = sorted(found.items())[position : position + ubxcfg.MAX_ITEMS]
+                if items:
+                    self._answer(CfgValget(dict(items), layer, position).encode())
+                self._answer(Ack(number, bool(items)).encode())
             case CfgValgetPoll(keys):
                 known = all(self._knows(key) for key in keys)
                 if known:
@@ -279,6 +285,9 @@ class SimReceiver:
 
     def _knows(self, key: int) -> bool:
         return key in self.settings and key not in self.faults.refused
+
+    def _asks_for_all(self, keys: tuple[int, ...]) -> bool:
+        return ubx.EVERY_KEY in keys and ubx.EVERY_KEY not in self.faults.refused
 
     def _configured(self, values: dict[int, int], layers: int) -> None:
         if layers & (ubx.LAYER_BBR | ubx.LAYER_FLASH):
