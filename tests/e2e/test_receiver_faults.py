@@ -23,6 +23,7 @@ from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.sim.proxy import FaultProxy
 from ztpd.sim.ztp_service import ZtpService
+from ztpd.wire.rtcm import StationPosition
 
 NAMED = {
     "receiver-reset": "gnss.reset",
@@ -39,6 +40,7 @@ NAMED = {
     "other-source": "gnss.not_used.other_source",
     "same-station": "gnss.not_used.other_source",
     "station-filter": "gnss.not_used.station_filter",
+    "ignored": "session.service_changed",
     "galileo-has": "gnss.changed",
     "time-mode": "gnss.changed",
     "no-antenna": "gnss.reception.antenna_open",
@@ -59,9 +61,10 @@ def test_each_fault_of_the_receiver_is_tried() -> None:
 def test_a_fault_of_the_receiver_is_named_and_mended(tmp_path: Path, name: str) -> None:
     fault = RECEIVER_FAULTS[name]
 
-    async def blocks() -> AsyncIterator[bytes]:
+    async def blocks(station: StationPosition = corrections.STATION) -> AsyncIterator[bytes]:
         rng = random.Random(1)
-        made = corrections.rtcm(rng) if fault.format == "rtcm" else corrections.spartn(rng)
+        rtcm = corrections.rtcm(rng, station=station)
+        made = rtcm if fault.format == "rtcm" else corrections.spartn(rng)
         async for piece in corrections.paced(corrections.coalesce(made)):
             await asyncio.sleep(rng.uniform(0, 0.5))  # the delay of a mobile network
             yield piece.data
@@ -71,10 +74,16 @@ def test_a_fault_of_the_receiver_is_named_and_mended(tmp_path: Path, name: str) 
         gateway = Gateway(tmp_path)
         async with (
             Caster({"NEAR": blocks}) as caster,
+            Caster({"BACKUP": lambda: blocks(corrections.BACKUP_STATION)}) as second,
             gateway.receiver(model=fault.model) as sim,
         ):
             ntrip = {"host": "127.0.0.1", "port": caster.port, "mountpoint": "NEAR", "tls": False}
-            gateway.configure(ntrip=ntrip, receiver={"port": gateway.gnss.path})
+            spare = {**ntrip, "port": second.port, "mountpoint": "BACKUP"}
+            gateway.configure(
+                ntrip=ntrip,
+                backup=[spare] if fault.backup else [],
+                receiver={"port": gateway.gnss.path},
+            )
             tasks: list[asyncio.Task[None]] = []
             printed: list[str] = []
 

@@ -128,6 +128,13 @@ RECEIVER_FAULTS: Mapping[str, Fault] = {
         _filter_stations,
         format="rtcm",
     ),
+    "ignored": Fault(
+        "the receiver ignores the first service's station, until a backup has taken over (14 min)",
+        lambda site: site.ignore_station(STATION.station_id),
+        backup=True,
+        format="rtcm",
+        within_s=1200.0,
+    ),
     "galileo-has": Fault(
         "another program makes the receiver use Galileo HAS",
         late=_use_has,

@@ -51,6 +51,7 @@ class Demo:
 
     broker: Broker
     caster: Caster
+    backup: Caster  # for a fault that has one
     proxy: FaultProxy  # between the daemon and either of them
     service: ZtpService
     receiver: SimReceiver
@@ -110,6 +111,10 @@ class Demo:
             mountpoint = f"NEAR-{options.format.upper()}"
             self.caster = await stack.enter_async_context(
                 Caster({mountpoint: self._blocks}, tls=tls, needs_gga=True, say=teller("caster"))
+            )
+        if self._fault and self._fault.backup:
+            self.backup = await stack.enter_async_context(
+                Caster({"BACKUP": _backup_blocks}, say=teller("backup"))
             )
         source = self.broker if options.via == "mqtt" else self.caster
         self.proxy = await stack.enter_async_context(
@@ -182,6 +187,9 @@ class Demo:
             lines.insert(1, authority)
         else:
             lines.append("tls = false")
+        if self._fault and self._fault.backup:
+            lines += ["[[backup]]", 'name = "backup"', 'mountpoint = "BACKUP"', "tls = false"]
+            lines += [f'host = "{self.backup.host}"', f"port = {self.backup.port}"]
         return "\n".join(lines) + "\n"
 
     async def _tell_journal(self, journal: asyncio.StreamReader) -> None:
@@ -291,6 +299,12 @@ class Demo:
         now = corrections.spartn_time(time.time())
         encrypted = options.via == "mqtt"  # like the service
         return corrections.coalesce(corrections.spartn(rng, encrypted=encrypted, start=now))
+
+
+async def _backup_blocks() -> AsyncIterator[bytes]:
+    pieces = corrections.rtcm(random.Random(), station=corrections.BACKUP_STATION)
+    async for piece in corrections.paced(corrections.coalesce(pieces)):
+        yield piece.data
 
 
 def _authority(via: str) -> Authority | None:

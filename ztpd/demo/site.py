@@ -24,6 +24,7 @@ _LOOK_S = 0.5
 _NAMED_FOR_S = 4.0  # so that a person sees the fault at its link
 _PLUG_S = 1.0
 _RETRY_EVERY_S = 5.0
+_BACKUP_IN_USE = "session.backup_in_use"
 _WRONG_TOKEN = Secret("00000000-0000-4000-8000-000000000000")
 
 
@@ -136,6 +137,26 @@ class Site:
         allow()
         self.when_named("ztp.refused.not_listed", lambda: allow(SARA_R5.imei), retry=True)
 
+    def ignore_station(self, station: int) -> None:
+        """Make the receiver ignore the corrections of ``station`` until the backup is in use; the
+        story ends when the service before it is back."""
+        ignored = self.receiver.faults.ignored_stations
+        ignored.add(station)
+
+        async def come_back() -> None:
+            in_use = True
+            while in_use:
+                await asyncio.sleep(_LOOK_S)
+                in_use = any(each.event == _BACKUP_IN_USE for each in self.causes())
+            self.tell("demo", "the first service is back")
+
+        def heed() -> None:
+            ignored.clear()
+            self.tell("demo", "the first service has to bring corrections for ten minutes now")
+            self.spawn(come_back())
+
+        self.when_named(_BACKUP_IN_USE, heed)
+
     def silence_source(self) -> None:
         self.silence.set()
         self.when_named("session.stale", self.silence.clear)
@@ -169,5 +190,6 @@ class Fault:
     late: Callable[[Site], None] | None = None
     breaks: bool = False  # the connection to broker or caster
     model: Model = F9P
+    backup: bool = False  # there is a second service
     format: str = ""  # of the corrections, where only one shows the fault
     within_s: float = ONCE_WITHIN_S  # the demonstration has to reach RTK fixed
