@@ -337,6 +337,24 @@ BACKUP_IN_USE = _event(
     "ztpd tries them again, and goes back to the first that brings corrections for a minute.",
     "`ztpd status` shows every service, and why it is not in use.",
 )
+ASSISTANCE_FETCHED = _event(
+    "session.assistance",
+    _INFO,
+    "fetching assistance from {mountpoint}; the next session uses {plain}",
+    "The receiver has just started without a position: the service sends it orbits, for which it "
+    "may charge.",
+    "ztpd keeps them for two hours, gives them again after a restart of the receiver, and fetches "
+    "none meanwhile.",
+)
+ASSISTANCE_REFUSED = _event(
+    "session.assistance_refused",
+    _WARNING,
+    "no assistance from {mountpoint}: {error}",
+    "The caster refuses the mountpoint with assistance.",
+    "ztpd uses the mountpoint without it, and asks again after the next start of the receiver, two "
+    "hours later at the earliest.",
+    'Set [corrections] assistance = "off", or a mountpoint without -MGA.',
+)
 SUMMARY = _event(
     "stream.summary",
     _INFO,

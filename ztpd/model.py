@@ -290,6 +290,7 @@ class NtripEndpoint:
     public_only: bool = False  # as above
     own_account: bool = False  # user name and password are the configuration's, not those of ZTP
     password_file: str = ""  # read again for each session; "": ``password`` is all there is
+    assistance: str = ""  # the mountpoint that sends assistance first, billed for each fetch
     name: str = ""  # of a backup, for people
     backup: bool = False  # from [[backup]], tried after all others
     format: Literal["auto", "spartn", "rtcm"] = "auto"  # "auto": that of [corrections]

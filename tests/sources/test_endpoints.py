@@ -1,6 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -200,3 +200,28 @@ def test_the_answers_password_goes_to_no_backup(tmp_path: Path) -> None:
     assert isinstance(backup, NtripEndpoint)
     assert backup.password == Secret("s3cret")
     assert backup.own_account
+
+
+@pytest.mark.parametrize(
+    ("name", "assistance", "expected"),
+    [
+        ("NEAR-RTCM", "off", ("NEAR-RTCM", "")),
+        ("NEAR-RTCM", "once", ("NEAR-RTCM", "NEAR-RTCM-MGA")),
+        ("NEAR-RTCM-MGA", "off", ("NEAR-RTCM", "NEAR-RTCM-MGA")),
+        ("NEAR-RTCM-MGA", "once", ("NEAR-RTCM", "NEAR-RTCM-MGA")),
+    ],
+)
+def test_the_mountpoint_with_assistance_is_apart_from_the_plain_one(
+    name: str, assistance: Literal["off", "once"], expected: tuple[str, str]
+) -> None:
+    config = configured(
+        ntrip=NtripOptions(host="c.example", mountpoint=name),
+        corrections=CorrectionsOptions(assistance=assistance),
+        backup=(replace(BACKUP, mountpoint=name),),
+    )
+    ntrip, backup = endpoints(config, None)
+    assert isinstance(ntrip, NtripEndpoint)
+    assert isinstance(backup, NtripEndpoint)
+    assert (ntrip.mountpoint, ntrip.assistance) == expected
+    assert backup.mountpoint == "NEAR-RTCM"
+    assert bool(backup.assistance) == name.endswith("-MGA"), "the setting is not for backups"

@@ -203,6 +203,14 @@ class CorrectionsOptions:
         rules.whole(2048, 65536),
         "The bytes that may wait for the line to the receiver; then ztpd drops the oldest frame.",
     )
+    assistance: Literal["off", "once"] = _option(
+        "off",
+        rules.one_of("off", "once"),
+        'Satellite orbits for a faster first position. "once": the first NTRIP session after a '
+        "start of the receiver uses the service's mountpoint for it, whose name ends in -MGA and "
+        "which is billed for each fetch; ztpd keeps the orbits in memory for two hours. A "
+        "mountpoint in the configuration that ends in -MGA is always used so.",
+    )
     pause_when_still_minutes: int = _option(
         0,
         rules.whole(0, 1440),

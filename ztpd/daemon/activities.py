@@ -27,6 +27,7 @@ from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress, Relay
 from ztpd.relay.metering import TrafficMeter
+from ztpd.sources.assistance import FetchRecord
 from ztpd.sources.context import SessionContext
 from ztpd.sources.endpoints import configured_without_ztp, endpoints
 from ztpd.status import ChannelStatus
@@ -64,7 +65,8 @@ class Activities:
         self._disk = disk
         self._is_paused = is_paused
         self._results = results
-        self._context = SessionContext(receiver)
+        fetches = FetchRecord(runtime_dir / "assistance.json", provisioner.clock)
+        self._context = SessionContext(receiver, fetches)
         self._open_session = counters.counted(meter.metered(self._context.open))
         self._relay: Relay | None = None
         self._first_corrections = asyncio.Event()

@@ -16,6 +16,7 @@ from ztpd.errors import PortLost, ReceiverError, ReceiverSilent, ZtpdError
 from ztpd.model import Fix, Frame, FrameKind
 from ztpd.receiver import baudrate, configure, filter, inspection, keys
 from ztpd.receiver.assessment import PORT_SETTINGS, Assessment, assess
+from ztpd.receiver.assistance import AssistanceStore
 from ztpd.receiver.attach import Attachment
 from ztpd.receiver.client import UbxClient, is_banner
 from ztpd.receiver.configure import AppliedSettings, Group
@@ -68,6 +69,7 @@ class ReceiverState:
     counts: DeliveryCounts = field(default_factory=DeliveryCounts)
     ring: keys.KeyRing = field(default_factory=keys.KeyRing)
     set_ups: SetUpLog = field(default_factory=SetUpLog)
+    assistance: AssistanceStore = field(default_factory=AssistanceStore)
     format: FrameKind | None = None  # of the corrections that were given to it last
 
 
@@ -210,6 +212,8 @@ class Connection:
         if self._settings.configure:
             changed, total = len(applied.written), len(applied.values)
             state.set_ups.emit(events.RECEIVER_CONFIGURED, changed=changed, total=total)
+        for frame in state.assistance.started(now):
+            self.send(frame)
         self._hooks.on_change()
 
     async def _apply(self) -> AppliedSettings:

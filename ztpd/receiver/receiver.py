@@ -150,6 +150,13 @@ class Receiver:
             return ServiceUse()
         return self._state.usage.service_use(self._state.fixes.present(_now()))
 
+    @property
+    def wants_assistance(self) -> bool:
+        """Whether it has just started, without a position and without orbits from ztpd."""
+        fix = self._state.fixes.present(_now())
+        has_position = fix is not None and fix.ok
+        return self.ready and not has_position and self._state.assistance.wanted(_now())
+
     def service_changed(self) -> None:
         """Corrections come from another service now, which is judged by itself."""
         self._state.usage.restarted()
@@ -160,6 +167,8 @@ class Receiver:
         SPARTN, RTCM 3 and UBX-MGA go as they are. The keys of an RXM-SPARTNKEY are looked at,
         remembered and given in a message of our own. Everything else stops here and is counted.
         """
+        if filter.is_assistance(frame):
+            self._state.assistance.add(frame, _now())
         payload = filter.ubx_payload(frame, Message.RXM_SPARTNKEY)
         if payload is not None:
             self._take_keys(lambda: keys.received(payload, self._clocks()))

@@ -23,6 +23,7 @@ from ztpd.sanitize import decoded
 from ztpd.wire.ztp import must_be_public
 
 _PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
+_ASSISTED = "-MGA"  # the end of PointPerfect's mountpoints that send assistance first
 _TLS_PORT = 2102  # PointPerfect's; no standard names one
 
 
@@ -62,10 +63,12 @@ def _backup(own: BackupOptions) -> NtripEndpoint:
     password = Secret("")
     with suppress(ConfigFileUnusable):  # a backup that is broken must not keep the rest back
         password = backup_password(own.password_file)
+    mountpoint, assistance = _mountpoints(own.mountpoint, once=False)
     return NtripEndpoint(
         host=own.host,
         port=ntrip_port(own.port, None, own.tls),
-        mountpoint=own.mountpoint,
+        mountpoint=mountpoint,
+        assistance=assistance,
         username=own.username,
         password=password,
         password_file=own.password_file,
@@ -131,6 +134,8 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | N
     mountpoint = own.mountpoint or (access.mountpoint if access else "")
     if not host or not mountpoint:
         return None
+    once = config.corrections.assistance == "once"
+    mountpoint, assistance = _mountpoints(mountpoint, once=once)
     username, password = own.username, _password(own.password_file, "[ntrip] password_file")
     of_answer = not username and access is not None and host == access.host
     if of_answer and access:
@@ -139,6 +144,7 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | N
         host=host,
         port=ntrip_port(own.port, access, own.tls),
         mountpoint=mountpoint,
+        assistance=assistance,
         username=username,
         password=password,
         tls=own.tls,
@@ -148,6 +154,12 @@ def _ntrip(config: Config, credentials: Credentials | None) -> NtripEndpoint | N
         own_account=not of_answer,
         public_only=not own.host and _must_be_public(config),
     )
+
+
+def _mountpoints(name: str, *, once: bool) -> tuple[str, str]:
+    """The mountpoint without assistance, and the one with it; "" where none is wanted."""
+    plain = name.removesuffix(_ASSISTED)
+    return plain, f"{plain}{_ASSISTED}" if once or plain != name else ""
 
 
 def ntrip_port(configured: int | None, access: NtripAccess | None, tls: bool) -> int:
