@@ -188,7 +188,8 @@ class Demo:
         else:
             lines.append("tls = false")
         if self._fault and self._fault.backup:
-            lines += ["[[backup]]", 'name = "second service"', 'mountpoint = "BACKUP"', "tls = false"]
+            lines += ["[[backup]]", 'name = "second service"', 'mountpoint = "BACKUP"']
+            lines.append("tls = false")
             lines += [f'host = "{self.backup.host}"', f"port = {self.backup.port}"]
         return "\n".join(lines) + "\n"
 
