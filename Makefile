@@ -7,12 +7,14 @@ DEBIAN_VENV := .venv-debian
 FUZZ_VENV := .venv-fuzz
 FUZZ_SECONDS ?= 60
 SEEDS ?= 20
+REPOSITORY ?= dist/repository
+SUITE ?= candidate
 # Most tests wait; six at a time keep two cores busy.
 PYTEST_ARGS ?= --numprocesses 6
 SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet lint format demo picture docs operability deb boot-test boot-test-qemu clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet lint format demo picture docs operability deb repository boot-test boot-test-qemu rollout-test clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -105,14 +107,22 @@ operability: $(VENV)/.ready  ## the diagnoses of twenty faults, for docs/operabi
 deb:  ## the Debian package, in dist/
 	packaging/build-deb dist
 
+repository: deb  ## a signed APT repository, in dist/repository; REPOSITORY=directory SUITE=stable
+	packaging/repository $(REPOSITORY) put $(SUITE) $$(ls dist/ztpd_*_all.deb)
+
 # Without containers it fails, instead of skipping the check.
 boot-test: $(VENV)/.ready deb  ## the package on a real systemd, Debian 12 and 13; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 900 $(BOOT_ARGS) \
-	  tests/packaging/boot --ignore tests/packaging/boot/test_power.py
+	  tests/packaging/boot --ignore tests/packaging/boot/test_power.py \
+	  --ignore tests/packaging/boot/rollout
 
 boot-test-qemu: $(VENV)/.ready deb  ## late drivers, a wrong clock, power cuts, in a virtual machine; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 $(BOOT_ARGS) \
 	  tests/packaging/boot/test_power.py
+
+rollout-test: $(VENV)/.ready deb  ## Debian's checks, the repository, in containers of Debian 12 and 13; as root
+	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 1800 $(ROLLOUT_ARGS) \
+	  tests/packaging/boot/rollout
 
 clean:  ## remove all built files
 	rm -rf $(VENV) $(DEBIAN_VENV) $(FUZZ_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -401,6 +401,24 @@ def test_modemmanager_keeps_a_ublox_modem() -> None:
     assert 'idVendor}=="1546", ENV' not in (DEBIAN / "ztpd.udev").read_text()
 
 
+@pytest.mark.parametrize("page", sorted((TOP / "packaging/man").iterdir()), ids=lambda p: p.name)
+@pytest.mark.parametrize("command", ["mandoc -T lint -W warning", "man --warnings -l"])
+def test_manual_pages_are_without_warnings(page: Path, command: str) -> None:
+    if shutil.which(command.split()[0]) is None:
+        pytest.skip(f"{command.split()[0]} is not installed")
+    said = subprocess.run(
+        [*command.split(), page],
+        env=os.environ | {"LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0
+    assert said.stderr == ""
+    if command.startswith("mandoc"):
+        assert said.stdout == ""
+
+
 def verbs(
     parser: argparse.ArgumentParser | None = None, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], set[str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -43,16 +43,25 @@ _STOP_WITHIN_S = 60.0
 class Container:
     """``layers`` are directories, the uppermost first; ``top`` takes the changes.
 
-    ``files`` is seen as ``/payload`` inside.
+    ``files`` is seen as ``/payload`` inside; ``mounted`` has other directories, each with its place
+    inside, which outlive the container like partitions of their own.
     """
 
-    def __init__(self, layers: Sequence[Path], top: Path, files: Path) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Path],
+        top: Path,
+        files: Path,
+        mounted: Mapping[Path, str] | None = None,
+    ) -> None:
         self.layers = (top / "changed", *layers)
         self._lower = ":".join(str(layer) for layer in layers)
         self._top = top
-        self._files = files
+        self._shared = [f"--bind-ro={files}:/payload"]
+        self._shared += [f"--bind={here}:{place}" for here, place in (mounted or {}).items()]
         self._machine: subprocess.Popen[bytes] | None = None
-        self._leader = 0
+        self.leader = 0
+        """Its process 1, seen from here."""
         for name in ("changed", "work", "root"):
             (top / name).mkdir(parents=True)
 
@@ -78,7 +87,7 @@ class Container:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is ours: we switch it off in order
             )
-        self._leader = self._first_process(self._machine)
+        self.leader = self._first_process(self._machine)
         try:
             self.eventually("systemctl is-system-running --wait | grep -qxE 'running|degraded'")
         except BaseException:
@@ -110,7 +119,7 @@ class Container:
     ) -> subprocess.CompletedProcess[str]:
         """Run ``script`` by a shell in the running container."""
         done = subprocess.run(
-            ["nsenter", f"--target={self._leader}", "--all", "/bin/sh", "-euc", script],
+            ["nsenter", f"--target={self.leader}", "--all", "/bin/sh", "-euc", script],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "COLUMNS": "200"},
             input=input,
             stdout=subprocess.PIPE,
@@ -136,9 +145,8 @@ class Container:
 
     def _nspawn(self, *arguments: str) -> list[str]:
         container = [f"--machine={_NAME}", f"--directory={self._top / 'root'}"]
-        shared = f"--bind-ro={self._files}:/payload"
         enter = ["unshare", "--mount", "--propagation=private", "bash", "-euc", _ENTER, _NAME]
-        return [*enter, self._lower, str(self._top), *container, shared, *arguments]
+        return [*enter, self._lower, str(self._top), *container, *self._shared, *arguments]
 
     def _first_process(self, machine: subprocess.Popen[bytes]) -> int:
         """The container's process 1, as seen from here."""
