@@ -5,6 +5,7 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 VENV := .venv
 DEBIAN_VENV := .venv-debian
 FUZZ_VENV := .venv-fuzz
+ANSIBLE_VENV := .venv-ansible
 FUZZ_SECONDS ?= 60
 SEEDS ?= 20
 REPOSITORY ?= dist/repository
@@ -39,6 +40,12 @@ $(DEBIAN_VENV)/.ready: pyproject.toml
 	$(SYSTEM_PYTHON) -m venv --system-site-packages $(DEBIAN_VENV)
 	$(DEBIAN_VENV)/bin/pip install --quiet $(TEST_TOOLS)
 	touch $@
+
+$(ANSIBLE_VENV)/.ready: Makefile
+	@echo "once, some minutes: ansible and ansible-lint, in $(ANSIBLE_VENV) (800 MB) ..."
+	@$(PYTHON) -m venv $(ANSIBLE_VENV)
+	@$(ANSIBLE_VENV)/bin/pip install --quiet ansible ansible-lint
+	@touch $@
 
 test: $(VENV)/.ready  ## the tests, under three minutes
 	$(VENV)/bin/pytest -q $(PYTEST_ARGS)
@@ -120,10 +127,10 @@ boot-test-qemu: $(VENV)/.ready deb  ## late drivers, a wrong clock, power cuts, 
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 $(BOOT_ARGS) \
 	  tests/packaging/boot/test_power.py
 
-rollout-test: $(VENV)/.ready deb  ## Debian's checks, the repository, in containers of Debian 12 and 13; as root
+rollout-test: $(VENV)/.ready $(ANSIBLE_VENV)/.ready deb  ## Debian's checks, the repository, in containers of Debian 12 and 13; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 1800 $(ROLLOUT_ARGS) \
 	  tests/packaging/boot/rollout
 
 clean:  ## remove all built files
-	rm -rf $(VENV) $(DEBIAN_VENV) $(FUZZ_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEBIAN_VENV) $(FUZZ_VENV) $(ANSIBLE_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -419,6 +419,13 @@ def test_manual_pages_are_without_warnings(page: Path, command: str) -> None:
         assert said.stdout == ""
 
 
+def test_the_role_writes_the_files_that_the_page_of_fleets_shows() -> None:
+    page = (TOP / "docs/fleet.md").read_text()
+    for name in ("preferences", "52ztpd"):
+        file = TOP / "packaging/ansible/roles/ztpd/files" / name
+        assert f"\n{file.read_text()}```" in page
+
+
 def verbs(
     parser: argparse.ArgumentParser | None = None, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
