@@ -54,7 +54,7 @@ def test_the_package_is_small(deb: Path) -> None:
     size = deb.stat().st_size
     bench.measured.append(f"package: {size / 1000:.0f} kB")
 
-    assert size < 350_000  # docs/decisions/0009
+    assert size < 450_000  # docs/decisions/0009
 
 
 def test_T15_no_token_and_no_credentials_are_in_it(deb: Path) -> None:
