@@ -111,6 +111,8 @@ FOREIGN: Mapping[str, bytes] = {
 }
 """One block of the stream of a fault that sends neither SPARTN nor RTCM 3."""
 
+_FORMATS = {"RTCM": "RTCM 3.3", "SPARTN": "SPARTN"}
+
 STALLS: Mapping[str, bytes] = {
     "stall": b"",
     "bad-chunks": b"xyz\r\n",
@@ -123,13 +125,21 @@ def sourcetable(
 ) -> bytes:
     """The sourcetable in the answer to a request with ``headers``."""
     gga = int(needs_gga)
-    lines = [f"STR;{name};sim;;;2;;sim;GBR;0.00;0.00;{gga};1;;none;B;N;;" for name in mountpoints]
+    lines = [
+        f"STR;{name};sim;{_format(name)};;2;;sim;GBR;0.00;0.00;{gga};1;;none;B;N;;"
+        for name in mountpoints
+    ]
     table = "\r\n".join([*lines, "ENDSOURCETABLE", ""]).encode()
     if "ntrip-version" in headers:
         head = _V2 + b"Content-Type: gnss/sourcetable\r\n"
     else:
         head = b"SOURCETABLE 200 OK\r\nServer: NTRIP sim\r\nContent-Type: text/plain\r\n"
     return head + b"Content-Length: %d\r\n\r\n" % len(table) + table
+
+
+def _format(mountpoint: str) -> str:
+    """As far as the name tells; gpsd takes no mountpoint without."""
+    return next((text for word, text in _FORMATS.items() if word in mountpoint), "")
 
 
 async def spoilt(
