@@ -47,6 +47,7 @@ MSM7 = rtcm_frame(bytes.fromhex("4350 0067 0097") + PAYLOAD)
 ARP = bytes.fromhex("d300133ed7d30202980edeef34b4bd62ac0941986f33360b98")  # RTCM 10403's example
 COR = ubx.RxmCor().encode()
 GGA = b"$GNGGA,120000.00,5123.4567,N,00012.3456,W,4,12,0.80,45.0,M,47.0,M,1.0,0000*42\r\n"
+BANNER = b"$GNTXT,01,01,02,u-blox AG - www.u-blox.com*4E\r\n"
 MIXED = (OCB, GGA, MSM7, COR, HPAC, ARP)
 
 
@@ -465,7 +466,7 @@ _starts = st.sampled_from(
         b"$GNGGA,",
     ]
 )
-_whole = st.sampled_from(MIXED)
+_whole = st.sampled_from([*MIXED, BANNER])
 _cut = st.builds(lambda data, at: data[:at], _whole, st.integers(0, 60))
 _streams = st.lists(st.one_of(_starts, _whole, _cut, st.binary(max_size=80)), max_size=20).map(
     b"".join
@@ -489,6 +490,27 @@ def test_any_bytes_in_any_pieces_give_the_same_frames(data: bytes, cuts: list[in
     assert whole.counts == pieces.counts
     assert whole.flush() == pieces.flush()
     assert whole.counts == pieces.counts
+
+
+@given(_streams, st.lists(st.integers(0, 5000), max_size=30))
+def test_skimming_nmea_loses_no_other_frame(data: bytes, cuts: list[int]) -> None:
+    kinds = (FrameKind.UBX, FrameKind.RTCM3, FrameKind.NMEA)
+    careful, skimming = Scanner(*kinds), Scanner(*kinds)
+    skimming.skim_nmea()
+    found = feed_in_pieces(careful, data, cuts) + careful.flush()
+    skimmed = feed_in_pieces(skimming, data, cuts) + skimming.flush()
+
+    def others(frames: list[Frame]) -> list[Frame]:
+        return [each for each in frames if each.kind is not FrameKind.NMEA or each.name == "TXT"]
+
+    assert others(skimmed) == others(found)
+
+
+def test_skimmed_sentences_are_no_noise_and_texts_are_given() -> None:
+    scanner = Scanner()
+    scanner.skim_nmea()
+    assert [frame.data for frame in scanner.feed(GGA * 12 + BANNER + GGA + COR)] == [BANNER, COR]
+    assert scanner.counts.skipped_bytes == 0
 
 
 @given(_streams, st.sets(st.sampled_from(FrameKind)))

@@ -34,23 +34,42 @@ class FrameQueue:
         while self.queued_bytes > self._limit_bytes and len(self._waiting) > 1:
             self._drop_oldest()
 
-    def next(self, now_s: float) -> memoryview:
-        """The rest of the frame begun, else the next frame, which then has begun; else empty."""
-        if self._rest:
-            return self._rest
-        while self._waiting and now_s - self._waiting[0][0] > self._max_age_s:
-            self._drop_oldest()
-        if self._waiting:
-            _, data, self._on_done = self._waiting.popleft()
-            self._rest = memoryview(data)
-        return self._rest
+    def next(self, now_s: float, limit_bytes: int | None = None) -> list[memoryview]:
+        """The rest of the frame begun, else the next frame, which then has begun; and the frames
+        behind it, as far as ``limit_bytes`` go. Empty where nothing waits."""
+        if not self._rest:
+            while self._waiting and now_s - self._waiting[0][0] > self._max_age_s:
+                self._drop_oldest()
+            if not self._waiting:
+                return []
+            self._begin_next()
+        parts = [self._rest[:limit_bytes]]
+        size = len(self._rest)
+        for put_s, data, _ in self._waiting:
+            size += len(data)
+            if (limit_bytes is not None and size > limit_bytes) or now_s - put_s > self._max_age_s:
+                break
+            parts.append(memoryview(data))
+        return parts
 
     def sent(self, size_bytes: int) -> None:
         """So many bytes of :meth:`next` are with the kernel."""
-        self._rest = self._rest[size_bytes:]
         self.queued_bytes -= size_bytes
-        if not self._rest:
-            self._on_done(True)
+        done = []
+        while size_bytes >= len(self._rest):
+            size_bytes -= len(self._rest)
+            self._rest = memoryview(b"")
+            done.append(self._on_done)
+            if not size_bytes:
+                break
+            self._begin_next()
+        self._rest = self._rest[size_bytes:]
+        for on_done in done:
+            on_done(True)
+
+    def _begin_next(self) -> None:
+        _, data, self._on_done = self._waiting.popleft()
+        self._rest = memoryview(data)
 
     def drop_waiting(self) -> None:
         """Drop the frames that have not begun."""

@@ -27,6 +27,9 @@ _READ_BYTES = 4096
 _TTY_BUFFER_BYTES = 4096  # the kernel keeps so many for a reader, and more only for a while
 _PAUSED, _FLOWING, _BEHIND = range(3)  # the last read: the line was quiet, busy, or faster than us
 _USB_GATHER_S = 0.02  # a USB device sends a whole epoch at once
+_BURST_S = 0.001  # frames so soon after the last one leave together with those behind them
+_MOST_PARTS = 64  # of one write; the kernel takes 1024
+_BUSY_SHARE = 0.8  # of a window in which bytes kept coming; with fewer, they have ended within it
 _DRAIN_S = 2.0  # for the kernel to send its bytes before a change of speed
 DRAIN_GRACE_S = KERNEL_QUEUE_S + 0.2
 """After the last write; bytes that are held longer, the device does not take."""
@@ -46,9 +49,10 @@ class SerialPort:
         self._loop = asyncio.get_running_loop()
         self._lost = ""  # why, once it is
         self._reading: asyncio.Future[None] | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._arriving = _PAUSED
         self._queue = FrameQueue(queue_bytes, max_age_s)
-        self._resume: asyncio.TimerHandle | None = None
+        self._resume: asyncio.Handle | None = None
         self._sent_s = float("-inf")  # when the kernel was last given something
         self._emptied: list[asyncio.Future[None]] = []
         # USB CDC-ACM has no line speed: only the bus and its own flow control pace it.
@@ -112,13 +116,14 @@ class SerialPort:
             if self._arriving == _PAUSED:
                 if self._lost:
                     raise self._gone()
-                await self._readable()
-            await asyncio.sleep(0 if self._arriving == _BEHIND else window_s)
+                await self._readable(window_s)
+            else:
+                await asyncio.sleep(0 if self._arriving == _BEHIND else window_s)
             if not (data := self.read_now()):
                 self._arriving = _PAUSED
                 continue
             line_s = len(data) / self._pace.bytes_per_s if self._paced else 0.0
-            self._arriving = _FLOWING if line_s > window_s / 2 else _PAUSED
+            self._arriving = _FLOWING if line_s > _BUSY_SHARE * window_s else _PAUSED
             if len(data) >= _TTY_BUFFER_BYTES - 1:
                 self._arriving = _BEHIND
             return data
@@ -176,7 +181,11 @@ class SerialPort:
         if not data:
             return
         self._queue.put(data, self._loop.time(), on_done)
-        if self._resume is None:
+        if self._resume is not None:
+            return
+        if self._loop.time() - self._sent_s < _BURST_S:
+            self._resume = self._loop.call_soon(self._send_queued)
+        else:
             self._send_queued()
 
     async def drained(self) -> None:
@@ -263,29 +272,42 @@ class SerialPort:
             self._queue.lost()
         return self._gone()
 
-    async def _readable(self) -> None:
+    async def _readable(self, later_s: float = 0.0) -> None:
+        """Wait for the next byte, and ``later_s`` from then on."""
         if self._reading is not None:
             raise RuntimeError(f"two readers on {self.path}")
         self._reading = self._loop.create_future()
-        self._loop.add_reader(self._fd, _settle, self._reading)
+        self._loop.add_reader(self._fd, self._on_readable, self._reading, later_s)
         try:
             await self._reading
         finally:
             self._reading = None
+            if self._gathering is not None:
+                self._gathering.cancel()
             if not self._lost:
                 self._loop.remove_reader(self._fd)
+
+    def _on_readable(self, reading: asyncio.Future[None], later_s: float) -> None:
+        if not later_s:
+            _settle(reading)
+            return
+        self._loop.remove_reader(self._fd)
+        self._gathering = self._loop.call_later(later_s, _settle, reading)
 
     def _send_queued(self) -> None:
         """Hand the kernel as many bytes as the pace allows and it takes; resume later."""
         self._resume = None
-        while rest := self._queue.next(self._loop.time()):
-            allowed = self._pace.allowance(self._loop.time()) if self._paced else len(rest)
-            if allowed < 1:
+        while self._queue.queued_bytes:
+            now_s = self._loop.time()
+            allowed = self._pace.allowance(now_s) if self._paced else None
+            if allowed is not None and allowed < 1:
                 self._loop.remove_writer(self._fd)
                 self._resume = self._loop.call_later(KERNEL_QUEUE_S / 2, self._send_queued)
                 return
+            if not (parts := self._queue.next(now_s, allowed)):
+                break
             try:
-                count = os.write(self._fd, rest[:allowed])
+                count = os.writev(self._fd, parts[:_MOST_PARTS])
             except BlockingIOError:
                 self._loop.add_writer(self._fd, self._send_queued)
                 return

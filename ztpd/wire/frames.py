@@ -77,6 +77,7 @@ class Scanner:
         self._needed = 0  # bytes in all, before the frame that waits can be judged
         self._position = 0  # in the stream, of the first byte that waits
         self._checks = Checks()
+        self._skims_nmea = False
         self.counts = Counts() if counts is None else counts
 
     @property
@@ -94,6 +95,11 @@ class Scanner:
         self.counts.bytes += len(data)
         self._waiting += data
         return self._scan(quiet=False) if len(self._waiting) >= self._needed else []
+
+    def skim_nmea(self) -> None:
+        """From now on pass over whole sentences, unchecked and uncounted, except TXT: for streams
+        in which nobody asks for them."""
+        self._skims_nmea = True
 
     def flush(self) -> list[Frame]:
         """The line is silent, so the pending bytes are no frame: returns the frames inside them.
@@ -115,6 +121,10 @@ class Scanner:
         self._needed = 0
         while start := search(data, at):
             at = start.start()
+            if self._skims_nmea and (run := _NMEA_RUN.match(data, at)):
+                in_frames += run.end() - at
+                at = run.end()
+                continue
             framing = _FRAMINGS[data[at]]
             length = framing.measure(data, at)
             if length == _MORE or at + length > len(data):
@@ -296,6 +306,7 @@ def _ubx_name(frame: bytes) -> str:
 
 
 _NMEA_TEXT = re.compile(rb"[ -#%-~]*")  # printable, without the $ that begins a sentence
+_NMEA_RUN = re.compile(rb"(?:\$(?!..TXT)[ -#%-~]{8,160}\r\n)+")
 _NMEA_SENTENCE = re.compile(
     rb"\$(?:[A-Z]{2}[A-Z0-9]{3}|P[A-Z0-9]{3,9})(?:,[^*]*)?\*[0-9A-Fa-f]{2}\r\n"
 )

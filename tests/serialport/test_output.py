@@ -1,0 +1,49 @@
+"""Frames that wait for the line: which of them leave together."""
+
+from __future__ import annotations
+
+from ztpd.serialport.output import FrameQueue
+
+
+def queue(*frames: bytes) -> tuple[FrameQueue, list[bytes]]:
+    """With ``frames`` put in a second apart; and the list of those that are done."""
+    waiting, done = FrameQueue(1000, max_age_s=10.0), []
+    for number, data in enumerate(frames):
+        waiting.put(data, float(number), lambda sent, data=data: done.append(data))  # type: ignore[misc]
+    return waiting, done
+
+
+def test_frames_leave_together_as_far_as_the_line_has_room() -> None:
+    waiting, done = queue(b"one", b"two", b"three")
+    parts = waiting.next(3.0, 7)
+    assert [bytes(part) for part in parts] == [b"one", b"two"], "three would be torn"
+
+    waiting.sent(6)
+
+    assert done == [b"one", b"two"]
+    assert waiting.queued_bytes == 5
+    assert [bytes(part) for part in waiting.next(3.0)] == [b"three"]
+
+
+def test_a_frame_that_the_kernel_took_in_part_goes_on_where_it_was() -> None:
+    waiting, done = queue(b"one", b"two", b"three")
+    waiting.next(3.0)
+
+    waiting.sent(4)
+
+    assert done == [b"one"]
+    assert [bytes(part) for part in waiting.next(3.0)] == [b"wo", b"three"]
+    assert [bytes(part) for part in waiting.next(3.0, 1)] == [b"w"]
+
+
+def test_a_frame_begun_leaves_whole_and_a_stale_one_behind_it_not_at_all() -> None:
+    waiting, done = queue(b"one", b"two", b"three")
+    waiting.next(3.0)
+    waiting.sent(1)
+    assert [bytes(part) for part in waiting.next(11.5)] == [b"ne"], "the others wait for a look"
+
+    waiting.sent(2)
+
+    assert [bytes(part) for part in waiting.next(11.5)] == [b"three"]
+    assert waiting.dropped_frames == 1
+    assert done == [b"one", b"two"], "each is done once, sent or dropped"
