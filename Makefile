@@ -10,12 +10,14 @@ FUZZ_SECONDS ?= 60
 SEEDS ?= 20
 REPOSITORY ?= dist/repository
 SUITE ?= candidate
+MINUTES ?= 60
+DAYS ?= 30
 # Most tests wait; six at a time keep two cores busy.
 PYTEST_ARGS ?= --numprocesses 6
 SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet lint format demo picture docs operability deb repository boot-test boot-test-qemu rollout-test clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture docs operability deb repository boot-test boot-test-qemu rollout-test clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -82,11 +84,14 @@ fuzz:  ## the parsers against bytes of a fuzzer; FUZZ_SECONDS=60 for each
 faults: $(VENV)/.ready  ## the table of faults, each with its test results
 	@$(VENV)/bin/python -m tools.faulttable
 
-bench: $(VENV)/.ready  ## measure the promised figures: a quarter of an hour
+bench: $(VENV)/.ready  ## measure the promised figures, also beside other programs: half an hour
 	@$(VENV)/bin/python -m bench $(ARGS)
 
 fleet: $(VENV)/.ready  ## 100,000 gateways against one server, in simulated time: half a minute
 	@$(VENV)/bin/python -m bench.fleet
+
+soak: $(VENV)/.ready  ## what grows in MINUTES=60 of real time and DAYS=30 of virtual time
+	@$(VENV)/bin/python -m bench.soak --minutes $(MINUTES) --days $(DAYS)
 
 lint: $(VENV)/.ready  ## style and types
 	$(VENV)/bin/ruff check .

@@ -1,16 +1,19 @@
-"""`python -m bench [PART ...]`: measure, and print a table. Parts are in ``PARTS``."""
+"""`python -m bench [PART ...]`: measure, and print a table. Parts are in ``PARTS``.
+
+ztpd beside other programs is in the parts ``steady``, ``latency`` and ``start``.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from bench import links, process
+from bench import links, process, tables
 from bench import scan as scanning
 from bench.sources import Via
 from ztpd import log
@@ -72,13 +75,6 @@ async def scan() -> None:
         row(f"{name}, pieces of {piece} bytes", "", f"{us:.3f} us/byte, {times:.1f} times", wanted)
 
 
-async def uart() -> None:
-    found = await _in_directory(partial(process.uart, for_s=60))
-    row("receiver on a UART, pieces of 16 bytes", "", f"{found.bytes_per_s:.0f} bytes/s", "")
-    row("  CPU while streaming", "", f"{found.cpu_s_per_hour:.0f} s/hour", "")
-    row("  wake-ups while streaming", "", f"{found.wake_ups_per_s:.1f}/s", "8/s")
-
-
 async def _in_directory(work: Callable[[Path], Awaitable[T]]) -> T:
     # In memory, as /run is: else the daemon would also wait for this machine's disk.
     with tempfile.TemporaryDirectory(prefix="ztpd-bench-", dir="/dev/shm") as directory:
@@ -88,18 +84,41 @@ async def _in_directory(work: Callable[[Path], Awaitable[T]]) -> T:
 PARTS = {
     "scan": scan,
     "process": costs,
-    "uart": uart,
     "overload": overload,
     "outage": outage,
     "silence": silence,
 }
 
 
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join([*PARTS, *_BESIDE]))
+    parser.add_argument("--seconds", type=float, default=15.0, help="of one measurement (15)")
+    parser.add_argument("--times", type=int, default=5, help="measurements of a median (5)")
+    parser.add_argument("--cold", action="store_true", help="start with empty caches; as root")
+    return parser.parse_args()
+
+
+_BESIDE = ("steady", "latency", "start")
+
+
 def main() -> None:
+    options = _options()
     log.setup("critical")
-    row("quantity", "via", "measured; median, worst", "wanted")
-    for name in sys.argv[1:] or PARTS:
+    times, for_s = options.times, options.seconds
+    beside = {
+        "steady": partial(tables.steady, times=times, for_s=for_s),
+        "latency": partial(tables.latency, times=times, for_s=for_s),
+        "start": partial(tables.start, times=times, cold=options.cold),
+    }
+    plain = [name for name in options.parts or PARTS if name not in beside]
+    if plain:
+        row("quantity", "via", "measured; median, worst", "wanted")
+    for name in plain:
         asyncio.run(PARTS[name]())
+    for name in [each for each in options.parts or beside if each in beside]:
+        print()
+        asyncio.run(_in_directory(beside[name]))
 
 
 main()

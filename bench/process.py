@@ -7,6 +7,7 @@ import os
 import random
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,7 @@ from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster
 from ztpd.sim.portal import TOKEN, Portal, Profile
-from ztpd.sim.pty import Pty
-from ztpd.wire import nmea, ztp
+from ztpd.wire import ztp
 
 _READY_WITHIN_S = 30.0
 _READY = b"daemon.started"  # the line that is written with READY=1
@@ -30,7 +30,7 @@ _IMPORTED = re.compile(rb"import time:.*\| +([\w.]+)$")
 _HEADERS = {"content-length": "1"}  # all the portal looks at
 _IMEI = "490154203237518"
 _RESIGNED_S = 120.0  # after which a receiver that says nothing is asked every minute or two
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PROCESS_CLOCK = 2  # CPUCLOCK_SCHED, see clock_getcpuclockid(3)
 
 
 @dataclass
@@ -38,7 +38,9 @@ class Process:
     """A running daemon, seen from outside. Its imports are known where they were asked for."""
 
     pid: int
+    began_s: float = 0.0  # the loop's time of its start
     ready_s: float = 0.0  # from its start to READY=1
+    lines: int = 0  # that it wrote to the journal
     imports: set[str] = field(default_factory=set)
 
     def memory_kib(self, field: str) -> int:
@@ -48,14 +50,17 @@ class Process:
         return int(found[1]) if found else 0
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        """CPU time of all its threads. /proc counts in steps of 10 ms, which is too coarse."""
+        return time.clock_gettime(~self.pid << 3 | _PROCESS_CLOCK)
 
     def switches(self) -> int:
         """How often any of its threads went to sleep of its own."""
         texts = [each.read_text() for each in Path(f"/proc/{self.pid}/task").glob("*/status")]
         found = [re.search(r"^voluntary_ctxt_switches:\t(\d+)", text, re.M) for text in texts]
         return sum(int(each[1]) for each in found if each)
+
+    def descriptors(self) -> int:
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
 
     async def wake_ups_per_s(self, for_s: float) -> float:
         before = self.switches()
@@ -77,14 +82,16 @@ async def daemon(gateway: Gateway, *, trace_imports: bool = False) -> AsyncItera
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, env=environ, stderr=asyncio.subprocess.PIPE
     )
-    seen, ready = Process(process.pid), asyncio.Event()
+    seen, ready = Process(process.pid, began_s), asyncio.Event()
 
     async def listen() -> None:
         assert process.stderr
         async for line in process.stderr:
             if imported := _IMPORTED.match(line):
                 seen.imports.add(imported[1].decode())
-            elif _READY in line and not ready.is_set():
+                continue
+            seen.lines += 1
+            if _READY in line and not ready.is_set():
                 seen.ready_s = loop.time() - began_s
                 ready.set()
 
@@ -168,89 +175,3 @@ async def costs(directory: Path, *, for_s: float) -> Costs:
             await asyncio.sleep(for_s / 2)
             found.wake_ups_absent = await process.wake_ups_per_s(for_s)
     return found
-
-
-# A receiver as it comes: NMEA as from the factory, on a UART whose driver gives 16 bytes at a time.
-
-_UART_BAUD, _PIECE = 38_400, 16
-_FACTORY = (
-    b"GNRMC,120000.00,A,5231.2000,N,01324.3000,E,0.010,,281126,,,R,V",
-    b"GNVTG,,T,,M,0.010,N,0.019,K,D",
-    b"GNGGA,120000.00,5231.2000,N,01324.3000,E,4,12,0.60,78.4,M,44.4,M,1.0,0000",
-    *(
-        b"GNGSA,A,3,02,05,07,09,13,15,20,24,28,30,,,1.10,0.60,0.92,%d" % each
-        for each in (1, 2, 3, 4)
-    ),
-    *(
-        b"G%cGSV,3,%d,12,02,47,088,44,05,31,213,43,07,62,301,47,09,18,145,41,1" % (maker, number)
-        for maker in b"PLAB"
-        for number in (1, 2, 3)
-    ),
-    b"GNGLL,5231.2000,N,01324.3000,E,120000.00,A,D",
-)
-
-
-class UartPty(Pty):
-    """Passes the device's bytes to the host as a UART does: slowly, in small pieces."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.bytes = 0
-        self._line = bytearray()
-
-    def send(self, data: bytes) -> None:
-        self._line += data
-
-    async def carry(self) -> None:
-        loop = asyncio.get_running_loop()
-        free_s = loop.time()
-        while True:
-            await asyncio.sleep(max(0.0005, free_s - loop.time()))
-            while self._line and free_s <= loop.time():
-                piece = bytes(self._line[:_PIECE])
-                del self._line[:_PIECE]
-                super().send(piece)
-                self.bytes += len(piece)
-                free_s = max(free_s, loop.time() - 0.05) + len(piece) * 10 / _UART_BAUD
-            if not self._line:
-                free_s = loop.time() + 0.001
-
-    async def speak_nmea(self) -> None:
-        while True:
-            await asyncio.sleep(1)
-            self.send(b"".join(b"$%b*%02X\r\n" % (each, nmea.checksum(each)) for each in _FACTORY))
-
-
-@dataclass
-class UartCosts:
-    bytes_per_s: float
-    cpu_s_per_hour: float
-    wake_ups_per_s: float
-
-
-async def uart(directory: Path, *, for_s: float, share: bool = False) -> UartCosts:
-    """The daemon while it streams to a receiver on a UART."""
-    gateway = Gateway(directory)
-    gateway.gnss = line = UartPty(directory / "uart")
-    async with source(gateway.authority) as caster:
-        store_credentials(gateway, caster.port)
-        output = {"output": {"pty": str(directory / "shared")}} if share else {}
-        gateway.configure(
-            receiver={"port": line.path, "baudrate": _UART_BAUD},
-            ztp=LOCAL_SERVICE,
-            ntrip={"ca_file": gateway.ca_file},
-            identity={"source": "fixed", "hardware_id": _IMEI},
-            **output,
-        )
-        carrying = [asyncio.create_task(line.carry()), asyncio.create_task(line.speak_nmea())]
-        try:
-            async with gateway.receiver(wired="UART1") as receiver, daemon(gateway) as process:
-                await until(lambda: receiver.stage == "RTK fixed", within_s=120)
-                await asyncio.sleep(5)
-                began_s, before = process.cpu_s(), line.bytes
-                wake_ups = await process.wake_ups_per_s(for_s)
-                spent_s = process.cpu_s() - began_s
-                return UartCosts((line.bytes - before) / for_s, 3600 * spent_s / for_s, wake_ups)
-        finally:
-            for task in carrying:
-                task.cancel()
