@@ -164,7 +164,10 @@ class Minute(NamedTuple):
 async def hour(top: Path, *, minutes: int) -> AsyncIterator[Minute]:
     """In real time: the daemon in a process of its own. A fault each second minute."""
     gateway = Gateway(top)
-    async with process.source(gateway.authority) as caster, FaultProxy(caster.host, caster.port) as line:
+    async with (
+        process.source(gateway.authority) as caster,
+        FaultProxy(caster.host, caster.port) as line,
+    ):
         process.store_credentials(gateway, line.port)
         gateway.configure(ztp=process.LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
         async with gateway.receiver() as receiver, process.daemon(gateway) as daemon:

@@ -39,4 +39,4 @@ def test_after_days_of_faults_a_quiet_day_is_as_the_first_one(tmp_path: Path) ->
     assert last.descriptors == first.descriptors
     assert last.entries <= 1.05 * first.entries
     assert all(day.lines <= QUIET_LINES for day in quiet[1:])
-    assert [day.written for day in quiet] == [0, 0, 0], "no byte on the card"
+    assert all(day.written <= 1 for day in quiet), "the totals of an hour, and no more on the card"
