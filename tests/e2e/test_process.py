@@ -17,7 +17,7 @@ from tests.support.until import until
 from ztpd.sim import corrections
 from ztpd.sim.broker import Broker
 
-OTHER_PROGRAMS = {"check", "cli", "demo", "sim", "unit", "__main__"}
+OTHER_PROGRAMS = {"check", "cli", "demo", "report", "sim", "unit", "__main__"}
 """Rooms that are not the daemon's."""
 
 PROVISIONING = {
