@@ -208,6 +208,19 @@ async def test_FR62_at_any_moment_of_the_retries_the_failure_is_named(tmp_path: 
 
 
 @in_virtual_time
+async def test_a_session_that_was_never_open_has_no_age(tmp_path: Path) -> None:
+    async with private_caster(tmp_path) as (gateway, _, _):
+        gateway.configure(
+            ntrip={"host": "127.0.0.1", "port": 1, "mountpoint": "NEAR", "tls": False}
+        )
+        async with gateway.running():
+            found = await sampled(gateway, for_s=100, first=lambda: state(gateway) == "waiting")
+
+    ages_s = {reported.source.session_s for _, reported in found if reported.source}
+    assert ages_s == {0.0}
+
+
+@in_virtual_time
 async def test_FR62_a_success_ends_the_failure(tmp_path: Path) -> None:
     async with private_caster(tmp_path) as (gateway, _, server):
         server.streams["NEAR"] = nothing

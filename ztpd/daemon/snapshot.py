@@ -94,7 +94,7 @@ def _source(progress: Progress, now_s: float) -> SourceStatus:
     last_s = progress.last_frame_s
     return SourceStatus(
         where=progress.where,
-        session_s=round(now_s - progress.opened_s, 1),
+        session_s=round(now_s - progress.opened_s, 1) if progress.where else 0.0,
         format=progress.format.value if progress.format else None,
         frames=progress.frames,
         bytes=progress.bytes,
