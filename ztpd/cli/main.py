@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("retry", verbs.retry, "end the daemon's present wait now")
     add("pause", verbs.pause, "close the session, and open none before resume or a reboot")
-    add("resume", verbs.resume, "end a pause, whoever asked for it")
+    add("resume", verbs.resume, "end a pause of any cause")
 
     tokens = commands.add_parser("token", help="the ZTP token").add_subparsers(required=True)
     add("set", verbs.set_token, "store the token given on standard input", tokens)

@@ -1,7 +1,7 @@
-"""The pause of a gateway: no session, no frames, until the one who asked for it ends it.
+"""The pause of a gateway: no session, no frames, until its cause ends.
 
-A pause survives a restart of the daemon, and not a reboot: a gateway that somebody paused and
-forgot works again once it is switched on.
+A pause survives a restart of the daemon, and not a reboot: a gateway whose pause was forgotten
+works again once it is switched on.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Scanner:
 
     def skim_nmea(self) -> None:
         """From now on pass over whole sentences, unchecked and uncounted, except TXT: for streams
-        in which nobody asks for them."""
+        of which no program reads them."""
         self._skims_nmea = True
 
     def flush(self) -> list[Frame]:
