@@ -207,7 +207,7 @@ class Connection:
         self._monitoring.restarted(now, applied.epoch_s)
         self._position_s = None
         self._ready_s, self._check_s = now, now + _CHECK_S
-        if not self._settings.share:
+        if not self._settings.is_shared:
             self.client.scanner.skim_nmea()
         state.error = None
         state.ready.set()
