@@ -12,8 +12,8 @@ REPOSITORY ?= dist/repository
 SUITE ?= candidate
 MINUTES ?= 60
 DAYS ?= 30
-# Most tests wait; six at a time keep two cores busy.
-PYTEST_ARGS ?= --numprocesses 6
+# Most tests wait; eight at a time keep two cores busy.
+PYTEST_ARGS ?= --numprocesses 8 --dist worksteal
 SLOW_ARGS ?= --numprocesses 4
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 

@@ -11,13 +11,15 @@ import asyncio
 import selectors
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 _LOOK_S = 0.003
 _LOOKS = 500
-"""For one call in a thread: one that hangs is waited for 1.5 s in all."""
+"""For one call in a thread: one that hangs is waited for 1.5 s in all. Looks at a thread that waits
+for the processor or the disk do not count: the machine is busy."""
 
 
 class _Selector(selectors.PollSelector):
@@ -38,7 +40,7 @@ class _Selector(selectors.PollSelector):
         for call in offloaded_calls():
             looks = self._looks.get(call, 0)
             while not ready and call.is_alive() and looks < _LOOKS:
-                ready, looks = super().select(_LOOK_S), looks + 1
+                ready, looks = super().select(_LOOK_S), looks + is_asleep(call)
             self._looks[call] = looks
         if not ready:
             self.now_s += timeout
@@ -48,6 +50,15 @@ class _Selector(selectors.PollSelector):
 def offloaded_calls() -> list[threading.Thread]:
     """The calls that the daemon has in threads now."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("ztpd-")]
+
+
+def is_asleep(thread: threading.Thread) -> bool:
+    """Whether the kernel has nothing to do for it: proc(5), the state of a task."""
+    try:
+        stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+    except OSError:  # it has ended
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("R", "D")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
