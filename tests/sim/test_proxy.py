@@ -178,6 +178,22 @@ async def test_half_open_discards_bytes_without_closing() -> None:
         assert far.got == b"are you there?"
 
 
+async def test_an_end_that_the_silent_line_swallowed_comes_when_the_line_recovers() -> None:
+    async with (
+        server() as far,
+        FaultProxy("127.0.0.1", far.port) as proxy,
+        client(proxy.port) as (reader, writer),
+    ):
+        await read_pieces(reader, len(DATA))
+        proxy.go_silent()
+        writer.write_eof()
+        await asyncio.sleep(0.05)
+        assert not far.ended.is_set()
+        proxy.heal()
+        async with asyncio.timeout(5):
+            await far.ended.wait()
+
+
 async def test_a_line_may_go_silent_and_recover() -> None:
     async with (
         server(b"") as far,

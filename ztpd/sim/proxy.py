@@ -133,8 +133,10 @@ class FaultProxy:
             connection.stranded = True
 
     def heal(self) -> None:
-        """Make the line good again, for connections that still exist."""
+        """Make the line good again, for connections that still exist: TCP repeats a FIN, too."""
         self.to_client = self.to_server = GOOD
+        for connection in self._alive:
+            connection.repeat_fins()
         self._say("the line is good again")
 
     def _end_all(self, how: str, *, reset: bool) -> None:
@@ -226,8 +228,11 @@ class FaultProxy:
                     return
                 # Without a pause the kernel would join the pieces into one segment.
                 await asyncio.sleep(len(part) / line.bytes_per_s if line.bytes_per_s else 0)
-        silent = connection.stranded or self._line(direction).silent_at is not None
-        if not silent and writer.can_write_eof():
+        if connection.stranded:
+            return
+        if self._line(direction).silent_at is not None:
+            connection.unheard.append(writer)
+        elif writer.can_write_eof():
             writer.write_eof()
 
 
@@ -236,7 +241,14 @@ class _Connection:
 
     def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self.stranded = False
+        self.unheard: list[asyncio.StreamWriter] = []  # ends that missed the other one's FIN
         self._ends = (near, far)
+
+    def repeat_fins(self) -> None:
+        while self.unheard:
+            writer = self.unheard.pop()
+            if writer.can_write_eof():
+                writer.write_eof()
 
     def end(self, *, reset: bool) -> None:
         for writer in self._ends:
