@@ -34,14 +34,17 @@ class _Selector(selectors.PollSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             return super().select(None)
+        calls = offloaded_calls()  # before the look: one that ends after it has its result seen
         ready = super().select(0)
         if timeout <= 0:
             return ready
-        for call in offloaded_calls():
+        for call in calls:
             looks = self._looks.get(call, 0)
             while not ready and call.is_alive() and looks < _LOOKS:
                 ready, looks = super().select(_LOOK_S), looks + is_asleep(call)
             self._looks[call] = looks
+        if calls and not ready:
+            ready = super().select(0)
         if not ready:
             self.now_s += timeout
         return ready
