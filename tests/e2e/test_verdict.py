@@ -32,6 +32,7 @@ from ztpd.sim.receiver import (
     Model,
     SimReceiver,
 )
+from ztpd.wire.ubx import PROTOCOL_PMP, PROTOCOL_QZSS_L6
 
 OURS = 5  # the reference station of the caster's RTCM
 
@@ -251,6 +252,25 @@ async def test_FR02_a_radio_that_the_receiver_uses_instead_is_named(
         r.sim.faults.radio_station = None
         await until(lambda: r.view.use == "used", 60)
         assert len(r.logged("gnss.used")) == 1
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name"),
+    [(PROTOCOL_PMP, "SPARTN over L-band"), (PROTOCOL_QZSS_L6, "QZSS L6"), (13, "of protocol 13")],
+    ids=["L-band", "QZSS L6", "unknown"],
+)
+@in_virtual_time
+async def test_FR02_corrections_from_satellites_that_the_receiver_uses_instead_are_named(
+    tmp_path: Path, protocol: int, name: str
+) -> None:
+    async with running(tmp_path, frames=spartn_frames) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.faults.other_protocol = protocol
+        await until(lambda: name in r.view.use, 120)
+        assert r.view.use_event == "gnss.not_used.other_source"
+        assert r.health is Health.DEGRADED
+        r.sim.faults.other_protocol = None
+        await until(lambda: r.view.use == "used", 60)
 
 
 @in_virtual_time

@@ -315,7 +315,7 @@ class SimReceiver:
             frame,
             self.model,
             self.setting,
-            usable=self.navigation.takes_corrections and self.faults.radio_station is None,
+            usable=self.navigation.takes_corrections and not self.faults.uses_others,
             can_decrypt=self._key in [slot.value for slot in self.keys],
             ignored=self.faults.ignored_stations,
         )
@@ -356,6 +356,8 @@ class SimReceiver:
         if self.faults.radio_station is not None:
             station = self.faults.radio_station
             self._take(RxmCor(PROTOCOL_RTCM3, correction_id=station, message_type=1077))
+        if (protocol := self.faults.other_protocol) is not None:
+            self._take(RxmCor(protocol, type_valid=False, subtype_valid=False))
         has = self.setting("CFG-NAVCOR-ENABLE_GAL_HAS")
         if has and not self.setting("CFG-NAVCOR-ENABLE_HOST"):
             self._take(RxmCor(PROTOCOL_HAS, type_valid=False, subtype_valid=False))

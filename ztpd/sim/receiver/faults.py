@@ -38,6 +38,7 @@ class Faults:
     ignored_stations: set[int] = field(default_factory=set)  # whose RTCM it does not use
     late_s: float = 0.0  # the corrections are so old when they arrive
     radio_station: int | None = None  # a radio on UART2 brings this station's RTCM, which it uses
+    other_protocol: int | None = None  # of RXM-COR: it uses corrections that the host did not send
 
     # antenna and sky
     no_sky: bool = False  # the antenna sees nothing: neither time nor position
@@ -47,3 +48,7 @@ class Faults:
     jamming: Jamming = Jamming.NONE
     spoofing: Spoofing = Spoofing.NONE
     cno_dbhz: int = 44  # of the strongest satellites
+
+    @property
+    def uses_others(self) -> bool:
+        return self.radio_station is not None or self.other_protocol is not None
