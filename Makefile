@@ -14,7 +14,7 @@ MINUTES ?= 60
 DAYS ?= 30
 # Most tests wait; eight at a time keep two cores busy.
 PYTEST_ARGS ?= --numprocesses 8 --dist worksteal
-SLOW_ARGS ?= --numprocesses 4
+SLOW_ARGS ?= --numprocesses 6 --dist worksteal
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
 .PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture docs operability deb repository boot-test boot-test-qemu rollout-test clean

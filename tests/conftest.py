@@ -22,6 +22,7 @@ import pytest
 from hypothesis import settings
 
 from ztpd import log
+from ztpd.net import dial
 
 settings.register_profile("house", deadline=None)  # machines differ, and CI is busy
 settings.load_profile("house")
@@ -102,6 +103,12 @@ class _FormatEverything(logging.Handler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         raise
+
+
+@pytest.fixture(autouse=True)
+def _no_address_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins as a new process does."""
+    monkeypatch.setattr(dial, "_failed_s", {})
 
 
 @pytest.fixture(autouse=True)

@@ -60,12 +60,6 @@ async def connect(
     return (await dial(addresses, within_s=within_s)).sock
 
 
-@pytest.fixture(autouse=True)
-def _no_address_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test begins as a new process does."""
-    monkeypatch.setattr(dialling, "_failed_s", {})
-
-
 class NoExecutor(ThreadPoolExecutor):
     """asyncio's own way of resolving never ends its threads, so nothing may use it."""
 
@@ -305,6 +299,16 @@ async def test_FR114_the_memory_of_failures_is_bounded() -> None:
         with pytest.raises(TimeoutError), on_trial(address):
             raise TimeoutError
     assert len(dialling._failed_s) == 64
+
+
+async def test_FR114_older_failures_from_another_process_displace_no_newer_one() -> None:
+    older = [["127.0.1.1", port, float(port)] for port in range(1, 65)]
+    dialling.restore(older)
+
+    dialling.restore([["127.0.0.1", 1, 100.0]])
+    dialling.restore(older)
+
+    assert ["127.0.0.1", 1, 100.0] in dialling.failures()
 
 
 @pytest.mark.parametrize("here", ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "169.254.1.1"])

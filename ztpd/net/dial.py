@@ -106,10 +106,9 @@ def avoid(address: Address) -> None:
 
 
 def _note(place: tuple[Any, ...], at_s: float) -> None:
-    _failed_s.pop(place, None)
-    _failed_s[place] = at_s
+    _failed_s[place] = max(at_s, _failed_s.get(place, at_s))
     if len(_failed_s) > _MOST_FAILED:
-        del _failed_s[next(iter(_failed_s))]
+        del _failed_s[min(_failed_s, key=_failed_s.__getitem__)]
 
 
 def _has_failed(address: Address) -> bool:
