@@ -115,7 +115,7 @@ def test_a_wait_shows_cause_remedy_and_time() -> None:
     assert shown.splitlines()[:3] == [
         "ztpd 0.1.0: blocked: not on the list",
         "          do  Add it.",
-        "    next try  in 50 min; `ztpd retry` tries now",
+        "    next try  in 50 min; `ztpd retry` tries sooner",
     ]
 
 

@@ -29,7 +29,7 @@ from tests.support.until import until
 from ztpd import check, config, events, status
 from ztpd.cli.status import render
 from ztpd.daemon import Daemon
-from ztpd.health import cause, health
+from ztpd.health import Health, cause, health
 from ztpd.provisioning import http
 from ztpd.serialport.access import absent
 from ztpd.sim import corrections
@@ -277,7 +277,8 @@ async def broken_reload(site: Site) -> None:
 
 
 async def break_configuration(site: Site) -> None:
-    await until(lambda: site.gateway.status.get("state") == "streaming")
+    runtime_dir = site.gateway.runtime_dir
+    await until(lambda: health(status.read(runtime_dir), is_running=True) is Health.HEALTHY)
     path = site.gateway.top / "ztpd.toml"
     path.write_text(path.read_text() + "[ntrip]\n")
     os.kill(os.getpid(), signal.SIGHUP)

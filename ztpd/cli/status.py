@@ -270,5 +270,5 @@ def _next_try(status: Status, now: datetime) -> str:
     with suppress(ValueError, TypeError, OverflowError):
         written = datetime.fromisoformat(status.at)
         left_s = status.next_attempt_s - (now - written).total_seconds()
-        return f"in {duration(max(0.0, left_s))}; `ztpd retry` tries now"
+        return f"in {duration(max(0.0, left_s))}; `ztpd retry` tries sooner"
     return ""
