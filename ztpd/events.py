@@ -254,6 +254,13 @@ CREDENTIALS_LOADED = _event(
     "credentials of {age} found: client {client_id}, {transports}",
     "Stored credentials are used; no provisioning call is made.",
 )
+BACKUPS_ALONE = _event(
+    "credentials.backups_alone",
+    _INFO,
+    "no ZTP token and no credentials: corrections come from [[backup]] alone",
+    "Nobody gave this gateway a ZTP token, and its configuration has backup services: it needs no "
+    "provisioning. A token (`ztpd token set`) changes that.",
+)
 PREVIOUS_CREDENTIALS = _event(
     "store.previous",
     _WARNING,

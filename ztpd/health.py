@@ -172,8 +172,8 @@ def weaknesses(status: Status) -> Iterator[Weakness]:
 def _backup_in_use(status: Status) -> Iterator[Weakness]:
     """A service before the one in use has failed."""
     in_use = next((each for each in status.channels if each.state == "in use"), None)
-    if in_use and in_use.backup:
-        better = status.channels[: status.channels.index(in_use)]
+    better = status.channels[: status.channels.index(in_use)] if in_use else ()
+    if in_use and in_use.backup and better:
         reason = next((f"{each.name}: {each.text}" for each in better if each.text), "")
         fields: dict[str, object] = {
             "service": in_use.name,

@@ -525,12 +525,24 @@ def test_the_files_of_backups_are_checked_too(main: Path) -> None:
     assert ("backup[2].password_file", Path("/no/password")) in loaded.named_files()
 
 
+def test_a_token_was_given_also_where_it_cannot_be_used(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    assert not config.has_token(_with(token_file), {})
+    assert not config.has_token(_with(token_file), _credentials(tmp_path, "unset"))
+    token_file.write_text("no token")
+    assert config.has_token(_with(token_file), {})
+    token_file.unlink()
+    token_file.mkdir()
+    assert config.has_token(_with(token_file), {})
+
+
 def test_shown_backups_can_be_read_again(main: Path, tmp_path: Path) -> None:
     loaded = _load(main, TWO_BACKUPS)
     again = tmp_path / "again.toml"
     again.write_text(config.show(loaded))
     assert config.load(again).config == loaded.config
-    assert config.show(loaded).count("[[backup]]") == 2
+    assert config.show(loaded).count("\n[[backup]]\n") == 2
+    assert "alone, without ZTP, if there is neither token nor credentials" in config.show(loaded)
 
 
 # --- texts for people

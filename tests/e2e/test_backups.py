@@ -16,9 +16,14 @@ from ztpd import check, config, status
 from ztpd.check import LinkState, Result
 from ztpd.cli.status import render
 from ztpd.health import Health, cause, health
+from ztpd.relay.metering import FILE
 from ztpd.sim.caster import Caster
+from ztpd.sim.portal import TOKEN
 from ztpd.sim.ztp_service import ZtpService
 from ztpd.status import ChannelStatus
+from ztpd.system import control
+from ztpd.system.control import Verb
+from ztpd.system.offload import offload
 
 PASSWORD = "canary-7f3a"
 
@@ -111,12 +116,109 @@ async def test_a_backup_whose_password_comes_late_is_used_without_a_reload(tmp_p
             await until(lambda: backup.sessions)
 
 
-async def walk(gateway: Gateway, daemon: status.Status | None = None) -> Result:
+def problems(found: list[Result]) -> list[Result]:
+    return [each for each in found if each.state is LinkState.PROBLEM and each.layer != "daemon"]
+
+
+async def chain(gateway: Gateway, daemon: status.Status | None = None) -> list[Result]:
     path = gateway.top / "ztpd.toml"
     walker = check.Check(
         lambda: config.load(path), state_dir=gateway.state_dir, daemon=daemon, environ={}
     )
-    (found,) = [each for each in await walker.run() if each.layer == "backup"]
+    return await walker.run()
+
+
+@asynccontextmanager
+async def without_ztp(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Caster, Caster]]:
+    """A gateway that nobody gave a token, with two backups and no other service."""
+    gateway = Gateway(tmp_path)
+    gateway.token_file.unlink()
+    plain = {"host": "127.0.0.1", "tls": False, "mountpoint": "VRS"}
+    async with (
+        Caster({"VRS": corrections}) as first,
+        Caster({"VRS": corrections}) as second,
+        gateway.receiver(speed=5.0),
+    ):
+        gateway.configure(
+            ztp={"token_file": gateway.token_file},
+            identity={"source": "at", "port": tmp_path / "no modem", "timeout_s": 5},
+            backup=[
+                {**plain, "port": first.port, "name": "one"},
+                {**plain, "port": second.port, "name": "two"},
+            ],
+        )
+        yield gateway, first, second
+
+
+async def test_backups_alone_need_neither_modem_nor_token_and_the_first_one_is_no_stopgap(
+    tmp_path: Path,
+) -> None:
+    async with without_ztp(tmp_path) as (gateway, first, _):
+        with log_lines() as log:
+            async with gateway.running():
+                await until(lambda: read(gateway).receiver.use == "used")
+                seen = read(gateway)
+                found = await chain(gateway, seen)
+        assert health(seen, is_running=True) in (Health.HEALTHY, Health.STARTING)
+        assert cause(seen) is None
+        assert (seen.identity, seen.credentials, seen.last_failure) == (None, None, None)
+        assert [each.state for each in seen.channels] == ["in use", "standby"]
+        assert [line for line in log if line.startswith("credentials.backups_alone")]
+        assert not [line for line in log if line.startswith(("identity.", "modem.", "ztp."))]
+        assert first.sessions == 1
+        assert list(gateway.files()) == [FILE], "bytes and hours"
+        texts = {each.layer: each.text for each in found}
+        assert problems(found) == []
+        assert texts["credentials"] == "not needed: the configuration names the service"
+        assert texts["backup"].startswith("one (127.0.0.1:")
+
+
+async def test_of_backups_alone_the_second_bridges_the_first_and_the_status_says_so(
+    tmp_path: Path,
+) -> None:
+    async with without_ztp(tmp_path) as (gateway, first, _):
+        first.fault = "unavailable"
+        async with gateway.running():
+            await until(lambda: channel(gateway, "two").state == "in use")
+            await until(lambda: read(gateway).receiver.use == "used")
+            seen = read(gateway)
+        assert health(seen, is_running=True) is Health.DEGRADED
+        known = cause(seen)
+        assert known
+        assert "corrections come from the backup two" in known.text
+
+
+async def test_a_token_makes_the_same_gateway_provision_itself(tmp_path: Path) -> None:
+    async with without_ztp(tmp_path) as (gateway, first, _), gateway.running() as daemon:
+        await until(lambda: first.sessions)
+        answer = await offload(
+            control.ask, gateway.runtime_dir, {"do": Verb.PROVISION, "wait_s": 5.0}
+        )
+        assert "there is no ZTP token" in answer["error"]
+        gateway.token_file.touch(mode=0o600)
+        gateway.token_file.write_text(TOKEN.reveal())
+        daemon.try_now("test")
+        await until(lambda: read(gateway).last_failure is not None)
+        assert cause(read(gateway)).event == "modem.absent"  # type: ignore[union-attr]
+
+
+async def test_check_walks_the_chain_of_backups_alone_with_one_session_for_each(
+    tmp_path: Path,
+) -> None:
+    async with without_ztp(tmp_path) as (gateway, first, second):
+        found = await chain(gateway)
+        texts = {each.layer: each.text for each in found}
+        assert problems(found) == []
+        for layer in ("modem", "token", "ztp", "credentials"):
+            assert texts[layer] == "not needed: the configuration names the service"
+        assert f"{first.port}/VRS" in texts["login"]
+        assert texts["backup"].startswith("one (127.0.0.1:")
+        assert f"{second.port}/VRS accepts the log-in" in texts["backup"]
+        assert (first.sessions, second.sessions) == (1, 1)
+
+
+async def walk(gateway: Gateway, daemon: status.Status | None = None) -> Result:
+    (found,) = [each for each in await chain(gateway, daemon) if each.layer == "backup"]
     return found
 
 

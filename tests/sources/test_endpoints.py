@@ -8,7 +8,7 @@ from ztpd.config import BackupOptions, Config, CorrectionsOptions, MqttOptions, 
 from ztpd.errors import ConfigError, NoTransport
 from ztpd.model import Credentials, MqttAccess, MqttEndpoint, NtripAccess, NtripEndpoint, Secret
 from ztpd.model import Topic as T
-from ztpd.sources.endpoints import configured_without_ztp, endpoints
+from ztpd.sources.endpoints import backups_alone, configured_without_ztp, endpoints
 
 MQTT = MqttAccess("pp.example", "client-1", "CERT", Secret("KEY"), (T("/pp/ip/eu"),))
 NTRIP = NtripAccess("ppntrip.example", "user", Secret("word"), "NEAR-RTCM", 2101, 2102)
@@ -175,11 +175,19 @@ def test_backups_come_after_the_services_of_the_credentials() -> None:
     assert [each.format for each in found[2:]] == ["auto", "rtcm"]
 
 
-def test_a_backup_comes_after_a_private_caster_too_and_replaces_no_provisioning() -> None:
+def test_a_backup_comes_after_a_private_caster_too() -> None:
     config = configured(ntrip=NtripOptions(host="c.example", mountpoint="BASE"), backup=(BACKUP,))
 
     assert [each.host for each in endpoints(config, None)] == ["c.example", "backup.example"]
-    assert not configured_without_ztp(configured(backup=(BACKUP,)))
+
+
+def test_backups_are_enough_where_there_is_no_token() -> None:
+    config = configured(backup=(BACKUP,))
+
+    assert not configured_without_ztp(config)
+    assert backups_alone(config, has_token=False)
+    assert not backups_alone(config, has_token=True)
+    assert not backups_alone(configured(), has_token=False)
 
 
 def test_a_backup_is_there_where_the_credentials_offer_nothing() -> None:

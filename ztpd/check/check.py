@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from ztpd.check.direct import DirectProbe
 from ztpd.check.from_status import OWN_PROBES, StatusProbe
 from ztpd.check.network import Endpoint
 from ztpd.check.results import LinkState, NotReached, Probe, Problem, Result, joined, layer_of
-from ztpd.config import Config, LoadedConfig, read_token
+from ztpd.config import Config, LoadedConfig, is_absent, read_token
 from ztpd.errors import (
     NoCredentials,
     NotPermitted,
@@ -29,7 +29,7 @@ from ztpd.modem.at import identity_error
 from ztpd.provisioning import board
 from ztpd.provisioning.store import CredentialStore
 from ztpd.serialport import access, discovery, holders
-from ztpd.sources.endpoints import backups, configured_without_ztp, endpoints
+from ztpd.sources.endpoints import backups, backups_alone, configured_without_ztp, endpoints
 from ztpd.status import Cause, Status
 from ztpd.system.clock import Clock
 from ztpd.system.files import become_owner
@@ -151,7 +151,7 @@ class Check:
         credentials = self._stored.credentials if self._stored else None
         if self._stored:
             self._clock.note_past(self._stored.stored_unix_s)
-        if credentials or configured_without_ztp(self._config):
+        if credentials or self._without_ztp:
             try:
                 self._source = endpoints(self._config, credentials)[0]
             except ZtpdError as error:
@@ -170,10 +170,19 @@ class Check:
         return source is not None or bool(self._daemon and self._daemon.has_credentials)
 
     @property
-    def _not_needed(self) -> str:
+    def _without_ztp(self) -> bool:
+        """Whether the configuration is enough; systemd may give the daemon a token."""
         if configured_without_ztp(self._config):
-            return "not needed: the configuration names the service"
-        return "not needed: there are credentials"
+            return True
+        has_token = not is_absent(self._token_error)
+        if (daemon := self._daemon) and not daemon.is_paused:
+            has_token = not daemon.streams_without_credentials
+        return self._stored is None and backups_alone(self._config, has_token=has_token)
+
+    @property
+    def _not_needed(self) -> str:
+        named = "the configuration names the service"
+        return f"not needed: {named if self._without_ztp else 'there are credentials'}"
 
     def _raise_reported(self, *layers: str) -> None:
         if self._daemon:
@@ -271,7 +280,7 @@ class Check:
                 f"of {_day(stored.stored_unix_s)}",
                 f"until {_day(stored.expires_unix_s)}" if stored.expires_unix_s else "",
             )
-        if configured_without_ztp(self._config):
+        if self._without_ztp:
             return self._not_needed
         if self._daemon is None:
             raise self._store_error or NoCredentials(str(self._state_dir))
@@ -309,19 +318,16 @@ class Check:
         return f"the receiver uses them, fix {view.fix}"
 
     async def backups(self) -> str:
-        """Every backup is tried; the first that fails is the finding."""
+        """All that the links before have not tried; the first that fails is the finding."""
         found, failed = [], []
         for endpoint in backups(self._config):
-            there = Endpoint.source(endpoint)
+            if self._daemon is None and endpoint == self._source:  # it may allow one session
+                found.append(f"{endpoint.label}: as above")
+                continue
             try:
-                await there.dns()
-                await there.tcp()
-                await there.tls_handshake()
-                found.append(await self._probe.backup(endpoint))
+                found.append(await _reached(self._probe, endpoint))
             except (ZtpdError, Problem) as error:
                 failed.append(error)
-            finally:
-                there.close()
         self._raise_reported("backup")
         if failed:
             raise failed[0]
@@ -331,6 +337,14 @@ class Check:
         if self._daemon:
             return self._daemon.present()
         raise Problem(why_not_running(await offload(self._unit), self._load))
+
+
+async def _reached(probe: Probe, backup: SourceEndpoint) -> str:
+    with closing(Endpoint.source(backup)) as there:
+        await there.dns()
+        await there.tcp()
+        await there.tls_handshake()
+        return await probe.backup(backup)
 
 
 class Link(NamedTuple):

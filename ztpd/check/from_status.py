@@ -47,6 +47,15 @@ class StatusProbe:
         return bool(self._status.client_id)
 
     @property
+    def is_paused(self) -> bool:
+        return self._status.paused is not None
+
+    @property
+    def streams_without_credentials(self) -> bool:
+        """Whether it opens sessions that need no provisioning."""
+        return bool(self._status.channels) and not self.has_credentials
+
+    @property
     def doing(self) -> str:
         return f"the daemon is {self._status.state}: {self._status.reason.text}"
 

@@ -9,6 +9,7 @@ import pwd
 from ztpd import config as configuration
 from ztpd.cli.screen import line
 from ztpd.errors import ConfigError
+from ztpd.sources.endpoints import backups_alone, configured_without_ztp
 from ztpd.system import directories
 from ztpd.system.files import become_owner
 
@@ -20,7 +21,13 @@ def show(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """0, or 78 where something is wrong."""
-    configuration.load(options.config)  # mistakes first, then files that only root can read
+    given = configuration.load(options.config)  # mistakes first, then files that only root can read
+    well = "all is well"
+    has_token = configuration.has_token(given.config)
+    if backups_alone(given.config, has_token=has_token) and not configured_without_ztp(
+        given.config
+    ):
+        well += "; no ZTP token: without credentials, [[backup]] alone is used"
     become_owner(directories.state_dir())
     loaded = configuration.load(options.config)
     problems = []
@@ -35,7 +42,7 @@ def check(options: argparse.Namespace) -> int:
             problems.append(
                 f"{loaded.origins[key]}: {key} = {path}: {error.strerror}, for user {reader}"
             )
-    print("\n".join(map(line, problems)) or f"{options.config}: all is well")
+    print("\n".join(map(line, problems)) or f"{options.config}: {well}")
     return ConfigError.exit_status if problems else 0
 
 

@@ -2,7 +2,7 @@
 
 ``environment`` reads the ZTP token."""
 
-from ztpd.config.environment import read_token
+from ztpd.config.environment import has_token, is_absent, read_token
 from ztpd.config.load import LoadedConfig, UnknownKey, load
 from ztpd.config.options import (
     BackupOptions,
@@ -34,6 +34,8 @@ __all__ = [
     "UnknownKey",
     "ZtpOptions",
     "example",
+    "has_token",
+    "is_absent",
     "load",
     "read_token",
     "reference",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ztpd.config.options import Config
-from ztpd.errors import ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
+from ztpd.errors import ZtpdError, ZtpTokenMalformed, ZtpTokenMissing, ZtpTokenUnsafe
 from ztpd.model import Secret
 from ztpd.sanitize import decoded
 from ztpd.wire.ztp import check_token
@@ -44,6 +44,20 @@ def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secre
             raise
         detail = f"{path} is there, but systemd passed the unit an empty credential"
         raise ZtpTokenMissing(detail, advice=_NOT_PASSED.format(path=path)) from error
+
+
+def has_token(config: Config, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody gave this gateway a token, usable or not."""
+    try:
+        read_token(config, environ)
+    except ZtpdError as error:
+        return not is_absent(error)
+    return True
+
+
+def is_absent(error: ZtpdError | None) -> bool:
+    """Whether ``error`` of :func:`read_token` means that nobody gave this gateway a token."""
+    return error is not None and isinstance(error.__cause__, FileNotFoundError)
 
 
 def _read(path: Path, *, private: bool = False) -> str:

@@ -423,8 +423,8 @@ class BackupOptions:
     """A further correction service: an NTRIP caster with an account of its own. ztpd uses it while
     all services before it fail: those of the credentials, of [ntrip] and [mqtt], then each
     [[backup]] in the order of the file. Its corrections may refer to another datum, so the position
-    may move by decimetres. The provisioning service never learns of it. With [[backup]] alone ztpd
-    still needs the provisioning service.
+    may move by decimetres. The provisioning service never learns of it. With [[backup]] alone, and
+    neither a ZTP token nor credentials, ztpd needs no provisioning.
     """
 
     host: str = _option("", _OPTIONAL_HOST, "The caster; required.", example="caster.example.org")

@@ -103,6 +103,11 @@ def _facts(option: Option) -> Iterator[str]:
         yield f"Example: `{toml(option.example)}`"
 
 
+_BACKUPS = (
+    "# after all other services; alone, without ZTP, if there is neither token nor credentials"
+)
+
+
 def show(loaded: LoadedConfig) -> str:
     """All values in force as TOML, each with its file.
 
@@ -110,6 +115,8 @@ def show(loaded: LoadedConfig) -> str:
     """
     lines = []
     for prefix, table, section in sections(loaded.config):
+        if prefix == "backup[1]":
+            lines.append(_BACKUPS)
         lines.append(table.header)
         for name, option in table.options.items():
             key, value = f"{prefix}.{name}", getattr(section, name)

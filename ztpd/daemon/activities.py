@@ -20,6 +20,7 @@ from ztpd.errors import (
     Retry,
     SessionRefused,
     ZtpdError,
+    ZtpTokenMissing,
 )
 from ztpd.lifecycle import Activity, Dispatch, Event, waiting_event
 from ztpd.model import SourceEndpoint, StoredCredentials
@@ -29,7 +30,7 @@ from ztpd.relay import Progress, Relay
 from ztpd.relay.metering import TrafficMeter
 from ztpd.sources.assistance import FetchRecord
 from ztpd.sources.context import SessionContext
-from ztpd.sources.endpoints import configured_without_ztp, endpoints
+from ztpd.sources.endpoints import backups_alone, configured_without_ztp, endpoints
 from ztpd.status import ChannelStatus
 from ztpd.system.disk import DiskWriter
 
@@ -49,11 +50,13 @@ class Activities:
         runtime_dir: Path,
         disk: DiskWriter,
         meter: TrafficMeter,
+        has_token: Callable[[], bool],
         is_paused: Callable[[], bool],
         results: Results,
         counters: Counters,
     ) -> None:
-        """``is_paused``: no session may be opened, also after a restart."""
+        """``has_token``: somebody gave this gateway a ZTP token; ``is_paused``: no session may be
+        opened, also after a restart."""
         self.stored: StoredCredentials | None = None
         self._provisioner = provisioner
         self._tasks = tasks
@@ -63,6 +66,7 @@ class Activities:
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._disk = disk
+        self._has_token = has_token
         self._is_paused = is_paused
         self._results = results
         fetches = FetchRecord(runtime_dir / "assistance.json", provisioner.clock)
@@ -116,6 +120,10 @@ class Activities:
             self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
         )
         self._failures.clear()
+        if self.stored is None and backups_alone(self._config(), has_token=self._has_token()):
+            log.emit(events.BACKUPS_ALONE)
+            self._results.report(ZtpTokenMissing("[[backup]] alone is in use"))
+            return Event.PAUSE if self._is_paused() else Event.HAVE_CREDENTIALS
         if self._is_paused():
             return Event.PAUSE
         if self.stored is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import __version__, events, log, metrics, status
-from ztpd.config import LoadedConfig, read_token
+from ztpd.config import LoadedConfig, has_token, read_token
 from ztpd.daemon import counters, requests
 from ztpd.daemon.activities import Activities
 from ztpd.daemon.counters import Counters
@@ -107,6 +107,7 @@ class Daemon:
             runtime_dir=runtime_dir,
             disk=self._disk,
             meter=self._meter,
+            has_token=lambda: has_token(self._loaded.config, self._environ),
             is_paused=lambda: self.pauses.present is not None,
             results=self.results,
             counters=self._counters,

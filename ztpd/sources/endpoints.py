@@ -34,6 +34,12 @@ def configured_without_ztp(config: Config) -> bool:
     )
 
 
+def backups_alone(config: Config, *, has_token: bool) -> bool:
+    """Whether a gateway without credentials uses its backups, and needs no ZTP: nobody gave it a
+    token."""
+    return bool(config.backup) and not has_token
+
+
 def endpoints(config: Config, credentials: Credentials | None) -> Sequence[SourceEndpoint]:
     """The endpoints of credentials and configuration, in the order of ``[corrections] prefer``,
     then those of each ``[[backup]]``.
