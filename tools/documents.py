@@ -13,6 +13,7 @@ from tools import samples
 from ztpd import check, config, events, health, lifecycle, metrics, status
 from ztpd.config.options import TABLES, Option
 from ztpd.config.rules import toml
+from ztpd.receiver import effect, pairing, usage
 from ztpd.serialport import usbids
 
 
@@ -106,7 +107,7 @@ The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if
 | waiting | 2 | something failed and is tried again; also during a try |
 | blocked | 1 | a person must act; also during a try |
 | degraded | 2 | corrections flow, and are not used, or not as well as they could be |
-| unknown | 2 | no report: of use for {use:.0f} min, of a position, or of the daemon |
+| unknown | 2 | not known whether the receiver uses them, or its position; or a silent daemon |
 | paused | 4 | no corrections are wanted at present, see [pause](operate.md#pause); all is well |
 | not running | 3 | no daemon runs |
 
@@ -115,6 +116,14 @@ receiver without RTK; for {low:.0f} min no fix that is the best this receiver ca
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
 corrections from a backup; credentials that are only in memory; a paused gateway whose receiver is
 away.
+
+Whether corrections are used is known from the reports of the receiver: a use counts for
+{window:.0f} s; after {patience:.0f} s without one the reason is given, after {use:.0f} min without
+a reason the verdict is unknown. A receiver that cannot report is judged by its positions
+([decision 11](decisions/0011-use-without-reports.md)). A carrier solution whose corrections are
+renewed while ztpd sends shows use. {minutes:.0f} minutes of positions that are not differential, or
+whose corrections grow old, show that there is none. A differential position without a carrier
+solution leaves it unknown: with SBAS it looks the same.
 
 ## A sample
 
@@ -159,6 +168,9 @@ def _status() -> str:
         no_fix=health.NO_FIX_AFTER_S,
         low=health.FIX_LOW_AFTER_S / 60,
         share=health.DROPPED_SHARE,
+        window=pairing.WINDOW_S,
+        patience=usage.PATIENCE_S,
+        minutes=effect.NO_EFFECT_S / 60,
         sample=samples.healthy(),
         failing=samples.failing(),
     )

@@ -538,7 +538,7 @@ NO_TIME = _not_used(
 )
 NO_POSITION = _not_used(
     "no_position",
-    "it has no position yet",
+    "it has no position from the satellites yet",
     "The receiver has the time, but too few satellites for a position.",
     "Give the antenna a clear view of the sky; check its cable.",
 )
@@ -591,25 +591,54 @@ NOT_REPORTED = _not_used(
 )
 NO_RTK = _not_used(
     "no_rtk",
-    "no carrier solution for {minutes:.0f} minutes: {product} has no RTK",
+    "its position has shown no effect of them for {minutes:.0f} minutes: {product} has no RTK",
     "The receiver is of a product line without RTK, and reports no use of corrections.",
     "Use a receiver with RTK, such as ZED-F9P, ZED-F9R or ZED-X20P.",
 )
 NO_CARRIER = _not_used(
     "no_carrier",
-    "no carrier solution for {minutes:.0f} minutes, and {product} reports no use of them",
-    "The receiver reports no use of corrections, and its position shows no effect of them.",
+    "its position has shown no effect of them for {minutes:.0f} minutes, and {product} reports no "
+    "use of them",
+    "The receiver reports no use of corrections. Its position is not differential, or the "
+    "corrections in it grow old while new ones are sent.",
     "Check the antenna, and the format and place of the mountpoint; update the firmware.",
+)
+_BY_POSITION = (
+    "ztpd judges by the positions. A carrier solution with fresh corrections shows use; three "
+    "minutes without a differential position, or with corrections that grow old, show that it does "
+    "not use them."
 )
 USE_NOT_REPORTED = _event(
     "gnss.use_not_reported",
     _INFO,
     "it is not known whether the receiver uses the corrections: {product} does not report it",
     "The receiver cannot report the use of corrections, or its reports leave it open.",
-    "ztpd judges by the carrier solution: with one they are used, without one for three minutes "
-    "they are not.",
+    _BY_POSITION,
 )
-
+USE_LIKE_SBAS = _event(
+    "gnss.use_like_sbas",
+    _INFO,
+    "it is not known whether the receiver uses the corrections: {product} does not report it, and "
+    "its differential position looks the same with SBAS",
+    "The position is differential and has no carrier solution. It may come from these corrections, "
+    "or from those that SBAS satellites send.",
+    _BY_POSITION,
+    "Switch SBAS off to find out: CFG-SIGNAL-SBAS_ENA = 0 in [receiver.keys]. If RTK is expected, "
+    "check the antenna, and the format and place of the mountpoint.",
+)
+USE_BESIDE_OTHERS = _event(
+    "gnss.use_beside_others",
+    _INFO,
+    "it is not known whether the receiver uses the corrections: {product} does not report it, and "
+    "it had newer ones than ztpd had sent",
+    "While ztpd sent no corrections, the receiver had a carrier solution with fresh ones: another "
+    "source sends some too.",
+    "ztpd goes on sending corrections. In the next pause of the corrections it looks whether those "
+    "in the receiver grow old.",
+    "Switch the other source off: a radio, an L-band receiver, another program.",
+)
+USE_NOT_KNOWN = (USE_NOT_REPORTED, USE_LIKE_SBAS, USE_BESIDE_OTHERS)
+"""The receiver does not report it, and its positions leave it open."""
 
 NO_FIX = _event(
     "gnss.no_fix",
@@ -630,7 +659,7 @@ FIX_LOW = _event(
 FIX_WITHOUT_RTK = _event(
     "gnss.fix_without_rtk",
     _WARNING,
-    "the receiver uses the corrections, but {product} has no RTK: {best} is the best it reaches",
+    "{product} has no RTK: {best} is the best it reaches",
     "The receiver is of a product line that computes no carrier solution.",
     "ztpd goes on sending corrections.",
     "Use a receiver with RTK, such as ZED-F9P, ZED-F9R or ZED-X20P.",

@@ -153,9 +153,9 @@ def with_findings(causes: Iterable[Cause | None], view: ReceiverView) -> list[Ca
 
 def not_used(view: ReceiverView) -> Cause | None:
     """The cause that the receiver gives for corrections that it does not use."""
-    if not view.use_event or view.use_event == events.USE_NOT_REPORTED.name:
-        return None
     event = events.named(view.use_event)
+    if not view.use_event or event in events.USE_NOT_KNOWN:
+        return None
     text = view.use.replace("not used: ", events.UNUSED, 1)
     return Cause(view.use_event, text, event.remedy if event else "")
 
@@ -191,8 +191,10 @@ def receiver_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
         yield Weakness(events.for_error(OutputError), {"error": view.share_problem})
     if view.use == "unknown" and use_for_s >= USE_UNKNOWN_AFTER_S:
         yield Weakness(events.USE_UNKNOWN, {"period": duration(use_for_s)}, is_ignorance=True)
-    if view.use_event == events.USE_NOT_REPORTED.name:
-        yield Weakness(events.USE_NOT_REPORTED, {"product": _product(view)}, is_ignorance=True)
+    event = events.named(view.use_event)
+    if event in events.USE_NOT_KNOWN:
+        yield from _lack_of_rtk(view)
+        yield Weakness(event, {"product": _product(view)}, is_ignorance=True)
     if view.use == "used":
         yield from _fix_weaknesses(view)
 
@@ -206,10 +208,14 @@ def _fix_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
         yield Weakness(events.NO_FIX, {"period": duration(without_s)})
         return
     low_s, best = view.best_fix_age_s or 0.0, view.best_fix
-    if best == _BEST_WITHOUT_RTK and view.fix not in _WITH_RTK:
-        yield Weakness(events.FIX_WITHOUT_RTK, {"product": _product(view), "best": best})
+    yield from _lack_of_rtk(view)
     if best in _RANKS and _RANKS.index(view.fix) < _RANKS.index(best) and low_s >= FIX_LOW_AFTER_S:
         yield Weakness(events.FIX_LOW, {"best": best, "period": duration(low_s), "fix": view.fix})
+
+
+def _lack_of_rtk(view: ReceiverView) -> Iterator[Weakness]:
+    if view.best_fix == _BEST_WITHOUT_RTK and view.fix not in _WITH_RTK:
+        yield Weakness(events.FIX_WITHOUT_RTK, {"product": _product(view), "best": view.best_fix})
 
 
 def _product(view: ReceiverView) -> str:

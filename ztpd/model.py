@@ -191,6 +191,7 @@ class Fix:
     time_only: bool = False  # the receiver is a base station: a time, and no position (not ok)
     dead_reckoning: bool = False  # position from sensors alone, without satellites
     speed_mps: float | None = None  # over ground; None: not reported
+    correction_age_from_s: float = 0.0  # lower bound of the class of correction_age_s
     utc_confirmed: bool = False  # utc was confirmed by a second source, or comes with a fix
 
     @property

@@ -339,30 +339,93 @@ async def test_FR03_old_firmware_is_judged_by_its_older_report(tmp_path: Path) -
 SILENT_F9P = replace(F9P_OLD, reports=())
 
 
-@pytest.mark.parametrize(
-    ("model", "event", "words"),
-    [
-        (replace(M9N, reports=()), "gnss.not_used.no_rtk", "NEO-M9N with SPG 4.04 has no RTK"),
-        (replace(F9T, reports=()), "gnss.not_used.no_rtk", "ZED-F9T with TIM 2.20 has no RTK"),
-        (replace(SILENT_F9P, rtk=False), "gnss.not_used.no_carrier", "HPG 1.13 reports no use"),
-    ],
-    ids=["M9N", "F9T", "F9P"],
-)
+SILENT = {
+    "M9N": (replace(M9N, reports=()), "NEO-M9N with SPG 4.04"),
+    "F9T": (replace(F9T, reports=()), "ZED-F9T with TIM 2.20"),
+    "F9P": (SILENT_F9P, "ZED-F9P with HPG 1.13"),
+}
+"""Receivers that report no use, and their names in sentences."""
+
+
+def ignore(sim: SimReceiver) -> None:
+    sim.faults.ignores_corrections = True
+
+
+def ignore_and_use_sbas(sim: SimReceiver) -> None:
+    sim.faults.ignores_corrections = sim.faults.sbas = True
+
+
+@pytest.mark.parametrize("name", SILENT)
 @in_virtual_time
 @pytest.mark.slow
-async def test_FR03_a_receiver_that_cannot_report_is_judged_by_its_carrier_solution(
-    tmp_path: Path, model: Model, event: str, words: str
+async def test_FR03_without_reports_a_position_without_effect_shows_that_there_is_no_use(
+    tmp_path: Path, name: str
 ) -> None:
-    async with running(tmp_path, model) as r:
+    model, product = SILENT[name]
+    async with running(tmp_path, model, before=ignore) as r:
         await until(lambda: r.view.use_event, 90)
         assert r.view.use_event == "gnss.use_not_reported"
-        assert r.view.use.endswith("does not report it")
-        await until(lambda: r.view.use_event == event, 200)
-        assert words in r.view.use
+        assert r.view.use == f"unknown: {product} does not report it"
+        event = "gnss.not_used.no_rtk" if not model.rtk else "gnss.not_used.no_carrier"
+        await until(lambda: r.view.use_event == event, 160)
+        assert r.view.fix == "3D"
+        assert "its position has shown no effect of them for 3 minutes" in r.view.use
+        assert product in r.view.use
         assert r.health is Health.DEGRADED
-        assert r.view.fix == "DGNSS"
         await asyncio.sleep(600)
         assert len(r.logged(event)) == len(r.logged("gnss.use_not_reported")) == 1
+
+
+@pytest.mark.parametrize("name", SILENT)
+@in_virtual_time
+@pytest.mark.slow
+async def test_FR03_without_reports_sbas_leaves_the_use_unknown(tmp_path: Path, name: str) -> None:
+    model, product = SILENT[name]
+    async with running(tmp_path, model, before=ignore_and_use_sbas) as r:
+        await until(lambda: r.view.use_event, 90)
+        assert r.view.fix == "DGNSS"
+        await asyncio.sleep(600)
+        assert r.view.use_event == "gnss.use_like_sbas"
+        assert r.view.use.startswith(f"unknown: {product} does not report it")
+        assert "looks the same with SBAS" in r.view.use
+        assert r.health is (Health.UNKNOWN if model.rtk else Health.DEGRADED)
+        if not model.rtk:
+            assert r.cause.text == f"{product} has no RTK: DGNSS is the best it reaches"
+        assert len(r.logged("gnss.use_like_sbas")) == 1
+        assert not [line for line in r.log if "not_used" in line]
+
+
+@in_virtual_time
+@pytest.mark.slow
+async def test_FR03_without_reports_use_by_a_receiver_without_rtk_looks_like_sbas(
+    tmp_path: Path,
+) -> None:
+    model, product = SILENT["M9N"]
+    async with running(tmp_path, model) as r:
+        await until(lambda: r.view.use_event == "gnss.use_like_sbas", 90)
+        assert r.view.fix == "DGNSS"
+        assert r.health is Health.DEGRADED
+        assert r.cause.text == f"{product} has no RTK: DGNSS is the best it reaches"
+
+
+@pytest.mark.parametrize("sbas", [False, True], ids=["SBAS off", "SBAS on"])
+@in_virtual_time
+@pytest.mark.slow
+async def test_FR03_without_reports_the_end_of_use_is_noticed(tmp_path: Path, sbas: bool) -> None:
+    async with running(tmp_path, SILENT_F9P) as r:
+        await until(lambda: r.health is Health.HEALTHY, 90)
+        r.sim.faults.sbas = sbas
+        await asyncio.sleep(60)
+        assert r.health is Health.HEALTHY
+        ignore(r.sim)
+        await until(lambda: r.view.use != "used", 60)
+        assert r.view.fix.startswith("RTK"), "it goes on with old corrections"
+        event = "gnss.use_like_sbas" if sbas else "gnss.not_used.no_carrier"
+        await until(lambda: r.view.use_event == event, 200)
+        assert r.health is (Health.UNKNOWN if sbas else Health.DEGRADED)
+        assert not r.logged("gnss.reception.late")
+        r.sim.faults.ignores_corrections = False
+        await until(lambda: r.health is Health.HEALTHY, 90)
 
 
 @pytest.mark.parametrize("model", [M9N, F9T], ids=["M9N", "F9T"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -187,9 +188,18 @@ def test_a_restart_of_the_receiver_is_no_overrun() -> None:
 def test_old_corrections_are_found_while_corrections_come(age_class: int, late: bool) -> None:
     old = NavPvt(fix_type=3, fix_ok=True, carrier=Carrier.FLOAT, correction_age_class=age_class)
     bench = Bench()
-    assert bench.run(30, fix=old, corrections=(SPARTN,)) == (["late"] if late else [])
+    assert bench.run(60, fix=old, corrections=(SPARTN,)) == (["late"] if late else [])
     bench = Bench()
-    assert bench.run(30, fix=old) == [], "that none come is another event"
+    assert bench.run(60, fix=old) == [], "that none come is another event"
+
+
+def test_corrections_that_are_no_longer_used_are_not_late() -> None:
+    """Their age grows, through all classes."""
+    bench = Bench()
+    for age_class, seconds in ((2, 30), (3, 3), (4, 5), (5, 5), (6, 5), (7, 10), (8, 15), (9, 15)):
+        old = replace(FLOAT, correction_age_class=age_class)
+        bench.run(seconds, fix=old, corrections=(SPARTN,))
+    assert bench.log == []
 
 
 def station_at(metres_north: float) -> StationPosition:

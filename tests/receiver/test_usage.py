@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +47,9 @@ UTC_NOW = datetime(2026, 11, 23, tzinfo=UTC)
 def fix(*, ok: bool = True, utc: datetime | None = UTC_NOW, carrier: Carrier = Carrier.NONE) -> Fix:
     pvt = NavPvt(utc=utc, fully_resolved=utc is not None, fix_ok=ok, fix_type=3, carrier=carrier)
     return pvt.to_fix()
+
+
+DIFFERENTIAL = replace(fix(), differential=True)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +125,40 @@ def test_a_carrier_solution_proves_use_where_reports_are_silent() -> None:
     use = CorrectionUsage()
     use.restarted(Abilities(reports=frozenset()))
     use.delivered(spartn(), 1)
-    use.followed(fix(carrier=Carrier.FLOAT), 2)
-    use.judge(3, fix(carrier=Carrier.FLOAT), has_keys=True)
+    position = replace(fix(carrier=Carrier.FLOAT), differential=True)
+    use.followed(position, 2)
+    use.judge(3, position, has_keys=True)
     assert use.verdict is UsageVerdict.USED
+
+
+@pytest.mark.parametrize(
+    ("position", "rtk", "after_s", "verdict"),
+    [
+        (DIFFERENTIAL, True, 39, UsageVerdict.UNKNOWN),
+        (DIFFERENTIAL, True, 45, UsageVerdict.USE_LIKE_SBAS),
+        (DIFFERENTIAL, True, 900, UsageVerdict.USE_LIKE_SBAS),
+        (DIFFERENTIAL, False, 900, UsageVerdict.USE_LIKE_SBAS),
+        (fix(), True, 45, UsageVerdict.USE_NOT_REPORTED),
+        (fix(), True, 178, UsageVerdict.USE_NOT_REPORTED),
+        (fix(), True, 182, UsageVerdict.NO_CARRIER),
+        (fix(), False, 182, UsageVerdict.NO_RTK),
+        (fix(), None, 182, UsageVerdict.NO_CARRIER),
+        (fix(ok=False), True, 45, UsageVerdict.NO_POSITION),
+        (replace(fix(), dead_reckoning=True), True, 900, UsageVerdict.NO_POSITION),
+        (fix(ok=False, utc=None), True, 45, UsageVerdict.NO_TIME),
+        (replace(fix(ok=False), time_only=True), True, 45, UsageVerdict.TIME_ONLY),
+    ],
+)
+def test_a_receiver_that_cannot_report_is_judged_by_its_positions(
+    position: Fix, rtk: bool | None, after_s: int, verdict: UsageVerdict
+) -> None:
+    use = CorrectionUsage()
+    use.restarted(Abilities(reports=frozenset(), rtk=rtk))
+    for second in range(after_s + 1):
+        use.delivered(spartn(), second)
+        use.followed(position, second)
+        use.judge(second, position, has_keys=True)
+    assert use.verdict is verdict
 
 
 def test_a_report_counts_more_than_an_old_carrier_solution() -> None:

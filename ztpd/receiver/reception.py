@@ -16,6 +16,7 @@ from ztpd import events, log
 from ztpd.events import JournalEvent
 from ztpd.history.columns import GOOD_CNO_DBHZ, Signals
 from ztpd.model import Carrier, Fix, Frame, FrameKind
+from ztpd.receiver.effect import CorrectionAge
 from ztpd.wire import rtcm
 from ztpd.wire.ubx import (
     Antenna,
@@ -48,6 +49,7 @@ OLD_S = 20.0
 _VALID_S = 90.0  # a report counts so long; the most seldom one is due each minute
 _KINDS_S = 120.0  # a stream must lack a kind of message for so long
 _GAP_S = 60.0  # after such a pause another stream may have begun
+_UNUSED_S = 120.0  # age of the corrections at which it is known that new ones are not used
 _OVERRUN_S = 150.0  # an overrun counts so long: two intervals of MON-COMMS
 
 
@@ -98,11 +100,13 @@ class Reception:
         self._overruns: dict[str, int] = {}
         self._overrun: tuple[str, int, float] | None = None  # port, count, when
         self._stream = _StationStream()
+        self._age = CorrectionAge()
         self._watches: dict[str, _Watch] = {}
 
     def restarted(self) -> None:
         """The receiver was set up again; its counters start at 0."""
         self._fix = None
+        self._age = CorrectionAge()
         self._reports.clear()
         self._overruns.clear()
         self._overrun = None
@@ -129,6 +133,7 @@ class Reception:
         """Take a report of the receiver; those of other kinds are left alone."""
         if isinstance(message, NavPvt):
             self._fix = message.to_fix()
+            self._age.add(self._fix, now_s)
         elif isinstance(message, MonRf | SecSig | NavSat):
             self._reports[type(message)] = message, now_s
         elif isinstance(message, MonComms):
@@ -266,6 +271,8 @@ class Reception:
         age_s = self._fix.correction_age_s if self._fix else None
         if self.fixed or age_s is None or age_s <= OLD_S:
             return None
+        if self._age.is_growing and age_s <= _UNUSED_S:
+            return None  # new ones are not late, but unused: the verdict about their use has why
         return {"age_s": age_s} if now_s - self._stream.last_s <= OLD_S else None
 
     def _far(self, now_s: float) -> Mapping[str, object] | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ztpd import events
-from ztpd.model import Carrier, Fix, Frame, FrameKind, ServiceUse
+from ztpd.model import Fix, Frame, FrameKind, ServiceUse
+from ztpd.receiver.effect import NO_EFFECT_S, CorrectionEffect
 from ztpd.receiver.fixes import CALM_S
 from ztpd.receiver.pairing import WINDOW_S, Delivered
 from ztpd.wire.frames import spartn_name
@@ -22,7 +23,6 @@ from ztpd.wire.ubx import (
 )
 
 PATIENCE_S = 40.0  # corrections go unused for so long before that is said: longer than the window
-NO_CARRIER_S = 180.0  # without a carrier solution, where the receiver reports nothing
 OLD_CORRECTIONS_S = 60.0  # RTK does not do with older ones
 OTHER_IN_USE_S = 10.0  # another source used, and ours not for so long: something was changed
 
@@ -78,6 +78,8 @@ class UsageVerdict(Enum):
 
     UNKNOWN = None
     USE_NOT_REPORTED = events.USE_NOT_REPORTED  # and why
+    USE_LIKE_SBAS = events.USE_LIKE_SBAS
+    USE_BESIDE_OTHERS = events.USE_BESIDE_OTHERS
     USED = events.USED
     NO_KEY = events.NO_KEY
     WRONG_KEY = events.WRONG_KEY
@@ -107,6 +109,7 @@ _SETTINGS_MAY_BE_WRONG = frozenset(
         UsageVerdict.DAMAGED,  # a parser whose input for this format is off finds others in it
         UsageVerdict.NOT_REPORTED,
         UsageVerdict.NO_CARRIER,
+        UsageVerdict.USE_LIKE_SBAS,
     }
 )
 
@@ -136,7 +139,7 @@ class CorrectionUsage:
     """Are the corrections used, and if not, why?
 
     Judged by the receiver's reports about the messages that were delivered to it. A receiver that
-    cannot report is judged by its carrier solution, which it cannot have without corrections.
+    cannot report is judged by its positions, see :class:`CorrectionEffect`.
     """
 
     def __init__(self) -> None:
@@ -146,6 +149,7 @@ class CorrectionUsage:
         self.rejected: dict[str, int] = {}
         self.abilities = Abilities()
         self._delivered = Delivered()
+        self._effect = CorrectionEffect()
         self._seen_s: dict[MessageOutcome, float] = {}
         self._other: tuple[str, float] | None = None  # another source in use, and when
         self._details: dict[str, object] = {}  # fields of the verdict's text
@@ -180,6 +184,7 @@ class CorrectionUsage:
         """The receiver was set up again: earlier reports do not count. ``abilities`` are its
         present ones, None if they are as before."""
         self._seen_s.clear()
+        self._effect = CorrectionEffect()
         self._delivered = Delivered()
         self._other = None
         self.abilities = abilities or self.abilities
@@ -189,6 +194,7 @@ class CorrectionUsage:
         if not self._delivered.kinds(now_s):
             self._unused_since_s = self._unreported_since_s = now_s
         self._delivered.add(frame, now_s)
+        self._effect.on_delivered(now_s)
 
     def reported(self, report: RxmCor, now_s: float) -> MessageOutcome | None:
         """Note a report; its meaning where it is about a message of ours."""
@@ -209,9 +215,10 @@ class CorrectionUsage:
         return result
 
     def followed(self, fix: Fix, now_s: float) -> None:
-        """Note a fix: without reports a carrier solution shows that corrections are used."""
+        """Note a fix: without reports it may show that corrections are used."""
+        shows_use = self._effect.on_fix(fix, now_s)
         silent = not self._can_report(now_s) or not self._reported_lately(now_s)
-        if silent and fix.carrier is not Carrier.NONE and self._other_source(now_s) is None:
+        if silent and shows_use and self._other_source(now_s) is None:
             self._seen_s[MessageOutcome.USED] = now_s
 
     def judge(self, now_s: float, fix: Fix | None, *, has_keys: bool) -> bool:
@@ -232,7 +239,7 @@ class CorrectionUsage:
             "filter": self.abilities.only_station,
             "station": ", ".join(map(str, stations)),
             "product": self.abilities.product,
-            "minutes": NO_CARRIER_S / 60,
+            "minutes": NO_EFFECT_S / 60,
         }
         if self.label == before:
             return False
@@ -262,11 +269,16 @@ class CorrectionUsage:
         reported = any(self._recent(each, now_s) for each in MessageOutcome)
         if self._can_report(now_s) and (reported or not self._reported_lately(now_s)):
             return self._reason(now_s, fix, has_keys)
-        if unused_s < NO_CARRIER_S and self._other_source(now_s) is None:
-            return UsageVerdict.USE_NOT_REPORTED
-        if (cause := self._cause(now_s, fix)) is not None:
-            return cause
-        return UsageVerdict.NO_RTK if self.abilities.rtk is False else UsageVerdict.NO_CARRIER
+        return self._cause(now_s, fix) or self._by_effect(now_s)
+
+    def _by_effect(self, now_s: float) -> UsageVerdict:
+        """The verdict by the positions, where they do not show use."""
+        if self._effect.without_s >= NO_EFFECT_S:
+            return UsageVerdict.NO_RTK if self.abilities.rtk is False else UsageVerdict.NO_CARRIER
+        if self._effect.is_of_others:
+            return UsageVerdict.USE_BESIDE_OTHERS
+        like_sbas = self._effect.is_like_sbas(now_s)
+        return UsageVerdict.USE_LIKE_SBAS if like_sbas else UsageVerdict.USE_NOT_REPORTED
 
     def _reason(self, now_s: float, fix: Fix | None, has_keys: bool) -> UsageVerdict:
         seen = next((each for each in MessageOutcome if self._recent(each, now_s)), None)
@@ -287,7 +299,7 @@ class CorrectionUsage:
             return UsageVerdict.TIME_ONLY
         if fix is None or fix.utc is None:
             return UsageVerdict.NO_TIME
-        if not fix.ok:
+        if not fix.ok or fix.dead_reckoning:
             return UsageVerdict.NO_POSITION
         if self._is_filtered(now_s):
             return UsageVerdict.STATION_FILTERED
@@ -301,8 +313,8 @@ class CorrectionUsage:
         """The verdict if it is news: at once where use turns into trouble or back, else at most
         once a minute, for reasons may alternate. That the use is not known is logged with the
         health of the daemon."""
-        unknown = (UsageVerdict.UNKNOWN, UsageVerdict.USE_NOT_REPORTED)
-        if self.verdict in (*unknown, self._logged):
+        is_known = self.verdict.is_trouble or self.verdict is UsageVerdict.USED
+        if not is_known or self.verdict is self._logged:
             return None
         if self.verdict.is_trouble and self._logged.is_trouble and now_s - self._logged_s < CALM_S:
             return None

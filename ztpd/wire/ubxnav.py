@@ -43,7 +43,7 @@ class NavPvt:
     speed_mm_s: int = 0  # gSpeed, over ground
     pdop: float = 99.99
     invalid_llh: bool = False
-    correction_age_class: int = 0  # lastCorrectionAge, 0 to 15; 0: none received
+    correction_age_class: int = 0  # lastCorrectionAge, 0 to 15; 0: none received, or not reported
 
     def encode(self) -> bytes:
         """Raises ValueError where a value is out of its field's range."""
@@ -114,7 +114,7 @@ class NavPvt:
         the upper bound of the class reported; above 120 s, which has none, it is 255 s: no
         receiver can be set to use corrections that are older.
         """
-        age = self.correction_age_class
+        age = min(self.correction_age_class, len(_AGE_BOUNDS_S))
         return Fix(
             ok=self.fix_ok and not self.invalid_llh and 1 <= self.fix_type <= 4,
             lat_deg=self.lat_deg,
@@ -126,6 +126,7 @@ class NavPvt:
             carrier=self.carrier,
             differential=self.differential,
             correction_age_s=_AGE_BOUNDS_S[age] if age < len(_AGE_BOUNDS_S) else _LONGEST_AGE_S,
+            correction_age_from_s=(_AGE_BOUNDS_S[age - 1] or 0.0) if age else 0.0,
             utc=self.utc if self.fully_resolved else None,
             pdop=self.pdop,
             three_d=self.fix_type != 2,

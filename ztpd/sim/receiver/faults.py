@@ -35,6 +35,8 @@ class Faults:
     stuck: bool = False  # answers, but navigates no more
 
     # corrections
+    ignores_corrections: bool = False  # takes them, and its position stays as it is
+    sbas: bool = False  # has corrections of SBAS, which it uses where it has no others
     ignored_stations: set[int] = field(default_factory=set)  # whose RTCM it does not use
     late_s: float = 0.0  # the corrections are so old when they arrive
     radio_station: int | None = None  # a radio on UART2 brings this station's RTCM, which it uses

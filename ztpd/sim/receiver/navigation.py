@@ -15,6 +15,7 @@ from ztpd.wire.ubx import NavPvt
 
 _EPOCHS_TO_TIME, _EPOCHS_TO_FIX = 2, 3
 _AGE_BOUNDS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120)  # of lastCorrectionAge, class 1 on
+_SBAS_INTERVAL_S = 6.0  # between two messages with fast corrections
 _DEGREE_M = 111_195.0  # of latitude, on a sphere
 _FLOAT_ONLY = 2  # CFG-NAVHPG-DGNSSMODE
 _DEAD_RECKONING, _TIME_ONLY = 1, 5  # NAV-PVT fixType
@@ -103,6 +104,8 @@ class Navigation:
 
     @property
     def takes_corrections(self) -> bool:
+        if self._faults.ignores_corrections:
+            return False
         return self.timely and not self.without_sky and not self.is_base
 
     def use_correction(self, now_s: float) -> None:
@@ -131,7 +134,10 @@ class Navigation:
         gps_s = utc.timestamp() - GPS_EPOCH_UNIX_S + GPS_LEAP_SECONDS
         reckons = self._faults.tunnel and self._model.module == "ZED-F9R"
         fixed = self.fixed or reckons
-        aged = 1 + sum(age_s >= bound for bound in _AGE_BOUNDS_S) if self.used else 0
+        if sbas := self._faults.sbas and not self.used and not self.is_base:
+            age_s = now_s % _SBAS_INTERVAL_S
+        corrected = self.used > 0 or sbas
+        aged = 1 + sum(age_s >= bound for bound in _AGE_BOUNDS_S) if corrected else 0
         accuracy_mm = round((38.0 if reckons else stage.accuracy_m) * 1000)
         fix_type = _TIME_ONLY if self.is_base else _DEAD_RECKONING if reckons else 3
         return NavPvt(
@@ -141,7 +147,7 @@ class Navigation:
             confirmed_time=self.timely and self.fixed,
             fix_type=fix_type if fixed else 0,
             fix_ok=fixed,
-            differential=self.fixed and self.used > 0,
+            differential=self.fixed and corrected,
             carrier=stage.carrier if self.fixed and not self.is_base else Carrier.NONE,
             satellites=self._random.randint(18, 24) if self.fixed else 0,
             lat_deg=self._position[0] if fixed else 0.0,
