@@ -86,7 +86,10 @@ The arrows are the table of transitions in `ztpd/lifecycle.py`, labelled with th
 """
 
 
-_STATUS_HEAD = """# The status, for programs
+_STATUS_HEAD = """# The status
+
+`ztpd status` is for people, and so are [the last ten minutes](#the-last-ten-minutes); the rest of
+this page is for programs.
 
 `ztpd status --json` prints one JSON object; `/run/ztpd/status.json` has the same, without
 `running`, `health` and `clock`. It holds no secrets and no position, so every user may read it. The
@@ -124,6 +127,33 @@ a reason the verdict is unknown. A receiver that cannot report is judged by its 
 renewed while ztpd sends shows use. {minutes:.0f} minutes of positions that are not differential, or
 whose corrections grow old, show that there is none. A differential position without a carrier
 solution leaves it unknown: with SBAS it looks the same.
+
+## The last ten minutes
+
+`sudo ztpd status --watch` draws the status each second, on a page of its own at any size of the
+terminal, until Ctrl-C. Below it stands what the receiver reported in the last ten minutes, the
+newest on the right. Here corrections stayed away for {outage} minutes:
+
+```text
+{recent}```
+
+| line | shows | in a column of several samples |
+| --- | --- | --- |
+| `fix` | from "no fix", in red, to "RTK fixed", in green; yellow between | the lowest |
+| `accuracy` | horizontal, 1 sigma, as the receiver estimates it; logarithmic | the largest |
+| `satellites` | used in the position | the fewest |
+| `corrections` | the age of those in use, as the receiver reports it: an upper bound | the oldest |
+
+Beside each line is its scale: the least and the greatest value. The lowest mark is the least. The
+highest one is the greatest, if that is 7 satellites, 7 s or ten times the accuracy away; a smaller
+change rises less, so that noise stays flat. A blank is a time without a report: the receiver was
+away, it used no corrections, there was no position, or the daemon did not run. It is never hidden
+by other samples of its column.
+
+`NO_COLOR` switches colours off. A locale without UTF-8, and the console of Linux, get
+`_.-=+*%#` instead of blocks. Where the output is no terminal, or `TERM` is `dumb`, one screen
+follows the other as plain text; with `--json` one object. The samples are the daemon's, which root
+may ask; other users see the rest.
 
 ## A sample
 
@@ -171,6 +201,8 @@ def _status() -> str:
         window=pairing.WINDOW_S,
         patience=usage.PATIENCE_S,
         minutes=effect.NO_EFFECT_S / 60,
+        outage=samples.OUTAGE_S // 60,
+        recent=samples.recent(),
         sample=samples.healthy(),
         failing=samples.failing(),
     )

@@ -1,4 +1,4 @@
-"""A status as a healthy gateway publishes it, for docs/status.md."""
+"""A healthy gateway's status, and ten minutes with an outage, for docs/status.md."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 from ztpd import status
+from ztpd.cli import sparklines
 from ztpd.errors import ZtpNotListed
 from ztpd.health import health
+from ztpd.history.columns import EVERY_S
+from ztpd.history.transfer import HistoryData
 from ztpd.status import (
     Cause,
     ChannelTraffic,
@@ -115,3 +118,36 @@ def failing() -> str:
     whole = status.to_json(shown)
     parts = ("state", "reason", "next_attempt_s", "last_failure")
     return json.dumps({name: whole[name] for name in parts}, indent=1)
+
+
+OUTAGE_S = 180
+_AGES_S = (2, 5, 10, 15, 20, 30, 45, 60, 90, 120)  # the classes that a receiver reports
+
+
+def recent() -> str:
+    """The last lines of `ztpd status --watch`, some minutes after an outage."""
+    times = [number * EVERY_S for number in range(sparklines.SAMPLES)]
+    rows = [_sample(at_s - 240) for at_s in times]
+    fixes, accuracy, ages = zip(*rows, strict=True)
+    data = HistoryData(
+        unix_s=tuple(times),
+        numbers={
+            "accuracy_m": accuracy,
+            "satellites": tuple(24.0 - (number // 9 % 3) for number in range(len(times))),
+            "correction_age_s": ages,
+        },
+        texts={"fix": fixes},
+    )
+    return sparklines.lines(sparklines.recent(data, times[-1]), 80)
+
+
+def _sample(out_s: float) -> tuple[str, float, float | None]:
+    """Fix, accuracy and age of the corrections, ``out_s`` after the last one."""
+    if not 0 <= out_s < OUTAGE_S + 20:
+        return "RTK fixed", 0.014, 2.0
+    if out_s >= OUTAGE_S:
+        return "RTK float", 0.35, 2.0
+    if out_s > 120:
+        return "3D", 1.2, None
+    age_s = min(each for each in _AGES_S if each >= out_s)
+    return ("RTK fixed", 0.02, age_s) if out_s <= 60 else ("RTK float", 0.4, age_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ import os, sys
 import encodings.idna, encodings.utf_8_sig
 from ztpd.cli.main import _parser, main
 from ztpd import receiver
+from ztpd.cli import recent
 from ztpd.provisioning import call, provisioner, store
 _parser()  # has everything imported that only root may read here
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
@@ -97,6 +99,25 @@ async def test_FR60_an_ordinary_user_sees_a_healthy_daemon(top: Path, strict_uma
     assert json.loads(document.stdout)["running"] is True
     assert monitor.returncode == 0
     assert "ZED-F9P" in monitor.stdout
+
+
+async def test_an_ordinary_user_who_watches_is_told_who_sees_the_last_ten_minutes(
+    top: Path, strict_umask: None
+) -> None:
+    async with site(top) as gateway:
+        environ = os.environ | {"RUNTIME_DIRECTORY": str(gateway.runtime_dir)}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", AS_NOBODY, "status", "--watch"),
+            env=environ,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout
+        text = await process.stdout.readuntil(b"status --watch`\n")
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+
+    assert b"healthy: the receiver uses the corrections" in text
+    assert b"\n last 10 min  root sees it: `sudo ztpd status --watch`\n" in text
 
 
 async def test_FR60_an_ordinary_user_is_shown_the_missing_permission(

@@ -159,6 +159,29 @@ def test_the_newest_samples_are_kept_in_their_order(length: int, count: int, unt
         assert list(ring.read(kind, until)) == wanted
 
 
+@given(st.integers(1, 12), st.integers(0, 40), st.integers(0, 15))
+def test_of_the_last_samples_only_those_and_only_these_columns_are_fetched(
+    length: int, count: int, last: int
+) -> None:
+    ring = HistoryRing(length)
+    for number in range(count):
+        ring.add(Sample(at_s=number, satellites=number, fix=f"fix {number}", frames={"1077": 1}))
+    asked: list[dict[str, Any]] = []
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        if not request:
+            return {"history": transfer.contents(ring, now_s=0.0, unix_s=0.0)}
+        return {"series": transfer.series(ring, **{"name": request.pop("column")} | request)}
+
+    found = transfer.fetch(ask, only=("fix", "satellites"), last=last)
+    kept = range(max(0, count - min(last, length)), count)
+    assert found.unix_s == found.numbers.get("satellites", ()) == tuple(kept)
+    assert found.texts.get("fix", ()) == tuple(f"fix {number}" for number in kept)
+    assert found.kinds == {}
+    assert len(asked) == 4
+
+
 def test_a_sample_that_comes_between_two_requests_moves_nothing() -> None:
     ring = HistoryRing(5)
     for number in range(5):

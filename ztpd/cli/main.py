@@ -112,7 +112,11 @@ def _parser() -> argparse.ArgumentParser:
 
     shown = add("status", verbs.status, "state of the daemon, and its reason")
     shown.add_argument("--json", action="store_true", help="as JSON")
-    shown.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    shown.add_argument(
+        "--watch",
+        action="store_true",
+        help="again every second, with the last ten minutes as lines, until Ctrl-C",
+    )
 
     add("metrics", verbs.metrics, "print the daemon's metrics, in the text form of Prometheus")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ztpd import config as configuration
 from ztpd import log, records
 from ztpd.cli.ask import daemon_runs, daemon_status
-from ztpd.cli.screen import line
+from ztpd.cli.screen import Shown, line
 from ztpd.cli.screen import row as screen_row
 from ztpd.cli.screen import show as show_screen
 from ztpd.errors import NotRunning, ReceiverError
@@ -51,11 +51,11 @@ def show(options: argparse.Namespace) -> int:
 def monitor(options: argparse.Namespace) -> int:
     """Fix and corrections, every second."""
 
-    def screen() -> tuple[str, int]:
+    def screen() -> Shown:
         published = daemon_status()
         if published is None:
             raise NotRunning(str(directories.runtime_dir()))
-        return life(published.receiver), 0
+        return Shown(life(published.receiver), 0)
 
     return show_screen(screen, again=not options.once)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
+from ztpd.cli.livepage import LivePage, can_show_page
 from ztpd.errors import ZtpdError
 from ztpd.sanitize import quoted
 
@@ -34,17 +36,29 @@ def complain(error: ZtpdError) -> int:
     return error.exit_status
 
 
-def show(render: Callable[[], tuple[str, int]], *, again: bool, still: bool = True) -> int:
+class Shown(NamedTuple):
+    """A screen, and the exit status that goes with it."""
+
+    text: str
+    exit_status: int
+    below: str = ""  # the part that a small terminal keeps
+
+
+def show(render: Callable[[], Shown], *, again: bool, still: bool = True) -> int:
     """Print ``render``'s text, every second if ``again``; its exit status.
 
     ``still``: a terminal shows it at one place.
     """
-    still = still and again and sys.stdout.isatty()
-    while True:
-        text, status = render()
-        if still:
-            text = "\033[H" + text.replace("\n", "\033[K\n") + "\033[J"  # no flicker
-        print(text, end="", flush=True)
-        if not again:
-            return status
+    shown = render()
+    if again and still and can_show_page(sys.stdout):
+        with LivePage(sys.stdout) as page:
+            while True:
+                page.draw(shown.text, shown.below)
+                page.wait(1.0)
+                shown = render()
+    print(shown.text + shown.below, end="", flush=True)
+    while again:
         time.sleep(1)
+        shown = render()
+        print(("\n" if still else "") + shown.text + shown.below, end="", flush=True)
+    return shown.exit_status

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ztpd import status as published
 from ztpd.cli.ask import daemon_status
-from ztpd.cli.screen import joined, row, show
+from ztpd.cli.livepage import has_blocks, has_colours, width
+from ztpd.cli.screen import Shown, joined, row, show
 from ztpd.errors import ZtpdError
 from ztpd.health import STALE_AFTER_S, Health, age_s, cause, health
 from ztpd.log import duration
@@ -33,6 +34,7 @@ from ztpd.unit import read as read_unit
 from ztpd.unit import why_not_running
 
 if TYPE_CHECKING:
+    from ztpd.cli.recent import Recent
     from ztpd.config import LoadedConfig
 
 _COLOURS = {Health.HEALTHY: 32, Health.PAUSED: 32, Health.BLOCKED: 31, Health.NOT_RUNNING: 31}
@@ -47,24 +49,33 @@ def status(options: argparse.Namespace) -> int:
 
         return config.load(options.config)
 
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = has_colours(sys.stdout)
+    recent = _recent(colour) if options.watch and not options.json else None
 
-    def screen() -> tuple[str, int]:
+    def screen() -> Shown:
         clock, answered = Clock().describe(), daemon_status()
         is_running = answered is not None
         shown = answered or published.read(directories.runtime_dir())
         word = health(shown, is_running=is_running, now=datetime.now(UTC))
         if options.json:
             document = {"running": is_running, "health": word.value, **published.to_json(shown)}
-            return json.dumps(document | {"clock": clock}, indent=1) + "\n", word.exit_status
+            return Shown(json.dumps(document | {"clock": clock}, indent=1) + "\n", word.exit_status)
         on_disk = "" if is_running else _on_disk()
         down = None if is_running else why_not_running(read_unit(), load)
         text = render(
             shown, is_running=is_running, clock=clock, on_disk=on_disk, down=down, colour=colour
         )
-        return text, word.exit_status
+        below = recent.text(shown.pid or 0, width(sys.stdout)) if recent and is_running else ""
+        return Shown(text, word.exit_status, below)
 
     return show(screen, again=options.watch, still=not options.json)
+
+
+def _recent(colour: bool) -> Recent:
+    from ztpd.cli.recent import Recent
+    from ztpd.cli.sparklines import ASCII, BLOCKS
+
+    return Recent(BLOCKS if has_blocks(sys.stdout) else ASCII, colour=colour)
 
 
 def _on_disk() -> str:

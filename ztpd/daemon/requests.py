@@ -167,17 +167,21 @@ def _clock(daemon: Controlled) -> str:
 
 
 def _history(ring: HistoryRing, request: dict[str, Any]) -> Answer:
-    """What there is; with ``column`` that series, of the samples before number ``until``."""
+    """What there is; with ``column`` that series, of the samples before number ``until``, the
+    ``last`` ones."""
     if "column" not in request:
         now_s = asyncio.get_running_loop().time()
         return {
             "ok": True,
             "history": transfer.contents(ring, now_s=now_s, unix_s=time.time()),
         }
-    until = request.get("until")
+    until, last = request.get("until"), request.get("last")
     try:
         found = transfer.series(
-            ring, str(request["column"]), until if isinstance(until, int) else ring.count
+            ring,
+            str(request["column"]),
+            until if isinstance(until, int) else ring.count,
+            max(0, last) if isinstance(last, int) else None,
         )
     except KeyError:
         return _no(f"there is no series {request['column']!r}")

@@ -47,16 +47,18 @@ class HistoryRing:
         """The texts that the numbers of ``column`` stand for."""
         return tuple(self._names.get(column, ()))
 
-    def read(self, name: str, until: int) -> array[int]:
+    def read(self, name: str, until: int, last: int | None = None) -> array[int]:
         """The samples of a series, oldest first: those before number ``until`` that are kept.
 
-        ``name`` is a column's or a kind's. Raises KeyError for another one.
+        ``name`` is a column's or a kind's; of ``last`` only so many, the newest. Raises KeyError
+        for another name.
         """
         series = self._kinds[name] if name in self._kinds else self._series[name]
         oldest = self.count % self._length if self.count > self._length else 0
         ordered = series[oldest:] + series[:oldest]
         newer = max(0, self.count - until)
-        return ordered[: max(0, len(ordered) - newer)]
+        end = max(0, len(ordered) - newer)
+        return ordered[0 if last is None else max(0, end - last) : end]
 
     def _put(self, series: array[int], value: int) -> None:
         if len(series) < self._length:

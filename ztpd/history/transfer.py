@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,9 +44,10 @@ def contents(ring: HistoryRing, *, now_s: float, unix_s: float) -> dict[str, Any
     }
 
 
-def series(ring: HistoryRing, name: str, until: int) -> dict[str, Any]:
-    """One series, little-endian. Raises KeyError for one that there is not."""
-    values = ring.read(name, until)
+def series(ring: HistoryRing, name: str, until: int, last: int | None = None) -> dict[str, Any]:
+    """One series, little-endian; its ``last`` samples. Raises KeyError for one that there is
+    not."""
+    values = ring.read(name, until, last)
     if sys.byteorder == "big":
         values.byteswap()
     return {
@@ -55,8 +56,14 @@ def series(ring: HistoryRing, name: str, until: int) -> dict[str, Any]:
     }
 
 
-def fetch(ask: Callable[[dict[str, Any]], Mapping[str, Any]]) -> HistoryData:
-    """The history by requests: ``ask`` takes ``column`` and ``until``, or nothing for the contents.
+def fetch(
+    ask: Callable[[dict[str, Any]], Mapping[str, Any]],
+    *,
+    only: Collection[str] = (),
+    last: int | None = None,
+) -> HistoryData:
+    """The history by requests: ``ask`` takes ``column``, ``until`` and ``last``, or nothing for
+    the contents. ``only``: these columns, and no kinds; ``last``: so many samples at most.
 
     Empty where the daemon has none, or is of a version without. Raises as ``ask``.
     """
@@ -65,11 +72,14 @@ def fetch(ask: Callable[[dict[str, Any]], Mapping[str, Any]]) -> HistoryData:
     until = found.get("count")
     if found.get("schema") != SCHEMA or not isinstance(until, int) or TIME.name not in known:
         return HistoryData()
+    if only:
+        known &= {TIME.name, *only}
+    which = {"until": until} if last is None else {"until": until, "last": last}
     numbers: dict[str, tuple[float | None, ...]] = {}
     texts: dict[str, tuple[str, ...]] = {}
     for column in COLUMNS:
         if column.name in known:
-            answer = _mapping(ask({"column": column.name, "until": until}).get("series"))
+            answer = _mapping(ask({"column": column.name} | which).get("series"))
             raw = _values(column, answer)
             if column.is_text:
                 names = [str(each) for each in _list(answer.get("names"))]
@@ -79,10 +89,8 @@ def fetch(ask: Callable[[dict[str, Any]], Mapping[str, Any]]) -> HistoryData:
                     None if each == column.missing else each / column.per_unit for each in raw
                 )
     kinds = {
-        str(kind): tuple(
-            _values(KIND, _mapping(ask({"column": kind, "until": until}).get("series")))
-        )
-        for kind in _list(found.get("kinds"))
+        str(kind): tuple(_values(KIND, _mapping(ask({"column": kind} | which).get("series"))))
+        for kind in ([] if only else _list(found.get("kinds")))
     }
     return _aligned(numbers, texts, kinds, offset_s=_number(found, "unix_s", "now_s"))
 
