@@ -291,7 +291,7 @@ CERTIFICATE_EXPIRING = _event(
     _WARNING,
     "the client certificate expires in {days} days",
     "The client certificate expires soon.",
-    "In the last 7 days ztpd asks for new credentials once a day.",
+    "In the last 7 days ztpd asks for new credentials once a day, also while it is paused.",
     "Nothing to do if that works.",
 )
 CONNECTED = _event(

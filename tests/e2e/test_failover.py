@@ -61,9 +61,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site(tmp_path: Path, first: Feed, second: Feed, **tables: Any) -> AsyncIterator[Site]:
+async def site(memory_path: Path, first: Feed, second: Feed, **tables: Any) -> AsyncIterator[Site]:
     """A gateway whose [ntrip] and [[backup]] are plain casters, with no provisioning."""
-    gateway = Gateway(tmp_path)
+    gateway = Gateway(memory_path)
     async with (
         Caster({"FIRST": first}) as caster,
         Caster({"SECOND": second}) as backup,
@@ -82,9 +82,9 @@ async def site(tmp_path: Path, first: Feed, second: Feed, **tables: Any) -> Asyn
 
 @in_virtual_time
 async def test_corrections_that_the_receiver_ignores_are_replaced_and_the_way_back_is_found(
-    tmp_path: Path,
+    memory_path: Path,
 ) -> None:
-    async with site(tmp_path, station(FIRST), station(SECOND)) as s:
+    async with site(memory_path, station(FIRST), station(SECOND)) as s:
         s.sim.faults.ignored_stations = {FIRST}
         took_s = await until(lambda: s.channel(1).state == "in use", 300)
         assert 120 <= took_s <= 200
@@ -113,8 +113,8 @@ async def test_corrections_that_the_receiver_ignores_are_replaced_and_the_way_ba
 
 
 @in_virtual_time
-async def test_a_service_that_is_in_vain_again_stays_away_for_longer(tmp_path: Path) -> None:
-    async with site(tmp_path, station(FIRST), station(SECOND)) as s:
+async def test_a_service_that_is_in_vain_again_stays_away_for_longer(memory_path: Path) -> None:
+    async with site(memory_path, station(FIRST), station(SECOND)) as s:
         s.sim.faults.ignored_stations = {FIRST}
         await until(lambda: len(s.changes()) == 3, 1200)
         assert s.channel(0).state == "left"
@@ -125,8 +125,8 @@ async def test_a_service_that_is_in_vain_again_stays_away_for_longer(tmp_path: P
 
 
 @in_virtual_time
-async def test_between_spartn_and_rtcm_the_receiver_is_made_to_forget(tmp_path: Path) -> None:
-    async with site(tmp_path, spartn_frames, station(SECOND)) as s:
+async def test_between_spartn_and_rtcm_the_receiver_is_made_to_forget(memory_path: Path) -> None:
+    async with site(memory_path, spartn_frames, station(SECOND)) as s:
         await until(lambda: s.status.receiver.use == "used", 60)
         s.first.fault = "unavailable"
         s.first.end_sessions()
@@ -143,8 +143,8 @@ async def test_between_spartn_and_rtcm_the_receiver_is_made_to_forget(tmp_path: 
 
 
 @in_virtual_time
-async def test_corrections_that_stay_old_are_replaced(tmp_path: Path) -> None:
-    async with site(tmp_path, station(FIRST), station(SECOND)) as s:
+async def test_corrections_that_stay_old_are_replaced(memory_path: Path) -> None:
+    async with site(memory_path, station(FIRST), station(SECOND)) as s:
         s.sim.set("CFG-NAVSPG-CONSTR_DGNSSTO", 200)
         s.sim.faults.late_s = 80.0
         took_s = await until(lambda: s.channel(1).state == "in use", 300)
@@ -160,9 +160,9 @@ async def test_corrections_that_stay_old_are_replaced(tmp_path: Path) -> None:
 )
 @in_virtual_time
 async def test_causes_that_no_other_service_cures_change_none(
-    tmp_path: Path, fault: dict[str, Any]
+    memory_path: Path, fault: dict[str, Any]
 ) -> None:
-    async with site(tmp_path, station(FIRST), station(SECOND)) as s:
+    async with site(memory_path, station(FIRST), station(SECOND)) as s:
         await until(lambda: s.status.receiver.use == "used", 60)
         for name, value in fault.items():
             setattr(s.sim.faults, name, value)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,25 @@ from typing import Any
 import pytest
 
 from tests.support.clocks import Clocks
-from tests.support.gateway import Gateway
+from tests.support.gateway import FAST_LINE, Gateway
 from tests.support.rover import rare_corrections, rover, streams
 from tests.support.services import services
 from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd import __version__, status
 from ztpd.health import Health, health
+from ztpd.model import StoredCredentials, utc
+from ztpd.provisioning.store import CredentialStore
 from ztpd.relay.metering import FILE
 from ztpd.sim.caster import Caster
+from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import SimReceiver
+from ztpd.sim.ztp_service import Answer, ZtpService
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
-HOUR_S = 3600.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
 
 
 async def ask(gateway: Gateway, verb: Verb, **fields: object) -> str:
@@ -55,9 +60,9 @@ async def parked(
             yield gateway, caster, receiver
 
 
-def test_a_person_pauses_and_resumes(tmp_path: Path) -> None:
+def test_a_person_pauses_and_resumes(memory_path: Path) -> None:
     async def scenario() -> None:
-        async with parked(tmp_path) as (gateway, caster, _), gateway.running() as daemon:
+        async with parked(memory_path) as (gateway, caster, _), gateway.running() as daemon:
             await streams(gateway)
             text = await ask(gateway, Verb.PAUSE)
             assert text == "paused by a person, until `ztpd resume` or a reboot"
@@ -102,9 +107,9 @@ async def command(gateway: Gateway, *words: str) -> tuple[int | None, str]:
 
 
 async def test_the_commands_say_who_paused_and_end_with_the_documented_status(
-    tmp_path: Path,
+    memory_path: Path,
 ) -> None:
-    async with parked(tmp_path) as (gateway, _, _), gateway.running():
+    async with parked(memory_path) as (gateway, _, _), gateway.running():
         await streams(gateway)
         says = "paused by a person, until `ztpd resume` or a reboot\n"
         assert await command(gateway, "pause") == (0, says)
@@ -118,11 +123,11 @@ async def test_the_commands_say_who_paused_and_end_with_the_documented_status(
         assert await command(gateway, "resume") == (0, "not paused: streaming\n")
 
 
-def test_a_pause_survives_a_restart_and_not_a_reboot(tmp_path: Path) -> None:
+def test_a_pause_survives_a_restart_and_not_a_reboot(memory_path: Path) -> None:
     clocks = Clocks()
 
     async def scenario() -> None:
-        async with parked(tmp_path, clocks) as (gateway, caster, receiver):
+        async with parked(memory_path, clocks) as (gateway, caster, receiver):
             async with gateway.running():
                 await streams(gateway)
                 await ask(gateway, Verb.PAUSE)
@@ -144,9 +149,9 @@ def test_a_pause_survives_a_restart_and_not_a_reboot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"paused": {"by": "nobody"}}', b"\xff"])
-def test_an_odd_file_is_no_pause(tmp_path: Path, content: bytes) -> None:
+def test_an_odd_file_is_no_pause(memory_path: Path, content: bytes) -> None:
     async def scenario() -> None:
-        async with parked(tmp_path) as (gateway, _, _):
+        async with parked(memory_path) as (gateway, _, _):
             (gateway.runtime_dir / "pause.json").write_bytes(content)
             async with gateway.running():
                 await streams(gateway)
@@ -154,9 +159,9 @@ def test_an_odd_file_is_no_pause(tmp_path: Path, content: bytes) -> None:
     run(scenario())
 
 
-def test_a_change_of_the_configuration_does_not_end_a_pause(tmp_path: Path) -> None:
+def test_a_change_of_the_configuration_does_not_end_a_pause(memory_path: Path) -> None:
     async def scenario() -> None:
-        async with parked(tmp_path) as (gateway, caster, _), gateway.running() as daemon:
+        async with parked(memory_path) as (gateway, caster, _), gateway.running() as daemon:
             await streams(gateway)
             await ask(gateway, Verb.PAUSE)
             opened, receiver = caster.connections, daemon.receiver
@@ -171,9 +176,9 @@ def test_a_change_of_the_configuration_does_not_end_a_pause(tmp_path: Path) -> N
     run(scenario())
 
 
-def test_credentials_can_be_replaced_in_a_pause_which_goes_on(tmp_path: Path) -> None:
+def test_credentials_can_be_replaced_in_a_pause_which_goes_on(memory_path: Path) -> None:
     async def scenario() -> None:
-        async with services(tmp_path) as (gateway, service, caster):
+        async with services(memory_path) as (gateway, service, caster):
             gateway.clock = Clocks().clock
             async with gateway.running():
                 await streams(gateway)
@@ -192,19 +197,75 @@ def test_credentials_can_be_replaced_in_a_pause_which_goes_on(tmp_path: Path) ->
     run(scenario())
 
 
-def test_a_gateway_without_credentials_can_be_paused_too(tmp_path: Path) -> None:
+def test_a_gateway_without_credentials_can_be_paused_too(memory_path: Path) -> None:
     async def scenario() -> None:
-        async with services(tmp_path) as (gateway, service, _):
-            gateway.token_file.rename(tmp_path / "away")
+        async with services(memory_path) as (gateway, service, _):
+            gateway.token_file.rename(memory_path / "away")
             async with gateway.running():
                 await until(lambda: gateway.status.get("state") == "blocked", 60)
                 await ask(gateway, Verb.PAUSE)
-                (tmp_path / "away").rename(gateway.token_file)
-                await asyncio.sleep(HOUR_S)
+                (memory_path / "away").rename(gateway.token_file)
+                await asyncio.sleep(HOUR_S / 4)
                 assert "paused by a person" in await ask(gateway, Verb.PROVISION)
                 assert service.calls == []
                 await ask(gateway, Verb.RESUME)
                 await streams(gateway)
+
+    run(scenario())
+
+
+def kept(gateway: Gateway) -> StoredCredentials:
+    loaded = CredentialStore(gateway.state_dir).load()
+    assert loaded
+    return loaded.stored
+
+
+def reissue(gateway: Gateway, service: ZtpService) -> None:
+    """The Thing's certificate from now on is another one."""
+    (thing,) = service.portal.things.values()
+    pair = gateway.authority.client(thing.client_id)
+    thing.credentials["certificate"] = pair.certificate
+    thing.credentials["privateKey"] = pair.private_key.reveal()
+
+
+def test_credentials_that_end_in_a_pause_are_renewed_in_it(memory_path: Path) -> None:
+    clocks = Clocks()
+    seldom = {
+        "port": memory_path / "gnss",
+        "baudrate": FAST_LINE,
+        "keys": {"CFG-RATE-MEAS": 60_000},  # an hour of positions takes time
+    }
+
+    async def scenario() -> None:
+        async with services(
+            memory_path, profile=Profile(protocol="both"), speed=1.0, receiver=seldom
+        ) as (gateway, service, caster):
+            gateway.clock = clocks.clock
+            async with gateway.running():
+                await streams(gateway)
+                await ask(gateway, Verb.PAUSE)
+                await paused(gateway)
+            ends_unix_s = int(clocks.clock.now() + 100 * DAY_S)
+            first = replace(kept(gateway), expires_unix_s=ends_unix_s)
+            CredentialStore(gateway.state_dir).save(first)
+            reissue(gateway, service)
+            opened = caster.connections
+            async with gateway.running():
+                await paused(gateway)
+                clocks.suspend(95 * DAY_S)
+                service.script.append(Answer(503))
+                await until(lambda: len(service.calls) == 2, 1.1 * HOUR_S)
+                assert kept(gateway) == first
+                clocks.suspend(DAY_S)
+                await until(lambda: len(service.calls) == 3, 1.1 * HOUR_S)
+                await until(lambda: kept(gateway) != first, 30)
+                shown = gateway.status
+                assert (shown["state"], caster.connections) == ("paused", opened)
+                assert shown["credentials"]["expires"] > f"{utc(ends_unix_s):%Y-%m-%d}"
+                clocks.suspend(60 * DAY_S)
+                await ask(gateway, Verb.RESUME)
+                assert await streams(gateway, 30) < 10
+            assert len(service.calls) == 3
 
     run(scenario())
 
@@ -219,11 +280,11 @@ def used_before(gateway: Gateway, clocks: Clocks, hours: float) -> None:
 BUDGET = {"hours_per_month": 10, "then": "pause", "month_begins_on": 1}
 
 
-def test_a_budget_that_is_spent_pauses_until_the_month_ends(tmp_path: Path) -> None:
+def test_a_budget_that_is_spent_pauses_until_the_month_ends(memory_path: Path) -> None:
     clocks = Clocks()
 
     async def scenario() -> None:
-        async with parked(tmp_path, clocks, budget=BUDGET) as (gateway, _, _):
+        async with parked(memory_path, clocks, budget=BUDGET) as (gateway, _, _):
             used_before(gateway, clocks, 9.9)
             async with gateway.running():
                 await streams(gateway)
@@ -240,11 +301,11 @@ def test_a_budget_that_is_spent_pauses_until_the_month_ends(tmp_path: Path) -> N
     run(scenario())
 
 
-def test_a_pause_by_the_budget_survives_a_restart_and_a_reboot(tmp_path: Path) -> None:
+def test_a_pause_by_the_budget_survives_a_restart_and_a_reboot(memory_path: Path) -> None:
     clocks = Clocks()
 
     async def scenario() -> None:
-        async with parked(tmp_path, clocks, budget=BUDGET) as (gateway, caster, receiver):
+        async with parked(memory_path, clocks, budget=BUDGET) as (gateway, caster, receiver):
             used_before(gateway, clocks, 11)
             async with gateway.running():
                 await paused(gateway)
@@ -261,11 +322,11 @@ def test_a_pause_by_the_budget_survives_a_restart_and_a_reboot(tmp_path: Path) -
     run(scenario())
 
 
-def test_a_person_may_exceed_the_budget_for_the_month_until_a_reboot(tmp_path: Path) -> None:
+def test_a_person_may_exceed_the_budget_for_the_month_until_a_reboot(memory_path: Path) -> None:
     clocks = Clocks()
 
     async def scenario() -> None:
-        async with parked(tmp_path, clocks, budget=BUDGET) as (gateway, _, receiver):
+        async with parked(memory_path, clocks, budget=BUDGET) as (gateway, _, receiver):
             used_before(gateway, clocks, 11)
             async with gateway.running():
                 await paused(gateway)
@@ -285,11 +346,11 @@ def test_a_person_may_exceed_the_budget_for_the_month_until_a_reboot(tmp_path: P
     run(scenario())
 
 
-def test_a_budget_that_is_raised_ends_the_pause(tmp_path: Path) -> None:
+def test_a_budget_that_is_raised_ends_the_pause(memory_path: Path) -> None:
     clocks = Clocks()
 
     async def scenario() -> None:
-        async with parked(tmp_path, clocks, budget=BUDGET) as (gateway, _, _):
+        async with parked(memory_path, clocks, budget=BUDGET) as (gateway, _, _):
             used_before(gateway, clocks, 11)
             async with gateway.running():
                 await paused(gateway)
@@ -302,13 +363,13 @@ def test_a_budget_that_is_raised_ends_the_pause(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_only_warns_keeps_the_session(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    memory_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clocks = Clocks()
 
     async def scenario() -> None:
         budget = BUDGET | {"then": "warn"}
-        async with parked(tmp_path, clocks, budget=budget) as (gateway, caster, _):
+        async with parked(memory_path, clocks, budget=budget) as (gateway, caster, _):
             used_before(gateway, clocks, 9.9)
             async with gateway.running():
                 await streams(gateway)
@@ -328,9 +389,9 @@ def test_a_budget_that_only_warns_keeps_the_session(
 STILL = {"pause_when_still_minutes": 10}
 
 
-def test_standing_still_pauses_and_a_move_ends_it_within_five_seconds(tmp_path: Path) -> None:
+def test_standing_still_pauses_and_a_move_ends_it_within_five_seconds(memory_path: Path) -> None:
     async def scenario() -> None:
-        async with parked(tmp_path, corrections=STILL) as (gateway, _, receiver):
+        async with parked(memory_path, corrections=STILL) as (gateway, _, receiver):
             receiver.navigation.move(0, 0, speed_mps=2.0)
             async with gateway.running():
                 await streams(gateway)
@@ -351,10 +412,10 @@ def test_standing_still_pauses_and_a_move_ends_it_within_five_seconds(tmp_path: 
 
 
 def test_a_pause_while_standing_still_survives_a_restart_and_ends_with_its_setting(
-    tmp_path: Path,
+    memory_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with parked(tmp_path, corrections=STILL) as (gateway, _, receiver):
+        async with parked(memory_path, corrections=STILL) as (gateway, _, receiver):
             async with gateway.running():
                 await paused(gateway, 700)
             async with gateway.running():
@@ -411,9 +472,9 @@ async def _works_an_hour_and_is_parked(receiver: SimReceiver, dice: random.Rando
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_machine_that_is_parked_for_23_hours_has_less_than_an_hour_of_session_in_them(
-    tmp_path: Path,
+    memory_path: Path,
 ) -> None:
-    day = run(_day(tmp_path, _works_an_hour_and_is_parked))
+    day = run(_day(memory_path, _works_an_hour_and_is_parked))
     print("a day with one hour of work:", day)
     assert 1.0 <= day["h"] < 2.0
     assert day["state"] == "paused"

@@ -27,11 +27,13 @@ def traffic(gateway: Gateway) -> dict[str, Any]:
     return found
 
 
-def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(tmp_path: Path) -> None:
+def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(
+    memory_path: Path,
+) -> None:
     async def scenario() -> None:
         budget = {"megabytes_per_month": 1000, "hours_per_month": 730}
         async with Caster({"MP": rare_corrections}) as caster:
-            gateway = rover(tmp_path, caster, Clocks().clock, budget=budget)
+            gateway = rover(memory_path, caster, Clocks().clock, budget=budget)
             async with gateway.receiver():
                 for end_s in (300.0, 600.0):
                     async with gateway.running():
@@ -51,9 +53,9 @@ def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(tmp_pa
     run(scenario())
 
 
-def test_tls_and_its_handshake_count(tmp_path: Path) -> None:
+def test_tls_and_its_handshake_count(memory_path: Path) -> None:
     async def scenario() -> None:
-        async with services(tmp_path) as (gateway, _, _), gateway.running():
+        async with services(memory_path) as (gateway, _, _), gateway.running():
             await streams(gateway)
             await asyncio.sleep(25)
             shown = gateway.status
@@ -93,26 +95,31 @@ async def _cut(top: Path, times: int, longest_s: float) -> list[tuple[float, flo
     return found
 
 
-@pytest.mark.slow
-def test_a_power_cut_loses_less_than_an_hour(tmp_path: Path) -> None:
-    ((on_s, left_s),) = run(_cut(tmp_path, 1, 1.5 * HOUR_S))
-    assert on_s - HOUR_S - 60 <= left_s <= on_s
+def _table(cuts: list[tuple[float, float]]) -> str:
+    rows = ["cut  session  in the file  lost (minutes)"]
+    for number, (on_s, left_s) in enumerate(cuts, 1):
+        lost_s = on_s - left_s
+        rows.append(f"{number:3}  {on_s / 60:7.1f}  {left_s / 60:11.1f}  {lost_s / 60:4.1f}")
+    on_s, left_s = (sum(column) for column in zip(*cuts, strict=True))
+    most_s = max(on_s - left_s for on_s, left_s in cuts)
+    rows.append(f"all  {on_s / 60:7.1f}  {left_s / 60:11.1f}  {(on_s - left_s) / 60:4.1f}")
+    return "\n".join([*rows, f"the most that one cut lost: {most_s / 60:.1f} minutes"])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_twenty_power_cuts_lose_an_hour_each_at_most(tmp_path: Path) -> None:
-    cuts = run(_cut(tmp_path, 20, 3 * HOUR_S))
-    assert [each for each in cuts if not each[0] - HOUR_S - 60 <= each[1] <= each[0] + 1] == []
+def test_twenty_power_cuts_lose_an_hour_each_at_most(memory_path: Path) -> None:
+    cuts = run(_cut(memory_path, 20, 3 * HOUR_S))
+    print(_table(cuts))
+    assert [each for each in cuts if not 0.0 <= each[0] - each[1] <= HOUR_S] == []
     assert sum(left_s for _, left_s in cuts) > 0.4 * sum(on_s for on_s, _ in cuts)
-    print("on the air, left in the file (s):", [(round(a), round(b)) for a, b in cuts])
 
 
 @pytest.mark.slow
-def test_P15_streaming_writes_the_card_once_an_hour(tmp_path: Path) -> None:
+def test_P15_streaming_writes_the_card_once_an_hour(memory_path: Path) -> None:
     async def scenario() -> None:
         async with Caster({"MP": rare_corrections}) as caster:
-            gateway = rover(tmp_path, caster, Clocks().clock)
+            gateway = rover(memory_path, caster, Clocks().clock)
             async with gateway.receiver(), gateway.running():
                 await streams(gateway)
                 seen: set[int] = set()

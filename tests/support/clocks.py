@@ -27,6 +27,11 @@ class Clocks:
         self._began_unix_s += off_for_s
         self._boot, self._booted_s = self._boot + 1, _now() - 20.0
 
+    def suspend(self, for_s: float) -> None:
+        """The machine sleeps for so long: wall clock and time since boot go on, timers do not."""
+        self._began_unix_s += for_s
+        self._booted_s -= for_s
+
 
 def _now() -> float:
     return asyncio.get_running_loop().time()

@@ -137,13 +137,21 @@ class Activities:
         return Event.HAVE_CREDENTIALS
 
     async def _rest(self) -> None:
-        """Keep trying to save credentials that the disk refused, and nothing else."""
+        """Renew the credentials when they are due, and save them, so that they are valid when the
+        pause ends; nothing else."""
         self._relay = None
         self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
+        if self.stored:
+            self._tasks.start(Task.UPKEEP, self._renew_at_rest)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            await self._tasks.end(Task.SAVE)
+            await self._tasks.end(Task.SAVE, Task.UPKEEP)
+
+    async def _renew_at_rest(self) -> None:
+        while self.stored:
+            self._obtained(await self._provisioner.renew(self.stored))
+            self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
 
     async def _provision(self) -> Event:
         try:

@@ -25,9 +25,9 @@ class Task(Enum):
     RECEIVER = "receiver"
     HEARTBEAT = "heartbeat"
     RELOAD = "reload"  # waits for the end of a provisioning call, then loads again
-    SAVE = "save"  # beside the relay: credentials that the disk refused
+    SAVE = "save"  # beside the relay, or a pause: credentials that the disk refused
     TRAFFIC = "traffic"  # reads what was counted before
-    UPKEEP = "upkeep"  # beside the relay, see :mod:`ztpd.daemon.upkeep`
+    UPKEEP = "upkeep"  # beside the relay, see :mod:`ztpd.daemon.upkeep`; in a pause the renewal
 
 
 class Tasks:

@@ -37,7 +37,7 @@ class UsageWatch:
         """Corrections come from another session now."""
         self._last_s, self._unused_s, self._used_s = None, 0.0, 0.0
 
-    def check(self, channel: Channel, where: str, now: float) -> None:
+    def check(self, channel: Channel, now: float) -> None:
         """Note the use of the corrections of ``channel``. Raises :class:`CorrectionsUnused` where
         another channel is to be tried instead."""
         use = self._receiver.service_use
@@ -55,4 +55,4 @@ class UsageWatch:
             return
         if use.used is False and self._choice.has_spare(channel, now):
             self._left_s = now
-            raise CorrectionsUnused(f"{where}: {use.reason}")
+            raise CorrectionsUnused(use.reason)

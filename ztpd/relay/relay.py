@@ -272,7 +272,7 @@ class Relay:
                         if current.progress.count(frame, now):
                             self._streaming(frame.kind, current, now)
                         presence.check(now, current.progress.where)
-                        self._watch.check(current.channel, current.progress.where, now)
+                        self._watch.check(current.channel, now)
                     self._receiver.deliver(frame)
                     losses.update(now)
         except TimeoutError as error:

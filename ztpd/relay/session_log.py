@@ -41,7 +41,7 @@ class SessionLog:
             return False
         reason = "it brought corrections for 10 min" if returned else "it works again"
         if before.error:
-            reason = f"{before.name}: {before.error}"
+            reason = str(before.error)
         log.emit(events.SERVICE_CHANGED, service=channel.name, before=before.name, reason=reason)
         return True
 
