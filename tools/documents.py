@@ -258,6 +258,7 @@ _EVENT_GROUPS: Mapping[str, tuple[str, ...]] = {
         "control.",
         "demo.",
         "output.",
+        "record.",
         "report.",
         "usage",
     ),

@@ -9,11 +9,13 @@ One module because it is a catalogue: journal, manual and `check` read it as a w
       RuntimeDirectoryUnusable  lock, status file, control socket
       NotRunning        no daemon to answer
       DaemonSilent      the daemon does not answer
+      DaemonRefused     the daemon answers that it does not do it
       NoCredentials     none are stored
       NotPermitted      the user lacks a right
       ImportInvalid     a file given to `ztpd import`
       DemoIncomplete    a package that only the demonstration needs
       ReportUnwritable  the archive of `ztpd report`
+      RecordingUnwritable  the file of `ztpd record`
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered without usable credentials
@@ -154,6 +156,14 @@ class DaemonSilent(ZtpdError):
     )
 
 
+class DaemonRefused(ZtpdError):
+    code = "control.refused"
+    retry = Retry.NEVER
+    exit_status = 75
+    summary = "the daemon does not do it"
+    advice = "Try again when the reason is gone; after an upgrade, `systemctl restart ztpd`."
+
+
 class NoCredentials(ZtpdError):
     code = "credentials.none"
     retry = Retry.LOCAL
@@ -187,6 +197,14 @@ class ReportUnwritable(ZtpdError):
     exit_status = 73
     summary = "the report cannot be written"
     advice = "Name a new file in a directory with room: `ztpd report --output FILE`."
+
+
+class RecordingUnwritable(ZtpdError):
+    code = "record.unwritable"
+    retry = Retry.NEVER
+    exit_status = 73
+    summary = "the recording cannot be written"
+    advice = "Name a new file in a directory with room: `ztpd record FILE`."
 
 
 class IdentityError(ZtpdError):

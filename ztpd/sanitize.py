@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 SAVE_AS_UTF_8 = "is UTF-16: save it as UTF-8"
+
+_TILE = re.compile(r"L[0-9][NS][0-9]{2,}[EW][0-9]{2,}")  # of a localized topic or mountpoint
 
 
 def is_utf_16(data: bytes) -> bool:
@@ -42,3 +45,8 @@ def clean(text: bytes | str, limit: int) -> str:
         text = "".join(char if char.isprintable() else " " for char in text)
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def without_tiles(text: str) -> str:
+    """``text`` without the tiles of localized topics, which tell the place to some 100 km."""
+    return _TILE.sub("*", text)

@@ -18,6 +18,7 @@ BESIDE_THE_CHAIN = {
     "demo.incomplete",
     "import.unusable",
     "report.unwritable",
+    "record.unwritable",
 }
 """Failures of a command, not of the chain."""
 

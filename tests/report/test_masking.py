@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ztpd.model import Secret
-from ztpd.report.masking import LEFT_OUT, Masking, holds_position
+from ztpd.report.masking import LEFT_OUT, Masking
 from ztpd.wire import ubxcfg, ubxkeys
+from ztpd.wire.redaction import holds_position
 
 SECRETS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=4, max_size=40)
 

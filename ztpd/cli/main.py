@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from ztpd.errors import ConfigError, NotPermitted, UsageError, ZtpdError
 from ztpd.system import directories
 
 EXIT_INTERRUPTED = 130
+MOST_SECONDS = 86_400.0
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -128,6 +130,17 @@ def _parser() -> argparse.ArgumentParser:
         "image-check", verbs.check_image, "find faults of an image that every copy would have"
     ).add_argument("root", type=Path, metavar="ROOT", help="the root directory of the image")
 
+    taken = add("record", verbs.record, "record the bytes of receiver and service, with times")
+    taken.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a new file (default: ztpd-recording-DATE.ztpd); - for standard output",
+    )
+    _add_seconds(taken, "end after N seconds (default: until Ctrl-C)")
+    taken.add_argument("--with-position", action="store_true", help="with positions as they are")
+
     packed = add("report", verbs.report, "pack one archive for support, with a page of plots")
     packed.add_argument(
         "--with-position", action="store_true", help="with the positions of the last 24 hours"
@@ -135,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     packed.add_argument(
         "--output", type=Path, metavar="FILE", help="a new file (default: ztpd-report-DATE.tar.gz)"
     )
+    _add_seconds(packed, "with a recording of the next N seconds (default: none)")
 
     looks = commands.add_parser("receiver", help="the GNSS receiver")
     at_receiver = looks.add_subparsers(required=True)
@@ -187,6 +201,17 @@ def _add_config(parser: argparse.ArgumentParser, default: object) -> None:
         metavar="FILE",
         help=f"the configuration file (default: {directories.CONFIG_FILE})",
     )
+
+
+def _add_seconds(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help=help)
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (number := float(text)) <= MOST_SECONDS:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, up to a day")
 
 
 def _add_demo(demo: argparse.ArgumentParser) -> None:

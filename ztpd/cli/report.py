@@ -37,7 +37,9 @@ def report(options: argparse.Namespace) -> int:
     try:
         daemon, unknown = _daemon()
         masking = Masking(with_position=options.with_position)
-        material = gather(options.config, daemon=daemon, masking=masking)
+        material = gather(
+            options.config, daemon=daemon, masking=masking, record_s=options.seconds or 0.0
+        )
         if unknown:
             material.lacks("daemon", unknown)
         down = None if daemon else why_not_running(read_unit(), lambda: config.load(options.config))

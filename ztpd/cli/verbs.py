@@ -78,6 +78,12 @@ def provision(options: argparse.Namespace) -> int:
     return provision.provision(options)
 
 
+def record(options: argparse.Namespace) -> int:
+    from ztpd.cli import record
+
+    return record.record(options)
+
+
 def report(options: argparse.Namespace) -> int:
     from ztpd.cli import report
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ztpd import events, log, retry
 from ztpd.config import Config
 from ztpd.daemon.counters import Counters
+from ztpd.daemon.recorder import Recorder
 from ztpd.daemon.results import Results
 from ztpd.daemon.tasks import Task, Tasks
 from ztpd.daemon.upkeep import remove_token, upkeep
@@ -54,6 +55,7 @@ class Activities:
         is_paused: Callable[[], bool],
         results: Results,
         counters: Counters,
+        recorder: Recorder,
     ) -> None:
         """``has_token``: somebody gave this gateway a ZTP token; ``is_paused``: no session may be
         opened, also after a restart."""
@@ -71,7 +73,7 @@ class Activities:
         self._results = results
         fetches = FetchRecord(runtime_dir / "assistance.json", provisioner.clock)
         self._context = SessionContext(receiver, fetches)
-        self._open_session = counters.counted(meter.metered(self._context.open))
+        self._open_session = counters.counted(meter.metered(recorder.tapped(self._context.open)))
         self._relay: Relay | None = None
         self._first_corrections = asyncio.Event()
         self._failures = log.FailureLog()

@@ -111,6 +111,7 @@ class Daemon:
             is_paused=lambda: self.pauses.present is not None,
             results=self.results,
             counters=self._counters,
+            recorder=self.observation.recorder,
         )
 
     async def run(self) -> None:
@@ -197,6 +198,7 @@ class Daemon:
             on_change=self._receiver_changed,
             on_keys_wanted=self._ask_for_keys,
             on_fix=self._economy.on_fix,
+            tap=self.observation.recorder,
         )
 
     def _receiver_changed(self) -> None:
@@ -264,7 +266,7 @@ class Daemon:
                 self._runtime_failures.record(_unusable(error), retry_in_s=_HEARTBEAT_S)
             await asyncio.sleep(_HEARTBEAT_S)
 
-    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(self, request: dict[str, Any]) -> control_server.Answer:
         try:
             return await requests.answer(self, request)
         except Exception as error:  # noqa: BLE001 - it costs this one answer

@@ -1,10 +1,11 @@
-"""Notes of each heartbeat: the history, and journal lines about weaknesses."""
+"""Notes of each heartbeat: the history, and journal lines about weaknesses; and recordings."""
 
 from __future__ import annotations
 
 import asyncio
 
 from ztpd.daemon.quality import QualityLog
+from ztpd.daemon.recorder import Recorder
 from ztpd.daemon.sampling import Sampler
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress
@@ -12,10 +13,11 @@ from ztpd.status import Status
 
 
 class Observation:
-    """``sampler`` has the history."""
+    """``sampler`` has the history, ``recorder`` the taps of a recording."""
 
     def __init__(self) -> None:
         self.sampler = Sampler()
+        self.recorder = Recorder()
         self._quality = QualityLog()
 
     def update(self, status: Status, receiver: Receiver, progress: Progress | None) -> None:

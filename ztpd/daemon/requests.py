@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from ztpd import records, status
 from ztpd.daemon.observation import Observation
 from ztpd.daemon.pauses import Asker, Pauses
 from ztpd.daemon.present import PresentState
+from ztpd.daemon.recorder import MOST_RECORDINGS
 from ztpd.daemon.results import Results
 from ztpd.errors import ClockError, TlsClock, ZtpdError
 from ztpd.history import transfer
@@ -52,7 +54,9 @@ class Controlled(Protocol):
     def document(self) -> Status: ...
 
 
-async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
+async def answer(
+    daemon: Controlled, request: dict[str, Any]
+) -> Answer | AsyncGenerator[bytes, None]:
     try:
         verb = Verb(str(request.get("do")))
     except ValueError:
@@ -79,6 +83,8 @@ async def answer(daemon: Controlled, request: dict[str, Any]) -> Answer:
             return {"ok": True, "status": status.to_json(daemon.document())}
         case Verb.HISTORY:
             return _history(daemon.observation.sampler.ring, request)
+        case Verb.RECORD:
+            return _record(daemon, with_position=request.get("position") is True)
 
 
 def _no(error: str) -> Answer:
@@ -164,6 +170,13 @@ def _clock(daemon: Controlled) -> str:
     if daemon.provisioner.clock.is_past or (failure and failure.event in _WRONG_CLOCK):
         return "wrong"
     return "right" if daemon.present.state is State.STREAMING else "unknown"
+
+
+def _record(daemon: Controlled, *, with_position: bool) -> Answer | AsyncGenerator[bytes, None]:
+    recorder = daemon.observation.recorder
+    if not recorder.is_free:
+        return _no(f"{MOST_RECORDINGS} recordings are being made already")
+    return recorder.record(daemon.receiver, with_position=with_position)
 
 
 def _history(ring: HistoryRing, request: dict[str, Any]) -> Answer:

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from ztpd import events, log
 from ztpd.errors import (
@@ -34,9 +35,10 @@ from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.receiver.sharing import Sharing
 from ztpd.retry import Delay
 from ztpd.serialport.discovery import ROOT
+from ztpd.serialport.port import Tap
 from ztpd.status import ReceiverView
 from ztpd.wire import ubx
-from ztpd.wire.ubx import Message
+from ztpd.wire.ubx import Message, MonVer
 
 _LOST = Delay(1, 1, floor_s=0.5)
 _ABSENT = Delay(3, 3, floor_s=2.8)  # short enough for corrections 5 s after the port is back
@@ -44,6 +46,13 @@ _FOREIGN = Delay(6, 6, floor_s=5.0)  # for a port to come, where none of those t
 _SILENT = Delay(2, 120, equal=True)  # on an open port: the first byte ends it
 _FAILED = Delay(2, 60)
 _LOG_KEYS_REFUSED_S = 60.0  # between two lines about keys that cannot be used
+
+
+class ReceiverTap(Tap, Protocol):
+    """Takes note of the bytes, and of the port itself."""
+
+    def port_opened(self) -> None: ...
+    def port_lost(self) -> None: ...
 
 
 class Receiver:
@@ -59,18 +68,19 @@ class Receiver:
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
         root: Path = ROOT,
+        tap: ReceiverTap | None = None,
     ) -> None:
         """``on_change`` is called when readiness, error or use of the corrections change and
         when a change of the fix is logged, not for every position; ``on_keys_wanted`` when no
         known key decrypts the corrections, every ten minutes at most; ``on_fix`` for every
-        position. ``root`` is where ``sys``
-        and ``dev`` are found. Raises :class:`ztpd.errors.ConfigError` for ``settings.keys`` that
-        are none.
+        position. ``root`` is where ``sys`` and ``dev`` are found; ``tap`` takes note of the line.
+        Raises :class:`ztpd.errors.ConfigError` for ``settings.keys`` that are none.
         """
         self._settings = settings
         self._groups = configure.plan(settings.keys)
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
+        self._tap = tap
         self._sharing = Sharing(settings, _now)
         self._failures = log.FailureLog(_now)
         self._steps: dict[Delay, int] = {}
@@ -102,6 +112,11 @@ class Receiver:
     def fix_seconds(self) -> dict[str, float]:
         """For how many seconds each label of the fix was the present one."""
         return self._state.fixes.seconds(_now())
+
+    @property
+    def version(self) -> MonVer:
+        """Model and firmware of the last one identified; empty texts before."""
+        return self._state.attachment.version
 
     @property
     def signals(self) -> Signals:
@@ -226,10 +241,17 @@ class Receiver:
         """From opening the port to the error that ends it."""
         self._sharing.open()
         port = await self._state.attachment.open()
+        port.tap = self._tap
+        if self._tap:
+            self._tap.port_opened()
         connection = Connection(port, self._settings, self._groups, self._state, self._hooks)
         self._connection = connection
         try:
             await connection.run()
+        except PortLost:
+            if self._tap:
+                self._tap.port_lost()
+            raise
         finally:
             self._connection = None
             self._skipped_bytes += connection.client.scanner.counts.skipped_bytes

@@ -18,6 +18,7 @@ from ztpd.history.columns import GOOD_CNO_DBHZ, Signals
 from ztpd.model import Carrier, Fix, Frame, FrameKind
 from ztpd.receiver.effect import CorrectionAge
 from ztpd.wire import rtcm
+from ztpd.wire.geodesy import ecef_m
 from ztpd.wire.ubx import (
     Antenna,
     Jamming,
@@ -281,7 +282,8 @@ class Reception:
             return None
         if now_s - self._stream.last_s > _GAP_S:
             return None
-        distance_m = math.dist(ecef_m(fix), (station.x_m, station.y_m, station.z_m))
+        here = ecef_m(fix.lat_deg, fix.lon_deg, fix.height_m + fix.geoid_m)
+        distance_m = math.dist(here, (station.x_m, station.y_m, station.z_m))
         return {"distance_km": distance_m / 1000} if distance_m > FAR_M else None
 
     def _observed(self, now_s: float) -> set[str]:
@@ -318,19 +320,3 @@ _PROBES: tuple[tuple[JournalEvent, _Probe, float], ...] = (
     (events.FAR_STATION, Reception._far, LASTING_S),
     (events.NO_BIASES, Reception._no_biases, LASTING_S),
 )
-
-_SEMI_MAJOR_M = 6_378_137.0  # WGS 84
-_FLATTENING = 1 / 298.257223563
-
-
-def ecef_m(fix: Fix) -> tuple[float, float, float]:
-    """The position in earth-centred, earth-fixed coordinates (WGS 84)."""
-    lat, lon = math.radians(fix.lat_deg), math.radians(fix.lon_deg)
-    height_m = fix.height_m + fix.geoid_m
-    eccentricity = _FLATTENING * (2 - _FLATTENING)
-    normal_m = _SEMI_MAJOR_M / math.sqrt(1 - eccentricity * math.sin(lat) ** 2)
-    return (
-        (normal_m + height_m) * math.cos(lat) * math.cos(lon),
-        (normal_m + height_m) * math.cos(lat) * math.sin(lon),
-        (normal_m * (1 - eccentricity) + height_m) * math.sin(lat),
-    )

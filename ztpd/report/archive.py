@@ -13,9 +13,10 @@ from ztpd.check import document as check_document
 from ztpd.check import render
 from ztpd.report import page
 from ztpd.report.gather import history_rows
-from ztpd.report.masking import Masking, holds_position, setting_name
+from ztpd.report.masking import Masking, setting_name
 from ztpd.report.material import Material
 from ztpd.wire import ubxcfg
+from ztpd.wire.redaction import holds_position
 
 FOLDER = "ztpd-report"
 
@@ -25,12 +26,15 @@ def write(
 ) -> dict[str, int]:
     """Write the archive (tar, gzip) to ``stream``; the size of each file in it. Raises OSError.
 
-    Every file passes through ``masking``.
+    Every file passes through ``masking``, but for a recording, which the daemon has masked.
     """
     sizes = {}
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=6) as archive:
-        for name, text in _files(material, with_position=with_position).items():
-            data = masking.mask(text).encode(errors="replace")
+        texts = _files(material, with_position=with_position)
+        files = {name: masking.mask(text).encode(errors="replace") for name, text in texts.items()}
+        if material.recording:
+            files["recording.ztpd"] = material.recording
+        for name, data in files.items():
             member = tarfile.TarInfo(f"{FOLDER}/{name}")
             member.size, member.mode = len(data), 0o644
             member.mtime = int(material.made.timestamp())

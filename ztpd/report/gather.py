@@ -1,6 +1,7 @@
 """Gathers the parts of a report from the running daemon, or from what the last one left.
 
-Each part has its own time limit, so that all of them take less than half a minute.
+Each part has its own time limit, so that all of them take less than half a minute, besides a
+recording.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import os
 import platform
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ _JOURNAL_S = 5.0
 _CHECK_S = 9.0
 _JOURNAL_LINES = 20_000
 _JOURNAL_BYTES = 2_000_000
+_RECORDING_BYTES = 20_000_000
 
 Journal = Callable[[], str]
 
@@ -47,8 +50,10 @@ def gather(
     masking: Masking,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     journal: Journal | None = None,
+    record_s: float = 0.0,
 ) -> Material:
-    """``daemon`` is the running daemon's status, None where none runs.
+    """``daemon`` is the running daemon's status, None where none runs; ``record_s``: for so long
+    what goes over the wires is recorded, in masked form unless ``masking`` leaves positions.
 
     As root it becomes the user that owns the credentials, once the journal has been read.
     """
@@ -69,6 +74,8 @@ def gather(
         material.lacks("journal", "journalctl shows no line of ztpd.service to this user")
     if daemon:
         _from_daemon(material)
+        if record_s:
+            _record(material, record_s, with_position=masking.with_position)
     else:
         material.lacks("history", "no daemon runs, and it is kept in memory only")
         material.lacks("receiver settings", "no daemon runs; `ztpd receiver show` reads them")
@@ -116,6 +123,28 @@ def _from_daemon(material: Material) -> None:
         material.inspection = records.from_json(Inspection, answer.get("receiver"))
     else:
         material.lacks("receiver settings", answer.get("error"))
+
+
+def _record(material: Material, for_s: float, *, with_position: bool) -> None:
+    request = {"do": Verb.RECORD, "position": with_position}
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    packed = bytearray()
+    end_s = time.monotonic() + for_s
+    try:
+        with closing(control.stream(directories.runtime_dir(), request)) as pieces:
+            for piece in pieces:
+                packed += packer.compress(piece)
+                if time.monotonic() >= end_s:
+                    break
+                if len(packed) > _RECORDING_BYTES:
+                    material.lacks("rest of the recording", f"it has {_RECORDING_BYTES} bytes")
+                    break
+            else:
+                material.lacks("rest of the recording", "the daemon ended")
+    except ZtpdError as error:
+        material.lacks("recording", error)
+        return
+    material.recording = bytes(packed + packer.flush())
 
 
 async def _check(material: Material, path: Path, daemon: Status | None) -> None:

@@ -17,28 +17,26 @@ from ztpd.errors import ZtpdError
 from ztpd.log import Redaction
 from ztpd.model import Secret, StoredCredentials
 from ztpd.provisioning.store import CredentialStore
-from ztpd.sanitize import decoded
+from ztpd.sanitize import decoded, without_tiles
 from ztpd.sources.endpoints import endpoints
 from ztpd.system.directories import state_dir
 from ztpd.system.files import read_regular
 from ztpd.wire import ubxcfg
+from ztpd.wire.redaction import holds_position
 
 LEFT_OUT = "left out: a position"
 
 _IMEI = re.compile(r"(?<![0-9.])([0-9]{8})[0-9]{5}([0-9]{2})(?![0-9])")
-_TILE = re.compile(r"L[0-9][NS][0-9]{2,}[EW][0-9]{2,}")  # of a localized MQTT topic
 _DEGREES = re.compile(r"(?<![\w.])-?[0-9]{1,3}\.[0-9]{5,}(?![\w.])")
 _SENTENCE = re.compile(r"\$?G[A-Z](GGA|RMC|GLL|GNS),[^\s\"]*")
 _LONG_LINE = 24  # of a PEM text: such a line alone is a secret too
-_TMODE, _GEOFENCE = 0x03, 0x24  # groups of configuration items that hold a position
-_TMODE_MODE = 0x2003_0001
 
 
 class Masking:
     """``with_position``: places stay."""
 
     def __init__(self, *, with_position: bool) -> None:
-        self._with_position = with_position
+        self.with_position = with_position
         self._redaction = Redaction()
 
     def hide(self, secrets: Iterable[Secret]) -> None:
@@ -72,15 +70,15 @@ class Masking:
     def mask(self, text: str) -> str:
         """``text`` without secrets, whole IMEIs, and places."""
         text = _IMEI.sub(r"\1*****\2", self._redaction.mask(text))
-        if self._with_position:
+        if self.with_position:
             return text
         text = _SENTENCE.sub(LEFT_OUT, text)
-        return _DEGREES.sub("*", _TILE.sub("*", text))
+        return _DEGREES.sub("*", without_tiles(text))
 
     def config(self, loaded: LoadedConfig) -> LoadedConfig:
         """``loaded`` without the positions that receiver settings hold."""
         receiver = loaded.config.receiver
-        if self._with_position or not receiver.keys:
+        if self.with_position or not receiver.keys:
             return loaded
         keys = {
             name: LEFT_OUT if holds_position(ubxcfg.key_id(name)) else value
@@ -88,11 +86,6 @@ class Masking:
         }
         changed = replace(receiver, keys=keys)  # type: ignore[arg-type]
         return replace(loaded, config=replace(loaded.config, receiver=changed))
-
-
-def holds_position(key: int) -> bool:
-    """Whether a configuration item of the receiver may be part of a position."""
-    return (key >> 16) & 0xFF in (_TMODE, _GEOFENCE) and key != _TMODE_MODE
 
 
 def _forms(text: str) -> set[str]:

@@ -27,6 +27,7 @@ class Material:
     journal: str = ""
     inspection: Inspection | None = None
     history: HistoryData = field(default_factory=HistoryData)
+    recording: bytes = b""  # of ``ztpd record``, compressed
     missing: list[tuple[str, str]] = field(default_factory=list)
 
     def lacks(self, part: str, why: object) -> None:

@@ -11,12 +11,13 @@ from ztpd.check import LINKS, LinkState
 from ztpd.history.columns import EVERY_S
 from ztpd.log import duration
 from ztpd.report import plots, scatter
-from ztpd.report.masking import holds_position, setting_name
+from ztpd.report.masking import setting_name
 from ztpd.report.material import Material
 from ztpd.report.plots import Figure
 from ztpd.report.sessions import SessionRecord, sessions
 from ztpd.report.style import STYLE
 from ztpd.report.svg import TimeAxis
+from ztpd.wire.redaction import holds_position
 
 _JOURNAL_LINES = 200
 _MOST_SESSIONS = 40

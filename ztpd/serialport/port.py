@@ -11,6 +11,7 @@ import contextlib
 import os
 import termios
 from pathlib import Path
+from typing import Protocol
 
 from ztpd.errors import PortHung, PortLost
 from ztpd.serialport.opening import Opening, OpenPort, release
@@ -36,6 +37,13 @@ DRAIN_GRACE_S = KERNEL_QUEUE_S + 0.2
 _FINISH_S = 2.5  # for the frame begun to leave: 1.1 kB at 9600 baud behind a full kernel queue
 
 
+class Tap(Protocol):
+    """Takes note of the bytes of a port; no method waits."""
+
+    def received(self, data: bytes) -> None: ...
+    def sent(self, data: bytes) -> None: ...
+
+
 class SerialPort:
     """One open port. Made by :meth:`open`; for one reader and any number of writers."""
 
@@ -44,6 +52,7 @@ class SerialPort:
         self.path = path
         self.baudrate: int = port.baudrate
         self.read_bytes = self.written_bytes = 0
+        self.tap: Tap | None = None
         self._port = port
         self._fd: int = port.fileno()
         self._loop = asyncio.get_running_loop()
@@ -146,6 +155,8 @@ class SerialPort:
         if not data:  # with VMIN 1 a tty says so only when it has hung up
             raise self._fail("hung up")
         self.read_bytes += len(data)
+        if self.tap:
+            self.tap.received(data)
         return data
 
     @property
@@ -317,6 +328,8 @@ class SerialPort:
             self._pace.sent(count)
             self._sent_s = self._loop.time()
             self.written_bytes += count
+            if self.tap:
+                self.tap.sent(b"".join(parts)[:count])
             self._queue.sent(count)
         self._loop.remove_writer(self._fd)
         for waiter in self._emptied:

@@ -1,4 +1,5 @@
-"""Requests to the daemon over its control socket: one JSON line each way.
+"""Requests to the daemon over its control socket: one JSON line each way, and for a recording the
+bytes behind it.
 
 Only root and the daemon's own user are answered. ``control_server`` is the other end, apart from
 this one so that `ztpd status` imports no event loop.
@@ -9,15 +10,18 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
+from ztpd.errors import DaemonRefused, DaemonSilent, NotPermitted, NotRunning
 
 SOCKET_NAME = "control.sock"
 LINE_LIMIT = 65_536
 _ANSWER_LIMIT = 1 << 20
+_STREAM_LOOK_S = 0.5
 LONGEST_WAIT_S = 600.0  # for the result of a request
 ONLY = "only root and the daemon's user may ask this"
 
@@ -34,6 +38,7 @@ class Verb(StrEnum):
     RECEIVER = "receiver"  # its settings, read from it now
     STATUS = "status"
     HISTORY = "history"  # what there is of the last 24 hours, or with ``column`` one series of it
+    RECORD = "record"  # what goes over the wires, until the client hangs up
 
 
 def patience_s(request: dict[str, Any]) -> float:
@@ -50,30 +55,67 @@ def ask(directory: Path, request: dict[str, Any], *, timeout_s: float = 10.0) ->
     Raises :class:`NotRunning` where there is no daemon, :class:`NotPermitted` where it does not
     answer this user, and :class:`DaemonSilent` where no whole answer of at most 1 MiB comes.
     """
+    with _answered(directory, request, timeout_s) as (_, answer, _):
+        return answer
+
+
+def stream(
+    directory: Path, request: dict[str, Any], *, timeout_s: float = 10.0
+) -> Generator[bytes, None, None]:
+    """The bytes that follow the answer, until the daemon ends; the daemon notices when this is
+    closed. Empty ones where none came for half a second.
+
+    Raises as :func:`ask`, and :class:`DaemonRefused` with the daemon's reason.
+    """
+    with _answered(directory, request, timeout_s) as (client, answer, behind):
+        if not answer.get("ok"):
+            raise DaemonRefused(str(answer.get("error", "")))
+        yield behind
+        client.settimeout(_STREAM_LOOK_S)
+        while True:
+            try:
+                more = client.recv(LINE_LIMIT)
+            except TimeoutError:
+                yield b""
+                continue
+            if not more:
+                return
+            yield more
+
+
+@contextmanager
+def _answered(
+    directory: Path, request: dict[str, Any], timeout_s: float
+) -> Iterator[tuple[socket.socket, dict[str, Any], bytes]]:
+    """The connection, the answer, and the bytes that came behind it. Raises as :func:`ask`."""
     path, deadline_s = directory / SOCKET_NAME, time.monotonic() + timeout_s
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
             client.connect(str(path))
             client.sendall(json.dumps(request).encode() + b"\n")
-            answer = json.loads(_read_line(client, deadline_s))
+            line, behind = _read_line(client, deadline_s)
+            answer = json.loads(line)
+            if not isinstance(answer, dict):
+                raise ValueError("the answer is no object")
+            if answer.get("event") == NotPermitted.code:
+                raise NotPermitted(ONLY)
+            yield client, answer, behind
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
         raise NotRunning(str(path)) from error
     except PermissionError as error:
         raise NotPermitted(str(path)) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DaemonSilent(str(path)) from error
-    if not isinstance(answer, dict):
-        raise DaemonSilent(str(path))
-    if answer.get("event") == NotPermitted.code:
-        raise NotPermitted(ONLY)
-    return answer
 
 
-def _read_line(client: socket.socket, deadline_s: float) -> bytes:
-    """Raises OSError after ``deadline_s``, and ValueError for more than 1 MiB."""
+def _read_line(client: socket.socket, deadline_s: float) -> tuple[bytes, bytes]:
+    """The first line, and the bytes that came behind it.
+
+    Raises OSError after ``deadline_s``, and ValueError for more than 1 MiB.
+    """
     line = bytearray()
-    while not line.endswith(b"\n"):
+    while b"\n" not in line:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
@@ -84,7 +126,8 @@ def _read_line(client: socket.socket, deadline_s: float) -> bytes:
         line += more
         if len(line) > _ANSWER_LIMIT:
             raise ValueError("the answer is too long")
-    return bytes(line)
+    first, _, behind = bytes(line).partition(b"\n")
+    return first, behind
 
 
 def is_listening(directory: Path) -> bool | None:

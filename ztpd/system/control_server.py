@@ -7,8 +7,8 @@ import json
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from ztpd.system.tasks import end
 
 _ANSWER_WITHIN_S = 10.0
 
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Answer = dict[str, Any] | AsyncGenerator[bytes, None]
+"""One line, or bytes for as long as the client takes them: they follow a line that says "ok". An
+empty piece is a look at whether the client is still there."""
+
+Handler = Callable[[dict[str, Any]], Awaitable[Answer]]
 
 
 @asynccontextmanager
@@ -38,10 +42,15 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
                 request, refusal = await _read(reader, writer)
             async with asyncio.timeout(_ANSWER_WITHIN_S + patience_s(request)):
                 answer = refusal or await handle(request)
-                writer.write(json.dumps(answer).encode() + b"\n")
+                line = answer if isinstance(answer, dict) else {"ok": True}
+                writer.write(json.dumps(line).encode() + b"\n")
                 await writer.drain()
+            if not isinstance(answer, dict):
+                await _stream(answer, reader, writer)
         except (TimeoutError, OSError):
             pass  # the client is gone, or slow: it gets no answer
+        except asyncio.CancelledError:
+            pass  # at the end; asyncio of Python 3.11 logs a client that was cancelled as an error
         finally:
             writer.close()
 
@@ -56,6 +65,20 @@ async def serve(directory: Path, handle: Handler) -> AsyncIterator[None]:
         server.close()
         path.unlink(missing_ok=True)
         await end(*clients)
+
+
+async def _stream(
+    pieces: AsyncGenerator[bytes, None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Send ``pieces`` until the client hangs up. Raises TimeoutError for one that takes nothing,
+    and OSError."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if reader.at_eof():
+                return
+            writer.write(piece)
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                await writer.drain()
 
 
 async def _read(
