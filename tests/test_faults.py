@@ -11,7 +11,7 @@ from tools.faulttable import names, numbers, rows, untested
 MOST = {
     "N": 30,
     "Z": 17,
-    "S": 19,
+    "S": 21,
     "C": 9,
     "M": 14,
     "R": 16,

@@ -615,6 +615,24 @@ class StoreCorrupt(StoreError):
     advice = "Nothing to do; ztpd uses the previous ones or asks for new ones."
 
 
+class StoreUnsealable(StoreError):
+    code = "store.unsealable"
+    exit_status = 65
+    summary = "the stored credentials are sealed to another machine"
+    advice = (
+        "Nothing to do after a copy or a reset: ztpd asks for new ones. Where each update of the "
+        "system does it, set [ztp] seal_credentials = false."
+    )
+
+
+class SealingFailed(StoreError):
+    code = "store.sealing"
+    summary = "systemd does not seal or unseal the credentials"
+    advice = (
+        "See `journalctl -u 'systemd-creds@*'`. After two minutes ztpd asks for other credentials."
+    )
+
+
 class StoreVersion(StoreError):
     code = "store.version"
     retry = Retry.LOCAL  # reading a file again is cheap

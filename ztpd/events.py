@@ -376,6 +376,15 @@ DROPPED = _event(
     "ztpd keeps the newest.",
     "Raise [receiver] baudrate, or choose a region or plan with less data.",
 )
+NOT_SEALED = _event(
+    "store.not_sealed",
+    _WARNING,
+    "the credentials are stored in clear text: {reason}",
+    "[ztp] seal_credentials is set, and systemd did not encrypt the credentials.",
+    "ztpd stores them as without that setting, and tries again at its next start.",
+    "Debian 12 cannot seal: update the system, or remove the setting. Else see `journalctl -u "
+    "'systemd-creds@*'`.",
+)
 DAMAGED = _event(
     "stream.damaged",
     _WARNING,

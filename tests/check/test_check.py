@@ -23,10 +23,12 @@ from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.until import until
 from tests.support.usbtree import UsbTree
+from tests.support.writer import generation
 from ztpd import check, config, status
 from ztpd.check import LinkState, Result
 from ztpd.errors import PortBusy
 from ztpd.modem.at import identity_error
+from ztpd.provisioning.store import CredentialStore
 from ztpd.serialport import holders
 from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections
@@ -212,6 +214,20 @@ async def test_the_provisioning_service_is_connected_to_and_not_called(tmp_path:
         assert problem(found).event == "credentials.none"
         assert (service.connections, service.requests) == (1, 0)
     assert next(each.text for each in found if each.layer == "modem").startswith("49015420*****18")
+
+
+@pytest.mark.parametrize(("wanted", "word"), [(True, "not sealed, though"), (False, "")])
+async def test_credentials_in_clear_text_are_named_where_they_should_be_sealed(
+    tmp_path: Path, wanted: bool, word: str
+) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.configure(ztp={"seal_credentials": wanted})
+    CredentialStore(gateway.state_dir).save(generation(1))
+    found = await walk(gateway)
+    text = next(each.text for each in found if each.layer == "permissions")
+
+    assert word in text
+    assert ("sealed" in text) is wanted
 
 
 async def test_a_past_cause_is_reported_as_past(tmp_path: Path) -> None:

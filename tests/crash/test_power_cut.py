@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.crashes import Disk, Operation, crashes, traced
-from tests.support.writer import HARDWARE_ID, generation, number_of
+from tests.support.writer import HARDWARE_ID, generation, number_of, sealing
 from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.provisioning.schedule import Schedule
 from ztpd.provisioning.store import CURRENT, CredentialStore
@@ -38,14 +38,14 @@ def loaded(disk: Disk, place: Path) -> int | None:
     directory = place / "after"
     disk.write(directory)
     try:
-        found = CredentialStore(directory).load()
+        found = sealing(directory).load()
         assert not list(directory.glob("*.new")), "no part of a generation stays"
         return number_of(found.stored) if found else None
     finally:
         shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize("action", ["store", "provision"])
+@pytest.mark.parametrize("action", ["store", "store sealed", "provision"])
 @pytest.mark.parametrize("first", [True, False], ids=["none before", "one before"])
 def test_S06_P1_P2_every_state_that_a_power_cut_may_leave(
     place: Path, action: str, first: bool
@@ -65,6 +65,24 @@ def test_S06_P1_P2_every_state_that_a_power_cut_may_leave(
             assert Schedule(place / "called" / SCHEDULE_FILE).called_for(HARDWARE_ID)
             shutil.rmtree(place / "called")
     assert states >= 20
+
+
+def test_S06_a_power_cut_while_a_store_is_sealed_leaves_both_generations(place: Path) -> None:
+    directory = prepared(place, first=False)
+    CredentialStore(directory).save(generation(2))
+    before, steps = traced(directory, "convert")
+    states = 0
+    for disk, promises in crashes(before, steps):
+        states += 1
+        disk.write(place / "after")
+        store = sealing(place / "after")
+        found, previous = store.load(), store.load_previous()
+        assert found is not None
+        assert found.stored == generation(2)
+        assert previous == generation(1)
+        assert found.sealed or "sealed" not in promises
+        shutil.rmtree(place / "after")
+    assert states >= 10
 
 
 def test_P2_provisioned_is_said_after_file_and_directory_are_on_the_disk(place: Path) -> None:

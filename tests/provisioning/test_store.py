@@ -353,10 +353,10 @@ def test_a_whole_file_without_usable_content_is_corrupt(
 
 def test_S16_a_newer_format_is_refused_and_kept(store: CredentialStore, directory: Path) -> None:
     store.save(FIRST)
-    newer = json.dumps({"format": 2, "sha256": "?", "something": "else"}).encode()
+    newer = json.dumps({"format": 3, "sha256": "?", "something": "else"}).encode()
     (directory / CURRENT).write_bytes(newer)
     for act in (store.load, lambda: store.save(SECOND)):
-        with pytest.raises(StoreVersion, match="format 2"):
+        with pytest.raises(StoreVersion, match="format 3"):
             act()
     assert (directory / CURRENT).read_bytes() == newer
 

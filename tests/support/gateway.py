@@ -20,6 +20,7 @@ from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
 from ztpd.system.clock import Clock
 from ztpd.system.files import read_json
+from ztpd.system.sealing import Sealer
 
 FAST_LINE = 921_600
 
@@ -32,6 +33,7 @@ class Gateway:
     authority: Authority = field(default_factory=Authority)
     board: str = "board-1"  # serial number, as far as it can be read
     clock: Clock | None = None  # None: this machine's clocks
+    sealer: Sealer | None = None  # None: this machine's systemd
 
     def __post_init__(self) -> None:
         self.ca_file = self.authority.write(self.top / "authority.pem")
@@ -69,6 +71,7 @@ class Gateway:
             reload=lambda: config.load(path),
             board_serial=lambda: self.board,
             clock=self.clock,
+            sealer=self.sealer,
             post=http.post,  # in this process: a test may run in virtual time
         )
         running = asyncio.create_task(daemon.run())

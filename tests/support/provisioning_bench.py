@@ -24,6 +24,7 @@ from ztpd.provisioning.schedule import Schedule
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Portal, Profile
 from ztpd.system.clock import Clock
+from ztpd.system.sealing import Sealer
 
 IMEI, OTHER_IMEI = Imei("490154203237518"), Imei("356938035643809")
 START_UNIX_S = 1_800_000_000
@@ -75,6 +76,7 @@ class ProvisioningBench:
         self.board = board
         self.hostname = "gateway-1"
         self.token = TOKEN
+        self.sealer: Sealer | None = None
         self.modem: list[Identity | ZtpdError] = [Identity(IMEI, "the modem")]
         self.reads = 0
         self.clock_off_s = 0.0
@@ -106,6 +108,7 @@ class ProvisioningBench:
             hostname=lambda: self.hostname,
             post=self._post,
             rng=self._rng,
+            sealer=self.sealer,
         )
 
     def issue(self, hardware_id: str, *, ends: datetime) -> None:

@@ -1,4 +1,4 @@
-"""The program that crash tests trace and kill: ``writer.py DIRECTORY store|provision``.
+"""The program that crash tests trace and kill: ``writer.py DIRECTORY ACTION``.
 
 Each line that it prints is a promise, by one write to the standard output.
 """
@@ -6,6 +6,7 @@ Each line that it prints is a promise, by one write to the standard output.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -39,9 +40,30 @@ def say(promise: str) -> None:
     os.write(1, f"{promise}\n".encode())
 
 
-def store(directory: Path) -> None:
+class NearSealer:
+    """Seals without another process, and in earnest only for a test that cuts the power."""
+
+    def seal(self, plain: bytes) -> str:
+        return base64.b64encode(plain[::-1]).decode()
+
+    def unseal(self, sealed: str) -> bytes:
+        return base64.b64decode(sealed)[::-1]
+
+
+def sealing(directory: Path) -> CredentialStore:
+    return CredentialStore(directory, seal=True, sealer=NearSealer())
+
+
+def convert(directory: Path) -> None:
+    """Seal a store in clear text."""
+    say("begin")
+    sealing(directory).convert()
+    say("sealed")
+
+
+def store(directory: Path, *, seal: bool = False) -> None:
     """Take the place of generation 1, and then of generation 2."""
-    credentials = CredentialStore(directory)
+    credentials = sealing(directory) if seal else CredentialStore(directory)
     for number in (2, 3):
         say(f"begin {number}")
         credentials.save(generation(number))
@@ -83,7 +105,11 @@ async def provision(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "store":
-        store(Path(sys.argv[1]))
-    else:
-        asyncio.run(provision(Path(sys.argv[1])))
+    place, action = Path(sys.argv[1]), sys.argv[2]
+    match action:
+        case "store" | "store sealed":
+            store(place, seal=action == "store sealed")
+        case "convert":
+            convert(place)
+        case "provision":
+            asyncio.run(provision(place))

@@ -124,13 +124,15 @@ class Check:
         except StoreUnsafe:
             raise
         except StoreError as error:
-            self._store_error = error
+            self._store_error, sealing = error, ""
         else:
             self._stored = loaded.stored if loaded else None
+            sealing = loaded.sealing(wanted=self._config.ztp.seal_credentials) if loaded else ""
         self._choose_source()
         volatile = await offload(lost_at_power_off, directory)
         return joined(
             f"{directory} is private",
+            sealing,
             f"on {volatile}: lost at power off (docs/fleet.md)" if volatile else "",
         )
 

@@ -44,6 +44,7 @@ def show(_: argparse.Namespace) -> int:
         "opens": credentials.transports,
         "obtained": f"{_day(stored.stored_unix_s)}, {_obtained_for(stored.hardware_id)}",
         "board": stored.board or "unknown",
+        "sealed": "to this machine" if loaded.sealed else "no",
         "ends": _day(stored.expires_unix_s) if stored.expires_unix_s else "no date",
         "note": loaded.note,
     }
@@ -105,8 +106,11 @@ def take_in(options: argparse.Namespace) -> int:
         print(f"{path}: the client certificate in it has ended", file=sys.stderr)
     directories.make(state_dir, 0o700)
     become_owner(state_dir)
-    CredentialStore(state_dir).save(stored)
+    store = CredentialStore(state_dir, seal=config.ztp.seal_credentials)
+    store.save(stored)
     print(f"imported: {credentials.transports}")
+    if store.not_sealed:
+        print(f"stored in clear text: {store.not_sealed.detail}", file=sys.stderr)
     with contextlib.suppress(NotRunning, NotPermitted, DaemonSilent):
         control.ask(runtime_dir, {"do": Verb.IMPORTED})
     print(f"{path} holds the secrets in clear text: delete it", file=sys.stderr)

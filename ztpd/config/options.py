@@ -111,6 +111,15 @@ class ZtpOptions:
         "enable --now ztpd-forget-token.path`. If the service later refuses the credentials, or "
         "they expire, a person must give the token again with `ztpd token set`.",
     )
+    seal_credentials: bool = _option(
+        False,
+        rules.switch(),
+        "Encrypt the stored credentials with the key that systemd (256 or newer: Debian 13) has on "
+        "this machine, in its TPM where there is one. A copy of /var/lib/ztpd is then useless "
+        "elsewhere; a stolen card that contains the key is not. Where they cannot be decrypted, "
+        "ztpd asks for new ones once. Not for systems that swap two roots: each update would be a "
+        "provisioning call (docs/security.md).",
+    )
     splay_s: float = _option(
         60.0,
         rules.seconds(0, 86400),

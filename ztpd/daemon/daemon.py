@@ -40,6 +40,7 @@ from ztpd.system import control_server
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.runlock import RunLock
+from ztpd.system.sealing import Sealer
 
 _HEARTBEAT_S = 10.0
 _STOP_WITHIN_S = 4.0
@@ -60,6 +61,7 @@ class Daemon:
         clock: Clock | None = None,
         board_serial: Callable[[], str] = board.serial,
         post: Post = post_process.post,
+        sealer: Sealer | None = None,
     ) -> None:
         self.present = PresentState()
         self.results = Results()
@@ -96,6 +98,7 @@ class Daemon:
             disk=self._disk,
             post=post,
             on_call=self._counters.on_call,
+            sealer=sealer,
         )
         self._activities = Activities(
             self.provisioner,

@@ -6,7 +6,14 @@ import asyncio
 import random
 
 from ztpd import events, log, retry
-from ztpd.errors import Retry, StoreCorrupt, StoreError, StoreUnsafe
+from ztpd.errors import (
+    Retry,
+    SealingFailed,
+    StoreCorrupt,
+    StoreError,
+    StoreUnsafe,
+    StoreUnsealable,
+)
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.board import is_another
 from ztpd.provisioning.store import CredentialStore
@@ -22,6 +29,10 @@ def log_provisioned(stored: StoredCredentials) -> None:
     )
 
 
+UNSEAL_WITHIN_S = 120.0
+"""Credentials that could not be unsealed for so long count as lost: a TPM may be locked for days,
+and a call gives others at once."""
+
 _SAVE_AGAIN = {Retry.LOCAL: retry.Delay(60, 3600, floor_s=60)}
 
 
@@ -34,22 +45,43 @@ class Keeper:
         self._store = store
         self._failures = failures
         self._rng = rng
+        self._sealing_failed_since_s: float | None = None
         self.unsaved: StoredCredentials | None = None
 
-    async def load(self) -> StoredCredentials | None:
-        """The current credentials; None where there are none, or only damaged ones.
+    def set_seal(self, seal: bool) -> None:
+        """Whether the next files are sealed to this machine; :meth:`load` converts those there."""
+        self._store.seal = seal
 
-        Raises :class:`StoreUnsafe`, :class:`StoreVersion` and :class:`StoreError`.
+    async def load(self) -> StoredCredentials | None:
+        """The current credentials; None where there are none, or only ones that are damaged or
+        sealed to another machine.
+
+        Raises :class:`SealingFailed` for two minutes, :class:`StoreUnsafe`, :class:`StoreVersion`
+        and :class:`StoreError`.
         """
         if self.unsaved:
             return self.unsaved
         try:
             loaded = await offload(self._store.load)
-        except StoreCorrupt as error:
+        except (StoreCorrupt, StoreUnsealable) as error:
             self._failures.record(error)
             return None
+        except SealingFailed as error:
+            now_s = asyncio.get_running_loop().time()
+            if self._sealing_failed_since_s is None:
+                self._sealing_failed_since_s = now_s
+            if now_s - self._sealing_failed_since_s < UNSEAL_WITHIN_S:
+                raise
+            self._failures.record(StoreUnsealable(str(error)))
+            return None
+        self._sealing_failed_since_s = None
         if loaded is None:
             return None
+        try:
+            await offload(self._store.convert)
+            self._log_not_sealed()
+        except StoreError as error:  # they can be used as they are
+            self._failures.record(error)
         if loaded.previous:
             log.emit(events.PREVIOUS_CREDENTIALS, detail=loaded.note)
         log.redaction.hide(loaded.stored.credentials.secrets())
@@ -60,6 +92,8 @@ class Keeper:
         :meth:`load` raises that failure."""
         try:
             return self.unsaved is not None or await offload(self._store.load) is not None
+        except StoreUnsealable:
+            return False
         except StoreError:
             return True
 
@@ -84,12 +118,17 @@ class Keeper:
         try:
             await offload(self._store.save, stored)
             self.unsaved = None
+            self._log_not_sealed()
         except StoreUnsafe:
             self.unsaved = stored
             raise
         except StoreError as error:
             self._failures.record(error)
             self.unsaved = stored
+
+    def _log_not_sealed(self) -> None:
+        if (error := self._store.not_sealed) is not None:
+            log.emit(events.NOT_SEALED, reason=error.detail)
 
     def forget_unsaved(self) -> None:
         """Drop credentials that the disk does not have: a person has imported others."""

@@ -25,6 +25,7 @@ from ztpd.system import hostname
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.offload import offload
+from ztpd.system.sealing import Sealer
 from ztpd.wire.hostnames import is_loopback
 
 _REFRESH_TRIES = 4
@@ -54,6 +55,7 @@ class Provisioner:
         post: Post = post_process.post,
         on_call: Callable[[ZtpdError | None], None] = lambda _: None,
         rng: random.Random | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         """``on_call`` receives the error of each call that has ended, None for credentials."""
         self._config = config
@@ -75,7 +77,8 @@ class Provisioner:
         self.identification = Identification(
             read_identity, dispatch=dispatch, wait=self.pacing.begin_wait, rng=rng
         )
-        self.keeper = Keeper(CredentialStore(state_dir), self._failures, rng)
+        store = CredentialStore(state_dir, seal=config.ztp.seal_credentials, sealer=sealer)
+        self.keeper = Keeper(store, self._failures, rng)
 
     async def stored(self) -> StoredCredentials | None:
         """The credentials of this gateway; None if it has to be provisioned.
@@ -175,6 +178,7 @@ class Provisioner:
     def reconfigured(self, config: Config) -> None:
         """Go on with ``config``, from the next call on."""
         self._config = config
+        self.keeper.set_seal(config.ztp.seal_credentials)
 
     async def idle(self) -> None:
         """Return when no call is under way: its answer would be lost, and the next one is late."""

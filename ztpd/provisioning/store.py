@@ -5,7 +5,7 @@ Files, all 0600 in a directory of mode 0700 that belongs to the user that runs z
 ``credentials.json``           the current generation
 ``credentials.previous.json``  the one before
 ``credentials.json.new``       a generation being written; never read, removed at the next load
-``credentials.json.bad``       the last damaged one, kept for a person
+``credentials.json.bad``       the last damaged one, kept for a person, except beside sealed ones
 
 **Why a power cut is harmless.** Saving is these steps, and the disk may keep any of those that no
 fsync has confirmed:
@@ -22,6 +22,10 @@ current file is never made the previous one, so damage does not push out the las
 
 An fsync that fails is not repeated on the same file: the kernel may have dropped the pages, and a
 second one would report success. The next save writes a new file.
+
+**Sealed** files are encrypted by systemd for this machine; the steps are the same. :meth:`convert`
+replaces clear text by sealed files or back, each by the steps 1, 3 and 4, so at any instant both
+generations are whole, in one form or the other.
 """
 
 from __future__ import annotations
@@ -29,36 +33,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import pwd
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from ztpd.errors import (
+    SealingFailed,
     StoreCorrupt,
     StoreError,
     StoreFull,
     StoreReadOnly,
     StoreUnsafe,
-    StoreVersion,
-    ZtpError,
+    StoreUnsealable,
 )
 from ztpd.model import StoredCredentials
-from ztpd.wire import ztp
+from ztpd.provisioning import generation
+from ztpd.system.sealing import CredentialsService, Sealer
 
 CURRENT = "credentials.json"
 PREVIOUS = "credentials.previous.json"
 _NEW = f"{CURRENT}.new"
 _BAD = f"{CURRENT}.bad"
-
-FORMAT = 1
-_SIZE_LIMIT = 8 * ztp.BODY_LIMIT  # JSON may take six bytes for one, and is indented
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +67,28 @@ class Loaded:
     stored: StoredCredentials
     previous: bool
     note: str = ""
+    sealed: bool = False
+
+    def sealing(self, *, wanted: bool) -> str:
+        """Words about it; "" where there is nothing to say. ``wanted`` is the setting."""
+        if self.sealed == wanted:
+            return "sealed to this machine" if wanted else ""
+        return "still sealed" if self.sealed else "not sealed, though [ztp] seal_credentials is set"
 
 
 class CredentialStore:
     """Synchronous: it waits for the disk, and for other users of the directory, such as another
-    process or a call that timed out. An event loop offloads it."""
+    process or a call that timed out; and for ``sealer``, to unseal a file, or to seal it where
+    ``seal`` is set. An event loop offloads it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, seal: bool = False, sealer: Sealer | None = None
+    ) -> None:
+        self.seal = seal
+        self.not_sealed: SealingFailed | None = None
+        """Why the last file was written in clear text, though ``seal`` is set."""
         self._directory = directory
+        self._sealer = sealer or CredentialsService()
         self._unconfirmed = False  # a save failed after its first step
 
     def load(self) -> Loaded | None:
@@ -83,7 +96,8 @@ class CredentialStore:
 
         Raises :class:`StoreUnsafe` if directory or file could be read or changed by others,
         :class:`StoreVersion` for a newer format, :class:`StoreCorrupt` if no generation is sound,
-        and :class:`StoreError`.
+        :class:`StoreUnsealable` if one is sealed to another machine, :class:`SealingFailed` if
+        systemd cannot unseal it now, and :class:`StoreError`.
         """
         with _translated(self._directory), _Folder(self._directory) as folder:
             if not folder.exists:
@@ -91,49 +105,97 @@ class CredentialStore:
             with contextlib.suppress(OSError):  # a read-only disk is no reason not to read
                 folder.remove(_NEW)
             notes: list[str] = []
+            kind: type[StoreError] = StoreCorrupt
             for name in (CURRENT, PREVIOUS):
                 content = folder.read(name)
                 if content is None:
                     continue
                 try:
-                    return Loaded(_decoded(content), name == PREVIOUS, "; ".join(notes))
+                    stored = generation.decode(content, self._sealer)
+                except StoreUnsealable as error:  # left there: the key may come back
+                    kind = StoreUnsealable
+                    notes.append(f"{name}: {error.detail}")
+                    continue
                 except StoreCorrupt as error:
                     notes.append(f"{name}: {error.detail}")
+                else:
+                    sealed = generation.is_sealed(content)
+                    return Loaded(stored, name == PREVIOUS, "; ".join(notes), sealed)
                 if name == CURRENT:
                     with contextlib.suppress(OSError):
                         folder.rename(CURRENT, _BAD)
             if notes:
-                raise StoreCorrupt("; ".join(notes))
+                raise kind("; ".join(notes))
             return None
 
     def load_previous(self) -> StoredCredentials | None:
         """The generation before the current one, where there is a sound one. Raises as load()."""
         with _translated(self._directory), _Folder(self._directory) as folder:
             content = folder.read(PREVIOUS) if folder.exists else None
-        with contextlib.suppress(StoreCorrupt):
-            return _decoded(content or b"")
+        with contextlib.suppress(StoreCorrupt, StoreUnsealable):
+            return generation.decode(content or b"", self._sealer)
         return None
 
     def save(self, stored: StoredCredentials) -> None:
         """Make ``stored`` the current generation. When this returns, it survives a power cut.
 
         An equal generation, except for the date, is not written again. Creates the directory.
+        Where sealing fails the file is in clear text, and :attr:`not_sealed` has the reason.
         Raises :class:`StoreFull`, :class:`StoreReadOnly`, :class:`StoreUnsafe`,
         :class:`StoreVersion`, :class:`StoreError`; the current generation stays.
         """
         with _translated(self._directory), _Folder(self._directory, create=True) as folder:
-            held = None
-            with contextlib.suppress(StoreCorrupt):
-                held = _decoded(folder.read(CURRENT) or b"")
-            same = held is not None and _encoded(held, dated=False) == _encoded(stored, dated=False)
-            if not same or self._unconfirmed:
+            content = folder.read(CURRENT) or b""
+            held, sound = None, generation.is_sealed(content)
+            with contextlib.suppress(StoreCorrupt, StoreUnsealable, SealingFailed):
+                held, sound = generation.decode(content, self._sealer), True
+            same = held is not None and _undated(held) == _undated(stored)
+            if not same or self._unconfirmed or generation.is_sealed(content) != self.seal:
                 self._unconfirmed = True
-                folder.write(_NEW, _encoded(stored))
-                if held and not same:
+                folder.write(_NEW, self._encoded(stored))
+                if sound and not same:
                     folder.rename(CURRENT, PREVIOUS)
                 folder.rename(_NEW, CURRENT)
+                self._remove_clear_text(folder)
             folder.sync()
             self._unconfirmed = False
+            self._convert(folder, PREVIOUS)
+
+    def convert(self) -> None:
+        """Seal both generations where ``seal`` is set, else replace sealed ones by clear text.
+
+        Where sealing fails they stay, and :attr:`not_sealed` has the reason. A file that is damaged
+        or cannot be unsealed stays as it is. Raises as :meth:`save`.
+        """
+        with _translated(self._directory), _Folder(self._directory) as folder:
+            if folder.exists:
+                self._convert(folder, CURRENT)
+                self._convert(folder, PREVIOUS)
+
+    def _convert(self, folder: _Folder, name: str) -> None:
+        content = folder.read(name)
+        if content is None or generation.is_sealed(content) == self.seal:
+            return
+        with contextlib.suppress(StoreCorrupt, StoreUnsealable, SealingFailed):
+            changed = self._encoded(generation.decode(content, self._sealer))
+            if generation.is_sealed(changed) == self.seal:
+                folder.write(_NEW, changed)
+                folder.rename(_NEW, name)
+                self._remove_clear_text(folder)
+                folder.sync()
+
+    def _remove_clear_text(self, folder: _Folder) -> None:
+        if self.seal and self.not_sealed is None:
+            folder.remove(_BAD)
+
+    def _encoded(self, stored: StoredCredentials) -> bytes:
+        self.not_sealed = None
+        if self.seal:
+            try:
+                return generation.seal(stored, self._sealer)
+            except SealingFailed as error:
+                self.not_sealed = error
+        return generation.encode(stored)
 
     def forget(self) -> None:
         """Delete every generation. Raises :class:`StoreError` and its kind."""
@@ -225,7 +287,7 @@ class _Folder:
                 raise _not_a_file(path)
             _check_private(found, path, 0o600)
             with os.fdopen(file, "rb", closefd=False) as stream:
-                return stream.read(_SIZE_LIMIT + 1)
+                return stream.read(generation.SIZE_LIMIT + 1)
         finally:
             os.close(file)
 
@@ -283,56 +345,5 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-def _encoded(stored: StoredCredentials, *, dated: bool = True) -> bytes:
-    payload = {
-        "service": stored.credentials.service,
-        "hardware_id": stored.hardware_id,
-        "board": stored.board,
-        "stored_unix_s": stored.stored_unix_s if dated else 0,
-        "expires_unix_s": stored.expires_unix_s,
-        "answer": stored.credentials.answer,
-    }
-    if stored.left_out:
-        payload["left_out"] = stored.left_out
-    whole = {"format": FORMAT, "sha256": _digest(payload), "stored": payload}
-    return json.dumps(whole, indent=1, allow_nan=False).encode() + b"\n"
-
-
-def _digest(payload: Mapping[str, Any]) -> str:
-    canonical = json.dumps([FORMAT, payload], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _decoded(content: bytes) -> StoredCredentials:
-    """The generation in ``content``. Raises :class:`StoreCorrupt` and :class:`StoreVersion`.
-
-    The answer is parsed at each load, so that a better parser finds more in it.
-    """
-    whole: Any = None
-    if len(content) <= _SIZE_LIMIT:
-        with contextlib.suppress(ValueError, RecursionError):  # not chained: they hold the content
-            whole = json.loads(content)
-    version = whole.get("format") if isinstance(whole, dict) else None
-    if not isinstance(version, int):
-        raise StoreCorrupt("empty" if not content else f"{len(content)} bytes without sense")
-    payload = whole.get("stored")
-    sound = isinstance(payload, dict) and whole.get("sha256") == _digest(payload)
-    if version > FORMAT and not sound:  # sound in our format: it is the version that is damaged
-        raise StoreVersion(f"format {version}, this ztpd knows up to {FORMAT}")
-    if version != FORMAT or not sound:
-        raise StoreCorrupt("the checksum is wrong")
-    try:
-        credentials = ztp.parse_answer(payload["service"], payload["answer"])
-        left_out: Literal["", "mqtt"] = "mqtt" if payload.get("left_out") == "mqtt" else ""
-        return StoredCredentials(
-            credentials=replace(credentials, mqtt=None) if left_out else credentials,
-            hardware_id=payload["hardware_id"],
-            board=payload["board"],
-            stored_unix_s=payload["stored_unix_s"],
-            expires_unix_s=payload["expires_unix_s"],
-            left_out=left_out,
-        )
-    except KeyError as error:
-        raise StoreCorrupt(f"{error} is missing") from error
-    except ZtpError as error:
-        raise StoreCorrupt(f"the answer in it cannot be used: {error.detail}") from error
+def _undated(stored: StoredCredentials) -> bytes:
+    return generation.encode(stored, dated=False)
