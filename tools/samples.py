@@ -13,6 +13,7 @@ from ztpd.history.columns import EVERY_S
 from ztpd.history.transfer import HistoryData
 from ztpd.status import (
     Cause,
+    ChannelStatus,
     ChannelTraffic,
     CredentialsStatus,
     Failure,
@@ -45,6 +46,27 @@ HEALTHY = Status(
         bytes=5_182_560,
         last_frame_age_s=0.4,
     ),
+    channels=(
+        ChannelStatus(
+            name="ntrip ppntrip.services.u-blox.com:2102",
+            state="in use",
+            last_corrections_age_s=0.4,
+            today_bytes=9_600_000,
+            today_session_s=43_190.0,
+            month_bytes=401_000_000,
+            month_session_s=1_112_400.0,
+        ),
+        ChannelStatus(
+            name="state network (caster.example.org:2102/VRS_RTCM3)",
+            backup=True,
+            state="standby",
+            last_corrections_age_s=172_800.0,
+            today_bytes=0,
+            today_session_s=0.0,
+            month_bytes=11_000_000,
+            month_session_s=3600.0,
+        ),
+    ),
     traffic=TrafficStatus(
         month_begins="2026-11-01",
         month_ends="2026-12-01",
@@ -59,8 +81,13 @@ HEALTHY = Status(
                 name="ntrip ppntrip.services.u-blox.com:2102",
                 today_bytes=9_600_000,
                 today_session_s=43_190.0,
-                month_bytes=412_000_000,
-                month_session_s=1_116_000.0,
+                month_bytes=401_000_000,
+                month_session_s=1_112_400.0,
+            ),
+            ChannelTraffic(
+                name="state network (caster.example.org:2102/VRS_RTCM3)",
+                month_bytes=11_000_000,
+                month_session_s=3600.0,
             ),
         ),
     ),

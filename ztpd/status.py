@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class ChannelStatus:
     advice: str = ""
     next_attempt_s: float | None = None
     last_corrections_age_s: float | None = None
+    today_bytes: int | None = None  # None, and so the next three: not known
+    today_session_s: float | None = None
+    month_bytes: int | None = None
+    month_session_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,17 @@ class TrafficStatus:
     def __str__(self) -> str:
         used = _used(self.month_bytes / 1e6, self.limit_megabytes, "MB")
         return f"{used}, {_used(self.month_session_s / 3600, self.limit_hours, 'h')}"
+
+    def of(self, channel: ChannelStatus) -> ChannelStatus:
+        """``channel`` with its part."""
+        part = next((each for each in self.channels if each.name == channel.name), ChannelTraffic())
+        return replace(
+            channel,
+            today_bytes=part.today_bytes,
+            today_session_s=part.today_session_s,
+            month_bytes=part.month_bytes,
+            month_session_s=part.month_session_s,
+        )
 
 
 def _used(amount: float, limit: int | None, unit: str) -> str:
@@ -274,6 +289,10 @@ FIELDS: Mapping[str, str] = {
     "channels.advice": "the remedy",
     "channels.next_attempt_s": "seconds from `at` to its next try",
     "channels.last_corrections_age_s": "seconds since it last brought corrections",
+    "channels.today_bytes": "its part of `traffic.today_bytes`; null while that is not known",
+    "channels.today_session_s": "its part",
+    "channels.month_bytes": "its part",
+    "channels.month_session_s": "its part",
     "traffic.month_begins": "first day of the present month of the plan (`[budget] "
     "month_begins_on`, UTC); the whole part is absent while the date, or what was counted "
     "before, is not known",
@@ -284,7 +303,8 @@ FIELDS: Mapping[str, str] = {
     "traffic.today_session_s": "the same of this day (UTC)",
     "traffic.limit_megabytes": "`[budget] megabytes_per_month` (1000000 bytes each), if it is set",
     "traffic.limit_hours": "`[budget] hours_per_month`, if it is set",
-    "traffic.channels.name": "a list: each service that was used in this month",
+    "traffic.channels.name": "a list: each service that was used in this month, also one that is "
+    "configured no longer",
     "traffic.channels.today_bytes": "its part of the above",
     "traffic.channels.today_session_s": "its part",
     "traffic.channels.month_bytes": "its part",

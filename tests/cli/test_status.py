@@ -262,6 +262,29 @@ def test_the_month_is_shown_with_its_limits_and_without() -> None:
     )
 
 
+def test_each_of_several_services_has_its_part_of_the_month_in_its_row() -> None:
+    used = {"month_bytes": 10_000_000, "month_session_s": 36_000.0}
+    channels = [
+        {"name": "ntrip a:21", "state": "in use", "last_corrections_age_s": 4.0} | used,
+        {"name": "spare", "state": "standby", "backup": True} | dict.fromkeys(used, 0),
+    ]
+    names = ("ntrip a:21", "spare", "ntrip given up:2101")
+    traffic = {"month_bytes": 30_000_000, "month_session_s": 72_000.0} | {
+        "channels": [{"name": name} | used for name in names]
+    }
+    shown = render(document(traffic=traffic, channels=channels), is_running=True, now=NOW)
+    lines = shown.splitlines()
+    assert [each for each in lines if "the last corrections" in each or "standby" in each] == [
+        "    services  ntrip a:21: in use, the last corrections 4.0 s ago, this month 10 MB, 10 h",
+        "              spare: standby, backup",
+    ]
+    at = lines.index("  this month  30 MB, 20 h")
+    assert lines[at + 1 : at + 3] == [
+        "              10 MB, 10 h by ntrip given up:2101",
+        lines[-1],
+    ]
+
+
 def test_the_month_names_each_of_several_services() -> None:
     channels = [
         {"name": f"ntrip {name}:2101/MP", "month_bytes": 10_000_000, "month_session_s": 36_000.0}

@@ -110,6 +110,11 @@ async def test_corrections_that_the_receiver_ignores_are_replaced_and_the_way_ba
         assert s.second.alive == 0
         await asyncio.sleep(3600)
         assert len(s.changes()) == 2
+        seen = s.status
+        assert seen.traffic
+        assert sum(each.month_bytes or 0 for each in seen.channels) == seen.traffic.month_bytes
+        assert 590 < (seen.channels[1].month_session_s or 0) < 640
+        assert "standby, backup" in render(seen, is_running=True)
 
 
 @in_virtual_time

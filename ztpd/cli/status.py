@@ -22,6 +22,7 @@ from ztpd.model import utc
 from ztpd.status import (
     Cause,
     ChannelStatus,
+    ChannelTraffic,
     ReceiverView,
     SourceStatus,
     Status,
@@ -133,9 +134,10 @@ def render(
     lines.append(row("credentials", _credentials(status)))
     if is_running:
         lines += _source_rows(status.source) if status.source else []
-        lines += _channel_rows(status.channels)
+        several = status.channels if len(status.channels) > 1 else ()
+        lines += _channel_rows(several)
         lines += _receiver_rows(status.receiver, now)
-        lines += _traffic_rows(status.traffic) if status.traffic else []
+        lines += _traffic_rows(status.traffic, several) if status.traffic else []
     lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", clock)))
     return "".join(lines)
 
@@ -208,8 +210,8 @@ def _source_rows(source: SourceStatus) -> list[str]:
 
 
 def _channel_rows(channels: Sequence[ChannelStatus]) -> Iterator[str]:
-    """Every service, where there are several."""
-    for number, each in enumerate(channels if len(channels) > 1 else ()):
+    """Every service, with its part of the month."""
+    for number, each in enumerate(channels):
         age_s, wait_s = each.last_corrections_age_s, each.next_attempt_s
         text = joined(
             f"{each.name}: {each.state}",
@@ -217,19 +219,24 @@ def _channel_rows(channels: Sequence[ChannelStatus]) -> Iterator[str]:
             f"the last corrections {duration(age_s)} ago" if age_s is not None else "",
             each.text,
             f"next try in {duration(wait_s)}" if wait_s is not None else "",
+            f"this month {_month(each)}" if each.month_session_s else "",
         )
         yield row("" if number else "services", text)
 
 
-def _traffic_rows(traffic: TrafficStatus) -> list[str]:
-    """The month's bytes and hours; of each service where several were used."""
-    several = traffic.channels if len(traffic.channels) > 1 else ()
-    parts = (
-        TrafficStatus(month_bytes=each.month_bytes, month_session_s=each.month_session_s)
-        for each in several
+def _traffic_rows(traffic: TrafficStatus, shown: Sequence[ChannelStatus]) -> Iterator[str]:
+    """The month's bytes and hours, and those of services that have no row among ``shown``."""
+    yield row("this month", traffic)
+    names = {each.name for each in shown}
+    for each in traffic.channels if len(traffic.channels) > 1 else ():
+        if each.name not in names:
+            yield row("", f"{_month(each)} by {each.name}")
+
+
+def _month(used: ChannelStatus | ChannelTraffic) -> TrafficStatus:
+    return TrafficStatus(
+        month_bytes=used.month_bytes or 0, month_session_s=used.month_session_s or 0.0
     )
-    named = (f"{part} by {each.name}" for part, each in zip(parts, several, strict=True))
-    return [row("this month", traffic), *(row("", each) for each in named)]
 
 
 def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:

@@ -27,7 +27,7 @@ from ztpd.daemon.systemd import notify
 from ztpd.daemon.tasks import RESTART_S, Task, Tasks
 from ztpd.errors import ConfigError, RuntimeDirectoryUnusable, StoreError, ZtpdError
 from ztpd.lifecycle import Activity, Event, State
-from ztpd.model import Identity, StoredCredentials
+from ztpd.model import Identity, StoredCredentials, utc
 from ztpd.modem import identity
 from ztpd.provisioning import board, post_process
 from ztpd.provisioning.provisioner import Provisioner
@@ -63,7 +63,8 @@ class Daemon:
         post: Post = post_process.post,
         sealer: Sealer | None = None,
     ) -> None:
-        self.present = PresentState()
+        clock = clock or Clock()
+        self.present = PresentState(lambda: utc(clock.now()))
         self.results = Results()
         self._loaded = loaded
         self._runtime_dir = runtime_dir
@@ -77,7 +78,6 @@ class Daemon:
         self._counters = Counters()
         self._runtime_failures = log.FailureLog()
         self._disk = DiskWriter(_DiskLog())
-        clock = clock or Clock()
         self._meter = metering.TrafficMeter(state_dir / metering.FILE, self._disk, clock)
         self.pauses = Pauses(runtime_dir, clock, self.dispatch)
         self._economy = Economy(
@@ -201,6 +201,7 @@ class Daemon:
             on_change=self._receiver_changed,
             on_keys_wanted=self._ask_for_keys,
             on_fix=self._economy.on_fix,
+            wall_clock=self.present.wall_clock,
             tap=self.observation.recorder,
         )
 
@@ -320,6 +321,7 @@ class Daemon:
         """The status, as :data:`ztpd.status.FIELDS` explains it."""
         return document(
             now_s=asyncio.get_running_loop().time(),
+            at=self.present.wall_clock(),
             state=self.present.state,
             since=self.present.since,
             reason=self.present.reason,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ztpd.errors import IdentityError, StoreError, ZtpdError
 from ztpd.lifecycle import Event
 from ztpd.status import Failure
+from ztpd.system.clock import utc_now
 
 _SUCCESSES: dict[Event, tuple[type[ZtpdError], ...]] = {
     Event.HAVE_CREDENTIALS: (StoreError,),
@@ -22,7 +24,8 @@ _SUCCESSES: dict[Event, tuple[type[ZtpdError], ...]] = {
 class FailureMemory:
     """``last`` is None where nothing has failed since the last success."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_clock: Callable[[], datetime] = utc_now) -> None:
+        self._wall_clock = wall_clock
         self.last: Failure | None = None
         self._error: ZtpdError | None = None
         self._times: dict[str, int] = {}
@@ -40,7 +43,7 @@ class FailureMemory:
             return
         self._error = error
         self._times[error.code] = self._times.get(error.code, 0) + 1
-        came = datetime.now(UTC)
+        came = self._wall_clock()
         with suppress(OverflowError):  # an age that a wrong clock has made
             came -= timedelta(seconds=error.age_s)
         self.last = Failure(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 
 from ztpd import events, log
 from ztpd.daemon.failures import FailureMemory
@@ -11,6 +12,7 @@ from ztpd.daemon.snapshot import Reason
 from ztpd.daemon.systemd import notify
 from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
+from ztpd.system.clock import utc_now
 
 _GRACE_S = 60.0
 
@@ -38,12 +40,13 @@ _LOGGED_ELSEWHERE = {
 class PresentState:
     """``state`` and ``activity`` are changed by :meth:`follow` only."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_clock: Callable[[], datetime] = utc_now) -> None:
+        self.wall_clock = wall_clock
         self.state = State.STARTING
         self.activity = Activity.NONE
-        self.since = datetime.now(UTC)
+        self.since = wall_clock()
         self.reason = Reason("daemon.started", "", "")
-        self.failures = FailureMemory()
+        self.failures = FailureMemory(wall_clock)
         self._overdue_s = float("inf")  # loop time
 
     @property
@@ -75,7 +78,7 @@ class PresentState:
         before, self.state = self.state, following.state
         self.activity = following.start or self.activity
         if before is not self.state:
-            self.since = datetime.now(UTC)
+            self.since = self.wall_clock()
         self.reason = Reason(
             event=error.code if error else f"state.{self.state.value}",
             text=str(error) if error else why or self.state.meaning,

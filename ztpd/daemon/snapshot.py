@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ztpd import __version__, events
 from ztpd.errors import ConfigError, ZtpdError
@@ -40,6 +39,7 @@ class Reason:
 def document(
     *,
     now_s: float,
+    at: datetime,
     state: State,
     since: datetime,
     reason: Reason,
@@ -54,7 +54,8 @@ def document(
     receiver: Receiver,
     config_error: ConfigError | None,
 ) -> Status:
-    """``now_s`` is the event loop's time, as are the times in ``reason`` and ``progress``.
+    """``now_s`` is the event loop's time, as are the times in ``reason`` and ``progress``; ``at``
+    is the wall clock's.
 
     ``unsaved``: the disk has not taken ``stored`` so far; ``config_error``: of a new
     configuration that is therefore not in force. The fields are explained in
@@ -64,7 +65,7 @@ def document(
     return Status(
         schema=SCHEMA,
         version=__version__,
-        at=_iso(datetime.now(UTC)),
+        at=_iso(at),
         pid=os.getpid(),
         state=state.value,
         since=_iso(since),
@@ -75,9 +76,9 @@ def document(
         identity=IdentityStatus(str(identity), identity.source) if identity else None,
         service=stored.credentials.service if stored else None,
         client_id=stored.credentials.client_id if stored else None,
-        credentials=_credentials(stored, unsaved) if stored else None,
+        credentials=_credentials(stored, unsaved, at) if stored else None,
         source=_source(progress, now_s) if progress else None,
-        channels=channels,
+        channels=tuple(map(traffic.of, channels)) if traffic else channels,
         traffic=traffic,
         receiver=receiver.view,
         receiver_problem=_problem(receiver.error) if receiver.error else None,
@@ -85,8 +86,8 @@ def document(
     )
 
 
-def _credentials(stored: StoredCredentials, unsaved: bool) -> CredentialsStatus:
-    age_s = max(0, int(time.time()) - stored.stored_unix_s)
+def _credentials(stored: StoredCredentials, unsaved: bool, at: datetime) -> CredentialsStatus:
+    age_s = max(0, int(at.timestamp()) - stored.stored_unix_s)
     return CredentialsStatus(age_s, _date(stored.expires_unix_s), unsaved)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ztpd import RELEASED_UNIX_S
@@ -48,6 +49,10 @@ def synchronised() -> bool | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() == b"b true"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Clock:
