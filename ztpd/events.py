@@ -567,7 +567,7 @@ STATION_FILTERED = _not_used(
 )
 OTHER_SOURCE = _not_used(
     "other_source",
-    "another source is in use: the receiver uses {source}, so corrections from ztpd are dead input",
+    "it uses {source} instead",
     "The receiver reports that it uses corrections which ztpd did not send.",
     "Switch the other source off: Galileo HAS, an L-band receiver, a radio, another program.",
     "ztpd makes sure once a minute that corrections of the host are selected.",
@@ -593,7 +593,7 @@ UNSUPPORTED = _not_used(
 )
 NOT_REPORTED = _not_used(
     "unseen",
-    "it does not see them: check the wire to its input, and that the input is on",
+    "it does not see them: the wire to its input is cut, or the input is off",
     "The receiver could report the messages that it receives, and reports none.",
     "Check the wire to the receiver's RX; `ztpd receiver show` shows whether the input is on.",
     "ztpd checks once a minute that the input is switched on.",

@@ -16,13 +16,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.operability import verdicts
+from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from tests.support.until import until
@@ -459,11 +461,12 @@ they did. [events.md](events.md) has the meaning of each event.
 ACTIONS = "\n## Their remedies\n\n| cause | action |\n| --- | --- |\n"
 
 
-def page(rows: dict[str, str]) -> str:
+def page(rows: dict[str, str], sections: Iterable[str]) -> str:
+    """``rows`` by the fault's number, ``sections`` one for each of the verdicts."""
     causes = dict.fromkeys(fault.event for fault in FAULTS)
     actions = "".join(f"| `{event}` | {action(event)} |\n" for event in causes)
     table = "".join(f"{rows[fault.id]}\n" for fault in FAULTS)
-    return f"{HEAD}{table}{ACTIONS}{actions}"
+    return f"{HEAD}{table}{ACTIONS}{actions}{verdicts.HEAD}{''.join(sections)}"
 
 
 def main() -> None:
@@ -472,7 +475,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix=f"ztpd-{number}-") as top:
             rows[fault.id] = row(fault, asyncio.run(observe(fault, Path(top))))
         print(rows[fault.id], file=sys.stderr)
-    print(page(rows), end="")
+    sections = []
+    for verdict in verdicts.VERDICTS:
+        with tempfile.TemporaryDirectory(prefix="ztpd-verdict-") as top, _journal():
+            seen = virtualtime.run(verdicts.observe(verdict, Path(top)))
+            sections.append(verdicts.section(verdict, seen))
+        print(sections[-1], file=sys.stderr)
+    print(page(rows, sections), end="")
 
 
 if __name__ == "__main__":

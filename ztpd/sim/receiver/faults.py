@@ -45,6 +45,7 @@ class Faults:
     # antenna and sky
     no_sky: bool = False  # the antenna sees nothing: neither time nor position
     tunnel: bool = False  # no satellites; a receiver with sensors goes on by dead reckoning
+    unsolved: bool = False  # too poor signals for a position, though it uses corrections
     never_fixed: bool = False  # stays RTK float
     antenna: Antenna = Antenna.OK
     jamming: Jamming = Jamming.NONE

@@ -95,7 +95,8 @@ class Navigation:
 
     @property
     def fixed(self) -> bool:
-        return self.epochs >= _EPOCHS_TO_FIX and not self.without_sky
+        poor = self.without_sky or self._faults.unsolved
+        return self.epochs >= _EPOCHS_TO_FIX and not poor
 
     @property
     def is_base(self) -> bool:
