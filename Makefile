@@ -17,7 +17,7 @@ PYTEST_ARGS ?= --numprocesses 8 --dist worksteal
 SLOW_ARGS ?= --numprocesses 6 --dist worksteal
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture docs operability deb repository boot-test boot-test-qemu rollout-test clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture docs operability deb repository boot-test boot-test-qemu upgrade-test rollout-test clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -126,11 +126,15 @@ repository: deb  ## a signed APT repository, in dist/repository; REPOSITORY=dire
 boot-test: $(VENV)/.ready deb  ## the package on a real systemd, Debian 12 and 13; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 900 $(BOOT_ARGS) \
 	  tests/packaging/boot --ignore tests/packaging/boot/test_power.py \
-	  --ignore tests/packaging/boot/rollout
+	  --ignore tests/packaging/boot/upgrade --ignore tests/packaging/boot/rollout
 
 boot-test-qemu: $(VENV)/.ready deb  ## late drivers, a wrong clock, power cuts, in a virtual machine; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 3600 $(BOOT_ARGS) \
 	  tests/packaging/boot/test_power.py
+
+upgrade-test: $(VENV)/.ready deb  ## purge, 0.1.0 to this version and back, Debian 12 to 13, in containers; as root
+	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 1800 $(UPGRADE_ARGS) \
+	  tests/packaging/boot/upgrade
 
 rollout-test: $(VENV)/.ready $(ANSIBLE_VENV)/.ready deb  ## Debian's checks, the repository, in containers of Debian 12 and 13; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 1800 $(ROLLOUT_ARGS) \

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -407,6 +407,32 @@ def test_C07_the_old_ones_are_used_until_there_are_other_ones(gateway: Provision
 
         assert renewed.expires_unix_s == pytest.approx(START_UNIX_S + 400 * DAY_S, abs=1)
         assert current(gateway) == renewed
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("end", ["2038-01-19", "2050-01-01", "2100-03-01", "2106-02-07"])
+def test_C07_new_ones_come_a_week_before_an_end_that_is_far_away(tmp_path: Path, end: str) -> None:
+    """Dates from 2050 on have another form in a certificate (RFC 5280 section 4.1.2.5)."""
+    ends = datetime.fromisoformat(end)
+    began_unix_s = ends.replace(tzinfo=UTC).timestamp() - 20 * DAY_S
+    mqtt = Profile(protocol="mqtt", format="spartn")
+    gateway = ProvisioningBench(tmp_path, profile=mqtt, began_unix_s=began_unix_s)
+
+    async def scenario() -> None:
+        await gateway.start().once()
+        gateway.issue(IMEI.digits, ends=ends)
+        await asyncio.sleep(2 * DAY_S)
+        gateway.start().pacing.retry_now()
+        stored = await gateway.start().once()
+        assert stored.expires_unix_s == began_unix_s + 20 * DAY_S
+        gateway.issue(IMEI.digits, ends=ends + timedelta(days=3650))
+        renewed = await gateway.start().renew(stored)
+
+        assert 12 * DAY_S < gateway.calls[-1] < 14.1 * DAY_S
+        assert renewed.expires_unix_s == began_unix_s + 3670 * DAY_S
+        assert current(gateway) == renewed
+        assert renewed.stored_unix_s == int(gateway.now_unix_s)
 
     run(scenario())
 

@@ -22,6 +22,7 @@ from tests.support.until import until
 from ztpd.daemon import Daemon
 from ztpd.errors import ConfigError, ZtpdError
 from ztpd.lifecycle import Activity, State
+from ztpd.model import utc
 from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections, mqtt_packets
 from ztpd.sim.caster import Caster
@@ -99,8 +100,10 @@ class Site:
 
     daemon: Daemon
 
-    def __init__(self, top: Path, protocol: str, rng: random.Random) -> None:
-        self.clocks = Clocks()
+    def __init__(
+        self, top: Path, protocol: str, rng: random.Random, clocks: Clocks | None = None
+    ) -> None:
+        self.clocks = clocks or Clocks()
         self.gateway = Gateway(top, clock=self.clocks.clock)
         self.rng = rng
         self.protocol = protocol
@@ -118,7 +121,7 @@ class Site:
         self.caster = await stack.enter_async_context(
             Caster({"NEAR-RTCM": self._rtcm}, tls=tls, needs_gga=True)
         )
-        self.broker = Broker(lambda: self.clocks.clock.now() - self.clocks.off_s)
+        self.broker = Broker(self.clocks.true_unix_s)
         listening = await stack.enter_async_context(ScriptedBroker(self.broker.play, tls=tls))
         self.sources = [
             await stack.enter_async_context(FaultProxy("127.0.0.1", port))
@@ -130,13 +133,16 @@ class Site:
                 gateway.authority,
                 profile=Profile(protocol=self.protocol, format=format),  # type: ignore[arg-type]
                 caster_ports=(2101, self.sources[0].port),
+                now=self.clocks.true_unix_s,
             )
         )
         portal = self.service.portal
         self.caster.users = {portal.username: portal.password.reveal()}
         self.ztp = await stack.enter_async_context(FaultProxy("127.0.0.1", self.service.port))
         self.modem = await stack.enter_async_context(SimModem(gateway.top / "modem", SARA_R5))
-        self.receiver = await stack.enter_async_context(gateway.receiver())
+        self.receiver = await stack.enter_async_context(
+            gateway.receiver(wall_clock=lambda: utc(self.clocks.true_unix_s()))
+        )
         self.configure()
 
     def configure(self, **changes: dict[str, Any]) -> None:

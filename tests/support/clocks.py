@@ -11,9 +11,10 @@ from ztpd.system.clock import Clock
 class Clocks:
     """Wall clock and time since boot go with the event loop's; a test can set and reboot them."""
 
-    def __init__(self) -> None:
+    def __init__(self, began_unix_s: float | None = None) -> None:
+        """The wall clock at the loop's time 0 shows ``began_unix_s``; None: this machine's."""
         self.off_s = 0.0  # the wall clock's error
-        self._began_unix_s = time.time()
+        self._began_unix_s = time.time() if began_unix_s is None else began_unix_s
         self._boot, self._booted_s = 1, -100.0
         self.clock = Clock(
             now=lambda: self._began_unix_s + _now() + self.off_s,
@@ -21,6 +22,10 @@ class Clocks:
             instant=lambda: (f"boot {self._boot}", _now() - self._booted_s),
             synchronised=lambda: True,
         )
+
+    def true_unix_s(self) -> float:
+        """The time that services and satellites have."""
+        return self._began_unix_s + _now()
 
     def reboot(self, off_for_s: float = 0.0) -> None:
         """Another boot, after the gateway was off for ``off_for_s``."""

@@ -55,6 +55,7 @@ class ProvisioningBench:
         profile: Profile | None = None,
         board: str = "board-1",
         seed: int = 1,
+        began_unix_s: float = START_UNIX_S,
         **ztp: Any,
     ) -> None:
         self.state_dir = directory
@@ -67,8 +68,9 @@ class ProvisioningBench:
             broker_host="localhost",
             caster_host="localhost",
             caster_ports=(2101, 2102),
-            now=lambda: START_UNIX_S,
+            now=lambda: began_unix_s,
         )
+        self._began_unix_s = began_unix_s
         self.answer: Answer | None = None
         self.calls: list[float] = []
         self.requests: list[dict[str, Any]] = []
@@ -85,7 +87,7 @@ class ProvisioningBench:
 
     @property
     def now_unix_s(self) -> float:
-        return START_UNIX_S + _now() + self.clock_off_s
+        return self._began_unix_s + _now() + self.clock_off_s
 
     def reboot(self) -> None:
         self._boot, self._booted_s = self._boot + 1, _now()

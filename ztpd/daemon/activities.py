@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -132,7 +131,7 @@ class Activities:
             return Event.UNPROVISIONED
         log.emit(
             events.CREDENTIALS_LOADED,
-            age=log.duration(max(0.0, time.time() - self.stored.stored_unix_s)),
+            age=log.duration(max(0.0, self._provisioner.clock.now() - self.stored.stored_unix_s)),
             client_id=self.stored.credentials.client_id,
             transports=self.stored.credentials.transports,
         )

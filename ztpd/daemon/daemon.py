@@ -75,7 +75,7 @@ class Daemon:
         self._stopped = asyncio.Event()
         self._identity: Identity | None = None
         self.observation = Observation()
-        self._counters = Counters()
+        self._counters = Counters(clock.now)
         self._runtime_failures = log.FailureLog()
         self._disk = DiskWriter(_DiskLog())
         self._meter = metering.TrafficMeter(state_dir / metering.FILE, self._disk, clock)

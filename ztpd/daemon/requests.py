@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, Protocol
@@ -82,7 +81,8 @@ async def answer(
         case Verb.STATUS:
             return {"ok": True, "status": status.to_json(daemon.document())}
         case Verb.HISTORY:
-            return _history(daemon.observation.sampler.ring, request)
+            now = daemon.provisioner.clock.now
+            return _history(daemon.observation.sampler.ring, request, unix_s=now())
         case Verb.RECORD:
             return _record(daemon, with_position=request.get("position") is True)
 
@@ -179,14 +179,14 @@ def _record(daemon: Controlled, *, with_position: bool) -> Answer | AsyncGenerat
     return recorder.record(daemon.receiver, with_position=with_position)
 
 
-def _history(ring: HistoryRing, request: dict[str, Any]) -> Answer:
+def _history(ring: HistoryRing, request: dict[str, Any], *, unix_s: float) -> Answer:
     """What there is; with ``column`` that series, of the samples before number ``until``, the
     ``last`` ones."""
     if "column" not in request:
         now_s = asyncio.get_running_loop().time()
         return {
             "ok": True,
-            "history": transfer.contents(ring, now_s=now_s, unix_s=time.time()),
+            "history": transfer.contents(ring, now_s=now_s, unix_s=unix_s),
         }
     until, last = request.get("until"), request.get("last")
     try:

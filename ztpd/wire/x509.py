@@ -123,5 +123,8 @@ def _unix_s(tag: int, content: bytes) -> int:
         raise ValueError("not a date as RFC 5280 writes it")
     if tag == _UTC_TIME:  # two digits of the year: RFC 5280 section 4.1.2.5.1
         text = ("19" if text[0] >= "5" else "20") + text
-    moment = datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    # strptime would load a module, which a daemon that runs for years may find gone from the disk
+    year, *rest = (int(text[:4]), *(int(text[place : place + 2]) for place in range(4, 14, 2)))
+    month, day, hour, minute, second = rest
+    moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     return int(moment.timestamp())

@@ -30,7 +30,7 @@ echo $$ >"$group/cgroup.procs"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$top/changed,workdir=$top/work" "$top/root"
 status=0
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit \
-    --private-network --link-journal=no --console=pipe "$@" </dev/null || status=$?
+    --link-journal=no --console=pipe "$@" </dev/null || status=$?
 echo $$ >/sys/fs/cgroup/cgroup.procs
 find "$group" -depth -type d -exec rmdir {} +
 exit $status
@@ -65,10 +65,13 @@ class Container:
         for name in ("changed", "work", "root"):
             (top / name).mkdir(parents=True)
 
-    def once(self, *command: str) -> str:
-        """Run ``command`` without a boot, as a builder of images does; returns its output."""
+    def once(self, *command: str, online: bool = False) -> str:
+        """Run ``command`` without a boot, as a builder of images does; returns its output.
+
+        ``online``: with the network of this machine.
+        """
         done = subprocess.run(
-            self._nspawn(*command),
+            self._nspawn(*command, online=online),
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -143,8 +146,10 @@ class Container:
             time.sleep(0.1)
         return time.monotonic() - began
 
-    def _nspawn(self, *arguments: str) -> list[str]:
+    def _nspawn(self, *arguments: str, online: bool = False) -> list[str]:
         container = [f"--machine={_NAME}", f"--directory={self._top / 'root'}"]
+        if not online:
+            container.append("--private-network")
         enter = ["unshare", "--mount", "--propagation=private", "bash", "-euc", _ENTER, _NAME]
         return [*enter, self._lower, str(self._top), *container, *self._shared, *arguments]
 

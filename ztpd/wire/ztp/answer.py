@@ -271,7 +271,7 @@ def _topics(fields: Mapping[str, Any]) -> Iterator[Topic]:
 
 
 _KEY_EARLIEST_MS = 1_262_304_000_000  # 2010, when SPARTN time begins
-_KEY_LATEST_MS = 4_102_444_800_000  # 2100
+_KEY_LATEST_MS = 7_258_118_400_000  # 2200
 _KEY_LONGEST_MS = 366 * 86_400_000
 
 
