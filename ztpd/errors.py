@@ -599,6 +599,15 @@ class StoreReadOnly(StoreError):
     advice = "Remount it writable; until then ztpd keeps the credentials in memory."
 
 
+class StoreStalled(StoreError):
+    code = "store.stalled"
+    summary = "the disk does not answer"
+    advice = (
+        "Look for errors of the disk in `dmesg`; replace a card that fails. When the disk answers, "
+        "ztpd goes on by itself."
+    )
+
+
 class StoreUnsafe(StoreError):
     code = "store.unsafe"
     retry = Retry.LOCAL  # reading a file again is cheap

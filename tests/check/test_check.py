@@ -81,6 +81,13 @@ def problem(found: list[Result]) -> Result:
     return one
 
 
+async def test_a_clock_of_which_nothing_is_known_is_described_in_words(tmp_path: Path) -> None:
+    async with site(tmp_path) as (gateway, _):
+        found = await walk(gateway, clock=Clock(synchronised=lambda: None))
+    (clock,) = [each for each in found if each.layer == "clock"]
+    assert clock.text.endswith(" UTC, not known whether it is synchronised")
+
+
 async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> None:
     async with site(tmp_path) as (gateway, caster):
         found = await walk(gateway)

@@ -94,6 +94,20 @@ ztpd 0.1.0: healthy: the receiver uses the corrections, RTK fixed
     )
 
 
+@pytest.mark.parametrize(
+    ("clock", "words"),
+    [
+        ("synchronised", "synchronised"),
+        ("not synchronised", "not synchronised"),
+        ("behind", "which is past: the clock is behind"),
+        ("unknown", "not known whether it is synchronised"),
+    ],
+)
+def test_the_clock_is_described_in_words(clock: str, words: str) -> None:
+    shown = render(document(), is_running=True, now=NOW, clock=clock)
+    assert shown.splitlines()[-1].strip() == f"clock  2026-11-23 12:00:00 UTC, {words}"
+
+
 def test_corrections_that_are_not_used_are_shown_with_the_reason_and_its_age() -> None:
     view = {"model": "ZED-F9P", "use_for_s": 90} | UNUSED
     shown = render(document(receiver=view), is_running=True)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.gateway import Gateway
+from tests.support.receiver_bench import log_lines
 from tests.support.services import services, state
 from tests.support.until import until
+from ztpd import check, config, status
+from ztpd.cli.status import render
+from ztpd.health import Health, cause, health
 from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.sim.ztp_service import Drip
 from ztpd.system import control
@@ -64,3 +73,102 @@ async def test_FR118_D07_a_reload_during_a_call_waits_for_its_answer(tmp_path: P
             os.kill(os.getpid(), signal.SIGHUP)
             await until(lambda: state(gateway) == "streaming")
         assert service.requests == len(service.calls) == 1
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """The state directory answers no read and no write of the credentials."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+async def checked(gateway: Gateway) -> list[check.Result]:
+    return await check.Check(
+        lambda: config.load(gateway.top / "ztpd.toml"),
+        state_dir=gateway.state_dir,
+        daemon=status.read(gateway.runtime_dir),
+        environ={},
+    ).run()
+
+
+@pytest.mark.slow
+async def test_FR103_a_disk_that_takes_no_credentials_is_named_and_the_corrections_flow(
+    tmp_path: Path,
+) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        in_the_way = hold(gateway, SCHEDULE_FILE)
+        with log_lines() as log:
+            async with gateway.running():
+                await until(lambda: state(gateway) == "provisioning")
+                with locked(gateway.state_dir):
+                    let_go(in_the_way)
+                    storing = f"storing the credentials in {gateway.state_dir}"
+                    await until(lambda: gateway.status["reason"]["text"] == storing)
+                    began_s = asyncio.get_running_loop().time()
+                    await until(lambda: state(gateway) == "streaming", within_s=20)
+                    waited_s = asyncio.get_running_loop().time() - began_s
+                    await until(lambda: gateway.status["receiver"]["use"] == "used", within_s=20)
+                    seen = status.read(gateway.runtime_dir)
+                    broken = check.document(await checked(gateway))
+                await until(lambda: "credentials.json" in gateway.files())
+                await until(
+                    lambda: (
+                        health(status.read(gateway.runtime_dir), is_running=True) is Health.HEALTHY
+                    ),
+                    within_s=20,
+                )
+    assert 9 < waited_s < 15
+    assert health(seen, is_running=True) is Health.DEGRADED
+    known = cause(seen)
+    assert known
+    assert known.event == broken["event"] == "credentials.unsaved"
+    assert "memory only" in known.text
+    assert "dmesg" in known.advice
+    (line,) = [each for each in log if each.startswith("store.stalled ")]
+    assert f"the disk does not answer: {gateway.state_dir}, storing the credentials. Look" in line
+    (end,) = [number for number, each in enumerate(log) if each.startswith("ztp.provisioned ")]
+    assert end > log.index(line)
+    assert len(service.calls) == 1
+
+
+@pytest.mark.slow
+async def test_FR103_a_disk_that_does_not_take_the_note_of_a_call_is_named(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        in_the_way = hold(gateway, SCHEDULE_FILE)
+        async with gateway.running():
+            await until(lambda: state(gateway) == "waiting", within_s=20)
+            seen = status.read(gateway.runtime_dir)
+            screen = render(seen, is_running=True)
+            broken = check.document(await checked(gateway))
+            assert not service.requests
+            let_go(in_the_way)
+            await until(lambda: state(gateway) == "streaming")
+    text = f"the disk does not answer: {gateway.state_dir}, noting the call"
+    assert text in screen.splitlines()[0]
+    assert text in broken["text"]
+    assert broken["event"] == "store.stalled"
+    assert "dmesg" in screen.splitlines()[1]
+    assert len(service.calls) == 1
+
+
+@pytest.mark.slow
+async def test_FR103_a_disk_that_does_not_give_the_credentials_is_named(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+        with locked(gateway.state_dir):
+            running = gateway.running()
+            await running.__aenter__()
+            await until(lambda: state(gateway) == "waiting", within_s=20)
+            screen = render(status.read(gateway.runtime_dir), is_running=True)
+            broken = check.document(await checked(gateway))
+        await until(lambda: state(gateway) == "streaming")
+        await running.__aexit__(None, None, None)
+    text = f"the disk does not answer: {gateway.state_dir}, reading the credentials"
+    assert text in screen.splitlines()[0]
+    assert broken["event"] == "store.stalled"
+    assert len(service.calls) == 1

@@ -458,6 +458,7 @@ def test_the_states_of_a_first_provisioning(gateway: ProvisioningBench) -> None:
         Event.IDENTIFY,
         Event.BACKOFF,
         Event.PROVISION,
+        Event.PROVISION,  # stores them
     ]
 
 

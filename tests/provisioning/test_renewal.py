@@ -83,14 +83,13 @@ def test_Z17_refused_credentials_are_replaced(gateway: ProvisioningBench) -> Non
         old = await provisioned(gateway)
         gateway.issue(IMEI.digits, ends=in_days(2000))
         await asyncio.sleep(2 * DAY_S)
+        steps = len(gateway.dispatched)
         new = await gateway.start().replace(old)
 
         assert new is not None
         assert new.expires_unix_s != old.expires_unix_s
         assert current(gateway) == new
-        assert Event.PROVISION not in [each.event for each in gateway.dispatched], (
-            "it is refreshing"
-        )
+        assert [each.event for each in gateway.dispatched[steps:]] == [Event.PROVISION], "it stores"
 
     run(scenario())
 
@@ -218,8 +217,8 @@ def test_FR101_a_service_that_fails_for_a_moment_costs_minutes_not_a_day(
         assert await gateway.start().replace(old) != old
         assert len(gateway.calls) == 2
         assert 1 <= now_s() - began_s <= 60
-        waits = [each.event for each in gateway.dispatched[-2:]]
-        assert waits == [Event.BACKOFF, Event.PROVISION]
+        waits = [each.event for each in gateway.dispatched[-3:]]
+        assert waits == [Event.BACKOFF, Event.PROVISION, Event.PROVISION], "the last one stores"
 
     run(scenario())
 

@@ -27,11 +27,11 @@ from ztpd.health import not_used, receiver_weaknesses, with_findings
 from ztpd.model import SourceEndpoint, StoredCredentials, utc
 from ztpd.modem.at import identity_error
 from ztpd.provisioning import board
-from ztpd.provisioning.store import CredentialStore
+from ztpd.provisioning.keeper import load_soon
 from ztpd.serialport import access, discovery, holders
 from ztpd.sources.endpoints import backups, backups_alone, configured_without_ztp, endpoints
 from ztpd.status import Cause, Status
-from ztpd.system.clock import Clock
+from ztpd.system.clock import IN_WORDS, Clock
 from ztpd.system.files import become_owner
 from ztpd.system.mounts import lost_at_power_off
 from ztpd.system.offload import offload
@@ -120,7 +120,7 @@ class Check:
         await offload(self._look_as_root)
         become_owner(directory)
         try:
-            loaded = await offload(CredentialStore(directory).load)
+            loaded = await load_soon(directory)
         except StoreUnsafe:
             raise
         except StoreError as error:
@@ -254,7 +254,7 @@ class Check:
     async def clock(self) -> str:
         self._clock.check()
         shown = datetime.fromtimestamp(self._clock.now(), UTC)
-        return f"{shown:%Y-%m-%d %H:%M:%S} UTC, {await offload(self._clock.describe)}"
+        return f"{shown:%Y-%m-%d %H:%M:%S} UTC, {IN_WORDS[await offload(self._clock.describe)]}"
 
     async def route(self) -> str:
         return await self._endpoint.route()

@@ -78,6 +78,7 @@ async def _provision(config: Config, *, force: bool, dry_run: bool) -> int:
         print(rate_limit_reason)
         return EXIT_LATER
     stored = await provisioner.once()
+    await provisioner.keeper.written()  # a slow disk: else the credentials would be lost
     if provisioner.keeper.unsaved:
         return EXIT_LATER
     print(f"provisioned: {stored.credentials.transports}")

@@ -29,7 +29,7 @@ from ztpd.status import (
     TrafficStatus,
 )
 from ztpd.system import directories
-from ztpd.system.clock import Clock
+from ztpd.system.clock import IN_WORDS, Clock
 from ztpd.system.files import become_owner
 from ztpd.unit import read as read_unit
 from ztpd.unit import why_not_running
@@ -111,7 +111,7 @@ def render(
 ) -> str:
     """One screen for a person.
 
-    ``clock`` is its quality in a word. Where no daemon runs, ``on_disk`` are the stored
+    ``clock`` is that of :meth:`Clock.describe`. Where no daemon runs, ``on_disk`` are the stored
     credentials, and ``down`` is why.
     """
     now = now or datetime.now(UTC)
@@ -138,7 +138,7 @@ def render(
         lines += _channel_rows(several)
         lines += _receiver_rows(status.receiver, now)
         lines += _traffic_rows(status.traffic, several) if status.traffic else []
-    lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", clock)))
+    lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", IN_WORDS.get(clock, clock))))
     return "".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 from ztpd import events, log, retry
 from ztpd.errors import (
@@ -11,13 +12,19 @@ from ztpd.errors import (
     SealingFailed,
     StoreCorrupt,
     StoreError,
+    StoreStalled,
     StoreUnsafe,
     StoreUnsealable,
 )
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.board import is_another
-from ztpd.provisioning.store import CredentialStore
+from ztpd.provisioning.store import CredentialStore, Loaded
 from ztpd.system.offload import offload
+
+STALLED_AFTER_S = 10.0
+"""So long the disk may take before that is said. Cheap cards take some seconds for an fsync."""
+
+_SEALING_S = 40.0  # in addition: a TPM takes seconds, and is asked twice
 
 
 def log_provisioned(stored: StoredCredentials) -> None:
@@ -33,7 +40,28 @@ UNSEAL_WITHIN_S = 120.0
 """Credentials that could not be unsealed for so long count as lost: a TPM may be locked for days,
 and a call gives others at once."""
 
+STORING, READING = "storing the credentials", "reading the credentials"
+_READ_WITHIN_S = 10.0  # for a person who waits
+
+
+def _seen(write: asyncio.Task[None]) -> None:
+    """The failure of a write for which nobody waits any more is no news: it is tried again."""
+    if not write.cancelled():
+        write.exception()
+
+
 _SAVE_AGAIN = {Retry.LOCAL: retry.Delay(60, 3600, floor_s=60)}
+
+
+async def load_soon(directory: Path) -> Loaded | None:
+    """As :meth:`CredentialStore.load`, for a person who waits.
+
+    Raises :class:`StoreStalled` too.
+    """
+    try:
+        return await offload(CredentialStore(directory).load, timeout_s=_READ_WITHIN_S)
+    except TimeoutError:
+        raise StoreStalled(f"{directory}, {READING}") from None
 
 
 class Keeper:
@@ -46,11 +74,28 @@ class Keeper:
         self._failures = failures
         self._rng = rng
         self._sealing_failed_since_s: float | None = None
+        self._writing: asyncio.Task[None] | None = None  # the newest
         self.unsaved: StoredCredentials | None = None
 
     def set_seal(self, seal: bool) -> None:
         """Whether the next files are sealed to this machine; :meth:`load` converts those there."""
         self._store.seal = seal
+
+    @property
+    def directory(self) -> Path:
+        """Where the credentials are stored."""
+        return self._store.directory
+
+    @property
+    def patience_s(self) -> float:
+        """So long the disk may take."""
+        return STALLED_AFTER_S + _SEALING_S * self._store.seal
+
+    def stalled(self, doing: str) -> StoreStalled:
+        """The disk has not answered for :attr:`patience_s`, at ``doing``; logs it."""
+        error = StoreStalled(f"{self.directory}, {doing}")
+        self._failures.record(error)
+        return error
 
     async def load(self) -> StoredCredentials | None:
         """The current credentials; None where there are none, or only ones that are damaged or
@@ -111,20 +156,44 @@ class Keeper:
         return older
 
     async def save(self, stored: StoredCredentials) -> None:
-        """Write ``stored`` to the disk; keep it in memory where the disk fails.
+        """Write ``stored`` to the disk; keep it in memory where the disk fails, or does not answer
+        in :attr:`patience_s`. The write then goes on.
 
         Raises :class:`StoreUnsafe`: a person must change the directory first.
         """
+        self.unsaved = stored
+        self._writing = asyncio.create_task(self._write(stored))
+        self._writing.add_done_callback(_seen)
+        if not await self._written_in(self.patience_s):
+            self.stalled(STORING)
+
+    async def written(self) -> None:
+        """Return when no write is under way any more, however long the disk takes."""
+        await self._written_in(None)
+
+    async def _written_in(self, timeout_s: float | None) -> bool:
+        """Whether the newest write has ended within ``timeout_s``; logs its failure.
+
+        Raises :class:`StoreUnsafe`.
+        """
+        if self._writing is None:
+            return True
+        done, _ = await asyncio.wait((self._writing,), timeout=timeout_s)
+        if not done:
+            return False
         try:
-            await offload(self._store.save, stored)
-            self.unsaved = None
-            self._log_not_sealed()
+            self._writing.result()
         except StoreUnsafe:
-            self.unsaved = stored
             raise
         except StoreError as error:
             self._failures.record(error)
-            self.unsaved = stored
+        return True
+
+    async def _write(self, stored: StoredCredentials) -> None:
+        await offload(self._store.save, stored)
+        self._log_not_sealed()
+        if self.unsaved is stored:
+            self.unsaved = None
 
     def _log_not_sealed(self) -> None:
         if (error := self._store.not_sealed) is not None:
@@ -137,11 +206,13 @@ class Keeper:
     async def retry_save(self) -> None:
         """Return when nothing is unsaved any more; tries again within an hour at most."""
         backoff = retry.Backoff(_SAVE_AGAIN, self._rng)
-        while self.unsaved:
-            await asyncio.sleep(backoff.wait_s(StoreError()))
-            stored = self.unsaved
+        while stored := self.unsaved:
             try:
-                await self.save(stored)
+                if self._writing and not self._writing.done():
+                    await self.written()
+                else:
+                    await asyncio.sleep(backoff.wait_s(StoreError()))
+                    await self.save(stored)
                 if self.unsaved is None:
                     log_provisioned(stored)
             except StoreUnsafe as error:  # a wrong mode may be corrected later

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from ztpd import events, log, retry
 from ztpd.config import Config
@@ -16,7 +17,7 @@ from ztpd.model import Identity, Secret, StoredCredentials
 from ztpd.provisioning import board, post_process, renewal
 from ztpd.provisioning.call import Request, call, request_hash
 from ztpd.provisioning.identification import Identification, ReadIdentity
-from ztpd.provisioning.keeper import Keeper, log_provisioned
+from ztpd.provisioning.keeper import READING, STORING, Keeper, log_provisioned
 from ztpd.provisioning.pacing import SCHEDULE_FILE, Pacing
 from ztpd.provisioning.reply import Post
 from ztpd.provisioning.schedule import Schedule
@@ -28,6 +29,7 @@ from ztpd.system.offload import offload
 from ztpd.system.sealing import Sealer
 from ztpd.wire.hostnames import is_loopback
 
+T = TypeVar("T")
 _REFRESH_TRIES = 4
 _REFRESH_WAIT_S = 300.0  # a longer wait is spent with the old credentials
 
@@ -85,7 +87,7 @@ class Provisioner:
 
         Raises :class:`StoreUnsafe` and the like. No provisioning call is made.
         """
-        stored = await self.keeper.load()
+        stored = await self._on_disk(self.keeper.load(), READING)
         if stored is None:
             return None
         self.clock.note_past(stored.stored_unix_s)
@@ -152,7 +154,7 @@ class Provisioner:
         if not self.pacing.may_renew():
             return stored
         try:
-            return await self._call(await self.identification.of(stored))
+            return await self._call(await self.identification.of(stored), background=True)
         except ZtpdError as error:
             self._failures.record(error)
             return stored
@@ -212,12 +214,15 @@ class Provisioner:
         except ZtpdError:
             return ""
 
-    async def _call(self, identity: Identity) -> StoredCredentials:
-        """One call. Raises a typed error; nothing is stored unless the answer is complete."""
-        async with self._calling:
-            return await self._call_once(identity)
+    async def _call(self, identity: Identity, *, background: bool = False) -> StoredCredentials:
+        """One call. Raises a typed error; nothing is stored unless the answer is complete.
 
-    async def _call_once(self, identity: Identity) -> StoredCredentials:
+        ``background``: the daemon's state is that of another activity.
+        """
+        async with self._calling:
+            return await self._call_once(identity, background)
+
+    async def _call_once(self, identity: Identity, background: bool) -> StoredCredentials:
         settings, request = self._config.ztp, await offload(self.request, identity)
         if is_loopback(request.host):
             self.clock.check()  # a service on this machine has this machine's clock
@@ -231,7 +236,12 @@ class Provisioner:
             service=settings.service,
             attempt=self.pacing.attempt,
         )
-        await self.pacing.begin_call(identity.hardware_id, self._request_hash(identity))
+        noted = self.pacing.begin_call(identity.hardware_id, self._request_hash(identity))
+        if background:
+            await noted
+        else:
+            doing = "noting the call to the provisioning service"
+            await self._on_disk(noted, doing, then=Event.PROVISION)
         try:
             stored = await call(
                 request,
@@ -246,8 +256,29 @@ class Provisioner:
             raise
         self._on_call(None)
         self._has_previous = True
+        if not background:
+            self._dispatch(Event.PROVISION, f"{STORING} in {self.keeper.directory}")
         await self.keeper.save(stored)
         self.pacing.call_succeeded()
         if self.keeper.unsaved is None:
             log_provisioned(stored)
         return stored
+
+    async def _on_disk(self, work: Awaitable[T], doing: str, *, then: Event | None = None) -> T:
+        """The result of ``work``; says so where the disk does not answer, and dispatches ``then``
+        when it does again. The wait has no end: the next start has to know of this one."""
+        said = False
+
+        def stalled() -> None:
+            nonlocal said
+            said = True
+            self._dispatch(Event.BACKOFF, error=self.keeper.stalled(doing))
+
+        timer = asyncio.get_running_loop().call_later(self.keeper.patience_s, stalled)
+        try:
+            result = await work
+        finally:
+            timer.cancel()
+        if said and then:
+            self._dispatch(then)
+        return result

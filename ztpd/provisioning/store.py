@@ -87,7 +87,7 @@ class CredentialStore:
         self.seal = seal
         self.not_sealed: SealingFailed | None = None
         """Why the last file was written in clear text, though ``seal`` is set."""
-        self._directory = directory
+        self.directory = directory
         self._sealer = sealer or CredentialsService()
         self._unconfirmed = False  # a save failed after its first step
 
@@ -99,7 +99,7 @@ class CredentialStore:
         :class:`StoreUnsealable` if one is sealed to another machine, :class:`SealingFailed` if
         systemd cannot unseal it now, and :class:`StoreError`.
         """
-        with _translated(self._directory), _Folder(self._directory) as folder:
+        with _translated(self.directory), _Folder(self.directory) as folder:
             if not folder.exists:
                 return None
             with contextlib.suppress(OSError):  # a read-only disk is no reason not to read
@@ -130,7 +130,7 @@ class CredentialStore:
 
     def load_previous(self) -> StoredCredentials | None:
         """The generation before the current one, where there is a sound one. Raises as load()."""
-        with _translated(self._directory), _Folder(self._directory) as folder:
+        with _translated(self.directory), _Folder(self.directory) as folder:
             content = folder.read(PREVIOUS) if folder.exists else None
         with contextlib.suppress(StoreCorrupt, StoreUnsealable):
             return generation.decode(content or b"", self._sealer)
@@ -144,7 +144,7 @@ class CredentialStore:
         Raises :class:`StoreFull`, :class:`StoreReadOnly`, :class:`StoreUnsafe`,
         :class:`StoreVersion`, :class:`StoreError`; the current generation stays.
         """
-        with _translated(self._directory), _Folder(self._directory, create=True) as folder:
+        with _translated(self.directory), _Folder(self.directory, create=True) as folder:
             content = folder.read(CURRENT) or b""
             held, sound = None, generation.is_sealed(content)
             with contextlib.suppress(StoreCorrupt, StoreUnsealable, SealingFailed):
@@ -167,7 +167,7 @@ class CredentialStore:
         Where sealing fails they stay, and :attr:`not_sealed` has the reason. A file that is damaged
         or cannot be unsealed stays as it is. Raises as :meth:`save`.
         """
-        with _translated(self._directory), _Folder(self._directory) as folder:
+        with _translated(self.directory), _Folder(self.directory) as folder:
             if folder.exists:
                 self._convert(folder, CURRENT)
                 self._convert(folder, PREVIOUS)
@@ -199,7 +199,7 @@ class CredentialStore:
 
     def forget(self) -> None:
         """Delete every generation. Raises :class:`StoreError` and its kind."""
-        with _translated(self._directory), _Folder(self._directory) as folder:
+        with _translated(self.directory), _Folder(self.directory) as folder:
             if folder.exists:
                 folder.remove(CURRENT, PREVIOUS, _NEW, _BAD)
                 folder.sync()

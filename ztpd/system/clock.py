@@ -129,5 +129,14 @@ class Clock:
         return "unknown" if known is None else "synchronised" if known else "not synchronised"
 
 
+IN_WORDS = {
+    "synchronised": "synchronised",
+    "not synchronised": "not synchronised",
+    "behind": "which is past: the clock is behind",
+    "unknown": "not known whether it is synchronised",
+}
+"""The descriptions of :meth:`Clock.describe`, for a person who reads them behind the date."""
+
+
 def _date(unix_s: float) -> str:
     return f"{utc(unix_s):%Y-%m-%d}"
