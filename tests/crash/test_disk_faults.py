@@ -174,7 +174,7 @@ def test_S16_an_older_ztpd_refuses_the_files_of_a_newer_one_and_needs_a_person(p
     gateway = ProvisioningBench(place)
     run(gateway.start().once())
     path = place / "credentials.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2, "sha256": "other"}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 9, "sha256": "other"}))
 
     async def scenario() -> None:
         with pytest.raises(StoreVersion) as refused:
