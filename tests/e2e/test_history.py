@@ -8,10 +8,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support.clocks import Clocks
 from tests.support.gateway import Gateway
+from tests.support.memory import size_bytes
+from tests.support.rover import rare_corrections, rover, streams
 from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd.history import transfer
+from ztpd.history.columns import EVERY_S, LENGTH
+from ztpd.relay.metering import FILE
 from ztpd.sim import corrections
 from ztpd.sim.caster import Caster
 from ztpd.system import control
@@ -92,3 +99,51 @@ def test_a_series_that_there_is_not_is_named(
                 assert answer == {"ok": False, "error": "there is no series 'secrets'"}
 
     run(scenario())
+
+
+HOUR_S = 3600
+MOST_BYTES = 1 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_history_of_a_day_and_of_a_month_takes_less_than_a_mebibyte_and_no_write_to_the_card(
+    tmp_path: Path,
+) -> None:
+    """A day of the whole daemon, then the samples of the month's other days, taken of it."""
+
+    async def scenario() -> None:
+        async with Caster({"MP": rare_corrections}) as caster:
+            gateway = rover(tmp_path, caster, Clocks().clock, position_every_s=30)
+            async with gateway.receiver() as receiver, gateway.running() as daemon:
+                await streams(gateway)
+                ring = daemon.observation.sampler.ring
+                sizes, written = [], set[int]()
+                for _ in range(25):
+                    for _ in range(6):
+                        await asyncio.sleep(HOUR_S / 6)
+                        written |= {
+                            path.stat().st_mtime_ns for path in gateway.state_dir.glob(FILE)
+                        }
+                    sizes.append(size_bytes(ring))
+                    receiver.received.clear()
+                    caster.ggas.clear()
+                assert gateway.files() == {FILE: 0o600}, "the totals of bytes and hours alone"
+                assert len(written) <= 25 + 1, "once an hour"
+                assert ring.count == pytest.approx(25 * HOUR_S / EVERY_S, abs=10)
+                assert sizes[-1] < MOST_BYTES
+                assert sizes[-1] - sizes[-2] < 8192, "full after a day"
+
+                card = writes(gateway)
+                shown, progress = daemon.document(), daemon._activities.progress
+                for _ in range(29 * LENGTH):
+                    daemon.observation.update(shown, daemon.receiver, progress)
+                assert writes(gateway) == card
+                assert size_bytes(ring) <= sizes[-1] + 8192
+                assert len(await history(gateway)) == LENGTH
+
+    run(scenario())
+
+
+def writes(gateway: Gateway) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in gateway.state_dir.iterdir()}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.memory import size_bytes
 from ztpd.history import transfer
 from ztpd.history.columns import EVERY_S, LENGTH, Sample, Signals
 from ztpd.history.ring import MOST_KINDS, MOST_NAMES, OTHER, HistoryRing
@@ -59,18 +58,6 @@ def fetched(ring: HistoryRing, *, now_s: float = 0.0, unix_s: float = 0.0) -> tr
 
 def test_the_ring_holds_24_hours_at_ten_seconds() -> None:
     assert LENGTH * EVERY_S == 24 * 3600
-
-
-def size_bytes(root: object) -> int:
-    """Memory of ``root`` and of all that only data can be, each object once."""
-    seen: dict[int, object] = {}
-    left = [root]
-    while left:
-        each = left.pop()
-        if id(each) not in seen and not isinstance(each, type):
-            seen[id(each)] = each
-            left += gc.get_referents(each)
-    return sum(map(sys.getsizeof, seen.values()))
 
 
 def test_24_hours_take_less_than_a_mebibyte_and_two_days_no_more() -> None:
