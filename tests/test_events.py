@@ -8,6 +8,7 @@ import string
 
 import pytest
 
+from tests.support import TOP
 from ztpd import errors, events
 from ztpd.errors import ConfigError, ZtpNotListed, ZtpThrottled
 from ztpd.events import JournalEvent
@@ -119,3 +120,14 @@ def test_FR76_advice_names_only_commands_that_are_there() -> None:
 
 def test_FR70_where_the_imei_is_the_remedy_the_command_that_prints_it_is_named() -> None:
     assert "`sudo ztpd imei`" in errors.ZtpNotListed.advice
+
+
+def test_a_page_that_searches_for_a_message_id_names_its_event() -> None:
+    known = {event.message_id: event.name for event in EVERY}
+    searched = 0
+    for page in (TOP / "docs").glob("*.md"):
+        text = page.read_text()
+        for message_id in re.findall(r"MESSAGE_ID=([0-9a-f]{32})", text):
+            assert f"`{known[message_id]}`" in text, page.name
+            searched += 1
+    assert searched

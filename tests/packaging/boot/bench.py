@@ -154,6 +154,12 @@ def fixed(machine: Machine) -> float:
     return machine.eventually("ztpd status | grep -q 'RTK fixed'", within_s=STREAMS_WITHIN_S)
 
 
+def upgrade(machine: Machine) -> None:
+    """Install the later version as an administrator does who keeps his configuration."""
+    options = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+    machine.run(f"apt-get --quiet --yes {options} install /payload/ztpd-newer.deb")
+
+
 def calls(machine: Machine) -> int:
     """How often the provisioning service was ever called."""
     book = machine.run(f"cat {_BOOK} 2>/dev/null || echo '{{}}'")

@@ -91,6 +91,14 @@ def provisioned(
 
 
 @pytest.fixture
+def running(provisioned: tuple[Path, ...], place: Path, payload: Path) -> Iterator[Container]:
+    """A gateway that has its credentials, just booted."""
+    with Container(provisioned, place, payload) as machine:
+        bench.streams(machine)
+        yield machine
+
+
+@pytest.fixture
 def place(tmp_path_factory: pytest.TempPathFactory, top: Path) -> Iterator[Path]:
     """Where the changes of one test go."""
     directory = Path(tempfile.mkdtemp(dir=top))

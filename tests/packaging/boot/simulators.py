@@ -6,7 +6,8 @@ The authority, the Things and the number of calls outlive reboots and power cuts
 the world: they are in ``/var/lib/simulators``. A fault named in ``fault`` there applies to all
 calls. ``utc`` there is the true time at power-on, in Unix seconds, where the machine's clock has
 another; the certificate of the provisioning service is a day old then. With a file ``uart`` there
-the receiver is on a UART of 38,400 baud, and its parser loses a damaged frame with all in it.
+the receiver is on a UART of 38,400 baud, and its parser loses a damaged frame with all in it; with
+a file ``no-sky`` its antenna sees nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ FAULT = STATE / "fault"
 MODEM_IMEI = STATE / "imei"
 TRUE_UTC = STATE / "utc"
 UART = STATE / "uart"
+NO_SKY = STATE / "no-sky"
 DROP_IN = Path("/etc/ztpd/ztpd.toml.d/50-simulated.toml")
 CA_FILE = Path("/usr/local/share/simulated-ca.crt")
 MODEM, RECEIVER = "/dev/modem", "/dev/receiver"
@@ -178,6 +180,7 @@ async def main() -> None:
             SimReceiver(line, wall_clock=time_in_space, wired="UART1" if UART.exists() else "USB")
         )
         receiver.faults.drops_failed = UART.exists()
+        receiver.faults.no_sky = NO_SKY.exists()
         for_dialout(modem.pty)
         for_dialout(line)
         service = await stack.enter_async_context(KeptService(authority))

@@ -11,7 +11,6 @@ import pytest
 
 from tests.packaging.boot import bench
 from tests.packaging.boot.container import Container
-from tests.support import TOP
 from ztpd import errors, events
 from ztpd.metrics import DOWN
 
@@ -38,14 +37,6 @@ def said(event: events.JournalEvent) -> str:
 def fresh(gateway: Layers, place: Path, payload: Path) -> Iterator[Container]:
     """The first boot of a gateway without a token."""
     with Container(gateway, place, payload) as machine:
-        yield machine
-
-
-@pytest.fixture
-def running(provisioned: Layers, place: Path, payload: Path) -> Iterator[Container]:
-    """A gateway that has its credentials, just booted."""
-    with Container(provisioned, place, payload) as machine:
-        bench.streams(machine)
         yield machine
 
 
@@ -414,7 +405,7 @@ def test_a_token_that_has_done_its_work_is_removed_where_that_is_wanted(fresh: C
     bench.streams(fresh)
 
     assert bench.calls(fresh) == 1
-    upgrade(fresh)
+    bench.upgrade(fresh)
     assert fresh.run("systemctl is-active ztpd-forget-token.path") == "active"
     fresh.run("apt-get --quiet --yes purge ztpd")
     assert "ztpd-" not in fresh.run("systemctl list-units --all --full --no-legend")
@@ -465,62 +456,6 @@ def test_the_metrics_are_there_before_the_first_start(
         machine.eventually(f"{METRICS} | grep -qx 'ztpd_up 1'")
 
 
-SCRAPE = """\
-import time, urllib.request
-deadline = time.monotonic() + 30
-while True:
-    try:
-        text = urllib.request.urlopen("http://127.0.0.1:9100/metrics", timeout=10).read().decode()
-        break
-    except OSError:
-        if time.monotonic() > deadline:
-            raise
-        time.sleep(0.5)
-wanted = ("ztpd_up ", "ztpd_satellites ", "node_textfile_scrape_error ")
-print(*(line for line in text.splitlines() if line.startswith(wanted)), sep=", ")
-"""
-
-
-def scraped(machine: Container) -> str:
-    """Some series of the node exporter."""
-    return machine.run("python3 -", input=SCRAPE)
-
-
-def test_debians_node_exporter_reads_the_metrics_and_never_meets_a_dangling_link(
-    provisioned: Layers, place: Path, payload: Path
-) -> None:
-    gateway = Container(provisioned, place, payload)
-    up = re.compile("node_textfile_scrape_error 0, ztpd_satellites [1-9][0-9]*, ztpd_up 1")
-    down, without = "node_textfile_scrape_error 0, ztpd_up 0", "node_textfile_scrape_error 0"
-    with gateway as machine:
-        machine.run("apt-get --quiet --yes install prometheus-node-exporter")
-        link = "ln -s /run/ztpd/metrics.prom /var/lib/prometheus/node-exporter/ztpd.prom"
-        assert f"sudo {link}" in (TOP / "docs/metrics.md").read_text()
-        machine.run(link)
-        bench.streams(machine)
-        machine.eventually(f"{METRICS} | grep -q '^ztpd_satellites [1-9]'")
-        assert up.fullmatch(scraped(machine))
-        machine.run("systemctl disable ztpd")
-    with gateway as machine:
-        assert scraped(machine) == down, "after a boot without the daemon"
-        machine.run("systemctl enable --now ztpd")
-        machine.eventually(f"{METRICS} | grep -q '^ztpd_satellites [1-9]'")
-        assert up.fullmatch(scraped(machine)), "the link is still there"
-        machine.run("systemctl stop ztpd")
-        assert scraped(machine) == down
-        upgrade(machine)
-        machine.eventually(f"{METRICS} | grep -qx 'ztpd_up 1'")
-        machine.run("apt-get --quiet --yes remove ztpd")
-        assert scraped(machine) == without
-        machine.run("apt-get --quiet --yes purge ztpd")
-        assert scraped(machine) == without
-
-
-def upgrade(machine: Container) -> None:
-    options = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-    machine.run(f"apt-get --quiet --yes {options} install /payload/ztpd-newer.deb")
-
-
 def test_an_upgrade_keeps_credentials_and_configuration_and_makes_no_call(
     running: Container,
 ) -> None:
@@ -528,7 +463,7 @@ def test_an_upgrade_keeps_credentials_and_configuration_and_makes_no_call(
     running.run("echo '# ours' >>/etc/ztpd/ztpd.toml")
     kept = running.run("sha256sum /etc/ztpd/ztpd.toml /var/lib/ztpd/credentials.json")
 
-    upgrade(running)
+    bench.upgrade(running)
     bench.streams(running)
 
     assert bench.unit(running, "MainPID") != before
