@@ -17,7 +17,7 @@ PYTEST_ARGS ?= --numprocesses 8 --dist worksteal
 SLOW_ARGS ?= --numprocesses 6 --dist worksteal
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture docs operability deb repository boot-test boot-test-qemu upgrade-test rollout-test clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture recordings docs operability deb repository boot-test boot-test-qemu upgrade-test rollout-test clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -73,7 +73,7 @@ fuzz:  ## the parsers against bytes of a fuzzer; FUZZ_SECONDS=60 for each
 	@mkdir -p build && $(PYTHON) -m venv $(FUZZ_VENV)
 	@$(FUZZ_VENV)/bin/pip install --quiet --only-binary :all: atheris || { \
 	  echo "fuzz: skipped: there is no atheris for this Python on this machine"; exit 0; }; \
-	for parser in ztp altered refusal frames ubx rtcm at ntrip; do \
+	for parser in ztp altered refusal frames ubx rtcm at ntrip recording; do \
 	  echo "$$parser: $(FUZZ_SECONDS) s"; \
 	  PYTHONPATH=. $(FUZZ_VENV)/bin/python -m tests.fuzz.fuzz \
 	    $$parser build/fuzz/$$parser $(FUZZ_SECONDS) >build/fuzz.log 2>&1 \
@@ -104,6 +104,9 @@ format: $(VENV)/.ready  ## rewrite the code in the house style
 
 demo: $(VENV)/.demo  ## the whole chain against simulators; ARGS="--once" and more
 	@$(VENV)/bin/ztpd demo $(ARGS)
+
+recordings: $(VENV)/.ready  ## the recordings of simulated faults, for the tests
+	@$(VENV)/bin/python -m tests.support.recordings 2>/dev/null
 
 picture: $(VENV)/.demo  ## the picture of the demo in README.md, drawn by a run of it
 	@$(VENV)/bin/python -m tools.demopicture docs/demo.svg

@@ -16,6 +16,7 @@ One module because it is a catalogue: journal, manual and `check` read it as a w
       DemoIncomplete    a package that only the demonstration needs
       ReportUnwritable  the archive of `ztpd report`
       RecordingUnwritable  the file of `ztpd record`
+      RecordingUnreadable  a file to be played
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
       ZtpError          the provisioning service answered without usable credentials
@@ -205,6 +206,17 @@ class RecordingUnwritable(ZtpdError):
     exit_status = 73
     summary = "the recording cannot be written"
     advice = "Name a new file in a directory with room: `ztpd record FILE`."
+
+
+class RecordingUnreadable(ZtpdError):
+    code = "record.unreadable"
+    retry = Retry.NEVER
+    exit_status = 65
+    summary = "the file cannot be played"
+    advice = (
+        "Give `ztpd demo --replay` a recording of `ztpd record`, the log of a u-blox receiver with "
+        "NAV-PVT, or a stream of RTCM 3 or SPARTN."
+    )
 
 
 class IdentityError(ZtpdError):

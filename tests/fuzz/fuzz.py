@@ -22,7 +22,8 @@ from tests.support import ANSWERS
 with atheris.instrument_imports(include=["ztpd"]):
     from ztpd.errors import ImeiInvalid, ZtpdError, ZtpError
     from ztpd.model import FrameKind, Secret
-    from ztpd.wire import at, frames, ntrip, rtcm, ubx, ztp
+    from ztpd.wire import at, frames, ntrip, recording, rtcm, ubx, ztp
+    from ztpd.wire.redaction import FrameRedaction
     from ztpd.wire.sourcetable import sourcetable
 
 REAL_ANSWERS = [
@@ -179,6 +180,25 @@ def caster(data: bytes) -> None:
     sourcetable(data)
 
 
+def recorded(data: bytes) -> None:
+    """Records in order, or a clause for a person; and nothing but frames or zeros behind the
+    redaction."""
+    try:
+        found = recording.read(data)
+    except ValueError as error:
+        assert str(error).isprintable()  # noqa: PT017
+        return
+    redaction, last_s = FrameRedaction(with_position=False), 0.0
+    for record in found.records:
+        assert record.at_s >= last_s
+        last_s = record.at_s
+        assert isinstance(record.fields, dict)
+        for frame in frames.Scanner(*FrameKind).feed(record.data):
+            kept = redaction.apply(frame)
+            again = frames.Scanner(*FrameKind).feed(kept)
+            assert not any(kept) or [each.name for each in again] == [frame.name]
+
+
 PARSERS: dict[str, Callable[[bytes], None]] = {
     "ztp": answer,
     "altered": altered,
@@ -188,6 +208,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "rtcm": base_station,
     "at": modem,
     "ntrip": caster,
+    "recording": recorded,
 }
 
 
@@ -202,6 +223,12 @@ def seeds(parser: str) -> Iterator[bytes]:
     elif parser == "rtcm":
         yield rtcm.StationPosition(2003, 3.78e6, 9.0e5, 5.04e6).encode()
         yield rtcm.StationPosition(2003, 3.78e6, 9.0e5, 5.04e6, 1.5).encode()
+    elif parser == "recording":
+        said = frames.rtcm_frame(bytes(30)) + b"$GNGGA,,,,,,0,,,,,,,,*78\r\n"
+        said += ubx.NavPvt(fix_ok=True, lat_deg=52.5, lon_deg=13.4).encode()
+        record = recording.Record(1.0, recording.RecordKind.FROM_RECEIVER, said)
+        yield recording.header({}) + record.encode()
+        yield recording.write({}, [record])
     elif parser == "at":
         yield b'AT+CGSN=1\r\r\n+CGSN: "490154203237518"\r\n\r\nOK\r\n'
     elif parser == "ntrip":

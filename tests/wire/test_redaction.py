@@ -131,6 +131,17 @@ def test_a_position_that_is_not_valid_is_left_out() -> None:
     assert moved.lat_deg == 1.0
 
 
+def test_the_magnetic_declination_is_left_out() -> None:
+    """It differs from place to place."""
+    pvt = ubx.message(Message.NAV_PVT, ubx.unwrap(HERE.encode())[1][:88] + b"\xc2\x01\x64\0")
+    rmc = sentence("GNRMC,120000.00,A,5231.20000,N,01324.30001,E,3.0,90.0,291126,4.5,E,R,V")
+    vtg = sentence("GNVTG,90.0,T,85.5,M,3.0,N,5.6,K,R")
+    found = masked(pvt, rmc, vtg)
+    assert ubx.unwrap(found[0])[1][88:] == bytes(4)
+    assert b",3.0,90.0,291126,,,R,V*" in found[1]
+    assert found[2].startswith(b"$GNVTG,90.0,T,,M,3.0,N,5.6,K,R*")
+
+
 def test_directions_to_satellites_are_left_out_and_strengths_stay() -> None:
     seen = NavSat(tuple(Satellite(0, number, 44, 30 + number, 120, True) for number in range(1, 9)))
     (found,) = masked(seen.encode())

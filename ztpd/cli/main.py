@@ -228,5 +228,14 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         "--capture", type=Path, metavar="FILE", help="send a recorded stream instead of made one"
     )
     demo.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="play a recording of `ztpd record`, or a log of UBX, RTCM 3 or SPARTN, and end",
+    )
+    demo.add_argument(
+        "--speed", type=float, metavar="X", help="play it X times as fast (default: 1)"
+    )
+    demo.add_argument(
         "--once", action="store_true", help="end after the run: 0 if the receiver reached RTK fixed"
     )

@@ -42,6 +42,7 @@ class Recorder:
         self._recordings: list[_Recording] = []
         self._sessions: list[_TappedSession] = []
         self._open = False  # the receiver's port
+        self._cause = ""  # why the last session could not be opened
 
     @property
     def is_recording(self) -> bool:
@@ -73,6 +74,8 @@ class Recorder:
                 found.event("port-opened")
             for session in self._sessions:
                 found.opened(session.where)
+            if self._cause and not self._sessions:
+                found.event("session-failed", cause=self._cause)
             while True:
                 yield await found.next()
         finally:
@@ -102,7 +105,7 @@ class Recorder:
             entered = False
             try:
                 async with open_session(endpoint) as session:
-                    entered = True
+                    entered, self._cause = True, ""
                     tapped = _TappedSession(session, self._frame)
                     self._sessions.append(tapped)
                     for each in self._recordings:
@@ -114,6 +117,7 @@ class Recorder:
                         self._event("session-ended")
             except ZtpdError as error:
                 if not entered:
+                    self._cause = error.code
                     self._event("session-failed", cause=error.code)
                 raise
 

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import re
-import signal
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from ztpd import log, status
-from ztpd.demo.console import Console, open_console
+from ztpd import status
+from ztpd.demo.console import Console
 from ztpd.demo.faults import FAULTS
 from ztpd.demo.process import DaemonProcess
 from ztpd.demo.site import ONCE_WITHIN_S, Fault, Site
@@ -55,6 +51,7 @@ class Demo:
     proxy: FaultProxy  # between the daemon and either of them
     service: ZtpService
     receiver: SimReceiver
+    needs_gga = True  # the caster
 
     def __init__(self, options: argparse.Namespace, console: Console, directory: Path) -> None:
         self._options = options
@@ -110,7 +107,12 @@ class Demo:
         else:
             mountpoint = f"NEAR-{options.format.upper()}"
             self.caster = await stack.enter_async_context(
-                Caster({mountpoint: self._blocks}, tls=tls, needs_gga=True, say=teller("caster"))
+                Caster(
+                    {mountpoint: self._blocks},
+                    tls=tls,
+                    needs_gga=self.needs_gga,
+                    say=teller("caster"),
+                )
             )
         if self._fault and self._fault.backup:
             self.backup = await stack.enter_async_context(
@@ -135,16 +137,14 @@ class Demo:
         await stack.enter_async_context(modem)
         await stack.enter_async_context(self._gnss)
         self.receiver = await stack.enter_async_context(
-            SimReceiver(
-                self._gnss,
-                self._fault.model if self._fault else F9P,
-                key=bytes.fromhex(keys["current"]["value"]),
-                say=teller("receiver"),
-            )
+            self._make_receiver(key=bytes.fromhex(keys["current"]["value"]), say=teller("receiver"))
         )
         if options.via == "mqtt":
             await self._publish_keys()
             self._spawn(self._publish())
+
+    def _make_receiver(self, **options: Any) -> SimReceiver:
+        return SimReceiver(self._gnss, self._fault.model if self._fault else F9P, **options)
 
     def _site(self) -> Site:
         return Site(
@@ -294,7 +294,7 @@ class Demo:
     def _pieces(self) -> Iterator[Piece]:
         options, rng = self._options, random.Random()
         if options.capture:
-            return corrections.replay(_captured(options))
+            return corrections.replay(captured(options))
         if options.format == "rtcm":
             return corrections.coalesce(corrections.rtcm(rng))
         now = corrections.spartn_time(time.time())
@@ -321,26 +321,7 @@ def _authority(via: str) -> Authority | None:
         return None
 
 
-async def _play(options: argparse.Namespace, console: Console, directory: Path) -> bool:
-    """Run the demo, and end every part of it in order, also after an error."""
-    playing, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert playing  # noqa: S101 - a coroutine runs in a task
-    console.on_closed_output = playing.cancel
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, playing.cancel)
-    loop.add_signal_handler(signal.SIGWINCH, console.redraw)
-    loop.add_signal_handler(signal.SIGTSTP, _suspend, console)
-    return await Demo(options, console, directory).run()
-
-
-def _suspend(console: Console) -> None:
-    """Stop until SIGCONT, as Ctrl-Z asks for, with the terminal as it was before."""
-    console.pause()
-    os.kill(os.getpid(), signal.SIGSTOP)
-    console.redraw()
-
-
-def _captured(options: argparse.Namespace) -> Sequence[Frame]:
+def captured(options: argparse.Namespace) -> Sequence[Frame]:
     kind = FrameKind.RTCM3 if options.format == "rtcm" else FrameKind.SPARTN
     try:
         return corrections.captured(options.capture, kind)
@@ -348,40 +329,3 @@ def _captured(options: argparse.Namespace) -> Sequence[Frame]:
         raise UsageError(f"{options.capture}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{error}; --format has to fit") from error
-
-
-def _unknown(name: str) -> str:
-    import difflib  # for a mistake only
-
-    near = difflib.get_close_matches(name, FAULTS, 1)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    return f"no fault {name!r}; {guess}`ztpd demo --fault list` lists them"
-
-
-def run(options: argparse.Namespace, console: Console | None = None) -> int:
-    """The exit status: 0 when stopped by Ctrl-C, or with ``--once`` when corrections were used."""
-    if options.fault == "list":
-        for name, fault in FAULTS.items():
-            print(f"{name:<20} {fault.about}")
-        return 0
-    if options.fault and options.fault not in FAULTS:
-        raise UsageError(_unknown(options.fault))
-    if options.fault and (wanted := FAULTS[options.fault].format):
-        options.format = wanted
-    if options.capture:
-        _captured(options)
-    log.setup("warning")
-    console = console or open_console(sys.stdout)
-    began_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ztpd-demo-") as directory:
-        try:
-            reached = asyncio.run(_play(options, console, Path(directory)))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            console.close()
-            console.tell("demo", "stopped")
-            return 0
-        finally:
-            console.close()
-    took = log.duration(time.monotonic() - began_s)
-    console.tell("demo", f"{'done' if reached else 'failed'} after {took}")
-    return 0 if reached else 1

@@ -43,7 +43,7 @@ _PLACELESS = {
 (whose positions are taken out), orbits."""
 
 _PVT_PLACE = struct.Struct("<iiii")  # longitude, latitude, height, height above sea level
-_PVT_FLAGS_AT, _PVT_PLACE_AT, _PVT_BYTES = 21, 24, 92
+_PVT_FLAGS_AT, _PVT_PLACE_AT, _PVT_DECLINATION_AT, _PVT_BYTES = 21, 24, 88, 92
 _SAT_HEADER_BYTES, _SAT_BYTES = 8, 12
 _SAT_DIRECTION = slice(3, 8)  # elevation, azimuth, residual
 
@@ -59,7 +59,9 @@ _PLACED_SENTENCES = {
 }
 """Fields with the validity, the latitude, the height above sea level, and the geoid's."""
 _INVALID = frozenset("0VN")  # GGA, RMC and GLL, GNS
-_PLACELESS_SENTENCES = {"TXT", "GSA", "VTG", "ZDA", "GST", "GBS"}
+_PLACELESS_SENTENCES = {"TXT", "GSA", "ZDA", "GST", "GBS"}
+_MAGNETIC_FIELDS = {"RMC": (10, 11), "VTG": (3,)}
+"""The magnetic declination, or what it follows from: it differs from place to place."""
 _GSV_FIRST = 4  # field of the first satellite, each with number, elevation, azimuth, C/N0
 _OCB = "OCB"
 
@@ -145,7 +147,7 @@ class FrameRedaction:
         _PVT_PLACE.pack_into(
             moved, _PVT_PLACE_AT, round(lon_deg * 1e7), round(lat_deg * 1e7), height_mm, height_mm
         )
-        return bytes(moved)
+        return bytes(moved[:_PVT_DECLINATION_AT]).ljust(_PVT_BYTES, b"\0")
 
     def _moved(self, lat_deg: float, lon_deg: float, height_m: float) -> tuple[float, float, float]:
         """The position that stands for this one. Both exactly 0 is none, and stays."""
@@ -191,8 +193,11 @@ class FrameRedaction:
         elif name in _PLACED_SENTENCES:
             validity, at, *heights = _PLACED_SENTENCES[name]
             self._move_sentence(fields, validity, at, heights)
-        else:
+        elif name not in _MAGNETIC_FIELDS:
             return bytes(len(data))
+        for place in _MAGNETIC_FIELDS.get(name, ()):
+            if place < len(fields):
+                fields[place] = ""
         body = ",".join(fields).encode("ascii")
         return b"$%b*%02X\r\n" % (body, nmea.checksum(body))
 

@@ -51,6 +51,19 @@ def station_id(data: bytes) -> int | None:
     return int.from_bytes(data[1:3], "big") & 0xFFF
 
 
+def epoch_s(data: bytes, system: str) -> float | None:
+    """The time of the observations of ``system`` in a payload, in its own time: seconds of the
+    week, for GLONASS of the day. None for other messages."""
+    found = number(data)
+    if observed_system(found) != system or len(data) < 7:
+        return None
+    bits = int.from_bytes(data[:7], "big") >> 2  # number 12, station 12, epoch 30
+    if system != "GLO":
+        return (bits & 0x3FFF_FFFF) / 1000
+    milliseconds = bits & 0x07FF_FFFF if found > 1070 else bits >> 3 & 0x07FF_FFFF
+    return milliseconds / 1000  # MSM have the day of the week before it
+
+
 @dataclass(frozen=True, slots=True)
 class StationPosition:
     """1005 or 1006: where the antenna reference point of the reference station is."""

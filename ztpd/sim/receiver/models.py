@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ztpd.wire import ubxcfg
 from ztpd.wire.ubx import MonVer
@@ -43,6 +43,15 @@ class Model:
         core = "EXT CORE 1.00 (f17067)" if self.key_value else "EXT CORE 3.01 (107900)"
         hardware = "00190000" if self.key_value else "00080000"
         return MonVer(core, hardware, ("ROM BASE 0x118B2060", *texts))
+
+    def named(self, version: MonVer) -> Model:
+        """This receiver under another name and firmware."""
+        return replace(
+            self,
+            module=version.model or self.module,
+            firmware=version.firmware,
+            protocol=version.protocol or self.protocol,
+        )
 
     def defaults(self) -> dict[int, int]:
         """The configuration after a start with nothing saved."""
@@ -150,3 +159,5 @@ D9S = Model(
     reports=(),
     monitors=("MON_RF", "MON_COMMS"),
 )
+
+KNOWN = (F9P_OLD, F9P, F9P_NEW, F9R, X20P, X20P_HAS, F9T, M9N, M8P, D9S)
