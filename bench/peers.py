@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from bench.process import Process
 from bench.sources import Via
 from tests.support.gateway import Gateway
 
+_TMPFS = Path("/dev/shm")
 _VENV = Path("build/bench-venv")
 _PYGNSSUTILS = "pygnssutils==1.2.5"
 USUAL: dict[Via, str] = {"ntrip": "BASE-RTCM", "mqtt": "/pp/ip/eu"}
@@ -148,9 +150,10 @@ def installed(*names: str) -> list[str]:
 @asynccontextmanager
 async def started(name: str, job: Job) -> AsyncIterator[Process]:
     """That program at work, until the context ends. What it prints goes to the receiver."""
+    run = tempfile.TemporaryDirectory(dir=_TMPFS if _TMPFS.is_dir() else None)  # as /run is
     environ = {key: text for key, text in os.environ.items() if key != "JOURNAL_STREAM"} | {
         "STATE_DIRECTORY": str(job.gateway.state_dir),
-        "RUNTIME_DIRECTORY": str(job.gateway.runtime_dir),
+        "RUNTIME_DIRECTORY": run.name,
         "SSL_CERT_FILE": str(job.gateway.ca_file),
         "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin",
     }
@@ -168,3 +171,4 @@ async def started(name: str, job: Job) -> AsyncIterator[Process]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+        run.cleanup()

@@ -353,6 +353,7 @@ async def test_U01_unplug_is_noticed_by_writing(link: Path) -> None:
         with contextlib.closing(await SerialPort.open(pty.path, 9600)) as port:
             pty.unplug()
             port.write(b"frame")
+            await asyncio.sleep(0)
             with pytest.raises(PortLost):
                 port.write(b"frame")
             with pytest.raises(PortLost):
@@ -563,6 +564,7 @@ def test_nothing_ticks_while_nothing_waits(link: Path) -> None:
         async with Pty(link) as pty:
             with contextlib.closing(await SerialPort.open(pty.path, 9600, timeout_s=None)) as port:
                 port.write(b"x" * 2000)
+                await asyncio.sleep(0)
                 assert loop._scheduled, "paced: 2000 bytes are two seconds of line time"
                 await port.drained()
                 assert 1.0 < loop.time() < 2.0
@@ -575,6 +577,7 @@ async def test_a_usb_modem_port_is_not_paced(tmp_path: Path) -> None:
     async with Pty(tmp_path / "ttyACM0") as pty:
         with contextlib.closing(await SerialPort.open(pty.path, 300)) as port:
             port.write(b"x" * 4000)
+            await asyncio.sleep(0)
             assert port.queued_bytes == 0
             assert port.speed == ""
 

@@ -12,6 +12,7 @@ from ztpd.relay.choice import ChannelChoice
 UNUSED_S = 120.0
 CHANGE_EVERY_S = 600.0  # at most one service is left in this time
 
+_LOOK_S = 0.5  # frames come several at once
 FORGIVEN_S = 6 * 3600.0  # of use, and a service is left for a short time only
 
 
@@ -40,9 +41,11 @@ class UsageWatch:
     def check(self, channel: Channel, now: float) -> None:
         """Note the use of the corrections of ``channel``. Raises :class:`CorrectionsUnused` where
         another channel is to be tried instead."""
-        use = self._receiver.service_use
-        passed_s = now - (now if self._last_s is None else self._last_s)
+        passed_s = 0.0 if self._last_s is None else now - self._last_s
+        if self._last_s is not None and passed_s < _LOOK_S:
+            return
         self._last_s = now
+        use = self._receiver.service_use
         if use.used:
             self._unused_s, self._used_s = 0.0, self._used_s + passed_s
             if self._used_s >= STABLE_S:

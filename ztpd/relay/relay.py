@@ -35,6 +35,7 @@ from ztpd.system.disk import DiskWriter
 from ztpd.system.tasks import end
 
 _POSITION_WITHIN_S = 60.0
+_TOGETHER_S = 0.05  # frames that come so close together are one sign of life
 _CORRECTIONS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
 
 
@@ -252,6 +253,7 @@ class Relay:
         """
         losses = Losses(self._receiver, current.session, _now(), self._damage)
         presence = ReceiverPresence(self._receiver, self._dispatch)
+        moved_s = float("-inf")  # when the limit was last moved
         try:
             async with asyncio.timeout(self._stale_after_s) as idle:
                 async for frame in current.session:
@@ -259,7 +261,9 @@ class Relay:
                     if frame.kind in (FrameKind.SPARTN, FrameKind.RTCM3):
                         if not self._of_this_format(frame, current):
                             continue
-                        idle.reschedule(now + self._stale_after_s)
+                        if now - moved_s >= _TOGETHER_S:
+                            moved_s = now
+                            idle.reschedule(now + self._stale_after_s)
                         if current.mark_frame(now):
                             self._channel_state.save(self.channels)
                             if not probing:

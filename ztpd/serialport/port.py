@@ -28,7 +28,7 @@ _READ_BYTES = 4096
 _TTY_BUFFER_BYTES = 4096  # the kernel keeps so many for a reader, and more only for a while
 _PAUSED, _FLOWING, _BEHIND = range(3)  # the last read: the line was quiet, busy, or faster than us
 _USB_GATHER_S = 0.02  # a USB device sends a whole epoch at once
-_BURST_S = 0.001  # frames so soon after the last one leave together with those behind them
+_BURST_BYTES = 4096  # of frames that are gathered until the event loop's next turn
 _MOST_PARTS = 64  # of one write; the kernel takes 1024
 _BUSY_SHARE = 0.8  # of a window in which bytes kept coming; with fewer, they have ended within it
 _DRAIN_S = 2.0  # for the kernel to send its bytes before a change of speed
@@ -62,6 +62,7 @@ class SerialPort:
         self._arriving = _PAUSED
         self._queue = FrameQueue(queue_bytes, max_age_s)
         self._resume: asyncio.Handle | None = None
+        self._is_full = False  # the kernel takes no more at present
         self._sent_s = float("-inf")  # when the kernel was last given something
         self._emptied: list[asyncio.Future[None]] = []
         # USB CDC-ACM has no line speed: only the bus and its own flow control pace it.
@@ -183,21 +184,19 @@ class SerialPort:
         """Queue ``data``, one whole frame. Raises :class:`PortLost`.
 
         Frames leave in order and whole. Above the bounds the oldest frames not yet begun are
-        dropped and counted; the newest one is always kept. A port lost while writing tells so
-        at the next call. ``on_done`` is called once: with True when the kernel has the last byte,
+        dropped and counted; the newest one is always kept. Frames of one turn of the event loop
+        leave together at its end, so a port lost while writing tells so at a later call. ``on_done`` is called once: with True when the kernel has the last byte,
         with False where the frame was dropped or the port was lost first.
         """
+        if self._queue.queued_bytes >= _BURST_BYTES and not self._lost:
+            self._send_queued()  # the kernel may take what the bounds would drop
         if self._lost:
             raise self._gone()
         if not data:
             return
         self._queue.put(data, self._loop.time(), on_done)
-        if self._resume is not None:
-            return
-        if self._loop.time() - self._sent_s < _BURST_S:
+        if self._resume is None:  # frames that come together leave together
             self._resume = self._loop.call_soon(self._send_queued)
-        else:
-            self._send_queued()
 
     async def drained(self) -> None:
         """Wait until all that was queued has been handed to the kernel (or dropped for age).
@@ -240,6 +239,8 @@ class SerialPort:
     async def finish(self) -> None:
         """Let the frame begun leave, then close. The next program to speak would else be taken
         for the rest of that frame. Bounded; a device that takes nothing is not waited for."""
+        if not self._lost:
+            self._send_queued()
         self._queue.drop_waiting()
         taking = self._loop.time() - self._sent_s < DRAIN_GRACE_S
         has_left = False
@@ -295,7 +296,8 @@ class SerialPort:
             self._reading = None
             if self._gathering is not None:
                 self._gathering.cancel()
-            if not self._lost:
+                self._gathering = None
+            elif not self._lost:
                 self._loop.remove_reader(self._fd)
 
     def _on_readable(self, reading: asyncio.Future[None], later_s: float) -> None:
@@ -307,12 +309,16 @@ class SerialPort:
 
     def _send_queued(self) -> None:
         """Hand the kernel as many bytes as the pace allows and it takes; resume later."""
-        self._resume = None
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        if self._is_full:
+            self._loop.remove_writer(self._fd)
+            self._is_full = False
         while self._queue.queued_bytes:
             now_s = self._loop.time()
             allowed = self._pace.allowance(now_s) if self._paced else None
             if allowed is not None and allowed < 1:
-                self._loop.remove_writer(self._fd)
                 self._resume = self._loop.call_later(KERNEL_QUEUE_S / 2, self._send_queued)
                 return
             if not (parts := self._queue.next(now_s, allowed)):
@@ -321,6 +327,7 @@ class SerialPort:
                 count = os.writev(self._fd, parts[:_MOST_PARTS])
             except BlockingIOError:
                 self._loop.add_writer(self._fd, self._send_queued)
+                self._is_full = True
                 return
             except OSError as error:
                 self._fail(error.strerror)
@@ -331,7 +338,6 @@ class SerialPort:
             if self.tap:
                 self.tap.sent(b"".join(parts)[:count])
             self._queue.sent(count)
-        self._loop.remove_writer(self._fd)
         for waiter in self._emptied:
             _settle(waiter)
         self._emptied.clear()

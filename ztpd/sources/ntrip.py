@@ -42,7 +42,8 @@ from ztpd.wire.ntrip import Response, request
 
 _ANSWER_S = 10.0  # for the whole head of the answer
 _GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
-_LOOK_S = 1.0  # how often the position is read while nothing comes
+_LOOK_S = 1.0  # how often the position is read before the request
+_READ_LOOK_S = 1.5  # the same while nothing comes; most streams send something every second
 _NO_FIX_LOOK_S = 5.5  # the same without a fix; streams send something every 5 s
 _QUIET_S = 3.0  # a stream this quiet will not complete the frame begun
 _CLOSE_S = 1.0
@@ -239,7 +240,6 @@ class NtripSession:
     async def _more(self) -> None:
         """Wait for more bytes, for seconds; set the result of them, or of silence."""
         self._send_position(_now())
-        await asyncio.sleep(0)  # a caster that never pauses must not stop the daemon
         try:
             async with asyncio.timeout(self._look_in_s) as limit:
                 data = await self._reader.read(_READ_BYTES)
@@ -252,6 +252,8 @@ class NtripSession:
             return
         self._heard_s = _now()
         self._receive(data)
+        if len(data) == _READ_BYTES:  # a caster that never pauses must not stop the daemon
+            await asyncio.sleep(0)
         if (failure := self._response.failure) is not None:
             self._failure = self._meant_by(failure)
             self._failure.__cause__ = failure
@@ -262,7 +264,7 @@ class NtripSession:
     def _look_in_s(self) -> float:
         """Longer where neither half a frame nor a position is waited for: fewer wake-ups."""
         if self._scanner.pending or self._waits_for_gga or self._position() is not None:
-            return _LOOK_S
+            return _READ_LOOK_S
         return max(CLOSEST_S, min(_NO_FIX_LOOK_S, self._endpoint.gga_interval_s))
 
     def _silence(self, now: float) -> None:
