@@ -185,8 +185,9 @@ class SerialPort:
 
         Frames leave in order and whole. Above the bounds the oldest frames not yet begun are
         dropped and counted; the newest one is always kept. Frames of one turn of the event loop
-        leave together at its end, so a port lost while writing tells so at a later call. ``on_done`` is called once: with True when the kernel has the last byte,
-        with False where the frame was dropped or the port was lost first.
+        leave together at its end, so a port lost while writing tells so at a later call.
+        ``on_done`` is called once: with True when the kernel has the last byte, with False where
+        the frame was dropped or the port was lost first.
         """
         if self._queue.queued_bytes >= _BURST_BYTES and not self._lost:
             self._send_queued()  # the kernel may take what the bounds would drop
