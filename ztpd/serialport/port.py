@@ -181,13 +181,12 @@ class SerialPort:
         return bool(self._lost)
 
     def write(self, data: bytes, on_done: OnDone | None = None) -> None:
-        """Queue ``data``, one whole frame. Raises :class:`PortLost`.
+        """Queue ``data``, one whole frame. Raises :class:`PortLost`, also for an earlier frame.
 
-        Frames leave in order and whole. Above the bounds the oldest frames not yet begun are
-        dropped and counted; the newest one is always kept. Frames of one turn of the event loop
-        leave together at its end, so a port lost while writing tells so at a later call.
-        ``on_done`` is called once: with True when the kernel has the last byte, with False where
-        the frame was dropped or the port was lost first.
+        Frames leave in order and whole, those of one turn of the event loop together at its end.
+        Above the bounds the oldest frames not yet begun are dropped and counted; the newest one is
+        always kept. ``on_done`` is called once: with True when the kernel has the last byte, with
+        False where the frame was dropped or the port was lost first.
         """
         if self._queue.queued_bytes >= _BURST_BYTES and not self._lost:
             self._send_queued()  # the kernel may take what the bounds would drop
