@@ -257,13 +257,13 @@ def test_corrections_that_cannot_lead_to_a_fixed_position_are_named(
 
 
 def test_old_corrections_are_named(tmp_path: Path) -> None:
-    """The receiver uses none of those that come: it goes on with old ones."""
+    """They are old when they arrive; that none of them is used is for the verdict to say."""
 
     @in_virtual_time
     async def run() -> None:
         async with site(tmp_path) as one:
             await until(lambda: one.sim.used > 5, 30)
-            one.sim.set("CFG-RTCM-DF003_IN_FILTER", 2)
+            one.sim.faults.late_s = 25.0
             finding = await one.found("gnss.reception.late")
             assert finding.text in {
                 f"the corrections in use are up to {age} s old" for age in (30, 45, 60)

@@ -239,8 +239,7 @@ class SerialPort:
     async def finish(self) -> None:
         """Let the frame begun leave, then close. The next program to speak would else be taken
         for the rest of that frame. Bounded; a device that takes nothing is not waited for."""
-        if not self._lost:
-            self._send_queued()
+        self._send_queued()
         self._queue.drop_waiting()
         taking = self._loop.time() - self._sent_s < DRAIN_GRACE_S
         has_left = False
@@ -315,7 +314,7 @@ class SerialPort:
         if self._is_full:
             self._loop.remove_writer(self._fd)
             self._is_full = False
-        while self._queue.queued_bytes:
+        while self._queue.queued_bytes and not self._lost:
             now_s = self._loop.time()
             allowed = self._pace.allowance(now_s) if self._paced else None
             if allowed is not None and allowed < 1:
