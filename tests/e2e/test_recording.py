@@ -27,7 +27,7 @@ from tests.support.services import IMEI, services, state
 from tests.support.until import until
 from ztpd.cli import main
 from ztpd.daemon import Daemon
-from ztpd.daemon.recorder import BUFFER_BYTES
+from ztpd.daemon.record_buffer import BUFFER_BYTES
 from ztpd.errors import DaemonRefused
 from ztpd.model import FrameKind
 from ztpd.provisioning.store import CredentialStore
@@ -225,6 +225,14 @@ async def test_a_reader_that_is_slow_loses_bytes_and_is_told_and_the_daemon_goes
     assert kept * len(filler) <= BUFFER_BYTES
     assert lost["bytes"] >= BUFFER_BYTES
     assert found.records[-1].data == filler
+
+
+def test_a_daemon_that_nobody_records_has_no_code_for_it_in_memory() -> None:
+    code = "import sys, ztpd.cli, ztpd.daemon; print([m for m in sys.modules if 'redaction' in m])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == "[]"
 
 
 @in_virtual_time
