@@ -131,3 +131,37 @@ def test_a_page_that_searches_for_a_message_id_names_its_event() -> None:
             assert f"`{known[message_id]}`" in text, page.name
             searched += 1
     assert searched
+
+
+MOMENTARY = {
+    "gnss.baud_kept": "a fact of the set-up",
+    "gnss.baud_restored": "put right at once",
+    "gnss.changed": "put right at once",
+    "gnss.option_refused": "a fact of the firmware",
+    "gnss.reset": "set up again at once",
+    "identity.board_changed": "decided by the IMEI at once",
+    "identity.modem_changed": "a fact of the hardware",
+    "key.invalid": "one message",
+    "serial.name_shared": "a fact of the hardware",
+    "session.assistance_refused": "one question",
+    "session.service_changed": "is the end itself",
+    "store.not_sealed": "a fact of the machine, tried again at each start",
+    "store.previous": "used at once",
+    "store.volatile": "a fact of the image",
+    "stream.damaged": "repeated while it lasts",
+    "stream.dropped": "repeated each minute while it lasts",
+    "task.died": "started again at once",
+}
+"""Warnings that begin no condition which lasts, and why."""
+
+
+@pytest.mark.parametrize("event", EVERY, ids=_ids(EVERY))
+def test_an_event_that_begins_a_lasting_condition_names_the_one_that_ends_it(
+    event: JournalEvent,
+) -> None:
+    if event.ended_by:
+        end = {each.name: each for each in EVERY}[event.ended_by]
+        assert end.level >= logging.INFO, "who reads of the beginning reads of the end"
+        assert event.name not in MOMENTARY
+    elif event.level >= logging.WARNING:
+        assert event.name in MOMENTARY

@@ -279,7 +279,7 @@ def test_D20_FR71_an_outage_has_one_line_when_it_begins_and_one_when_it_ends(
     reported = [line for line in _levels(caplog) if not line.startswith("DEBUG")]
     assert reported == ["WARNING net.dns", "INFO log.outage_over"]
     assert caplog.records[-1].getMessage() == (
-        "works again after 4 min and 241 failures; "
+        "works again after 4 min; failures: 241, "
         "the first was: the host name could not be resolved: caster.example"
     )
 

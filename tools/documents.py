@@ -367,6 +367,8 @@ def _event(event: events.JournalEvent) -> str:
         parts.append(f"\n{event.reaction}\n")
     if event.remedy:
         parts.append(f"\n**Remedy:** {event.remedy}\n")
+    if event.ended_by and event.ended_by != events.OUTAGE_OVER.name:
+        parts.append(f"\n**End:** `{event.ended_by}`\n")
     level = logging.getLevelName(event.level).lower()
     fields = ", ".join(f"`ZTPD_{name.upper()}`" for name in event.fields)
     parts.append(f"\n{level}, `{event.message_id}`{', ' if fields else ''}{fields}\n")

@@ -33,7 +33,8 @@ class JournalEvent:
     """One kind of journal line.
 
     ``text`` is a :meth:`str.format` template for the line's fields; ``reaction`` is the reaction
-    of ztpd, ``remedy`` the action of a person ("" for none).
+    of ztpd, ``remedy`` the action of a person ("" for none). ``ended_by`` is the name of the event
+    that ends the condition which begins with this one; "" where none begins.
     """
 
     name: str
@@ -42,6 +43,7 @@ class JournalEvent:
     meaning: str
     reaction: str = ""
     remedy: str = ""
+    ended_by: str = ""
 
     @property
     def message_id(self) -> str:
@@ -65,9 +67,16 @@ _declared: dict[str, JournalEvent] = {}
 
 
 def _event(
-    name: str, level: int, text: str, meaning: str, reaction: str = "", remedy: str = ""
+    name: str,
+    level: int,
+    text: str,
+    meaning: str,
+    reaction: str = "",
+    remedy: str = "",
+    *,
+    ended_by: str = "",
 ) -> JournalEvent:
-    event = JournalEvent(name, level, text, meaning, reaction, remedy)
+    event = JournalEvent(name, level, text, meaning, reaction, remedy, ended_by)
     if name in _declared:
         raise ValueError(f"event {name} is declared twice")
     _declared[name] = event
@@ -78,7 +87,13 @@ def for_error(kind: type[ZtpdError]) -> JournalEvent:
     """The event of an error class: ERROR where a person is needed, else WARNING."""
     level = logging.ERROR if kind.needs_person else logging.WARNING
     return JournalEvent(
-        kind.code, level, "{error}", _sentence(kind.summary), _NOW[kind.retry], kind.advice
+        kind.code,
+        level,
+        "{error}",
+        _sentence(kind.summary),
+        _NOW[kind.retry],
+        kind.advice,
+        ended_by="log.outage_over",
     )
 
 
@@ -131,6 +146,7 @@ PAUSED = _event(
     _INFO,
     "paused {why}",
     "The session is closed, and ztpd opens none until the pause ends.",
+    ended_by="daemon.resumed",
 )
 RESUMED = _event("daemon.resumed", _INFO, "the pause is over: {why}", "ztpd opens a session again.")
 BUDGET_NEAR = _event(
@@ -141,6 +157,7 @@ BUDGET_NEAR = _event(
     "Corrections go on.",
     "Look at `ztpd status`; raise `[budget]` if the plan allows more, or set `[corrections] "
     "pause_when_still_minutes`.",
+    ended_by="budget.below",
 )
 BUDGET_SPENT = _event(
     "budget.spent",
@@ -149,6 +166,13 @@ BUDGET_SPENT = _event(
     "The sessions have used all of the month's megabytes or hours.",
     "ztpd does what `[budget] then` says: it goes on, or it pauses until the next month begins.",
     "Raise `[budget]` if the plan allows more; `sudo ztpd resume` goes on in this month.",
+    ended_by="budget.below",
+)
+BUDGET_BELOW = _event(
+    "budget.below",
+    _INFO,
+    "this month {used}: below {share} of the budget again",
+    "A new month has begun, or the limits were raised.",
 )
 RELOADED = _event(
     "config.reloaded", _INFO, "configuration reloaded{note}", "The new configuration is in force."
@@ -160,6 +184,7 @@ RELOAD_FAILED = _event(
     "The changed configuration is wrong.",
     "ztpd goes on with the configuration before it.",
     "Correct it (`ztpd config check`), then `systemctl reload ztpd`.",
+    ended_by="config.reloaded",
 )
 UNKNOWN_KEY = _event(
     "config.unknown_key",
@@ -168,6 +193,7 @@ UNKNOWN_KEY = _event(
     "The configuration has a key that this version does not know.",
     "ztpd ignores it and goes on: a fleet may run mixed versions.",
     "Correct the spelling; `ztpd config check` lists all such keys.",
+    ended_by="config.reloaded",
 )
 IDENTIFIED = _event(
     "identity.read", _INFO, "IMEI {imei} from {source}{note}", "The gateway's identity was read."
@@ -247,6 +273,7 @@ CREDENTIALS_UNSAVED = _event(
     "The credentials work, and a restart or a power cut would lose them.",
     "ztpd tries to store them again, once an hour at least.",
     "Check the disk: `dmesg`, `df -h`; it may be full or read-only.",
+    ended_by="ztp.provisioned",
 )
 CREDENTIALS_LOADED = _event(
     "credentials.loaded",
@@ -277,6 +304,7 @@ FELL_BACK = _event(
     "ztpd stores two generations of credentials. They take turns, an hour each, until one is "
     "accepted or new ones come.",
     "Check in the portal that the Thing is active and has a plan.",
+    ended_by="ztp.provisioned",
 )
 PART_UNUSABLE = _event(
     "credentials.part_unusable",
@@ -285,6 +313,7 @@ PART_UNUSABLE = _event(
     "The service's answer holds a malformed field, or a certificate and key that do not match.",
     "ztpd uses the other one.",
     "Nothing to do while corrections flow; else delete the Thing in the portal: a new one is made.",
+    ended_by="ztp.provisioned",
 )
 CERTIFICATE_EXPIRING = _event(
     "cert.expiring",
@@ -293,6 +322,7 @@ CERTIFICATE_EXPIRING = _event(
     "The client certificate expires soon.",
     "In the last 7 days ztpd asks for new credentials once a day, also while it is paused.",
     "Nothing to do if that works.",
+    ended_by="ztp.provisioned",
 )
 CONNECTED = _event(
     "session.connected",
@@ -315,6 +345,7 @@ TOPICS_REFUSED = _event(
     "The broker refuses some of the topics.",
     "ztpd goes on with the others.",
     "Check that the Thing's plan covers them; see [mqtt] region and topics.",
+    ended_by="session.connected",
 )
 ENDED = _event(
     "session.ended",
@@ -343,6 +374,7 @@ BACKUP_IN_USE = _event(
     "All services before this backup fail.",
     "ztpd tries them again, and goes back to the first that brings corrections for a minute.",
     "`ztpd status` shows every service, and why it is not in use.",
+    ended_by="session.service_changed",
 )
 ASSISTANCE_FETCHED = _event(
     "session.assistance",
@@ -409,6 +441,7 @@ DROPPED_SHARE = _event(
     "The line to the receiver is too slow for the corrections, or the port stands still.",
     "ztpd drops the oldest message whole and keeps the newest.",
     "Raise [receiver] baudrate, or choose a region or plan with less data.",
+    ended_by="quality.over",
 )
 STALE_LOCK = _event(
     "serial.stale_lock",
@@ -499,6 +532,7 @@ KEYS_MISSING = _event(
     "The receiver did not accept every decryption key.",
     "ztpd sends them again in ten minutes, and at once when the receiver cannot decrypt.",
     "If it happens again: update the receiver's firmware.",
+    ended_by="key.sent",
 )
 KEYS_REFUSED = _event(
     "key.invalid",
@@ -522,7 +556,8 @@ def _not_used(
 ) -> JournalEvent:
     text = UNUSED + reason
     reaction = reaction or "ztpd goes on sending, and watches the reports of the receiver."
-    return _event(f"gnss.not_used.{name}", _WARNING, text, meaning, reaction, remedy)
+    name = f"gnss.not_used.{name}"
+    return _event(name, _WARNING, text, meaning, reaction, remedy, ended_by="gnss.used")
 
 
 NO_KEY = _not_used(
@@ -623,6 +658,7 @@ USE_NOT_REPORTED = _event(
     "it is not known whether the receiver uses the corrections: {product} does not report it",
     "The receiver cannot report the use of corrections, or its reports leave it open.",
     _BY_POSITION,
+    ended_by="quality.over",
 )
 USE_LIKE_SBAS = _event(
     "gnss.use_like_sbas",
@@ -634,6 +670,7 @@ USE_LIKE_SBAS = _event(
     _BY_POSITION,
     "Switch SBAS off to find out: CFG-SIGNAL-SBAS_ENA = 0 in [receiver.keys]. If RTK is expected, "
     "check the antenna, and the format and place of the mountpoint.",
+    ended_by="quality.over",
 )
 USE_BESIDE_OTHERS = _event(
     "gnss.use_beside_others",
@@ -645,6 +682,7 @@ USE_BESIDE_OTHERS = _event(
     "ztpd goes on sending corrections. In the next pause of the corrections it looks whether those "
     "in the receiver grow old.",
     "Switch the other source off: a radio, an L-band receiver, another program.",
+    ended_by="quality.over",
 )
 USE_NOT_KNOWN = (USE_NOT_REPORTED, USE_LIKE_SBAS, USE_BESIDE_OTHERS)
 """The receiver does not report it, and its positions leave it open."""
@@ -656,6 +694,7 @@ NO_FIX = _event(
     "Corrections flow, and the receiver has no position.",
     "ztpd goes on sending corrections.",
     "Check the antenna, its cable and its view of the sky.",
+    ended_by="quality.over",
 )
 FIX_LOW = _event(
     "gnss.fix_low",
@@ -664,6 +703,7 @@ FIX_LOW = _event(
     "The receiver uses the corrections, and its fix stays below the best that it can reach.",
     "ztpd goes on sending corrections.",
     "Check the antenna, its cable and its view of the sky, and that the service covers this place.",
+    ended_by="quality.over",
 )
 FIX_WITHOUT_RTK = _event(
     "gnss.fix_without_rtk",
@@ -672,6 +712,7 @@ FIX_WITHOUT_RTK = _event(
     "The receiver is of a product line that computes no carrier solution.",
     "ztpd goes on sending corrections.",
     "Use a receiver with RTK, such as ZED-F9P, ZED-F9R or ZED-X20P.",
+    ended_by="quality.over",
 )
 FIX_UNKNOWN = _event(
     "gnss.fix_unknown",
@@ -680,6 +721,7 @@ FIX_UNKNOWN = _event(
     "NAV-PVT does not come, so the fix is not known.",
     "ztpd goes on sending corrections.",
     "Switch on NAV-PVT on the receiver's port, or set [receiver] configure = true.",
+    ended_by="quality.over",
 )
 USE_UNKNOWN = _event(
     "gnss.use_unknown",
@@ -688,6 +730,7 @@ USE_UNKNOWN = _event(
     "Corrections flow, and neither a report nor the fix shows that they are used.",
     "ztpd goes on sending corrections.",
     "`ztpd receiver show` names the reports that are off; a newer firmware may be needed.",
+    ended_by="quality.over",
 )
 _SENDS_ON = "ztpd goes on sending corrections."
 
@@ -698,6 +741,7 @@ ANTENNA_SHORT = _event(
     "The receiver's antenna supervisor measures a short circuit (MON-RF).",
     _SENDS_ON,
     "Check antenna, cable and plugs for water and crushed places; replace the part that is broken.",
+    ended_by="gnss.reception.over",
 )
 ANTENNA_OPEN = _event(
     "gnss.reception.antenna_open",
@@ -707,6 +751,7 @@ ANTENNA_OPEN = _event(
     _SENDS_ON,
     "Connect the antenna; check cable and plugs. If a splitter blocks the supply, set "
     "CFG-HW-ANT_CFG_OPENDET = 0 in [receiver.keys].",
+    ended_by="gnss.reception.over",
 )
 JAMMED = _event(
     "gnss.reception.jammed",
@@ -716,6 +761,7 @@ JAMMED = _event(
     _SENDS_ON,
     "Move the antenna away from transmitters, USB 3 cables, switching supplies and the modem's "
     "antenna; shield the devices that cannot be moved.",
+    ended_by="gnss.reception.over",
 )
 SPOOFED = _event(
     "gnss.reception.spoofed",
@@ -724,6 +770,7 @@ SPOOFED = _event(
     "The receiver sees signs of signals that only pretend to be satellites' (SEC-SIG).",
     _SENDS_ON + " Its position may be wrong.",
     "Do not rely on the position. Look for GNSS repeaters and simulators nearby.",
+    ended_by="gnss.reception.over",
 )
 NO_SIGNALS = _event(
     "gnss.reception.no_signal",
@@ -732,6 +779,7 @@ NO_SIGNALS = _event(
     "The receiver reports no signal of any satellite (NAV-SAT).",
     _SENDS_ON,
     "Check the antenna, its cable and plugs, and its view of the sky.",
+    ended_by="gnss.reception.over",
 )
 WEAK_SIGNALS = _event(
     "gnss.reception.weak",
@@ -742,6 +790,7 @@ WEAK_SIGNALS = _event(
     _SENDS_ON,
     "Give the antenna a clear view of the sky, on a metal plate; check its cable; use a dual-band "
     "antenna.",
+    ended_by="gnss.reception.over",
 )
 PORT_OVERRUN = _event(
     "gnss.reception.overrun",
@@ -750,6 +799,7 @@ PORT_OVERRUN = _event(
     "Bytes came faster than the receiver took them (MON-COMMS): corrections arrive damaged.",
     _SENDS_ON,
     "Find the other writer on that port of the receiver; lower [receiver] baudrate.",
+    ended_by="gnss.reception.over",
 )
 LATE_CORRECTIONS = _event(
     "gnss.reception.late",
@@ -758,6 +808,7 @@ LATE_CORRECTIONS = _event(
     "Corrections come, and the receiver uses old ones: RTK needs them within seconds.",
     _SENDS_ON,
     "Check the delay of the mobile network, and whether the service sends an epoch each second.",
+    ended_by="gnss.reception.over",
 )
 FAR_STATION = _event(
     "gnss.reception.far",
@@ -766,6 +817,7 @@ FAR_STATION = _event(
     "RTK with one reference station reaches about 35 km (RTCM 1005 or 1006 has its position).",
     _SENDS_ON,
     "Choose a nearer mountpoint, or one that makes a virtual station from the GGA.",
+    ended_by="gnss.reception.over",
 )
 NO_STATION = _event(
     "gnss.reception.no_station",
@@ -775,6 +827,7 @@ NO_STATION = _event(
     "station number: they are of no use.",
     _SENDS_ON,
     "Switch 1005 or 1006 on at the base station, or choose another mountpoint.",
+    ended_by="gnss.reception.over",
 )
 NO_BIASES = _event(
     "gnss.reception.no_biases",
@@ -783,12 +836,19 @@ NO_BIASES = _event(
     "Without them the receiver cannot fix the ambiguities of GLONASS.",
     _SENDS_ON,
     "Switch 1230 on at the base station, or GLONASS off, or choose another mountpoint.",
+    ended_by="gnss.reception.over",
 )
 RECEPTION_OVER = _event(
     "gnss.reception.over",
     _INFO,
     "over after {period}: {finding}",
     "Something that kept the receiver from a fixed position has ended.",
+)
+QUALITY_OVER = _event(
+    "quality.over",
+    _INFO,
+    "{end}, after {period}",
+    "Something that kept the corrections from their full effect has ended.",
 )
 USED = _event(
     "gnss.used",
@@ -805,8 +865,9 @@ SUPPRESSED = _event(
 OUTAGE_OVER = _event(
     "log.outage_over",
     _INFO,
-    "works again after {period} and {count} failures; the first was: {error}",
-    "The operation that had failed repeatedly has succeeded.",
+    "works again after {period}; failures: {count}, the first was: {error}",
+    "The operation that had failed has succeeded. Where another line says that it did, as "
+    "`session.streaming`, a single failure has no line of this kind.",
 )
 TASK_DIED = _event(
     "task.died",

@@ -59,8 +59,12 @@ class FailureLog:
     a first one again.
     """
 
-    def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
-        """``monotonic`` is the running event loop's clock by default."""
+    def __init__(
+        self, monotonic: Callable[[], float] | None = None, *, ends_one: bool = False
+    ) -> None:
+        """``monotonic`` is the running event loop's clock by default. ``ends_one``: the end of an
+        outage with one failure is logged too, for no other line does."""
+        self._ends_after = 1 if ends_one else 2
         self._monotonic = monotonic or _loop_time
         self._began_s = 0.0
         self._logged: dict[str, float] = {}
@@ -100,7 +104,7 @@ class FailureLog:
 
     def clear(self, ended_s: float | None = None) -> None:
         """The outage is over since ``ended_s``, by default since now."""
-        if self._first is not None and self._count > 1:
+        if self._first is not None and self._count >= self._ends_after:
             period_s = (self._monotonic() if ended_s is None else ended_s) - self._began_s
             emit(
                 events.OUTAGE_OVER,

@@ -36,6 +36,7 @@ def test_each_step_is_logged_once_a_month(caplog: pytest.LogCaptureFixture) -> N
     assert [each.getMessage().split(". ")[0] for each in caplog.records] == [
         "this month 801 of 1000 MB, 0.0 of 730 h: more than 80% of the budget",
         "this month 1000 of 1000 MB, 0.0 of 730 h: the budget is spent; corrections go on",
+        "this month 1.0 of 1000 MB, 0.0 of 730 h: below 80% of the budget again",
         "this month 1200 of 1000 MB, 100 of 730 h: the budget is spent; ztpd pauses until the next "
         "month",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support.receiver_bench import in_virtual_time
 from tests.support.until import until
 from tests.support.verdict_bench import (
+    EPOCH,
     OURS,
     Frames,
     base_station_frames,
@@ -534,3 +536,65 @@ async def test_FR11_reports_that_come_after_half_a_minute_raise_no_alarm(tmp_pat
         await until(lambda: r.view.use == "used", 10)
         assert not [line for line in r.log if "not_used" in line]
         assert r.health is Health.HEALTHY
+
+
+def lose_position(sim: SimReceiver) -> None:
+    sim.faults.unsolved = True
+
+
+def stay_float(sim: SimReceiver) -> None:
+    sim.faults.never_fixed = True
+
+
+def recover(sim: SimReceiver) -> None:
+    sim.faults.unsolved = sim.faults.never_fixed = False
+
+
+@pytest.mark.parametrize(
+    ("strike", "event", "end"),
+    [
+        (lose_position, "gnss.no_fix", "the receiver has a fix again, after"),
+        (stay_float, "gnss.fix_low", "the fix is as good as the receiver can make it again, after"),
+    ],
+    ids=["no fix", "float"],
+)
+@in_virtual_time
+@pytest.mark.slow
+async def test_what_lasts_has_a_line_at_its_end(
+    tmp_path: Path, strike: Callable[[SimReceiver], None], event: str, end: str
+) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.health is Health.HEALTHY, 60)
+        strike(r.sim)
+        await until(lambda: r.logged(event), 900)
+        assert not r.logged("quality.over")
+        recover(r.sim)
+        await until(lambda: r.logged("quality.over"), 900)
+        await until(lambda: r.health is Health.HEALTHY, 60)
+        await asyncio.sleep(60)
+        (line,) = r.logged("quality.over")
+        assert line.startswith(f"quality.over {end}")
+        assert len(r.logged(event)) == 1
+
+
+@in_virtual_time
+@pytest.mark.slow
+async def test_a_line_that_was_too_slow_has_a_line_at_its_end(tmp_path: Path) -> None:
+    epochs = 1
+
+    async def frames() -> AsyncIterator[bytes]:
+        while True:
+            yield EPOCH * epochs
+            await asyncio.sleep(1)
+
+    async with running(tmp_path, frames=frames, wired="UART1") as r:
+        await until(lambda: r.health is Health.HEALTHY, 60)
+        epochs = 100
+        await until(lambda: r.logged("stream.dropped_share"), 300)
+        epochs = 1
+        await until(lambda: r.logged("quality.over"), 600)
+        await asyncio.sleep(60)
+        assert r.health is Health.HEALTHY
+        (line,) = r.logged("quality.over")
+        assert line.startswith("quality.over the line takes the corrections again, after")
+        assert len(r.logged("stream.dropped_share")) == 1

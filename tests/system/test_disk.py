@@ -55,6 +55,20 @@ async def test_a_failure_is_reported_in_the_event_loop_and_the_next_file_is_writ
     assert (tmp_path / "file").exists()
 
 
+async def test_that_every_file_can_be_written_again_is_reported_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    first, second = (tmp_path / name / "file" for name in ("first", "second"))
+    disk = DiskWriter(lambda path, _: told.append(path.parent.name), lambda: told.append("works"))
+    for made in (None, first, second, None):
+        if made:
+            made.parent.mkdir()
+        for path in (first, second):
+            disk.write(path, b"{}")
+            await disk.written()
+        await asyncio.sleep(0)
+    assert told == ["first", "second", "second", "works"]
+
+
 async def test_FR103_the_event_loop_goes_on_while_the_disk_is_slow(slow_fifo: Path) -> None:
     disk, loop = DiskWriter(lambda path, error: None), asyncio.get_running_loop()
     began_s = loop.time()

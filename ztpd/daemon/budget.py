@@ -20,10 +20,12 @@ class BudgetLog:
         self._logged: tuple[str, float] = ("", 0.0)
 
     def update(self, used: TrafficStatus, then: str) -> None:
-        month, level = self._logged
-        level = level if month == used.month_begins else 0.0
+        month, level_before = self._logged
+        level = level_before if month == used.month_begins else 0.0
         reached = next((each for each in (1.0, NEAR) if share(used) >= each), 0.0)
         self._logged = used.month_begins, reached  # below a limit that was raised it may come again
+        if level_before and not reached:
+            log.emit(events.BUDGET_BELOW, used=used, share=f"{NEAR:.0%}")
         if reached <= level:
             return
         if reached == NEAR:

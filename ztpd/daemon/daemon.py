@@ -76,8 +76,9 @@ class Daemon:
         self._identity: Identity | None = None
         self.observation = Observation()
         self._counters = Counters(clock.now)
-        self._runtime_failures = log.FailureLog()
-        self._disk = DiskWriter(_DiskLog())
+        self._runtime_failures = log.FailureLog(ends_one=True)
+        disk_log = _DiskLog()
+        self._disk = DiskWriter(disk_log.failed, disk_log.works_again)
         self._meter = metering.TrafficMeter(state_dir / metering.FILE, self._disk, clock)
         self.pauses = Pauses(runtime_dir, clock, self.dispatch)
         self._economy = Economy(
@@ -124,7 +125,7 @@ class Daemon:
         try:
             lock.take()
         except OSError as error:  # full, or without inodes: corrections do not need it
-            self._runtime_failures.record(_unusable(error))
+            log.FailureLog().record(_unusable(error))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log_callback)
         try:
@@ -348,13 +349,16 @@ def _unusable(error: OSError) -> RuntimeDirectoryUnusable:
 
 
 class _DiskLog:
-    """Logs files of the state directory that could not be written."""
+    """Logs files of the state directory that could not be written, and that all were since."""
 
     def __init__(self) -> None:
-        self._failures = log.FailureLog()
+        self._failures = log.FailureLog(ends_one=True)
 
-    def __call__(self, path: Path, error: OSError) -> None:
+    def failed(self, path: Path, error: OSError) -> None:
         self._failures.record(StoreError(f"{path.name}: {error.strerror}"))
+
+    def works_again(self) -> None:
+        self._failures.clear()
 
 
 def _log_callback(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -22,5 +22,6 @@ class Observation:
 
     def update(self, status: Status, receiver: Receiver, progress: Progress | None) -> None:
         """Take the present status; ``progress`` is of the present session or of the last one."""
-        self._quality.update(status)
-        self.sampler.update(status, receiver, progress, asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self._quality.update(status, now_s)
+        self.sampler.update(status, receiver, progress, now_s)

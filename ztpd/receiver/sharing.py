@@ -73,7 +73,7 @@ class _Outlet:
         self._kinds = kinds
         self._now = now
         self._retry_s = float("-inf")
-        self._failures = log.FailureLog(now)
+        self._failures = log.FailureLog(now, ends_one=True)
 
     def open(self) -> None:
         """Open the output, unless that failed a moment ago."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,16 @@ class DiskWriter:
     """Writes in order, in a thread that ends when nothing is left; of several contents for one
     path the newest is written. Everything but that thread belongs to the event loop."""
 
-    def __init__(self, failed: Callable[[Path, OSError], None]) -> None:
-        """``failed`` is called in the event loop for a file that could not be written."""
+    def __init__(
+        self,
+        failed: Callable[[Path, OSError], None],
+        works_again: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``failed`` is called in the event loop for a file that could not be written,
+        ``works_again`` when all such files have been written since."""
         self._failed = failed
+        self._works_again = works_again
+        self._unwritten: set[Path] = set()  # belongs to the thread
         self._pending: dict[Path, bytes | None] = {}
         self._writing: tuple[Path, bytes | None] | None = None
         self._changed = threading.Condition()
@@ -56,14 +64,22 @@ class DiskWriter:
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._writing is not None:
             path, content = self._writing
+            told: Callable[[], None] | None = None
             try:
                 if content is None:
                     path.unlink(missing_ok=True)
                 else:
                     write_atomic(path, content, mode=0o600, durable=True)
             except OSError as error:
+                self._unwritten.add(path)
+                told = partial(self._failed, path, error)
+            else:
+                if path in self._unwritten:
+                    self._unwritten.discard(path)
+                    told = None if self._unwritten else self._works_again
+            if told:
                 try:
-                    loop.call_soon_threadsafe(self._failed, path, error)
+                    loop.call_soon_threadsafe(told)
                 except RuntimeError:  # the loop has closed: the daemon has stopped
                     return
             with self._changed:
