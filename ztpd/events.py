@@ -641,8 +641,8 @@ NO_RTK = _not_used(
 )
 NO_CARRIER = _not_used(
     "no_carrier",
-    "its position has shown no effect of them for {minutes:.0f} minutes, and {product} reports no "
-    "use of them",
+    "its position has shown no effect of them for {minutes:.0f} minutes, and {product} does not "
+    "report their use",
     "The receiver reports no use of corrections. Its position is not differential, or the "
     "corrections in it grow old while new ones are sent.",
     "Check the antenna, and the format and place of the mountpoint; update the firmware.",
@@ -658,13 +658,14 @@ USE_NOT_REPORTED = _event(
     "it is not known whether the receiver uses the corrections: {product} does not report it",
     "The receiver cannot report the use of corrections, or its reports leave it open.",
     _BY_POSITION,
+    "Wait three minutes for the verdict by the positions; a newer firmware may report the use.",
     ended_by="quality.over",
 )
 USE_LIKE_SBAS = _event(
     "gnss.use_like_sbas",
     _INFO,
     "it is not known whether the receiver uses the corrections: {product} does not report it, and "
-    "its differential position looks the same with SBAS",
+    "its differential position would look the same with SBAS alone",
     "The position is differential and has no carrier solution. It may come from these corrections, "
     "or from those that SBAS satellites send.",
     _BY_POSITION,

@@ -52,7 +52,7 @@ def names(log: list[str]) -> list[str]:
     ("weak", "end"),
     [
         (NO_FIX, "the receiver has a fix again, after 2 min"),
-        (LOW, "the fix is as good as the receiver can make it again, after 2 min"),
+        (LOW, "the receiver has its best fix again, after 2 min"),
         (DROPPED, "the line takes the corrections again, after 2 min"),
         (UNKNOWN, "whether the receiver uses the corrections is known again, after 2 min"),
         (SILENT, "whether the receiver uses the corrections is known again, after 2 min"),

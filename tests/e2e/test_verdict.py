@@ -301,7 +301,7 @@ async def test_FR03_without_reports_sbas_leaves_the_use_unknown(tmp_path: Path, 
         await asyncio.sleep(600)
         assert r.view.use_event == "gnss.use_like_sbas"
         assert r.view.use.startswith(f"unknown: {product} does not report it")
-        assert "looks the same with SBAS" in r.view.use
+        assert "would look the same with SBAS alone" in r.view.use
         assert r.health is (Health.UNKNOWN if model.rtk else Health.DEGRADED)
         if not model.rtk:
             assert r.cause.text == f"{product} has no RTK: DGNSS is the best it reaches"
@@ -554,7 +554,7 @@ def recover(sim: SimReceiver) -> None:
     ("strike", "event", "end"),
     [
         (lose_position, "gnss.no_fix", "the receiver has a fix again, after"),
-        (stay_float, "gnss.fix_low", "the fix is as good as the receiver can make it again, after"),
+        (stay_float, "gnss.fix_low", "the receiver has its best fix again, after"),
     ],
     ids=["no fix", "float"],
 )

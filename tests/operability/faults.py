@@ -32,6 +32,7 @@ from ztpd import check, config, events, status
 from ztpd.cli.status import render
 from ztpd.daemon import Daemon
 from ztpd.health import Health, cause, health
+from ztpd.model import utc
 from ztpd.provisioning import http
 from ztpd.serialport.access import absent
 from ztpd.sim import corrections
@@ -419,7 +420,8 @@ async def observe(fault: Fault, top: Path) -> Seen:
             environ={},
         )
         found = await walk.run()
-        screen = render(reported, is_running=True, clock=site.clock.describe())
+        now = utc(site.clock.now())
+        screen = render(reported, is_running=True, now=now, clock=site.clock.describe())
         return Seen(journal.lines, reported, screen, found, after_s)
 
 

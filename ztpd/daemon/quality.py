@@ -18,7 +18,7 @@ LOGGED_ELSEWHERE = {
 _USE_KNOWN = "whether the receiver uses the corrections is known again"
 ENDS = {
     events.NO_FIX.name: "the receiver has a fix again",
-    events.FIX_LOW.name: "the fix is as good as the receiver can make it again",
+    events.FIX_LOW.name: "the receiver has its best fix again",
     events.FIX_WITHOUT_RTK.name: "a receiver with RTK is connected",
     events.FIX_UNKNOWN.name: "the receiver reports its position again",
     events.DROPPED_SHARE.name: "the line takes the corrections again",
