@@ -75,9 +75,19 @@ def test_one_sources_line_installs_it_and_a_changed_file_is_refused(
 
 
 def test_a_version_goes_to_the_candidates_first_then_to_all_and_can_be_taken_back(
-    machine: Container, repository: None, publish: Publish, place: Path, payload: Path
+    machine: Container,
+    repository: None,
+    publish: Publish,
+    place: Path,
+    payload: Path,
+    suite: str,
 ) -> None:
     """A provisioned gateway of each kind; none of the four changes of version makes a call."""
+
+    def report(gateway: bench.Machine, step: str) -> None:
+        counted = f"{version(gateway)}, {bench.calls(gateway)} provisioning call"
+        bench.measured.append(f"{suite}: repository: {step}: {counted}")
+
     with machine:
         take_from(machine, "stable")
         machine.run(UPDATE)
@@ -87,6 +97,7 @@ def test_a_version_goes_to_the_candidates_first_then_to_all_and_can_be_taken_bac
         bench.give_token(provisioned)
         bench.streams(provisioned)
         old = version(provisioned)
+        report(provisioned, "installed from stable")
     publish("put", "candidate", payload / "ztpd-newer.deb")
 
     with Container(provisioned.layers, place / "first", payload) as first:
@@ -94,18 +105,22 @@ def test_a_version_goes_to_the_candidates_first_then_to_all_and_can_be_taken_bac
         nightly(first)
         assert version(first) == f"{old}+later"
         bench.streams(first)
+        report(first, "candidate, unattended-upgrade")
         assert bench.calls(first) == 1
 
     with Container(provisioned.layers, place / "other", payload) as other:
         nightly(other)
         assert version(other) == old
+        report(other, "stable, unattended-upgrade before it is promoted")
         publish("promote")
         nightly(other)
         assert version(other) == f"{old}+later"
         bench.streams(other)
+        report(other, "stable, unattended-upgrade once it is promoted")
 
         publish("put", "stable", payload / "ztpd.deb")
         nightly(other)
         assert version(other) == old
         bench.streams(other)
+        report(other, "stable, unattended-upgrade once it is taken back")
         assert bench.calls(other) == 1
