@@ -251,3 +251,18 @@ def test_a_daemon_that_does_not_answer_is_named(tmp_path: Path) -> None:
                 (gateway.runtime_dir / "away").rename(gateway.runtime_dir / "control.sock")
 
     run(scenario())
+
+
+def test_the_receiver_s_monitor_fills_such_a_page_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with outage(tmp_path) as gateway:
+            words = ("--config", tmp_path / "ztpd.toml", "receiver", "monitor")
+            with on_terminal(*words, environ=places(gateway), columns=60) as terminal:
+                await frozen(lambda: "   receiver  ZED-F9P, HPG 1.32" in terminal.text)
+                assert terminal.screen.on_own_page
+                terminal.press("C")
+                assert await ended(terminal) == 130
+                assert not terminal.screen.on_own_page
+                assert terminal.screen.text.strip() == ""
+
+    run(scenario())
