@@ -9,20 +9,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable
-from compileall import compile_dir
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import ztpd
 from bench.process import Process
 from bench.sources import Via
 from tests.support.gateway import Gateway
 
-_TMPFS = Path("/dev/shm")
-_NOT_PASSED = ("JOURNAL_STREAM", "PYTHONDONTWRITEBYTECODE")
 _VENV = Path("build/bench-venv")
 _PYGNSSUTILS = "pygnssutils==1.2.5"
 USUAL: dict[Via, str] = {"ntrip": "BASE-RTCM", "mqtt": "/pp/ip/eu"}
@@ -153,14 +148,12 @@ def installed(*names: str) -> list[str]:
 @asynccontextmanager
 async def started(name: str, job: Job) -> AsyncIterator[Process]:
     """That program at work, until the context ends. What it prints goes to the receiver."""
-    run = tempfile.TemporaryDirectory(dir=_TMPFS if _TMPFS.is_dir() else None)  # as /run is
-    environ = {key: text for key, text in os.environ.items() if key not in _NOT_PASSED} | {
+    environ = {key: text for key, text in os.environ.items() if key != "JOURNAL_STREAM"} | {
         "STATE_DIRECTORY": str(job.gateway.state_dir),
-        "RUNTIME_DIRECTORY": run.name,
+        "RUNTIME_DIRECTORY": str(job.gateway.runtime_dir),
         "SSL_CERT_FILE": str(job.gateway.ca_file),
         "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin",
     }
-    compile_dir(Path(ztpd.__file__).parent, quiet=1)  # as the package is installed
     nothing = asyncio.subprocess.DEVNULL
     output = os.open(job.tty, os.O_WRONLY | os.O_NOCTTY) if name == "mosquitto_sub" else nothing
     command, began_s = COMMANDS[name](job), asyncio.get_running_loop().time()
@@ -175,4 +168,3 @@ async def started(name: str, job: Job) -> AsyncIterator[Process]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
-        run.cleanup()

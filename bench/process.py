@@ -71,8 +71,7 @@ class Process:
 @asynccontextmanager
 async def daemon(gateway: Gateway, *, trace_imports: bool = False) -> AsyncIterator[Process]:
     """``ztpd run`` as systemd starts it, until the context ends. It must be configured."""
-    not_passed = ("JOURNAL_STREAM", "PYTHONDONTWRITEBYTECODE")
-    environ = {name: text for name, text in os.environ.items() if name not in not_passed} | {
+    environ = {name: text for name, text in os.environ.items() if name != "JOURNAL_STREAM"} | {
         "STATE_DIRECTORY": str(gateway.state_dir),
         "RUNTIME_DIRECTORY": str(gateway.runtime_dir),
     }

@@ -65,10 +65,10 @@ _MAKE: dict[Via, Callable[[random.Random], Iterator[corrections.Piece]]] = {
 """RTCM of a base station, and SPARTN as PointPerfect sends it."""
 
 
-def real(via: Via) -> Feed:
+def real(via: Via, *, speed: float = 1.0) -> Feed:
     async def feed() -> AsyncIterator[bytes]:
         made = corrections.coalesce(_MAKE[via](random.Random(1)))
-        async for piece in corrections.paced(made):
+        async for piece in corrections.paced(made, speed=speed):
             yield piece.data
 
     return feed
@@ -193,3 +193,45 @@ async def starts(
                     seconds = loop.time() - process.began_s
                     taken.append(Start(seconds, process.cpu_s()))
     return found
+
+
+class Rate(NamedTuple):
+    frames_per_s: float
+    cpu_us_per_frame: float
+    rss_kib: int
+
+
+async def rates(
+    directory: Path, via: Via, speeds: Sequence[float], *, for_s: float
+) -> list[tuple[float, Rate]]:
+    """ztpd's cost for each frame, reports of the receiver included, at ``speeds`` times the usual
+    rate, without the cost of a receiver that gets nothing."""
+    authority, found = Authority(), []
+    streams = {f"{speed:g}": real(via, speed=speed) for speed in speeds}
+    async with service(via, authority, streams) as port:
+        alone_s = await _cpu_s_alone(directory, authority, via, port, for_s)
+        for speed, name in zip(speeds, streams, strict=True):
+            work = Work("ztpd", name)
+            running = at_work(work, directory / name, authority, via, port, _FAST)
+            async with running as (process, line):
+                await line.first.wait()
+                await asyncio.sleep(_SETTLED_S)
+                line.arrivals.clear()
+                before_s = process.cpu_s()
+                await asyncio.sleep(for_s)
+                taken_s, frames = process.cpu_s() - before_s - alone_s, len(line.arrivals)
+                rate = Rate(frames / for_s, 1e6 * taken_s / frames, process.memory_kib("Rss"))
+                found.append((speed, rate))
+    return found
+
+
+async def _cpu_s_alone(
+    directory: Path, authority: Authority, via: Via, port: int, for_s: float
+) -> float:
+    """CPU time of ztpd with a receiver that gets no corrections."""
+    work = Work("ztpd", "none")
+    async with at_work(work, directory / "none", authority, via, port, _FAST) as (process, _):
+        await asyncio.sleep(_SETTLED_S)
+        before_s = process.cpu_s()
+        await asyncio.sleep(for_s)
+        return process.cpu_s() - before_s

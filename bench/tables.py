@@ -36,6 +36,9 @@ _STEADY = (
 _LATENCY = ("transport", "program", "p50 ms", "p99 ms", "p50 ratio")
 _START = ("transport", "program", "first frame s", "CPU s", "time ratio", "CPU ratio")
 
+_RATES = ("transport", "times", "frames/s", "CPU us/frame", "RSS MiB")
+_SPEEDS = (1.0, 10.0, 30.0, 100.0)
+
 
 def heading(names: Sequence[str]) -> None:
     line(names)
@@ -126,6 +129,17 @@ async def start(directory: Path, *, times: int, cold: bool) -> None:
             _start_row(via, name, found[0], taken)
     print()
     verbs(directory, times=times)
+
+
+async def rates(directory: Path, *, for_s: float) -> None:
+    """What a frame costs at one to a hundred times the usual rate."""
+    heading(_RATES)
+    for via in _PEERS:
+        place = directory / via
+        place.mkdir()
+        for speed, rate in await sidebyside.rates(place, via, _SPEEDS, for_s=for_s):
+            figures = f"{rate.frames_per_s:.1f}", f"{rate.cpu_us_per_frame:.0f}"
+            line([via, f"{speed:g}", *figures, f"{rate.rss_kib / 1024:.1f}"])
 
 
 def verbs(directory: Path, *, times: int) -> None:
