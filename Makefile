@@ -17,7 +17,7 @@ PYTEST_ARGS ?= --numprocesses 8 --dist worksteal
 SLOW_ARGS ?= --numprocesses 6 --dist worksteal
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture recordings docs operability deb repository boot-test boot-test-qemu upgrade-test rollout-test clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture recordings docs operability failover deb repository boot-test boot-test-qemu upgrade-test rollout-test clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -118,6 +118,10 @@ operability: $(VENV)/.ready  ## the diagnoses of twenty faults, for docs/operabi
 	$(VENV)/bin/python -m tests.operability.faults \
 	  > docs/operability.md.new
 	mv docs/operability.md.new docs/operability.md
+
+failover: $(VENV)/.ready  ## a fail-over told, and a day with each fault, for docs/failover.md
+	$(VENV)/bin/python -m tests.failover.page > docs/failover.md.new
+	mv docs/failover.md.new docs/failover.md
 
 deb:  ## the Debian package, in dist/
 	packaging/build-deb dist

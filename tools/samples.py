@@ -41,6 +41,7 @@ HEALTHY = Status(
     source=SourceStatus(
         where="ntrip://ppntrip.services.u-blox.com:2102/NEAR-RTCM",
         session_s=10_797.2,
+        delivering_s=10_795.0,
         format="RTCM3",
         frames={"1005": 1079, "1077": 10_795, "1087": 10_795, "1097": 10_795},
         bytes=5_182_560,

@@ -373,7 +373,7 @@ BACKUP_IN_USE = _event(
     "corrections come from the backup {service}, because {reason}",
     "All services before this backup fail.",
     "ztpd tries them again, and goes back to the first that brings corrections for a minute.",
-    "`ztpd status` shows every service, and why it is not in use.",
+    "`ztpd status` has the reason and the remedy for each service before it.",
     ended_by="session.service_changed",
 )
 ASSISTANCE_FETCHED = _event(

@@ -56,6 +56,7 @@ class SourceStatus:
 
     where: str = ""
     session_s: float = 0.0
+    delivering_s: float | None = None
     format: str | None = None
     frames: Mapping[str, int] = field(default_factory=dict)
     bytes: int = 0
@@ -74,6 +75,7 @@ class ChannelStatus:
     text: str = ""
     advice: str = ""
     next_attempt_s: float | None = None
+    takes_over_s: float | None = None
     last_corrections_age_s: float | None = None
     today_bytes: int | None = None  # None, and so the next three: not known
     today_session_s: float | None = None
@@ -274,6 +276,7 @@ FIELDS: Mapping[str, str] = {
     "credentials.unsaved": "whether the disk has refused them so far",
     "source.where": "the correction service: kind, host, port, mountpoint",
     "source.session_s": "age of the session",
+    "source.delivering_s": "seconds since its first correction went to the receiver",
     "source.format": "`SPARTN` or `RTCM3`",
     "source.frames": "correction messages of this session, by kind",
     "source.bytes": "their bytes",
@@ -288,6 +291,8 @@ FIELDS: Mapping[str, str] = {
     "channels.text": "why it is not in use, for a person",
     "channels.advice": "the remedy",
     "channels.next_attempt_s": "seconds from `at` to its next try",
+    "channels.takes_over_s": "while it is `beside`: seconds from `at` until it takes over, if its "
+    "corrections go on",
     "channels.last_corrections_age_s": "seconds since it last brought corrections",
     "channels.today_bytes": "its part of `traffic.today_bytes`; null while that is not known",
     "channels.today_session_s": "its part",

@@ -96,7 +96,11 @@ async def test_corrections_that_the_receiver_ignores_are_replaced_and_the_way_ba
         assert "its datum may differ" in change
         await until(lambda: s.channel(0).state == "beside", 30)
         assert s.channel(0).event == "session.unused"
+        await until(lambda: s.channel(0).takes_over_s is not None, 30)
+        assert 500 < (s.channel(0).takes_over_s or 0) <= 600
         screen = render(s.status, is_running=True)
+        assert "takes over in 10 min" in screen
+        assert "Check the service: mountpoint, format, its distance" in screen
         assert "services  ntrip 127.0.0.1:" in screen
         assert "beside, the last corrections" in screen
         assert "they are in order, and it may prefer another source" in screen
@@ -108,7 +112,7 @@ async def test_corrections_that_the_receiver_ignores_are_replaced_and_the_way_ba
         assert "it brought corrections for 10 min" in s.changes()[1]
         assert s.channel(1).state == "standby"
         assert s.second.alive == 0
-        await asyncio.sleep(3600)
+        await asyncio.sleep(900)
         assert len(s.changes()) == 2
         seen = s.status
         assert seen.traffic

@@ -202,7 +202,8 @@ def _source_rows(source: SourceStatus) -> list[str]:
     rows = [row("source", source.where)]
     if source.frames:
         frames = sum(source.frames.values())
-        rate = source.bytes / source.session_s if source.session_s else 0
+        passed_s = source.delivering_s or source.session_s  # a session may be open for longer
+        rate = source.bytes / passed_s if passed_s else 0
         counted = f"{frames} messages, {source.bytes} bytes ({rate:.0f} B/s)"
         last = f"the last {source.last_frame_age_s or 0.0:.1f} s ago"
         rows.append(row("corrections", joined(source.format, counted, last)))
@@ -213,15 +214,18 @@ def _channel_rows(channels: Sequence[ChannelStatus]) -> Iterator[str]:
     """Every service, with its part of the month."""
     for number, each in enumerate(channels):
         age_s, wait_s = each.last_corrections_age_s, each.next_attempt_s
+        over_s = each.takes_over_s
         text = joined(
             f"{each.name}: {each.state}",
             "backup" if each.backup else "",
             f"the last corrections {duration(age_s)} ago" if age_s is not None else "",
             each.text,
             f"next try in {duration(wait_s)}" if wait_s is not None else "",
+            f"takes over in {duration(over_s)}" if over_s is not None else "",
             f"this month {_month(each)}" if each.month_session_s else "",
         )
         yield row("" if number else "services", text)
+        yield row("", each.advice if each.text else "")
 
 
 def _traffic_rows(traffic: TrafficStatus, shown: Sequence[ChannelStatus]) -> Iterator[str]:

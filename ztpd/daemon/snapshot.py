@@ -92,10 +92,11 @@ def _credentials(stored: StoredCredentials, unsaved: bool, at: datetime) -> Cred
 
 
 def _source(progress: Progress, now_s: float) -> SourceStatus:
-    last_s = progress.last_frame_s
+    first_s, last_s = progress.first_frame_s, progress.last_frame_s
     return SourceStatus(
         where=progress.where,
         session_s=round(now_s - progress.opened_s, 1) if progress.where else 0.0,
+        delivering_s=None if first_s is None else round(now_s - first_s, 1),
         format=progress.format.value if progress.format else None,
         frames=progress.frames,
         bytes=progress.bytes,

@@ -24,6 +24,7 @@ _LOOK_S = 0.5
 _NAMED_FOR_S = 4.0  # so that a person sees the fault at its link
 _PLUG_S = 1.0
 _RETRY_EVERY_S = 5.0
+_LOOKS_TOLD = 240  # a line in two minutes
 _BACKUP_IN_USE = "session.backup_in_use"
 _WRONG_TOKEN = Secret("00000000-0000-4000-8000-000000000000")
 
@@ -144,15 +145,21 @@ class Site:
         ignored.add(station)
 
         async def come_back() -> None:
-            in_use = True
-            while in_use:
+            looks = 0
+            while any(each.event == _BACKUP_IN_USE for each in self.causes()):
                 await asyncio.sleep(_LOOK_S)
-                in_use = any(each.event == _BACKUP_IN_USE for each in self.causes())
-            self.tell("demo", "the first service is back")
+                looks += 1
+                if looks % _LOOKS_TOLD == 0:
+                    passed = f"{looks * _LOOK_S / 60:.0f} min"
+                    self.tell(
+                        "demo", f"the backup is in use, the first service beside it: {passed}"
+                    )
+            self.tell("demo", "ztpd has changed back to the first service")
 
         def heed() -> None:
             ignored.clear()
-            self.tell("demo", "the first service has to bring corrections for ten minutes now")
+            self.tell("demo", "ztpd has changed to the backup; the first service is good again now")
+            self.tell("demo", "it has to bring corrections beside the backup for ten minutes")
             self.spawn(come_back())
 
         self.when_named(_BACKUP_IN_USE, heed)

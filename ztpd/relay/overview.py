@@ -27,10 +27,16 @@ def overview(
             return "left"
         return "waiting" if channel.due_s > now else "standby"
 
-    return tuple(_status(channel, state(channel), now) for channel in channels)
+    def takes_over_s(channel: Channel) -> float | None:
+        carried_s = candidate.carried_s(now) if candidate and candidate.channel is channel else None
+        return None if carried_s is None else round(max(0.0, channel.proof_s - carried_s), 1)
+
+    return tuple(
+        _status(channel, state(channel), now, takes_over_s(channel)) for channel in channels
+    )
 
 
-def _status(channel: Channel, state: str, now: float) -> ChannelStatus:
+def _status(channel: Channel, state: str, now: float, takes_over_s: float | None) -> ChannelStatus:
     error = channel.error if state != "in use" else None
     last_s = channel.last_corrections_s
     due_s = channel.left_until_s if state == "left" else channel.due_s
@@ -43,5 +49,6 @@ def _status(channel: Channel, state: str, now: float) -> ChannelStatus:
         text=str(error) if error else "",
         advice=error.advice if error else "",
         next_attempt_s=round(max(0.0, due_s - now), 1) if waits else None,
+        takes_over_s=takes_over_s,
         last_corrections_age_s=None if last_s == float("-inf") else round(now - last_s, 1),
     )
