@@ -17,7 +17,7 @@ PYTEST_ARGS ?= --numprocesses 8 --dist worksteal
 SLOW_ARGS ?= --numprocesses 6 --dist worksteal
 TEST_TOOLS := hypothesis pytest pytest-timeout pytest-xdist pyubx2 pyspartn pyrtcm pynmeagps amqtt trustme
 
-.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture recordings docs operability failover deb repository boot-test boot-test-qemu upgrade-test rollout-test clean
+.PHONY: help test coverage test-slow attack chaos test-debian fuzz faults bench fleet soak lint format demo picture recordings docs operability failover deb repository boot-test boot-test-qemu upgrade-test rollout-test arm-test clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
@@ -146,6 +146,15 @@ upgrade-test: $(VENV)/.ready deb  ## purge, 0.1.0 to this version and back, Debi
 rollout-test: $(VENV)/.ready $(ANSIBLE_VENV)/.ready deb  ## Debian's checks, the repository, in containers of Debian 12 and 13; as root
 	ZTPD_DEB=$$(ls dist/ztpd_*_all.deb) $(VENV)/bin/pytest -v --timeout 1800 $(ROLLOUT_ARGS) \
 	  tests/packaging/boot/rollout
+
+# Other people's implementations that Debian lacks; they are pure Python.
+ORACLES := pynmeagps pyrtcm pyspartn pyubx2
+
+arm-test: $(VENV)/.ready deb  ## the package's parsers, store, clock and dates on armhf and arm64, emulated; as root
+	rm -rf build/oracles && mkdir -p build/oracles
+	cd $$($(VENV)/bin/python -c 'import pyubx2; print(pyubx2.__path__[0])')/.. && \
+	  cp -r $(ORACLES) $(CURDIR)/build/oracles
+	packaging/arm-test $$(ls dist/ztpd_*_all.deb) build/oracles $(ARM)
 
 clean:  ## remove all built files
 	rm -rf $(VENV) $(DEBIAN_VENV) $(FUZZ_VENV) $(ANSIBLE_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -140,6 +140,13 @@ def test_the_pages_name_the_package_of_this_version(page: str) -> None:
     }
 
 
+def test_the_tests_for_other_processors_are_there() -> None:
+    script = (TOP / "packaging/arm-test").read_text()
+    listed = re.search(r'^TESTS="([^"]*)"', script, re.MULTILINE)
+    assert listed is not None
+    assert [path for path in listed[1].split() if not (TOP / path).exists()] == []
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (TOP / "docs/README.md").read_text()
     for page in (TOP / "docs").glob("*.md"):

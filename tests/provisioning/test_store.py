@@ -682,6 +682,10 @@ def test_Z10_an_encrypted_key_is_refused_without_a_prompt(
         (ANSWER["certificate"], ANSWER["certificate"]),
         ("\x00", "ü"),
     ],
+    ids=[
+        *("another key", "another pair", "another certificate", "no key", "no certificate"),
+        *("half a certificate", "half a key", "altered", "no key but a certificate", "no text"),
+    ],
 )
 def test_Z10_any_other_pair_is_refused(certificate: str, private_key: str) -> None:
     with pytest.raises(ZtpKeyMismatch) as caught:
