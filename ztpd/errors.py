@@ -462,7 +462,10 @@ class ZtpNotActive(ZtpError):
 class ZtpBadAnswer(ZtpError):
     code = "ztp.schema"
     summary = "the provisioning service's answer has an unknown form"
-    advice = "Update ztpd; if it happens again, report it with the journal lines around it."
+    advice = (
+        "Nothing to do if it passes: the service, or a proxy before it, may be broken; else update "
+        "ztpd, and report it with the journal lines around it."
+    )
 
 
 class ZtpTooBig(ZtpError):
@@ -683,8 +686,8 @@ class SessionEmpty(SessionClosed):
     code = "session.empty"
     summary = "the correction service ended the session before any corrections came"
     advice = (
-        "Read the service's words, if there are any: the position may be outside its area, the "
-        "base station may be off, or the plan may be used up."
+        "The position may be outside the service's area, the base station may be off, or the plan "
+        "may be used up."
     )
 
 

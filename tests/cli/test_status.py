@@ -1,4 +1,5 @@
-from datetime import UTC, datetime
+import dataclasses
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -106,6 +107,20 @@ ztpd 0.1.0: healthy: the receiver uses the corrections, RTK fixed
 def test_the_clock_is_described_in_words(clock: str, words: str) -> None:
     shown = render(document(), is_running=True, now=NOW, clock=clock)
     assert shown.splitlines()[-1].strip() == f"clock  2026-11-23 12:00:00 UTC, {words}"
+
+
+def test_no_span_of_time_is_negative_after_the_clock_was_set_back() -> None:
+    earlier = NOW - timedelta(days=1)
+    shown = render(document(), is_running=True, now=earlier)
+    assert "since 2026-11-23 09:00:00 UTC (by a clock that was set back)\n" in shown
+
+
+def test_a_stream_that_has_ended_has_no_rate() -> None:
+    source = document().source
+    assert source
+    quiet = dataclasses.replace(source, last_frame_age_s=403.3)
+    shown = render(dataclasses.replace(document(), source=quiet), is_running=True, now=NOW)
+    assert "22 messages, 31900 bytes, the last 7 min ago\n" in shown
 
 
 def test_corrections_that_are_not_used_are_shown_with_the_reason_and_its_age() -> None:

@@ -134,7 +134,7 @@ def _counts_are_right(site: Site, story: Story) -> None:
     assert site.overdue == [], "the watchdog would have ended the process"
     assert "task.died" not in story.events
     calls = site.service.calls
-    lost = sum("stage response" in line for line in story.lines)  # an answer cut on its way
+    lost = sum("before the answer" in line for line in story.lines)  # an answer cut on its way
     allowed = 1 + site.forced + site.refused + lost
     unanswered = site.service.requests - len(calls)
     granted = [each for each in calls if each.status == 200]

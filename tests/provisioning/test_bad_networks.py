@@ -85,7 +85,7 @@ async def test_N12_where_long_packets_vanish_the_call_times_out_and_says_where(
 ) -> None:
     """The server's certificate is the first thing longer than a packet."""
     async with behind(tmp_path, Line(silent_at=500), timeout_s=1) as (provisioner, _):
-        with pytest.raises(ConnectTimeout, match="stage handshake") as lost:
+        with pytest.raises(ConnectTimeout, match="in the TLS handshake") as lost:
             await provisioner.once()
 
     assert lost.value.retry is Retry.SERVER

@@ -61,6 +61,12 @@ AUTHORITY = Authority()
 PATH = ztp.PATHS["flex"]
 BODY = ztp.request_body(token=TOKEN, given_name="gw", tags=(), hardware_id="356938035643809")
 
+WHERE = {
+    "handshake": "in the TLS handshake",
+    "response": "before the answer",
+    "body": "in the middle of the answer",
+}
+
 
 @pytest.fixture(scope="module")
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -149,7 +155,7 @@ async def test_N06_a_closed_port_is_refused(ca_file: str) -> None:
     there = service()
     async with there:
         pass
-    with pytest.raises(ConnectRefused, match="stage connect"):
+    with pytest.raises(ConnectRefused, match="while connecting"):
         await call(there, ca_file)
 
 
@@ -160,7 +166,7 @@ async def test_N07_a_server_that_does_not_take_the_connection_times_out(ca_file:
         for client in clients:  # the kernel drops those that its queue cannot hold
             client.setblocking(False)
             client.connect_ex(("127.0.0.1", port))
-        with pytest.raises(ConnectTimeout, match="stage connect"):
+        with pytest.raises(ConnectTimeout, match="while connecting"):
             await http.post(f"https://127.0.0.1:{port}/", BODY, timeout_s=0.3, ca_file=ca_file)
         for client in clients:
             client.close()
@@ -169,15 +175,15 @@ async def test_N07_a_server_that_does_not_take_the_connection_times_out(ca_file:
 @pytest.mark.parametrize("stage", ["handshake", "response"])
 async def test_N08_silence_times_out_and_says_where(ca_file: str, stage: Any) -> None:
     async with service(Silence(stage)) as there:
-        with pytest.raises(ConnectTimeout, match=f"stage {stage}"):
-            await call(there, ca_file, timeout_s=0.3)
+        with pytest.raises(ConnectTimeout, match=WHERE[stage]):
+            await call(there, ca_file, timeout_s=1)
 
 
 def test_N07_N08_connecting_and_handshake_have_ten_seconds(ca_file: str) -> None:
     async def main() -> float:
         async with service(Silence("handshake")) as there:
             url = there.url.replace("localhost", "127.0.0.1")
-            with pytest.raises(ConnectTimeout, match="stage handshake"):
+            with pytest.raises(ConnectTimeout, match="in the TLS handshake"):
                 await http.post(url, BODY, timeout_s=30, ca_file=ca_file)
             return asyncio.get_running_loop().time()
 
@@ -187,7 +193,7 @@ def test_N07_N08_connecting_and_handshake_have_ten_seconds(ca_file: str) -> None
 async def test_N09_a_drip_does_not_outlast_the_whole_time(ca_file: str) -> None:
     async with service(Drip(0.01)) as there:
         began = asyncio.get_running_loop().time()
-        with pytest.raises(ConnectTimeout, match="stage body"):
+        with pytest.raises(ConnectTimeout, match="in the middle of the answer"):
             await call(there, ca_file, timeout_s=0.4)
         assert asyncio.get_running_loop().time() - began < 1
 
@@ -195,7 +201,7 @@ async def test_N09_a_drip_does_not_outlast_the_whole_time(ca_file: str) -> None:
 @pytest.mark.parametrize("stage", ["handshake", "response", "body"])
 async def test_N10_a_reset_is_a_lost_connection_and_says_where(ca_file: str, stage: Any) -> None:
     async with service(Reset(stage)) as there:
-        with pytest.raises((ConnectionLost, ZtpTruncated), match=f"stage {stage}") as caught:
+        with pytest.raises((ConnectionLost, ZtpTruncated), match=WHERE[stage]) as caught:
             await call(there, ca_file)
         assert caught.value.retry is Retry.SERVER
 
@@ -685,7 +691,7 @@ async def test_FR114_the_next_call_takes_another_address_than_the_silent_one(
         with socket.create_server(("127.0.0.3", there.port)):
             resolve_to(monkeypatch, [(V4, "127.0.0.3"), (V4, "127.0.0.1")])
             url = there.url.replace("localhost", "ztp.example") + PATH
-            with pytest.raises(ConnectTimeout, match="stage handshake"):
+            with pytest.raises(ConnectTimeout, match="in the TLS handshake"):
                 await http.post(url, BODY, timeout_s=0.4, ca_file=ca_file)
             assert (await http.post(url, BODY, timeout_s=5, ca_file=ca_file)).status == 200
 

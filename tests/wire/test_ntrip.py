@@ -242,6 +242,13 @@ def test_R01_401() -> None:
     assert error.detail == "status 401 Unauthorized: who's it?"
 
 
+@pytest.mark.parametrize("words", ["401 Unauthorized", "Unauthorized"])
+def test_R01_the_words_of_the_status_are_not_said_twice(words: str) -> None:
+    body = f"Content-Length: {len(words)}\r\n\r\n{words}".encode()
+    error = failure(b"HTTP/1.1 401 Unauthorized\r\n" + body)
+    assert error.detail == "status 401 Unauthorized"
+
+
 def test_R01_a_401_of_a_single_line() -> None:
     """All that RTKLIB's str2str sends."""
     assert isinstance(failure(b"HTTP/1.0 401 Unauthorized\r\n"), SessionRefused)

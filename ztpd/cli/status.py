@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {Health.HEALTHY: 32, Health.PAUSED: 32, Health.BLOCKED: 31, Health.NOT_RUNNING: 31}
 _YELLOW = 33
+_FLOWING_S = 60.0  # a stream that has been quiet for longer has no present rate
 
 
 def status(options: argparse.Namespace) -> int:
@@ -176,7 +177,7 @@ def _failure(status: Status, now: datetime) -> str:
     times = f"{failure.times} times in a row, the last " if failure.times > 1 else ""
     with suppress(ValueError, TypeError, OverflowError):
         ago_s = (now - datetime.fromisoformat(failure.at)).total_seconds()
-        return f"{times}{duration(ago_s)} ago"
+        return f"{times}{duration(max(0.0, ago_s))} ago"
     return ""
 
 
@@ -204,8 +205,10 @@ def _source_rows(source: SourceStatus) -> list[str]:
         frames = sum(source.frames.values())
         passed_s = source.delivering_s or source.session_s  # a session may be open for longer
         rate = source.bytes / passed_s if passed_s else 0
-        counted = f"{frames} messages, {source.bytes} bytes ({rate:.0f} B/s)"
-        last = f"the last {source.last_frame_age_s or 0.0:.1f} s ago"
+        counted, age_s = f"{frames} messages, {source.bytes} bytes", source.last_frame_age_s or 0.0
+        if age_s < _FLOWING_S:
+            counted += f" ({rate:.0f} B/s)"
+        last = f"the last {duration(age_s)} ago"
         rows.append(row("corrections", joined(source.format, counted, last)))
     return rows
 
@@ -281,7 +284,9 @@ def _use(view: ReceiverView) -> str:
 def _since(moment: str, now: datetime) -> str:
     with suppress(ValueError, TypeError, OverflowError):
         began = datetime.fromisoformat(moment)
-        return f"since {began:%Y-%m-%d %H:%M:%S} UTC ({duration((now - began).total_seconds())})"
+        passed_s = (now - began).total_seconds()
+        passed = duration(passed_s) if passed_s >= 0 else "by a clock that was set back"
+        return f"since {began:%Y-%m-%d %H:%M:%S} UTC ({passed})"
     return ""
 
 

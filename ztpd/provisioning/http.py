@@ -51,9 +51,17 @@ _HEADERS = {
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 
+_STAGES = {
+    "connect": "while connecting",
+    "handshake": "in the TLS handshake",
+    "response": "before the answer",
+    "body": "in the middle of the answer",
+}
+
+
 @dataclass(slots=True)
 class _Progress:
-    """How far the exchange has come: "connect", "handshake", "response" or "body"."""
+    """How far the exchange has come, a key of ``_STAGES``."""
 
     host: str
     port: int
@@ -65,7 +73,7 @@ class _Progress:
         return f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.where}, stage {self.stage}"
+        return f"the provisioning service at {self.where}, {_STAGES[self.stage]}"
 
     def check_size(self, cause: Exception | None = None) -> None:
         """Raises :class:`ZtpTooBig` where the answer was cut off."""

@@ -352,7 +352,8 @@ class Response:
         before the length that was announced."""
         text = bytes(self._text or b"")
         words = clean(_TAG.sub(" ", text.decode("utf-8", "ignore")), 200)
-        said = f"status {self.status} {self._reason}".rstrip() + (f": {words}" if words else "")
+        said = f"{self.status} {self._reason}".rstrip()
+        said = f"status {said}" + (f": {words}" if words not in ("", said, self._reason) else "")
         table = self._table
         is_table = self._may_be_table() or (self.status == 200 and table.complete and not is_cut)
         if is_table and (table.names or not is_ban(said)):
