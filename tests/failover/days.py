@@ -163,6 +163,15 @@ async def _listen(site: Site) -> None:
     await site.first.line.listen()
 
 
+def _no_sky(on: bool) -> Act:
+    return lambda site: setattr(site.receiver.faults, "no_sky", on)
+
+
+def _radio(station: int | None) -> Act:
+    """A radio on UART2 brings this station's data, and the receiver uses them."""
+    return lambda site: setattr(site.receiver.faults, "radio_station", station)
+
+
 def _both(act: Callable[[FaultProxy], None]) -> Act:
     def strike(site: Site) -> None:
         act(site.first.line)
@@ -205,6 +214,9 @@ FAULTS = (
     Fault("neither service is used, 12 h", lasting(_neither, _own), 12, least_used=0.45),
     # The first caster.
     Fault("first caster down, 12 h", lasting(_down, _listen), 2),
+    Fault("first caster refuses every user, 12 h", _caster("unauthorized"), 2),
+    Fault("first caster does not answer, 12 h", _caster("no-answer"), 2),
+    Fault("first caster stops after 2 kB, 12 h", _caster("stall"), 2),
     Fault("first caster ends sessions after 10 s, 12 h", _caster("short-life"), 2),
     Fault("first caster sends damaged frames, 12 h", _caster("bad-crc"), 2),
     # The network.
@@ -225,6 +237,18 @@ FAULTS = (
         again(_unplug, _plug, every_s=2 * HOUR_S, for_s=10 * MINUTE_S),
         2,
         least_used=0.93,
+    ),
+    Fault(
+        "antenna without sky for 10 min, every second hour",
+        again(_no_sky(True), _no_sky(False), every_s=2 * HOUR_S, for_s=10 * MINUTE_S),
+        2,
+        least_used=0.93,
+    ),
+    Fault(
+        "a radio brings another station, 12 h",
+        lasting(_radio(7), _radio(None)),
+        12,
+        least_used=0.45,
     ),
     Fault("gateway rebooted, every second hour", again(_reboot, every_s=2 * HOUR_S), 2),
 )
