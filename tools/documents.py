@@ -120,9 +120,9 @@ where it can do RTK fixed); more than {share:.0%} of the corrections of five min
 corrections from a backup; credentials that are only in memory; a paused gateway whose receiver is
 away.
 
-Whether corrections are used is known from the reports of the receiver: a use counts for
-{window:.0f} s; after {patience:.0f} s without one the reason is given, after {use:.0f} min without
-a reason the verdict is unknown. A receiver that cannot report is judged by its positions
+Whether corrections are used is known from the reports of the receiver. A report of use counts for
+{window:.0f} s. If none comes for {patience:.0f} s, ztpd says why. If it has found no reason after
+{use:.0f} min, the verdict is "unknown". A receiver that cannot report is judged by its positions
 ([decision 11](decisions/0011-use-without-reports.md)). A carrier solution whose corrections are
 renewed while ztpd sends shows use. {minutes:.0f} minutes of positions that are not differential, or
 whose corrections grow old, show that there is none. A differential position without a carrier

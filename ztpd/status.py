@@ -334,7 +334,8 @@ FIELDS: Mapping[str, str] = {
     "receiver.use": "`used`, `not used: ` and why, or `unknown`, after a while with `: ` and why; "
     "`unknown` too while the receiver is not ready",
     "receiver.use_for_s": "for how many seconds `use` has been so",
-    "receiver.use_event": "the [event](events.md) that says why they are not used, else empty",
+    "receiver.use_event": "the [event](events.md) that says why they are not used, or why their "
+    "use is not known; else empty",
     "receiver.used": "messages that the receiver used, by kind",
     "receiver.rejected": "messages that it did not use, by kind",
     "receiver.findings.event": "a list: the [events](events.md) that say why the position is no "

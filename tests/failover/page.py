@@ -14,7 +14,7 @@ HEAD = """# Fail-over, shown and measured
 
 `make failover` writes this page: the real daemon with a first service, a
 [backup](operate.md#add-a-backup-service) and a simulated receiver, in virtual time. Addresses are
-replaced, all else is as the daemon said it. A test repeats the story and the days.
+replaced, everything else is the output of the daemon. A test checks the story and the days.
 
 ## A service that the receiver does not use
 
@@ -23,12 +23,12 @@ replaced, all else is as the daemon said it. A test repeats the story and the da
 DAYS = """
 ## A day with each fault
 
-24 hours of the whole daemon for each line. A fault that lasts begins after the first hour and ends
-after the thirteenth; one that repeats does so in those twelve hours. Corrections come every 10 s
+24 hours of the whole daemon for each line. A fault begins after the first hour and lasts as long as
+its line says; one that repeats does so for twelve hours. Corrections come every 10 s
 here, and positions every 20 s, so compare the bytes with those of the first line, which is a day
 without a fault. "Changes" are those of the service in use (`session.service_changed`), with the
 limit that the test asserts; "hours" are those with an open session, of the first service and of the
-backup; "used" is the share of the day in which the receiver used corrections; "journal" its lines.
+backup, whose sum exceeds 24 while both are open; "used" is the share of the day in which the receiver used corrections; "journal" its lines.
 The bytes of equal days differ by a fifth: how often the kernel acknowledges depends on real time.
 
 | fault | changes | limit | sessions | hours | bytes | used | journal |

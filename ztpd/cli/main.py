@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("retry", verbs.retry, "end the daemon's present wait now")
     add("pause", verbs.pause, "close the session, and open none before resume or a reboot")
-    add("resume", verbs.resume, "end a pause of any cause")
+    add("resume", verbs.resume, "end a pause, whatever its cause")
 
     tokens = commands.add_parser("token", help="the ZTP token").add_subparsers(required=True)
     add("set", verbs.set_token, "store the token given on standard input", tokens)
@@ -185,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         "show the stored credentials without their secrets",
         kept,
     )
-    add("forget", verbs.forget_credentials, "delete them: the gateway provisions anew", kept)
+    add("forget", verbs.forget_credentials, "delete them: the gateway provisions again", kept)
 
     _add_demo(
         add("demo", verbs.demo, "simulated modem, services and receiver, and the real daemon")

@@ -208,7 +208,7 @@ class Relay:
         if error is not None and not isinstance(error, ZtpdError):
             raise error
         if better or error is None:
-            self._closed(current, "a preferred channel works again")
+            self._closed(current, "a preferred service works again")
             current.channel.error = None
             if following:
                 following.channel.left = False
