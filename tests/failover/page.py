@@ -28,7 +28,8 @@ its line says; one that repeats does so for twelve hours. Corrections come every
 here, and positions every 20 s, so compare the bytes with those of the first line, which is a day
 without a fault. "Changes" are those of the service in use (`session.service_changed`), with the
 limit that the test asserts; "hours" are those with an open session, of the first service and of the
-backup, whose sum exceeds 24 while both are open; "used" is the share of the day in which the receiver used corrections; "journal" its lines.
+backup: their sum exceeds 24 where both were open; "used" is the share of the day in which the
+receiver used corrections; "journal" its lines.
 The bytes of equal days differ by a fifth: how often the kernel acknowledges depends on real time.
 
 | fault | changes | limit | sessions | hours | bytes | used | journal |

@@ -301,6 +301,6 @@ HEAD = """
 ## The verdicts about the receiver, in their words
 
 Measured in the same way, in virtual time: the first line of `ztpd status`, the line of `ztpd check`
-and the line of the journal. Where the receiver does not report the use of corrections, the simulated
-HPG 1.13 was made silent; a real one reports RXM-RTCM.
+and the line of the journal. Where the receiver does not report the use of corrections, the
+simulated HPG 1.13 was made silent; a real one reports RXM-RTCM.
 """
