@@ -27,6 +27,7 @@ PROVISIONING = {
     "ztpd.provisioning.http",
     "ztpd.wire.at",
 }
+RECORDING = {"ztpd.daemon.record_buffer", "ztpd.wire.recording", "ztpd.wire.redaction"}
 ADVICE = {"ztpd.wire.ubxkeys"}  # names of settings, for `ztpd receiver show`
 NTRIP = {
     "ztpd.net.streams",
@@ -79,7 +80,7 @@ async def test_P3_provisioned_with_ntrip_it_loads_neither_mqtt_nor_an_http_clien
         gateway.configure(ztp=process.LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
         imports = await streaming_imports(gateway)
 
-    assert left_out(imports) == PROVISIONING | ADVICE | MQTT
+    assert left_out(imports) == PROVISIONING | ADVICE | RECORDING | MQTT
     assert imports & LIBRARIES == {"serial"}
     assert not imports & HEAVY
 
@@ -98,7 +99,7 @@ async def test_P3_provisioned_with_mqtt_it_loads_neither_ntrip_nor_an_http_clien
         imports = await streaming_imports(gateway)
         publishing.cancel()
 
-    assert left_out(imports) == PROVISIONING | ADVICE | NTRIP
+    assert left_out(imports) == PROVISIONING | ADVICE | RECORDING | NTRIP
     assert imports & LIBRARIES == {"paho", "serial"}
     assert not imports & HEAVY
 
