@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -121,7 +122,7 @@ async def test_S20_a_new_host_key_costs_one_call(
         assert loaded(gateway).sealed
 
 
-@pytest.mark.parametrize("mode", ["silent", "tpm", "nonsense"])
+@pytest.mark.parametrize("mode", ["silent", "tpm", "lockout", "nonsense"])
 def test_S21_a_systemd_in_trouble_is_waited_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
@@ -160,6 +161,35 @@ def test_S21_after_two_minutes_of_that_it_asks_for_others_and_stores_them_in_cle
 
     run(scenario())
     assert events.NOT_SEALED.name in said(caplog)
+
+
+@pytest.mark.parametrize("has_backup", [False, True])
+def test_S21_without_a_token_the_credentials_are_used_once_systemd_unseals_them(
+    tmp_path: Path, has_backup: bool
+) -> None:
+    async def scenario() -> None:
+        async with sealing(tmp_path) as (gateway, service, sim):
+            async with gateway.running():
+                await streams(gateway)
+            gateway.token_file.unlink()
+            if has_backup:
+                found = loaded(gateway).stored.credentials.ntrip
+                assert found
+                table = f'host = "localhost"\nport = {found.https_port}\nmountpoint = "NEAR-RTCM"'
+                table += f'\nca_file = "{gateway.ca_file}"'
+                path = tmp_path / "ztpd.toml"
+                path.write_text(f"{path.read_text()}\n[[backup]]\n{table}\n")
+            sim.mode = "tpm"
+            async with gateway.running():
+                await asyncio.sleep(UNSEAL_WITHIN_S + 300)
+                assert (state(gateway) == "streaming") is has_backup
+                assert "credentials" not in gateway.status
+                sim.mode = ""
+                await until(lambda: "credentials" in gateway.status, within_s=4000)
+                await streams(gateway)
+            assert len(service.calls) == 1
+
+    run(scenario())
 
 
 async def test_where_systemd_is_too_old_it_works_as_ever_and_says_so_once_in_a_start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ztpd import retry
 from ztpd.relay.channels import MAX_SHORT_SESSIONS, Channel
 from ztpd.relay.state_files import ChannelState, RefusalRecord
 from ztpd.system.clock import Clock
+from ztpd.system.disk import DiskWriter
 
 ODD: some.SearchStrategy[Any] = (
     some.none()
@@ -28,6 +30,18 @@ ODD: some.SearchStrategy[Any] = (
     | some.text(max_size=5)
     | some.just([[[[]]]])
 )
+
+
+async def test_FR103_a_card_that_does_not_answer_keeps_no_session_waiting(tmp_path: Path) -> None:
+    disk = DiskWriter(lambda path, error: None)
+    in_the_way = tmp_path / f".other.json.{os.getpid()}"
+    os.mkfifo(in_the_way)  # to open it for writing waits for a reader
+    disk.write(tmp_path / "other.json", b"{}")
+    async with asyncio.timeout(5):
+        await RefusalRecord(tmp_path / "refused.json", [channel()], Clock(), disk).load()
+    reader = os.open(in_the_way, os.O_RDONLY | os.O_NONBLOCK)
+    await disk.written(timeout_s=5)
+    os.close(reader)
 
 
 class RecordBench:

@@ -29,6 +29,7 @@ class SimCredentialsService:
     "closes"     ends the connection without a reply
     "nonsense"   replies with bytes that are no Varlink
     "tpm"        cannot reach its TPM
+    "lockout"    its TPM is locked for a while
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,6 +92,8 @@ class SimCredentialsService:
         assert given["scope"] == "user", "the scope of the system needs a privilege"
         if self.mode == "tpm":
             return _error("io.systemd.System", errno=EIO)
+        if self.mode == "lockout":
+            return _error(f"{INTERFACE}.TPMInDictionaryLockout")
         name = given["name"].encode()
         if method == "Encrypt":
             self.key = self.key or secrets.token_bytes(32)

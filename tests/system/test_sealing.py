@@ -62,6 +62,7 @@ def test_damage_is_final(sealer: CredentialsService) -> None:
         ("closes", "closed without a reply"),
         ("nonsense", "not a JSON object"),
         ("tpm", "io.systemd.System, EIO"),
+        ("lockout", "TPMInDictionaryLockout"),
     ],
 )
 def test_a_service_in_trouble_is_not_final(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ztpd import events, log, retry
@@ -19,6 +20,7 @@ from ztpd.errors import (
     NoTransport,
     Retry,
     SessionRefused,
+    StoreError,
     ZtpdError,
     ZtpTokenMissing,
 )
@@ -33,6 +35,8 @@ from ztpd.sources.context import SessionContext
 from ztpd.sources.endpoints import backups_alone, configured_without_ztp, endpoints
 from ztpd.status import ChannelStatus
 from ztpd.system.disk import DiskWriter
+
+_UNSEAL_EVERY_S = 600.0
 
 
 class Activities:
@@ -155,11 +159,15 @@ class Activities:
             self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
 
     async def _provision(self) -> Event:
+        if self._provisioner.keeper.are_sealed_off:
+            self._tasks.start(Task.UPKEEP, self._unseal)
         try:
             self._obtained(await self._provisioner.obtain())
         except ConfigError as error:
             await self._blocked(error)
             return Event.RESTART
+        finally:
+            await self._tasks.end(Task.UPKEEP)
         return Event.PROVISIONED
 
     async def _refresh(self, *, by_person: bool) -> Event:
@@ -207,6 +215,8 @@ class Activities:
         self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
         if stored:
             self._tasks.start(Task.UPKEEP, lambda: self._upkeep(stored))
+        elif self._provisioner.keeper.are_sealed_off:
+            self._tasks.start(Task.UPKEEP, self._unseal)
         try:
             await self._relay.run()
         except SessionRefused:
@@ -240,6 +250,16 @@ class Activities:
         )
         self._obtained(renewed)
         self._dispatch(Event.RESTART, "new credentials")
+
+    async def _unseal(self) -> None:
+        """Use the credentials once systemd can unseal them again."""
+        while True:
+            await asyncio.sleep(_UNSEAL_EVERY_S)
+            with suppress(StoreError):
+                if await self._provisioner.keeper.load() is not None:
+                    await self._provisioner.idle()
+                    self._dispatch(Event.RESTART, "the stored credentials can be unsealed again")
+                    return
 
     def _remove_token(self) -> None:
         if self._config().ztp.forget_token and self._provisioner.keeper.unsaved is None:

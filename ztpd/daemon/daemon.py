@@ -146,8 +146,11 @@ class Daemon:
             self.provisioner.pacing.keep_rest()
             self._meter.save()
             self._publish()
-            with suppress(TimeoutError):  # the file before stays whole
-                await self._disk.written(timeout_s=_WRITTEN_WITHIN_S)
+            with suppress(TimeoutError):  # the files before stay whole
+                async with asyncio.timeout(_WRITTEN_WITHIN_S):
+                    with suppress(StoreError):
+                        await self.provisioner.keeper.written()
+                    await self._disk.written()
         finally:
             loop.set_exception_handler(None)
             counters.write(self._runtime_dir, metrics.DOWN)

@@ -74,12 +74,19 @@ class Keeper:
         self._failures = failures
         self._rng = rng
         self._sealing_failed_since_s: float | None = None
+        self._may_convert = True
         self._writing: asyncio.Task[None] | None = None  # the newest
         self.unsaved: StoredCredentials | None = None
 
     def set_seal(self, seal: bool) -> None:
         """Whether the next files are sealed to this machine; :meth:`load` converts those there."""
         self._store.seal = seal
+        self._may_convert = True
+
+    @property
+    def are_sealed_off(self) -> bool:
+        """Whether there are credentials that could not be unsealed so far, and may be later."""
+        return self._sealing_failed_since_s is not None
 
     @property
     def directory(self) -> Path:
@@ -122,11 +129,13 @@ class Keeper:
         self._sealing_failed_since_s = None
         if loaded is None:
             return None
-        try:
-            await offload(self._store.convert)
-            self._log_not_sealed()
-        except StoreError as error:  # they can be used as they are
-            self._failures.record(error)
+        if self._may_convert:
+            self._may_convert = False  # once: where systemd does not answer it takes long
+            try:
+                await offload(self._store.convert)
+                self._log_not_sealed()
+            except StoreError as error:  # they can be used as they are
+                self._failures.record(error)
         if loaded.previous:
             log.emit(events.PREVIOUS_CREDENTIALS, detail=loaded.note)
         log.redaction.hide(loaded.stored.credentials.secrets())
@@ -212,6 +221,8 @@ class Keeper:
                     await self.written()
                 else:
                     await asyncio.sleep(backoff.wait_s(StoreError()))
+                    if self.unsaved is not stored:
+                        continue  # newer ones have come meanwhile
                     await self.save(stored)
                 if self.unsaved is None:
                     log_provisioned(stored)

@@ -198,6 +198,7 @@ class Provisioner:
             self._dispatch(Event.PROVISION)
             if (answered := self.keeper.unsaved) is not None:  # only the store was missing
                 await self.keeper.save(answered)
+                self.pacing.call_succeeded()
                 return answered
             return await self._call(identity)
 

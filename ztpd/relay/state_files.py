@@ -16,6 +16,7 @@ from ztpd.system.files import read_json, write_atomic
 
 _OLD_S = 2 * 3600.0
 _MOST_TIMES = 16  # in vain; the time for which a service is left grows no longer
+_READ_WITHIN_S = 2.0
 _CLOCK_SET_S = 60.0  # a wall clock that moves further against the time since boot has been set
 
 
@@ -44,7 +45,13 @@ class RefusalRecord:
     async def load(self) -> None:
         if self._path is None:
             return
-        kept = await self._disk.read_json(self._path) if self._disk else read_json(self._path)
+        try:
+            async with asyncio.timeout(_READ_WITHIN_S):  # a hanging card is no reason to wait
+                kept = (
+                    await self._disk.read_json(self._path) if self._disk else read_json(self._path)
+                )
+        except TimeoutError:
+            return
         if kept.get("marks") != self._marks or "since_unix_s" not in kept:
             return
         boot, boot_s = self._clock.instant()

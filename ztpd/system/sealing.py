@@ -32,6 +32,8 @@ _NAME = "ztpd-credentials"
 
 _INTERFACE = "io.systemd.Credentials"
 _WITHIN_S = 20.0  # a TPM takes seconds
+_FINAL = ("BadFormat", "NameMismatch", "BadScope", "NullKeyNotAllowed", "KeyBelongsToOtherTPM")
+"""Other errors may pass, such as that of a TPM which is locked out for a while."""
 
 
 class Sealer(Protocol):
@@ -103,7 +105,7 @@ def _is_final(reply: varlink.VarlinkReply) -> bool:
     """Whether another try would get the same answer."""
     if reply.error == "io.systemd.System":
         return reply.parameters.get("errno") == errno.ENOENT
-    return reply.error.startswith(f"{_INTERFACE}.")
+    return reply.error.removeprefix(f"{_INTERFACE}.") in _FINAL
 
 
 def _reason(reply: varlink.VarlinkReply) -> str:
