@@ -174,7 +174,7 @@ def test_one_message_id_finds_the_gateways_of_a_fleet_by_the_recipe_of_the_page(
             wire(collector, gateway, number)
             gateway.run("systemctl restart systemd-journal-upload")  # sooner than in a minute
 
-        bad.eventually(f"journalctl -b ZTPD_EVENT={events.NO_TIME.name} | grep -q .", within_s=90)
+        bad.eventually(f"journalctl -qb ZTPD_EVENT={events.NO_TIME.name} | grep -q .", within_s=90)
         assert f"MESSAGE_ID={events.NO_TIME.message_id} " in search[1]
         deadline = time.monotonic() + 30
         while not (found := follow(collector, search).split()):
