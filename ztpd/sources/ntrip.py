@@ -240,6 +240,8 @@ class NtripSession:
     async def _more(self) -> None:
         """Wait for more bytes, for seconds; set the result of them, or of silence."""
         self._send_position(_now())
+        if self._heard_s == self._opened_s:  # the last read of the answer may have been full
+            await asyncio.sleep(0)
         try:
             async with asyncio.timeout(self._look_in_s) as limit:
                 data = await self._reader.read(_READ_BYTES)
