@@ -48,7 +48,8 @@ class CorrectionAge:
             latest_s = min(latest_s, self._latest_s)
             earliest_s = min(max(earliest_s, self.earliest_s), latest_s)
         self.earliest_s, self._latest_s = earliest_s, latest_s
-        if now_s - self._renewed_s >= fix.correction_age_from_s >= _GROWING_FROM_S:
+        held_s = now_s - self._renewed_s + _JITTER_S
+        if held_s >= fix.correction_age_from_s >= _GROWING_FROM_S:
             self.is_growing = True
 
 
