@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ztpd import events
-from ztpd.errors import GgaRequired, RegionUnknown, SessionRefused
+from ztpd.errors import (
+    GgaRequired,
+    RegionUnknown,
+    SealingFailed,
+    SessionRefused,
+    ZtpTokenMissing,
+)
 from ztpd.events import JournalEvent
-from ztpd.health import Health, cause, health, with_findings
+from ztpd.health import Health, cause, causes, health, with_findings
 from ztpd.status import Cause, Failure, FindingStatus, PauseStatus, ReceiverView, Status
 
 OPEN = events.ANTENNA_OPEN
@@ -73,3 +79,32 @@ def test_a_paused_gateway_without_its_receiver_is_degraded() -> None:
     status = Status(schema=1, state="paused", paused=PAUSED, receiver_problem=gone)
     assert health(status, is_running=True) is Health.DEGRADED
     assert cause(status) == gone
+
+
+SEALED_OFF = Cause(SealingFailed.code, "systemd does not unseal", SealingFailed.advice)
+
+
+@pytest.mark.parametrize("state", ["provisioning", "waiting", "blocked", "connecting"])
+def test_credentials_that_cannot_be_unsealed_are_the_first_cause_of_what_follows(
+    state: str,
+) -> None:
+    missing = Cause(ZtpTokenMissing.code, "no token", "Set one.")
+    status = Status(schema=1, state=state, reason=missing, credentials_problem=SEALED_OFF)
+    assert [each.event for each in causes(status)] == [SealingFailed.code, ZtpTokenMissing.code]
+    assert cause(status) == SEALED_OFF
+
+
+def test_corrections_of_a_backup_beside_credentials_that_cannot_be_unsealed_are_degraded() -> None:
+    view = ReceiverView(use="used", fix="RTK fixed")
+    assert health(Status(schema=1, state="streaming", receiver=view), is_running=True) is (
+        Health.HEALTHY
+    )
+    status = Status(schema=1, state="streaming", receiver=view, credentials_problem=SEALED_OFF)
+    assert health(status, is_running=True) is Health.DEGRADED
+    assert causes(status) == [SEALED_OFF]
+
+
+def test_a_paused_gateway_lists_credentials_that_cannot_be_unsealed() -> None:
+    status = Status(schema=1, state="paused", paused=PAUSED, credentials_problem=SEALED_OFF)
+    assert health(status, is_running=True) is Health.PAUSED
+    assert causes(status) == [SEALED_OFF]

@@ -37,6 +37,7 @@ FULL = Status(
     service="flex",
     client_id="c",
     credentials=CredentialsStatus(),
+    credentials_problem=Cause("a", "b", "c"),
     source=SourceStatus(),
     channels=(ChannelStatus("caster", backup=True, state="waiting", next_attempt_s=3.0),),
     traffic=TrafficStatus(channels=(ChannelTraffic(),)),

@@ -653,7 +653,8 @@ class SealingFailed(StoreError):
     code = "store.sealing"
     summary = "systemd does not seal or unseal the credentials"
     advice = (
-        "See `journalctl -u 'systemd-creds@*'`. After two minutes ztpd asks for other credentials."
+        "See `journalctl -u 'systemd-creds@*'`. ztpd tries again, after two minutes every ten "
+        "minutes; it then asks for other credentials too, where it has a ZTP token."
     )
 
 

@@ -284,9 +284,10 @@ CREDENTIALS_LOADED = _event(
 BACKUPS_ALONE = _event(
     "credentials.backups_alone",
     _INFO,
-    "no ZTP token and no credentials: corrections come from [[backup]] alone",
-    "Nobody gave this gateway a ZTP token, and its configuration has backup services: it needs no "
-    "provisioning. A token (`ztpd token set`) changes that.",
+    "no ZTP token and no usable credentials: corrections come from [[backup]] alone",
+    "Nobody gave this gateway a ZTP token, it has no credentials, or none that can be opened at "
+    "present, and its configuration has backup services: it needs no provisioning. A token "
+    "(`ztpd token set`) changes that.",
 )
 PREVIOUS_CREDENTIALS = _event(
     "store.previous",

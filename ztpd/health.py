@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from ztpd import events
-from ztpd.errors import DaemonSilent, GgaRequired, OutputError, RegionUnknown
+from ztpd.errors import DaemonSilent, GgaRequired, OutputError, RegionUnknown, SealingFailed
 from ztpd.events import JournalEvent
 from ztpd.log import duration
 from ztpd.status import Cause, Failure, ReceiverView, Status
@@ -119,7 +119,8 @@ def causes(status: Status) -> list[Cause]:
         quality = [each.cause for each in weaknesses(status)]
         found = [problem, not_used(status.receiver), *quality]
     elif status.state == "paused":
-        return [each for each in (problem, status.config_problem) if each]
+        known = problem, status.credentials_problem, status.config_problem
+        return [each for each in known if each]
     elif status.state in ("waiting", "blocked") and reason.advice:
         found = [reason, problem]
     elif failure := status.last_failure:
@@ -128,6 +129,8 @@ def causes(status: Status) -> list[Cause]:
         found = [problem, reason]
     else:
         found = [reason, problem]
+    if status.state != "streaming":  # what follows would not be needed with them
+        found.insert(0, status.credentials_problem)
     return with_findings((*found, status.config_problem), status.receiver)
 
 
@@ -164,6 +167,8 @@ def weaknesses(status: Status) -> Iterator[Weakness]:
     """The faults while corrections flow, the most important first."""
     yield from receiver_weaknesses(status.receiver)
     yield from _backup_in_use(status)
+    if status.credentials_problem:
+        yield Weakness(events.for_error(SealingFailed), {"error": status.credentials_problem.text})
     credentials = status.credentials
     if credentials and credentials.unsaved:
         yield Weakness(events.CREDENTIALS_UNSAVED, {"period": duration(credentials.age_s)})

@@ -196,7 +196,10 @@ class ReceiverView:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The published document, see :data:`FIELDS`; None where a part has nothing to say."""
+    """The published document, see :data:`FIELDS`; None where a part has nothing to say.
+
+    One class because it is one document.
+    """
 
     schema: int = 0  # 0: no status was found
     version: str = ""
@@ -212,6 +215,7 @@ class Status:
     service: str | None = None
     client_id: str | None = None
     credentials: CredentialsStatus | None = None
+    credentials_problem: Cause | None = None
     source: SourceStatus | None = None
     channels: tuple[ChannelStatus, ...] = ()  # in the order of preference
     traffic: TrafficStatus | None = None
@@ -274,6 +278,10 @@ FIELDS: Mapping[str, str] = {
     "credentials.age_s": "seconds since the credentials were stored",
     "credentials.expires": "last day of the client certificate, if there is one",
     "credentials.unsaved": "whether the disk has refused them so far",
+    "credentials_problem.event": "why credentials that are stored are not in use: systemd cannot "
+    "unseal them at present",
+    "credentials_problem.text": "for a person",
+    "credentials_problem.advice": "advice for a person",
     "source.where": "the correction service: kind, host, port, mountpoint",
     "source.session_s": "age of the session",
     "source.delivering_s": "seconds since its first correction went to the receiver",

@@ -170,6 +170,22 @@ async def test_FR75_without_a_modem_token_network_and_receiver_are_checked(
         assert states[layer] is LinkState.OK, layer
 
 
+async def test_a_token_that_only_the_daemon_can_read_is_not_judged(tmp_path: Path) -> None:
+    """systemd hands it to the daemon, and to no user."""
+    gateway = Gateway(tmp_path)
+    async with ZtpService(gateway.authority) as service, gateway.receiver():
+        gateway.configure(
+            ztp={"url": service.url, "ca_file": gateway.ca_file},
+            identity={"source": "fixed", "hardware_id": "gateway-7"},
+        )
+        daemon = status.from_json({"schema": 1, "state": "provisioning"})
+        beside = {each.layer: each for each in await walk(gateway, daemon)}["token"]
+        alone = {each.layer: each for each in await walk(gateway)}["token"]
+
+    assert (beside.state, beside.text) == (LinkState.OK, "nothing reported by the daemon")
+    assert (alone.state, alone.event) == (LinkState.PROBLEM, "ztp.token_missing")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 async def test_FR49_a_console_on_a_port_is_named_as_opening_it_would(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)

@@ -15,8 +15,10 @@ from tests.support.gateway import Gateway
 from tests.support.services import services, state
 from tests.support.until import until
 from tests.support.virtualtime import run
-from ztpd import events
+from ztpd import events, status
+from ztpd.daemon.pauses import Asker
 from ztpd.errors import SealingFailed, StoreUnsealable
+from ztpd.health import Health, cause, causes, health
 from ztpd.provisioning.keeper import UNSEAL_WITHIN_S
 from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.provisioning.store import CURRENT, CredentialStore, Loaded
@@ -154,6 +156,7 @@ def test_S21_after_two_minutes_of_that_it_asks_for_others_and_stores_them_in_cle
                 took_s = await until(lambda: len(service.calls) == 2, within_s=400)
                 assert took_s >= UNSEAL_WITHIN_S
                 await streams(gateway)
+                assert "credentials_problem" not in gateway.status
             assert not loaded(gateway).sealed
             async with gateway.running():
                 await streams(gateway)
@@ -165,7 +168,7 @@ def test_S21_after_two_minutes_of_that_it_asks_for_others_and_stores_them_in_cle
 
 @pytest.mark.parametrize("has_backup", [False, True])
 def test_S21_without_a_token_the_credentials_are_used_once_systemd_unseals_them(
-    tmp_path: Path, has_backup: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, has_backup: bool
 ) -> None:
     async def scenario() -> None:
         async with sealing(tmp_path) as (gateway, service, sim):
@@ -184,9 +187,38 @@ def test_S21_without_a_token_the_credentials_are_used_once_systemd_unseals_them(
                 await asyncio.sleep(UNSEAL_WITHIN_S + 300)
                 assert (state(gateway) == "streaming") is has_backup
                 assert "credentials" not in gateway.status
+                assert gateway.status["credentials_problem"]["event"] == SealingFailed.code
+                seen = status.read(gateway.runtime_dir)
+                known = cause(seen)
+                assert known
+                assert known.event == SealingFailed.code
+                word = Health.DEGRADED if has_backup else Health.WAITING
+                assert health(seen, is_running=True) is word
                 sim.mode = ""
                 await until(lambda: "credentials" in gateway.status, within_s=4000)
+                assert "credentials_problem" not in gateway.status
                 await streams(gateway)
+            assert len(service.calls) == 1
+
+    run(scenario())
+    assert StoreUnsealable.code not in said(caplog), "it is this machine"
+
+
+def test_S21_in_a_pause_they_are_listed_and_unsealed_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with sealing(tmp_path) as (gateway, service, sim):
+            async with gateway.running():
+                await streams(gateway)
+            sim.mode = "tpm"
+            async with gateway.running() as daemon:
+                daemon.pauses.begin(Asker.PERSON, "a person")
+                await until(lambda: "credentials_problem" in gateway.status, within_s=400)
+                seen = status.read(gateway.runtime_dir)
+                assert health(seen, is_running=True) is Health.PAUSED
+                assert [each.event for each in causes(seen)] == [SealingFailed.code]
+                sim.mode = ""
+                await until(lambda: "credentials" in gateway.status, within_s=700)
+                assert state(gateway) == "paused"
             assert len(service.calls) == 1
 
     run(scenario())

@@ -249,7 +249,7 @@ class Check:
         self._raise_reported("token")
         if self._token_error and not self._daemon:
             raise self._token_error
-        return "has the right form"
+        return "nothing reported by the daemon" if self._token_error else "has the right form"
 
     async def clock(self) -> str:
         self._clock.check()

@@ -19,6 +19,7 @@ from ztpd.errors import (
     ConfigFileUnusable,
     NoTransport,
     Retry,
+    SealingFailed,
     SessionRefused,
     StoreError,
     ZtpdError,
@@ -106,6 +107,13 @@ class Activities:
         """All correction services; empty before the first session is due."""
         return self._relay.overview() if self._relay else ()
 
+    @property
+    def sealed_off(self) -> SealingFailed | None:
+        """Why stored credentials are not in use, where they are wanted and systemd has not
+        unsealed them so far."""
+        needs_none = self.stored is not None or configured_without_ztp(self._config())
+        return None if needs_none else self._provisioner.keeper.sealed_off
+
     def retry_now(self) -> None:
         """A person wants a try now."""
         self._provisioner.pacing.retry_now()
@@ -124,7 +132,7 @@ class Activities:
         self.stored = await retry.until_done(
             self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
         )
-        self._failures.clear()
+        self._end_outage()
         if self.stored is None and backups_alone(self._config(), has_token=self._has_token()):
             log.emit(events.BACKUPS_ALONE)
             self._results.report(ZtpTokenMissing("[[backup]] alone is in use"))
@@ -142,12 +150,14 @@ class Activities:
         return Event.HAVE_CREDENTIALS
 
     async def _rest(self) -> None:
-        """Renew the credentials when they are due, and save them, so that they are valid when the
-        pause ends; nothing else."""
+        """Renew the credentials when they are due, unseal and save them, so that they are valid
+        when the pause ends; nothing else."""
         self._relay = None
         self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
         if self.stored:
             self._tasks.start(Task.UPKEEP, self._renew_at_rest)
+        elif self._provisioner.keeper.sealed_off:
+            self._tasks.start(Task.UPKEEP, self._unseal)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -159,7 +169,7 @@ class Activities:
             self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
 
     async def _provision(self) -> Event:
-        if self._provisioner.keeper.are_sealed_off:
+        if self._provisioner.keeper.sealed_off:
             self._tasks.start(Task.UPKEEP, self._unseal)
         try:
             self._obtained(await self._provisioner.obtain())
@@ -215,7 +225,7 @@ class Activities:
         self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
         if stored:
             self._tasks.start(Task.UPKEEP, lambda: self._upkeep(stored))
-        elif self._provisioner.keeper.are_sealed_off:
+        elif self._provisioner.keeper.sealed_off:
             self._tasks.start(Task.UPKEEP, self._unseal)
         try:
             await self._relay.run()
@@ -238,7 +248,7 @@ class Activities:
                 self._wait(error, wait_s)
                 await asyncio.sleep(wait_s)
             else:
-                self._failures.clear()
+                self._end_outage()
                 return found
 
     async def _upkeep(self, stored: StoredCredentials) -> None:
@@ -281,6 +291,10 @@ class Activities:
     def _wait(self, error: ZtpdError, wait_s: float) -> None:
         self._failures.record(error, retry_in_s=wait_s)
         self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
+
+    def _end_outage(self) -> None:
+        if self._provisioner.keeper.sealed_off is None:  # else it is not over
+            self._failures.clear()
 
     async def _blocked(self, error: ZtpdError) -> None:
         """Wait for a person, and look again in an hour."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ztpd import __version__, events
-from ztpd.errors import ConfigError, ZtpdError
+from ztpd.errors import ConfigError, SealingFailed, ZtpdError
 from ztpd.lifecycle import State
 from ztpd.model import Identity, StoredCredentials, utc
 from ztpd.receiver import Receiver
@@ -47,6 +47,7 @@ def document(
     last_failure: Failure | None,
     identity: Identity | None,
     stored: StoredCredentials | None,
+    sealed_off: SealingFailed | None,
     unsaved: bool,
     progress: Progress | None,
     channels: tuple[ChannelStatus, ...],
@@ -57,9 +58,9 @@ def document(
     """``now_s`` is the event loop's time, as are the times in ``reason`` and ``progress``; ``at``
     is the wall clock's.
 
-    ``unsaved``: the disk has not taken ``stored`` so far; ``config_error``: of a new
-    configuration that is therefore not in force. The fields are explained in
-    :data:`ztpd.status.FIELDS`.
+    ``sealed_off``: why credentials on the disk cannot be opened; ``unsaved``: the disk has not
+    taken ``stored`` so far; ``config_error``: of a new configuration that is therefore not in
+    force. The fields are explained in :data:`ztpd.status.FIELDS`.
     """
     until_s = reason.until_s
     return Status(
@@ -77,6 +78,7 @@ def document(
         service=stored.credentials.service if stored else None,
         client_id=stored.credentials.client_id if stored else None,
         credentials=_credentials(stored, unsaved, at) if stored else None,
+        credentials_problem=_problem(sealed_off) if sealed_off else None,
         source=_source(progress, now_s) if progress else None,
         channels=tuple(map(traffic.of, channels)) if traffic else channels,
         traffic=traffic,

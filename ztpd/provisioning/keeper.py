@@ -65,7 +65,11 @@ async def load_soon(directory: Path) -> Loaded | None:
 
 
 class Keeper:
-    """``unsaved`` are the credentials that the disk does not have yet; None where it has them."""
+    """``unsaved`` are the credentials that the disk does not have yet; None where it has them.
+
+    ``sealed_off`` says why those on the disk cannot be opened: systemd has not unsealed them for
+    two minutes, and may do so later. None where there are none, or others were obtained.
+    """
 
     def __init__(
         self, store: CredentialStore, failures: log.FailureLog, rng: random.Random
@@ -77,16 +81,12 @@ class Keeper:
         self._may_convert = True
         self._writing: asyncio.Task[None] | None = None  # the newest
         self.unsaved: StoredCredentials | None = None
+        self.sealed_off: SealingFailed | None = None
 
     def set_seal(self, seal: bool) -> None:
         """Whether the next files are sealed to this machine; :meth:`load` converts those there."""
         self._store.seal = seal
         self._may_convert = True
-
-    @property
-    def are_sealed_off(self) -> bool:
-        """Whether there are credentials that could not be unsealed so far, and may be later."""
-        return self._sealing_failed_since_s is not None
 
     @property
     def directory(self) -> Path:
@@ -116,6 +116,7 @@ class Keeper:
         try:
             loaded = await offload(self._store.load)
         except (StoreCorrupt, StoreUnsealable) as error:
+            self._sealing_failed_since_s = self.sealed_off = None
             self._failures.record(error)
             return None
         except SealingFailed as error:
@@ -124,9 +125,10 @@ class Keeper:
                 self._sealing_failed_since_s = now_s
             if now_s - self._sealing_failed_since_s < UNSEAL_WITHIN_S:
                 raise
-            self._failures.record(StoreUnsealable(str(error)))
+            self._failures.record(error)
+            self.sealed_off = error
             return None
-        self._sealing_failed_since_s = None
+        self._sealing_failed_since_s = self.sealed_off = None
         if loaded is None:
             return None
         if self._may_convert:
@@ -171,6 +173,7 @@ class Keeper:
         Raises :class:`StoreUnsafe`: a person must change the directory first.
         """
         self.unsaved = stored
+        self._sealing_failed_since_s = self.sealed_off = None
         self._writing = asyncio.create_task(self._write(stored))
         self._writing.add_done_callback(_seen)
         if not await self._written_in(self.patience_s):
