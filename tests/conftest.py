@@ -144,6 +144,14 @@ def _P11_no_secret_was_ever_logged() -> Iterator[None]:
 
 
 @pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The top of a gateway whose directories the verbs find by the environment, as systemd's do."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    return tmp_path
+
+
+@pytest.fixture
 def captures() -> Path:
     """The folder of recorded streams; a test that needs it is skipped where it is absent."""
     if not CAPTURES.is_dir():

@@ -61,14 +61,8 @@ async def site(top: Path, **ntrip: Any) -> AsyncIterator[tuple[Gateway, Caster]]
 
 
 async def walk(gateway: Gateway, daemon: Status | None = None, **given: Any) -> list[Result]:
-    path = gateway.top / "ztpd.toml"
-    return await check.Check(
-        lambda: config.load(path),
-        state_dir=gateway.state_dir,
-        daemon=daemon,
-        environ={},
-        **{"unit": lambda: UnitState("loaded", "inactive", "dead")} | given,
-    ).run()
+    stopped = UnitState("loaded", "inactive", "dead")
+    return await gateway.checked(daemon, **{"unit": lambda: stopped} | given)
 
 
 def well(found: list[Result]) -> list[Result]:

@@ -12,7 +12,7 @@ from tests.support.gateway import Gateway
 from tests.support.receiver_bench import log_lines
 from tests.support.services import corrections, services
 from tests.support.until import until
-from ztpd import check, config, status
+from ztpd import status
 from ztpd.check import LinkState, Result
 from ztpd.cli.status import render
 from ztpd.health import Health, cause, health
@@ -120,14 +120,6 @@ def problems(found: list[Result]) -> list[Result]:
     return [each for each in found if each.state is LinkState.PROBLEM and each.layer != "daemon"]
 
 
-async def chain(gateway: Gateway, daemon: status.Status | None = None) -> list[Result]:
-    path = gateway.top / "ztpd.toml"
-    walker = check.Check(
-        lambda: config.load(path), state_dir=gateway.state_dir, daemon=daemon, environ={}
-    )
-    return await walker.run()
-
-
 @asynccontextmanager
 async def without_ztp(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Caster, Caster]]:
     """A gateway that nobody gave a token, with two backups and no other service."""
@@ -158,7 +150,7 @@ async def test_backups_alone_need_neither_modem_nor_token_and_the_first_one_is_n
             async with gateway.running():
                 await until(lambda: read(gateway).receiver.use == "used")
                 seen = read(gateway)
-                found = await chain(gateway, seen)
+                found = await gateway.checked(seen)
         assert health(seen, is_running=True) in (Health.HEALTHY, Health.STARTING)
         assert cause(seen) is None
         assert (seen.identity, seen.credentials, seen.last_failure) == (None, None, None)
@@ -206,7 +198,7 @@ async def test_check_walks_the_chain_of_backups_alone_with_one_session_for_each(
     tmp_path: Path,
 ) -> None:
     async with without_ztp(tmp_path) as (gateway, first, second):
-        found = await chain(gateway)
+        found = await gateway.checked()
         texts = {each.layer: each.text for each in found}
         assert problems(found) == []
         for layer in ("modem", "token", "ztp", "credentials"):
@@ -218,7 +210,7 @@ async def test_check_walks_the_chain_of_backups_alone_with_one_session_for_each(
 
 
 async def walk(gateway: Gateway, daemon: status.Status | None = None) -> Result:
-    (found,) = [each for each in await chain(gateway, daemon) if each.layer == "backup"]
+    (found,) = [each for each in await gateway.checked(daemon) if each.layer == "backup"]
     return found
 
 

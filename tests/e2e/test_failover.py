@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.receiver_bench import in_virtual_time, log_lines, rtcm, spartn
+from tests.support.receiver_bench import in_virtual_time, log_lines, rtcm
 from tests.support.until import until
+from tests.support.verdict_bench import spartn_frames
 from ztpd import status
 from ztpd.cli.status import render
 from ztpd.sim.caster import Caster
@@ -31,14 +32,6 @@ def station(number: int, every_s: float = 1.0) -> Feed:
             await asyncio.sleep(every_s)
 
     return frames
-
-
-async def spartn_frames() -> AsyncIterator[bytes]:
-    tag = 0
-    while True:
-        tag += 5
-        yield spartn(tag).data
-        await asyncio.sleep(1)
 
 
 class Site:

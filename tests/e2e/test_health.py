@@ -18,7 +18,7 @@ from tests.support.gateway import Gateway
 from tests.support.receiver_bench import in_virtual_time
 from tests.support.services import corrections, services, state
 from tests.support.until import until
-from ztpd import check, config, status
+from ztpd import check, status
 from ztpd.check import LinkState
 from ztpd.cli.status import render
 from ztpd.health import Health, cause, health
@@ -35,15 +35,6 @@ def word(gateway: Gateway) -> Health:
 def event(gateway: Gateway) -> str:
     found = cause(status.read(gateway.runtime_dir))
     return found.event if found else ""
-
-
-async def checked(gateway: Gateway, reported: Status | None) -> list[check.Result]:
-    return await check.Check(
-        lambda: config.load(gateway.top / "ztpd.toml"),
-        state_dir=gateway.state_dir,
-        daemon=reported,
-        environ={},
-    ).run()
 
 
 def problems(found: list[check.Result]) -> list[tuple[str, str]]:
@@ -87,7 +78,7 @@ async def test_FR61_an_antenna_pulled_in_operation_is_degraded_with_its_remedy(
         receiver.faults.no_sky = True
         await until(lambda: word(gateway) is Health.DEGRADED, within_s=90)
         reported = status.read(gateway.runtime_dir)
-        found = await checked(gateway, reported)
+        found = await gateway.checked(reported)
         receiver.faults.no_sky = False
         await until(lambda: word(gateway) is Health.HEALTHY, within_s=90)
 
@@ -112,7 +103,7 @@ async def test_FR61_a_float_that_lasts_is_degraded_after_ten_minutes(
             await until(lambda: word(gateway) is Health.DEGRADED, within_s=900)
             degraded_s = now() - began_s
             reported = status.read(gateway.runtime_dir)
-            found = await checked(gateway, reported)
+            found = await gateway.checked(reported)
             receiver.faults.never_fixed = False
             await until(lambda: word(gateway) is Health.HEALTHY, within_s=60)
 
@@ -133,7 +124,7 @@ async def test_FR61_credentials_in_memory_only_are_degraded_and_not_provisioned(
             await until(lambda: state(gateway) == "streaming")
             await until(lambda: gateway.status["receiver"]["use"] == "used")
             reported = status.read(gateway.runtime_dir)
-            found = await checked(gateway, reported)
+            found = await gateway.checked(reported)
 
     assert health(reported, is_running=True) is Health.DEGRADED
     known = cause(reported)
@@ -189,7 +180,7 @@ async def test_FR62_at_any_moment_of_the_retries_the_failure_is_named(tmp_path: 
             found = await sampled(
                 gateway, for_s=300, first=lambda: event(gateway) == "session.stale"
             )
-            walked = [await checked(gateway, reported) for _, reported in found[::25]]
+            walked = [await gateway.checked(reported) for _, reported in found[::25]]
             states = {reported.state for _, reported in found}
 
     assert {"waiting", "connecting"} <= states
@@ -254,7 +245,7 @@ async def test_FR63_a_format_that_the_configuration_excludes_is_named(tmp_path: 
         async with gateway.running():
             await until(lambda: event(gateway) == "session.format_excluded", within_s=60)
             reported = status.read(gateway.runtime_dir)
-            beside = await checked(gateway, reported)
+            beside = await gateway.checked(reported)
     assert health(reported, is_running=True) is Health.BLOCKED
     assert "lets only SPARTN through" in reported.reason.text
     assert "[corrections] format" in reported.reason.advice
@@ -266,7 +257,7 @@ async def test_FR63_check_alone_names_it_too(tmp_path: Path) -> None:
     async with private_caster(tmp_path) as (gateway, _, _):
         path = gateway.top / "ztpd.toml"
         path.write_text(path.read_text() + '[corrections]\nformat = "spartn"\nstale_after_s = 6\n')
-        found = await checked(gateway, None)
+        found = await gateway.checked()
     assert problems(found)[0] == ("data", "session.format_excluded")
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.receiver_bench import in_virtual_time, log_lines
 from tests.support.until import until
-from ztpd import check, config, status
+from ztpd import check, status
 from ztpd.check import LinkState
 from ztpd.cli import receiver as screen
 from ztpd.cli.status import render
@@ -52,14 +52,7 @@ class Site:
         return next(each for each in self.status.receiver.findings if each.event == event)
 
     async def checked(self) -> list[check.Result]:
-        path = self.gateway.top / "ztpd.toml"
-        walk = check.Check(
-            lambda: config.load(path),
-            state_dir=self.gateway.state_dir,
-            daemon=self.status,
-            environ={},
-        )
-        return await walk.run()
+        return await self.gateway.checked(self.status)
 
     async def check_use(self) -> check.Result:
         return next(each for each in await self.checked() if each.layer == "use")

@@ -42,13 +42,6 @@ from ztpd.wire.ubx import NavPvt
 PLACES = (round(52.52e7), round(13.405e7))
 
 
-@pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
-    return tmp_path
-
-
 def ztpd(top: Path, *words: str) -> int:
     return main(["--config", str(top / "ztpd.toml"), *words])
 

@@ -48,13 +48,6 @@ def _journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-@pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
-    return tmp_path
-
-
 def report(top: Path, *words: str) -> int:
     return main(["--config", str(top / "ztpd.toml"), "report", *words])
 

@@ -16,7 +16,7 @@ from tests.support.gateway import Gateway
 from tests.support.receiver_bench import log_lines
 from tests.support.services import services, state
 from tests.support.until import until
-from ztpd import check, config, status
+from ztpd import check, status
 from ztpd.cli.status import render
 from ztpd.health import Health, cause, health
 from ztpd.provisioning.pacing import SCHEDULE_FILE
@@ -87,15 +87,6 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(held)
 
 
-async def checked(gateway: Gateway) -> list[check.Result]:
-    return await check.Check(
-        lambda: config.load(gateway.top / "ztpd.toml"),
-        state_dir=gateway.state_dir,
-        daemon=status.read(gateway.runtime_dir),
-        environ={},
-    ).run()
-
-
 @pytest.mark.slow
 async def test_FR103_a_disk_that_takes_no_credentials_is_named_and_the_corrections_flow(
     tmp_path: Path,
@@ -114,7 +105,7 @@ async def test_FR103_a_disk_that_takes_no_credentials_is_named_and_the_correctio
                     waited_s = asyncio.get_running_loop().time() - began_s
                     await until(lambda: gateway.status["receiver"]["use"] == "used", within_s=20)
                     seen = status.read(gateway.runtime_dir)
-                    broken = check.document(await checked(gateway))
+                    broken = check.document(await gateway.checked(status.read(gateway.runtime_dir)))
                 await until(lambda: "credentials.json" in gateway.files())
                 await until(
                     lambda: (
@@ -144,7 +135,7 @@ async def test_FR103_a_disk_that_does_not_take_the_note_of_a_call_is_named(tmp_p
             await until(lambda: state(gateway) == "waiting", within_s=20)
             seen = status.read(gateway.runtime_dir)
             screen = render(seen, is_running=True)
-            broken = check.document(await checked(gateway))
+            broken = check.document(await gateway.checked(status.read(gateway.runtime_dir)))
             assert not service.requests
             let_go(in_the_way)
             await until(lambda: state(gateway) == "streaming")
@@ -166,7 +157,7 @@ async def test_FR103_a_disk_that_does_not_give_the_credentials_is_named(tmp_path
             await running.__aenter__()
             await until(lambda: state(gateway) == "waiting", within_s=20)
             screen = render(status.read(gateway.runtime_dir), is_running=True)
-            broken = check.document(await checked(gateway))
+            broken = check.document(await gateway.checked(status.read(gateway.runtime_dir)))
         await until(lambda: state(gateway) == "streaming")
         await running.__aexit__(None, None, None)
     text = f"the disk does not answer: {gateway.state_dir}, reading the credentials"

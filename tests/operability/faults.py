@@ -412,14 +412,7 @@ async def observe(fault: Fault, top: Path) -> Seen:
         runtime_dir = site.gateway.runtime_dir
         answer = await offload(control.ask, runtime_dir, {"do": Verb.STATUS})
         reported = status.from_json(answer["status"])
-        walk = check.Check(
-            lambda: config.load(path),
-            state_dir=site.gateway.state_dir,
-            daemon=reported,
-            clock=site.clock,
-            environ={},
-        )
-        found = await walk.run()
+        found = await site.gateway.checked(reported, clock=site.clock)
         now = utc(site.clock.now())
         screen = render(reported, is_running=True, now=now, clock=site.clock.describe())
         return Seen(journal.lines, reported, screen, found, after_s)

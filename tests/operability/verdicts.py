@@ -26,7 +26,7 @@ from tests.support.verdict_bench import (
     running,
     spartn_frames,
 )
-from ztpd import check, config, events
+from ztpd import check, events
 from ztpd.cli.status import render
 from ztpd.events import JournalEvent
 from ztpd.model import StoredCredentials
@@ -265,13 +265,7 @@ async def observe(verdict: Verdict, top: Path) -> Sentences:
 
 async def _sentences(r: Running, event: JournalEvent) -> Sentences:
     reported = r.read()
-    walk = check.Check(
-        lambda: config.load(r.gateway.top / "ztpd.toml"),
-        state_dir=r.gateway.state_dir,
-        daemon=reported,
-        environ={},
-    )
-    found = await walk.run()
+    found = await r.gateway.checked(reported)
     broken = [each for each in found if each.state is check.LinkState.PROBLEM]
     screen = render(reported, is_running=True).splitlines()
     return Sentences(

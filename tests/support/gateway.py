@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztpd import config, status
+from ztpd import check, config, status
 from ztpd.daemon import Daemon
 from ztpd.provisioning import http
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN
 from ztpd.sim.pty import Pty
 from ztpd.sim.receiver import SimReceiver
+from ztpd.status import Status
 from ztpd.system.clock import Clock
 from ztpd.system.files import read_json
 from ztpd.system.sealing import Sealer
@@ -87,6 +88,15 @@ class Gateway:
     async def receiver(self, **options: Any) -> AsyncIterator[SimReceiver]:
         async with self.gnss, SimReceiver(self.gnss, **options) as receiver:
             yield receiver
+
+    async def checked(self, daemon: Status | None = None, **given: Any) -> list[check.Result]:
+        """The findings of ``ztpd check``, beside the daemon whose status is ``daemon``."""
+        return await check.Check(
+            lambda: config.load(self.top / "ztpd.toml"),
+            state_dir=self.state_dir,
+            daemon=daemon,
+            **{"environ": {}} | given,
+        ).run()
 
     @property
     def status(self) -> dict[str, Any]:
