@@ -176,6 +176,15 @@ def test_D06_a_configuration_that_is_not_in_force_is_shown_while_all_is_well() -
     assert "    settings  not used: line 3\n              Correct it.\n" in shown
 
 
+def test_S21_credentials_that_cannot_be_unsealed_are_shown_in_a_pause() -> None:
+    problem = {"event": "store.sealing", "text": "systemd does not unseal", "advice": "See."}
+    paused = {"by": "person", "why": "a person", "ends": "`ztpd resume`"}
+    given = {"credentials": None, "credentials_problem": problem}
+    shown = render(document(state="paused", paused=paused, **given), is_running=True, now=NOW)
+
+    assert " credentials  systemd does not unseal\n" in shown
+
+
 def test_colour_is_for_terminals() -> None:
     assert "\033" not in render(document(), is_running=True, now=NOW)
     assert "\033[1;32mhealthy" in render(document(), is_running=True, now=NOW, colour=True)

@@ -189,7 +189,7 @@ def _renewed(status: Status, now: datetime) -> str:
 
 def _credentials(status: Status) -> str:
     if not status.credentials:
-        return ""
+        return status.credentials_problem.text if status.credentials_problem else ""
     credentials, expiry = status.credentials, status.credentials.expires
     return joined(
         f"{status.service} {status.client_id}",
