@@ -6,7 +6,6 @@ import contextlib
 import ssl
 import sysconfig
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def unix_s(date: datetime) -> int:
 
 @pytest.mark.parametrize("date", DATES)
 def test_a_later_date_is_read_stored_and_shown(date: datetime, tmp_path: Path) -> None:
-    later = replace(generation(1), stored_unix_s=unix_s(date), expires_unix_s=unix_s(date) + 1)
+    later = generation(1)._replace(stored_unix_s=unix_s(date), expires_unix_s=unix_s(date) + 1)
     store = CredentialStore(tmp_path / "state")
     store.save(later)
     found = store.load()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,8 +31,8 @@ TOTALS = Totals(
     frames={"1077": 86_000, "1230": 8600},
     calls={"success": 1, "refused": 0, "server": 2, "local": 0},
 )
-VIEW = replace(samples.HEALTHY.receiver, rejected={"1033": 8}, dropped=3)
-STATUS = replace(samples.HEALTHY, receiver=VIEW)
+VIEW = samples.HEALTHY.receiver._replace(rejected={"1033": 8}, dropped=3)
+STATUS = samples.HEALTHY._replace(receiver=VIEW)
 
 
 def of(status: Status = STATUS, totals: Totals = TOTALS) -> Metrics:
@@ -66,24 +64,23 @@ def test_a_gateway_that_works_has_these_values() -> None:
 
 def test_the_month_is_compared_with_its_budget() -> None:
     assert STATUS.traffic
-    used = replace(
-        STATUS.traffic,
+    used = STATUS.traffic._replace(
         month_bytes=250_000_000,
         month_session_s=90_000.0,
         limit_megabytes=1000,
         limit_hours=100,
     )
-    found = of(replace(STATUS, traffic=used))
+    found = of(STATUS._replace(traffic=used))
     assert found.value("ztpd_month_bytes") == 250_000_000
     assert found.value("ztpd_month_session_seconds") == 90_000
     assert found.value("ztpd_budget_used_ratio", limit="megabytes") == 0.25
     assert found.value("ztpd_budget_used_ratio", limit="hours") == 0.25
-    unlimited = replace(used, limit_megabytes=None, limit_hours=None)
-    assert of(replace(STATUS, traffic=unlimited)).sum("ztpd_budget_used_ratio") == 0
+    unlimited = used._replace(limit_megabytes=None, limit_hours=None)
+    assert of(STATUS._replace(traffic=unlimited)).sum("ztpd_budget_used_ratio") == 0
 
 
 def test_every_metric_has_its_kind_and_its_labels() -> None:
-    found = of(replace(STATUS, receiver=replace(VIEW, use="unknown", use_for_s=900.0)))
+    found = of(STATUS._replace(receiver=VIEW._replace(use="unknown", use_for_s=900.0)))
     assert found.types == {name: family.kind for name, family in FAMILIES.items()}
     for name, labels in found.series:
         assert {label for label, _ in labels} <= set(FAMILIES[name].labels)
@@ -103,8 +100,8 @@ def _labelled(found: Metrics, name: str) -> list[tuple[str, tuple[tuple[str, str
 
 def test_the_cause_is_the_event_that_the_status_names_first() -> None:
     assert of().series.keys().isdisjoint({("ztpd_cause_info", frozenset())})
-    view = replace(VIEW, use="not used: no key", use_event=events.NO_KEY.name)
-    found = of(replace(STATUS, receiver=view))
+    view = VIEW._replace(use="not used: no key", use_event=events.NO_KEY.name)
+    found = of(STATUS._replace(receiver=view))
     assert found.label("ztpd_health") == "degraded"
     assert found.label("ztpd_cause_info") == events.NO_KEY.name
 
@@ -138,7 +135,7 @@ def test_the_quality_is_that_of_gga(fix: dict[str, object], quality: int) -> Non
     }
     label = Fix(**reported | fix).label  # type: ignore[arg-type]
     assert (
-        of(replace(STATUS, receiver=replace(VIEW, fix=label))).value("ztpd_fix_quality") == quality
+        of(STATUS._replace(receiver=VIEW._replace(fix=label))).value("ztpd_fix_quality") == quality
     )
 
 
@@ -158,7 +155,7 @@ def test_without_a_daemon_there_is_one_series() -> None:
 
 def test_a_service_cannot_make_series_without_limit() -> None:
     many = {str(number): 1 for number in range(4096)}
-    found = of(replace(STATUS, receiver=replace(VIEW, used=many)), replace(TOTALS, frames=many))
+    found = of(STATUS._replace(receiver=VIEW._replace(used=many)), TOTALS._replace(frames=many))
     kinds = [labels for name, labels in found.series if name == "ztpd_frames_total"]
     assert len([each for each in kinds if ("outcome", "used") in each]) == KINDS_LIMIT + 1
     assert found.sum("ztpd_frames_total", outcome="used") == 4096
@@ -166,14 +163,13 @@ def test_a_service_cannot_make_series_without_limit() -> None:
 
 
 def test_neither_identity_nor_account_nor_place_is_in_them() -> None:
-    canaries = replace(
-        STATUS,
+    canaries = STATUS._replace(
         identity=IdentityStatus("canary", "canary"),
         client_id="canary",
         source=SourceStatus(where="ntrip://canary@canary/canary"),
         credentials=CredentialsStatus(),
         reason=Cause("state.streaming", "canary", "canary"),
-        receiver=replace(VIEW, port="canary", model="canary", problem="canary"),
+        receiver=VIEW._replace(port="canary", model="canary", problem="canary"),
     )
     assert "canary" not in metrics.text(canaries, TOTALS)
 
@@ -182,8 +178,8 @@ def test_neither_identity_nor_account_nor_place_is_in_them() -> None:
 def test_any_text_in_a_label_comes_out_as_it_was(
     used: dict[str, int], version: str, fix: str
 ) -> None:
-    status = replace(STATUS, version=version, receiver=replace(VIEW, used=used))
-    found = of(status, replace(TOTALS, fix_s={fix: 1.5}))
+    status = STATUS._replace(version=version, receiver=VIEW._replace(used=used))
+    found = of(status, TOTALS._replace(fix_s={fix: 1.5}))
     assert found.value("ztpd_build_info", version=version) == 1
     assert found.value("ztpd_fix_seconds_total", fix=fix) == 1.5
     assert found.sum("ztpd_frames_total", outcome="used") == pytest.approx(sum(used.values()))

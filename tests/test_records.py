@@ -1,11 +1,10 @@
-"""Dataclasses from JSON that another version, or an enemy, has written."""
+"""Named tuples from JSON that another version, or an enemy, has written."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -14,22 +13,20 @@ from hypothesis import strategies as st
 from ztpd import records
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     name: str
     size: int = 7
 
 
-@dataclass(frozen=True)
-class Whole:
+class Whole(NamedTuple):
     text: str = "default"
     number: int = 1
     share: float = 0.5
     flag: bool = False
     maybe: float | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = {}
     names: tuple[str, ...] = ()
-    part: Part = field(default_factory=lambda: Part("none"))
+    part: Part = Part("none")
     parts: tuple[Part, ...] = ()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -75,10 +74,10 @@ def test_a_part_that_has_nothing_to_say_is_left_out() -> None:
 def paths(kind: Any, above: str = "") -> set[str]:
     found = set()
     hints = get_type_hints(kind)
-    for field in fields(kind):
-        inner = [each for each in getattr(hints[field.name], "__args__", ()) if is_dataclass(each)]
-        inner = [hints[field.name]] if is_dataclass(hints[field.name]) else inner
-        path = f"{above}{field.name}"
+    for name in kind._fields:
+        kinds = [hints[name], *getattr(hints[name], "__args__", ())]
+        inner = [each for each in kinds if hasattr(each, "_fields")]
+        path = f"{above}{name}"
         found |= paths(inner[0], f"{path}.") if inner else {path}
     return found
 

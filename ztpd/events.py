@@ -13,7 +13,7 @@ import hashlib
 import logging
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ztpd.errors import Retry, ZtpdError
 
@@ -28,8 +28,7 @@ _NOW = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEvent:
+class JournalEvent(NamedTuple):
     """One kind of journal line.
 
     ``text`` is a :meth:`str.format` template for the line's fields; ``reaction`` is the reaction

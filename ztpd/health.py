@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 from ztpd import events
 from ztpd.errors import DaemonSilent, GgaRequired, OutputError, RegionUnknown, SealingFailed
@@ -62,12 +62,11 @@ class Health(Enum):
         }.get(self, EXIT_DEGRADED)
 
 
-@dataclass(frozen=True, slots=True)
-class Weakness:
+class Weakness(NamedTuple):
     """Corrections flow, and something is not as it should be."""
 
     event: JournalEvent
-    fields: dict[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = {}
     is_ignorance: bool = False  # nothing is known to be wrong
 
     @property

@@ -8,7 +8,7 @@ modem. A gauge without a value is left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd import health
 from ztpd.health import Health
@@ -37,8 +37,7 @@ Labels = tuple[tuple[str, str], ...]
 Sample = tuple[str, Labels, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """One metric; ``labels`` are the names of its labels."""
 
     kind: str  # "gauge" or "counter"
@@ -116,18 +115,17 @@ FAMILIES: Mapping[str, Family] = {
 """Every metric, in the order of the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Counts since the daemon started, which the status does not hold."""
 
     started_unix_s: float = 0.0
     expires_unix_s: int | None = None  # of the client certificate
-    fix_s: Mapping[str, float] = field(default_factory=dict)  # by label of the fix
-    sessions: Mapping[str, float] = field(default_factory=dict)  # by transport
-    session_s: Mapping[str, float] = field(default_factory=dict)
-    bytes: Mapping[str, float] = field(default_factory=dict)
-    frames: Mapping[str, int] = field(default_factory=dict)  # received, by kind of message
-    calls: Mapping[str, float] = field(default_factory=dict)  # to ZTP, by outcome
+    fix_s: Mapping[str, float] = {}  # by label of the fix
+    sessions: Mapping[str, float] = {}  # by transport
+    session_s: Mapping[str, float] = {}
+    bytes: Mapping[str, float] = {}
+    frames: Mapping[str, int] = {}  # received, by kind of message
+    calls: Mapping[str, float] = {}  # to ZTP, by outcome
 
 
 def text(status: Status, totals: Totals) -> str:

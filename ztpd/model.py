@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, NamedTuple
 
 from ztpd.errors import ImeiInvalid
 
@@ -129,8 +129,7 @@ def _is_decimal(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The identity of this gateway, and its origin."""
 
     imei: Imei | None
@@ -154,8 +153,7 @@ class FrameKind(Enum):
     NMEA = "NMEA"
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One whole message with a valid checksum, byte for byte as received."""
 
     kind: FrameKind
@@ -171,8 +169,7 @@ class Carrier(Enum):
     FIXED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(NamedTuple):
     """One report of the receiver about its position."""
 
     ok: bool  # gnssFixOK: the fix is valid, within its limits
@@ -211,16 +208,14 @@ class Fix:
         return "3D" if self.three_d else "2D"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceUse:
+class ServiceUse(NamedTuple):
     """Whether the receiver uses the corrections of the present service."""
 
     used: bool | None = None  # None: not known, or another service would change nothing
     reason: str = ""  # why they are not used, for a person
 
 
-@dataclass(frozen=True, slots=True)
-class DynamicKey:
+class DynamicKey(NamedTuple):
     """One SPARTN decryption key and its validity (UTC, as the service gives it)."""
 
     value: Secret  # 32 hex digits
@@ -237,16 +232,14 @@ class DynamicKey:
         return divmod(gps_s, WEEK_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(NamedTuple):
     """An MQTT topic of the service; ``description`` is the service's text."""
 
     path: str
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MqttEndpoint:
+class MqttEndpoint(NamedTuple):
     """Where and how to subscribe. ``certificate`` and ``private_key`` are PEM texts."""
 
     host: str
@@ -256,9 +249,9 @@ class MqttEndpoint:
     topics_offered: bool = False  # ``topics`` are all that the service offers, not a choice of them
     region: str = "auto"  # of the topics offered
     certificate: str = ""
-    private_key: Secret = field(default_factory=lambda: Secret(""))
+    private_key: Secret = Secret("")
     username: str = ""
-    password: Secret = field(default_factory=lambda: Secret(""))
+    password: Secret = Secret("")
     tls: bool = True
     ca_file: str = ""  # "": ``authority``, or without one the system's trust store
     authority: str = ""  # PEM text of the certificate authority of the broker
@@ -266,8 +259,16 @@ class MqttEndpoint:
     public_only: bool = False  # the host is from an answer: it may not resolve to this machine
 
     kind: Literal["mqtt"] = "mqtt"
-    backup: ClassVar[bool] = False
-    format: ClassVar[str] = "auto"
+
+    @property
+    def backup(self) -> bool:
+        """A backup is an NTRIP caster."""
+        return False
+
+    @property
+    def format(self) -> str:
+        """That of [corrections]."""
+        return "auto"
 
     @property
     def label(self) -> str:
@@ -275,15 +276,14 @@ class MqttEndpoint:
         return f"{self.kind} {self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class NtripEndpoint:
+class NtripEndpoint(NamedTuple):
     """A mountpoint of a caster, and how to read it."""
 
     host: str
     port: int
     mountpoint: str
     username: str = ""
-    password: Secret = field(default_factory=lambda: Secret(""))
+    password: Secret = Secret("")
     tls: bool = True
     version: Literal["auto", "1", "2"] = "auto"
     gga_interval_s: float = 10.0
@@ -310,8 +310,7 @@ class NtripEndpoint:
 SourceEndpoint = MqttEndpoint | NtripEndpoint
 
 
-@dataclass(frozen=True, slots=True)
-class NtripAccess:
+class NtripAccess(NamedTuple):
     """NTRIP credentials of an answer; the ports are None if the answer has none."""
 
     host: str
@@ -322,8 +321,7 @@ class NtripAccess:
     https_port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MqttAccess:
+class MqttAccess(NamedTuple):
     """MQTT credentials of an answer."""
 
     host: str
@@ -369,8 +367,7 @@ class Credentials:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCredentials:
+class StoredCredentials(NamedTuple):
     """Credentials, bound to this gateway (one generation on the disk)."""
 
     credentials: Credentials

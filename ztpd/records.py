@@ -1,10 +1,8 @@
-"""Dataclasses as JSON, and back. Reading is tolerant: the other side may be of another version, or
+"""Named tuples as JSON, and back. Reading is tolerant: the other side may be of another version, or
 hostile."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from enum import Enum
 from types import NoneType, UnionType
@@ -20,46 +18,48 @@ _ZERO: Mapping[Any, Any] = {str: "", int: 0, float: 0.0, bool: False, tuple: (),
 
 
 def to_json(value: object) -> Any:
-    """``value`` in JSON types: dataclasses become objects, enumerations their value, sets sorted
+    """``value`` in JSON types: named tuples become objects, enumerations their value, sets sorted
     lists, and every other type its text."""
-    return json.loads(json.dumps(value, default=_plain))
-
-
-def _plain(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {field.name: getattr(value, field.name) for field in fields}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, (set, frozenset)):
-        return sorted(to_json(item) for item in value)
+    match value:
+        case Enum():
+            return value.value
+        case None | str() | int() | float():
+            return value
+        case tuple() if hasattr(value, "_asdict"):
+            return to_json(value._asdict())
+        case tuple() | list():
+            return [to_json(item) for item in value]
+        case set() | frozenset():
+            return sorted(to_json(item) for item in value)
+        case Mapping():
+            return {str(key): to_json(item) for key, item in value.items()}
     return str(value)
 
 
 def from_json(kind: type[T], data: object) -> T:
-    """The dataclass ``kind`` filled from ``data``; never raises.
+    """The named tuple ``kind`` filled from ``data``; never raises.
 
     Unknown fields are ignored. A field that is absent or of the wrong type gets its default, or
     the zero of its type. Texts come out printable and at most 2000 characters long, numbers
     finite and at most 2**53.
     """
     given = data if isinstance(data, Mapping) else {}
+    record: Any = kind  # no type says that it is a named tuple
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        hint = hints[field.name]
-        value = _decoded(hint, given[field.name]) if field.name in given else _WRONG
+    for name in record._fields:
+        value = _decoded(hints[name], given[name]) if name in given else _WRONG
         if value is not _WRONG:
-            values[field.name] = value
-        elif field.default is field.default_factory is dataclasses.MISSING:
-            values[field.name] = _zero(hint)
+            values[name] = value
+        elif name not in record._field_defaults:
+            values[name] = _zero(hints[name])
     return kind(**values)
 
 
 def _zero(hint: Any) -> Any:
     if get_origin(hint) in (Union, UnionType):
         return None
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if hasattr(hint, "_fields"):
         return from_json(hint, {})
     return _ZERO[get_origin(hint) or hint]
 

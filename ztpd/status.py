@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ztpd import records
 from ztpd.system.files import read_json, write_atomic
@@ -16,8 +15,7 @@ SCHEMA = 1
 FILE = "status.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """A reason: an event's name, its sentence, and the advice for a person."""
 
     event: str = ""
@@ -25,8 +23,7 @@ class Cause:
     advice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """The last failure, kept until its step succeeds."""
 
     event: str = ""
@@ -37,35 +34,31 @@ class Failure:
     needs_person: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityStatus:
+class IdentityStatus(NamedTuple):
     id: str = ""  # an IMEI without its middle
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialsStatus:
+class CredentialsStatus(NamedTuple):
     age_s: int = 0
     expires: str | None = None  # ISO 8601 date
     unsaved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
+class SourceStatus(NamedTuple):
     """The present session with the correction service."""
 
     where: str = ""
     session_s: float = 0.0
     delivering_s: float | None = None
     format: str | None = None
-    frames: Mapping[str, int] = field(default_factory=dict)
+    frames: Mapping[str, int] = {}
     bytes: int = 0
     other_format: int = 0
     last_frame_age_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelStatus:
+class ChannelStatus(NamedTuple):
     """One correction service that may be used, and why it is not, or when it will be tried."""
 
     name: str = ""
@@ -83,8 +76,7 @@ class ChannelStatus:
     month_session_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PauseStatus:
+class PauseStatus(NamedTuple):
     """Why there is no session."""
 
     by: str = ""  # "person", "budget" or "still"
@@ -96,8 +88,7 @@ class PauseStatus:
         return f"by {self.why}, until {self.ends}"
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelTraffic:
+class ChannelTraffic(NamedTuple):
     """What the sessions of one channel have used."""
 
     name: str = ""
@@ -107,8 +98,7 @@ class ChannelTraffic:
     month_session_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficStatus:
+class TrafficStatus(NamedTuple):
     """What all sessions have used, and the limits of ``[budget]``."""
 
     month_begins: str = ""  # ISO 8601 date
@@ -128,8 +118,7 @@ class TrafficStatus:
     def of(self, channel: ChannelStatus) -> ChannelStatus:
         """``channel`` with its part."""
         part = next((each for each in self.channels if each.name == channel.name), ChannelTraffic())
-        return replace(
-            channel,
+        return channel._replace(
             today_bytes=part.today_bytes,
             today_session_s=part.today_session_s,
             month_bytes=part.month_bytes,
@@ -143,8 +132,7 @@ def _used(amount: float, limit: int | None, unit: str) -> str:
     return f"{shown} of {limit} {unit}" if limit else f"{shown} {unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class FindingStatus:
+class FindingStatus(NamedTuple):
     """A reason why the position is no better than it is."""
 
     event: str = ""
@@ -153,8 +141,7 @@ class FindingStatus:
     since: str = ""  # ISO 8601, UTC
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiverView:
+class ReceiverView(NamedTuple):
     """The receiver's part of the status. No position, no key.
 
     One class because it is one object of the status file.
@@ -178,8 +165,8 @@ class ReceiverView:
     use_for_s: float | None = None  # how long ``use`` has been so
     use: str = "unknown"  # "used", "not used: " and why, or "unknown"
     use_event: str = ""  # name of the event that says why they are not used; "": no such reason
-    used: Mapping[str, int] = field(default_factory=dict)
-    rejected: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = {}
+    rejected: Mapping[str, int] = {}
     findings: tuple[FindingStatus, ...] = ()  # the most direct reason first
     delivered_frames: int = 0  # that left the port
     delivered_bytes: int = 0
@@ -194,8 +181,7 @@ class ReceiverView:
     share_problem: str = ""  # why its messages cannot be shared with other programs
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """The published document, see :data:`FIELDS`; None where a part has nothing to say.
 
     One class because it is one document.
@@ -207,7 +193,7 @@ class Status:
     pid: int | None = None
     state: str = ""
     since: str = ""  # ISO 8601, UTC
-    reason: Cause = field(default_factory=Cause)
+    reason: Cause = Cause()
     next_attempt_s: float | None = None
     paused: PauseStatus | None = None
     last_failure: Failure | None = None
@@ -219,7 +205,7 @@ class Status:
     source: SourceStatus | None = None
     channels: tuple[ChannelStatus, ...] = ()  # in the order of preference
     traffic: TrafficStatus | None = None
-    receiver: ReceiverView = field(default_factory=ReceiverView)
+    receiver: ReceiverView = ReceiverView()
     receiver_problem: Cause | None = None
     config_problem: Cause | None = None
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ztpd.errors import ConfigError, NotRunning
 from ztpd.status import Cause
@@ -18,8 +17,7 @@ _WITHIN_S = 3.0
 _FOUND_BEFORE = "The configuration is right by now: start it with `systemctl start ztpd`."
 
 
-@dataclass(frozen=True, slots=True)
-class UnitState:
+class UnitState(NamedTuple):
     """Properties of systemd.unit(5) and systemd.exec(5), in systemd's own words."""
 
     load: str = ""  # "loaded", "masked", "not-found"

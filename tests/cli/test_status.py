@@ -1,4 +1,3 @@
-import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,8 +117,8 @@ def test_no_span_of_time_is_negative_after_the_clock_was_set_back() -> None:
 def test_a_stream_that_has_ended_has_no_rate() -> None:
     source = document().source
     assert source
-    quiet = dataclasses.replace(source, last_frame_age_s=403.3)
-    shown = render(dataclasses.replace(document(), source=quiet), is_running=True, now=NOW)
+    quiet = source._replace(last_frame_age_s=403.3)
+    shown = render(document()._replace(source=quiet), is_running=True, now=NOW)
     assert "22 messages, 31900 bytes, the last 7 min ago\n" in shown
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -39,7 +38,7 @@ def lines(*views: Mapping[str, object] | None) -> list[str]:
     with log_lines() as log:
         for number, changed in enumerate(views):
             state = "streaming" if changed is not None else "connecting"
-            view = replace(WELL, **(changed or {}))  # type: ignore[arg-type]
+            view = WELL._replace(**(changed or {}))  # type: ignore[arg-type]
             quality.update(Status(state=state, receiver=view), 60.0 * number)
     return log
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,12 @@ NO_SATELLITE = NavPvt(utc=AHEAD, fully_resolved=True)
     ("message", "ok"),
     [
         (NO_SATELLITE, False),
-        (replace(NO_SATELLITE, fix_type=1, fix_ok=True), False),
-        (replace(NO_SATELLITE, fix_type=3), False),
-        (replace(NO_SATELLITE, confirmed_time=True), True),
-        (replace(NO_SATELLITE, fix_type=3, fix_ok=True, satellites=12), True),
-        (replace(NO_SATELLITE, fix_type=5, fix_ok=True, satellites=12), True),
-        (replace(NO_SATELLITE, confirmed_time=True, fully_resolved=False), False),
+        (NO_SATELLITE._replace(fix_type=1, fix_ok=True), False),
+        (NO_SATELLITE._replace(fix_type=3), False),
+        (NO_SATELLITE._replace(confirmed_time=True), True),
+        (NO_SATELLITE._replace(fix_type=3, fix_ok=True, satellites=12), True),
+        (NO_SATELLITE._replace(fix_type=5, fix_ok=True, satellites=12), True),
+        (NO_SATELLITE._replace(confirmed_time=True, fully_resolved=False), False),
     ],
     ids=["unconfirmed", "dead reckoning", "invalid", "confirmed", "fix", "time fix", "unresolved"],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -19,8 +18,7 @@ def at(
     north_m: float = 0.0, east_m: float = 0.0, *, sigma_m: float = 0.014, speed_mps: float = 0.0
 ) -> Fix:
     east_deg = east_m / _DEGREE_M / math.cos(math.radians(FIX.lat_deg))
-    return replace(
-        FIX,
+    return FIX._replace(
         lat_deg=FIX.lat_deg + north_m / _DEGREE_M,
         lon_deg=FIX.lon_deg + east_deg,
         accuracy_m=sigma_m,
@@ -35,7 +33,7 @@ def test_distances_are_metres(north_m: float, east_m: float) -> None:
 
 
 def test_the_date_line_is_no_distance() -> None:
-    east, west = replace(FIX, lat_deg=0, lon_deg=179.99999), replace(FIX, lat_deg=0, lon_deg=-180)
+    east, west = FIX._replace(lat_deg=0, lon_deg=179.99999), FIX._replace(lat_deg=0, lon_deg=-180)
     assert distance_m(east, west) == pytest.approx(1.11, rel=0.01)
 
 
@@ -71,7 +69,7 @@ def test_the_accuracy_of_both_positions_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    "nothing", [replace(at(500.0), ok=False), replace(at(500.0), dead_reckoning=True)]
+    "nothing", [at(500.0)._replace(ok=False), at(500.0)._replace(dead_reckoning=True)]
 )
 def test_a_report_without_a_position_says_nothing(nothing: Fix) -> None:
     still = Standstill()

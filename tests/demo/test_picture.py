@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +55,7 @@ def test_a_fault_stands_at_its_link_with_its_advice(event: str, link: str) -> No
 
 
 def test_a_network_failure_after_provisioning_stands_at_the_service() -> None:
-    failing = replace(MIDDLE, state="waiting", reason=Cause("net.dns", "no name", "mend it"))
+    failing = MIDDLE._replace(state="waiting", reason=Cause("net.dns", "no name", "mend it"))
     assert marks(failing) | {"fix": Mark.BUSY} == {
         **dict.fromkeys(NAMES, Mark.DONE),
         "service": Mark.WARNING,
@@ -68,20 +66,20 @@ def test_a_network_failure_after_provisioning_stands_at_the_service() -> None:
 
 def test_a_finding_about_the_antenna_stands_at_the_fix() -> None:
     found = FindingStatus("gnss.reception.antenna_open", "no antenna is connected", "connect it")
-    status = replace(STREAMING, receiver=replace(FIXED, fix="3D", findings=(found,)))
+    status = STREAMING._replace(receiver=FIXED._replace(fix="3D", findings=(found,)))
     assert marks(status)["fix"] is Mark.WARNING
 
 
 def test_corrections_that_are_not_used_stand_at_the_receiver() -> None:
-    view = replace(FIXED, use="not used: another source", use_event="gnss.not_used.other_source")
-    assert marks(replace(STREAMING, receiver=view))["receiver"] is Mark.WARNING
+    view = FIXED._replace(use="not used: another source", use_event="gnss.not_used.other_source")
+    assert marks(STREAMING._replace(receiver=view))["receiver"] is Mark.WARNING
 
 
 def test_the_accuracy_is_drawn_from_the_first_to_the_present_one() -> None:
     picture = Picture()
     for accuracy_m in (1.2, 1.2, 0.25, 0.014):
-        view = replace(FIXED, accuracy_m=accuracy_m)
-        picture.show(replace(STREAMING, receiver=view))
+        view = FIXED._replace(accuracy_m=accuracy_m)
+        picture.show(STREAMING._replace(receiver=view))
     assert "1.2 m ▇▇▅▁ 0.014 m" in text(picture.lines(80, 24, 9.0))
 
 
@@ -158,7 +156,7 @@ def test_a_warning_and_an_error_of_the_journal_have_their_colours() -> None:
 
 def test_without_unicode_the_picture_is_ascii() -> None:
     picture = Picture(ASCII)
-    picture.show(replace(STREAMING, client_id="00000000-0000-4000-8000-000000000001"))
+    picture.show(STREAMING._replace(client_id="00000000-0000-4000-8000-000000000001"))
     picture.log(1.0, "ztpd", "x" * 200)
     shown = text(picture.lines(60, 40, 9.0))
     assert not set("✓│▁▸·✗→") & set(shown)

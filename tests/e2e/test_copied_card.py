@@ -45,7 +45,7 @@ async def test_FR40_S19_on_another_board_with_the_same_modem_it_streams_within_s
                 await until(lambda: state(gateway) == "streaming", within_s=WITHIN_S)
 
         assert len(service.calls) == 1
-        assert stored(gateway) == replace(before, board="board-2")
+        assert stored(gateway) == before._replace(board="board-2")
     assert said(caplog).count(events.BOARD_CHANGED.name) == 1, "it is at home there from then on"
     assert events.TASK_DIED.name not in said(caplog)
 

@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -246,7 +245,7 @@ def test_credentials_that_end_in_a_pause_are_renewed_in_it(memory_path: Path) ->
                 await ask(gateway, Verb.PAUSE)
                 await paused(gateway)
             ends_unix_s = int(clocks.clock.now() + 100 * DAY_S)
-            first = replace(kept(gateway), expires_unix_s=ends_unix_s)
+            first = kept(gateway)._replace(expires_unix_s=ends_unix_s)
             CredentialStore(gateway.state_dir).save(first)
             reissue(gateway, service)
             opened = caster.connections

@@ -16,7 +16,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +192,7 @@ async def test_the_dashboard_and_the_rules_show_the_trouble_of_a_fleet(
     lines = []
     for step, text in enumerate(troubled):
         at_s = ended_s - (len(troubled) - 1 - step) * STEP_S
-        totals = replace(well, fix_s={"RTK fixed": float(step * STEP_S)})
+        totals = well._replace(fix_s={"RTK fixed": float(step * STEP_S)})
         lines += timed(text, "troubled", at_s)
         lines += timed(metrics.text(samples.HEALTHY, totals), "well", at_s)
         lines += timed(DOWN, "stopped", at_s)

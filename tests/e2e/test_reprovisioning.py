@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -219,8 +218,7 @@ async def test_C07_invariant_10_while_it_streams_it_renews_and_notices_another_m
         loaded = store.load()
         assert loaded is not None
         store.save(
-            replace(
-                loaded.stored,
+            loaded.stored._replace(
                 hardware_id="356938035643809",
                 expires_unix_s=int(soon.replace(tzinfo=UTC).timestamp()),
             )

@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ztpd.sim.proxy import FaultProxy
 from ztpd.sim.receiver import SimReceiver
 from ztpd.wire.rtcm import StationPosition
 
-FOREIGN_STATION = replace(STATION, station_id=77)
+FOREIGN_STATION = STATION._replace(station_id=77)
 BEGINS_UNIX_S = 1_797_840_000.0  # 2026-12-21, 0 h UTC
 MINUTE_S, HOUR_S = 60.0, 3600.0
 

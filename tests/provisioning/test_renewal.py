@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.support.provisioning_bench import (
 from ztpd.errors import ConnectTimeout, ModemAbsent, ZtpdError, ZtpNotListed, ZtpTokenMissing
 from ztpd.lifecycle import Event
 from ztpd.model import Identity, StoredCredentials
+from ztpd.provisioning.renewal import share_of_day_s
 from ztpd.provisioning.reply import Reply
 from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore
 from ztpd.sim.portal import TOKEN, Profile
@@ -377,17 +379,12 @@ def test_C07_new_ones_are_asked_for_once_a_day_in_the_last_week(gateway: Provisi
 
 def test_C07_a_fleet_is_spread_over_a_day(tmp_path: Path) -> None:
     gateway = ProvisioningBench(tmp_path, profile=Profile(protocol="mqtt", format="spartn"))
-    from dataclasses import replace as changed
-
-    from ztpd.provisioning.renewal import share_of_day_s
-
     stored = run(gateway.start().once())
     shares = []
     for number in range(1000):
-        credentials = changed(
-            stored.credentials, client_id=f"00000000-0000-4000-8000-{number:012d}"
-        )
-        shares.append(share_of_day_s(changed(stored, credentials=credentials)))
+        client_id = f"00000000-0000-4000-8000-{number:012d}"
+        credentials = replace(stored.credentials, client_id=client_id)
+        shares.append(share_of_day_s(stored._replace(credentials=credentials)))
 
     assert 0 <= min(shares) < HOUR_S
     assert DAY_S - HOUR_S < max(shares) < DAY_S

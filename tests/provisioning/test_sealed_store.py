@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,7 @@ def test_no_secret_is_in_any_file(sealed: CredentialStore, tmp_path: Path) -> No
 def test_an_equal_generation_is_not_written_again(sealed: CredentialStore, tmp_path: Path) -> None:
     sealed.save(FIRST)
     content = (tmp_path / "state" / CURRENT).read_bytes()
-    sealed.save(replace(FIRST, stored_unix_s=FIRST.stored_unix_s + 9))
+    sealed.save(FIRST._replace(stored_unix_s=FIRST.stored_unix_s + 9))
     sealed.convert()
 
     assert (tmp_path / "state" / CURRENT).read_bytes() == content

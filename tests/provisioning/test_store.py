@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ def test_nothing_is_loaded_where_nothing_was_saved(store: CredentialStore, direc
 
 
 def test_imported_credentials_may_lack_identity_and_end(store: CredentialStore) -> None:
-    imported = replace(FIRST, hardware_id="", board="", expires_unix_s=None)
+    imported = FIRST._replace(hardware_id="", board="", expires_unix_s=None)
     store.save(imported)
     assert loaded(store) == imported
 
@@ -139,7 +138,7 @@ def test_the_same_content_is_not_written_again(store: CredentialStore, directory
     store.save(FIRST)
     store.save(SECOND)
     before = written(directory)
-    store.save(replace(SECOND, stored_unix_s=SECOND.stored_unix_s + 86_400))
+    store.save(SECOND._replace(stored_unix_s=SECOND.stored_unix_s + 86_400))
     assert written(directory) == before
     assert loaded(store) == SECOND
 
@@ -152,7 +151,7 @@ def test_no_other_file_stays(store: CredentialStore, directory: Path) -> None:
 
 def test_the_answer_is_stored_as_it_came(store: CredentialStore) -> None:
     odd = {"x": [1, 2.5, None, {"ü": "\ud800 \u2028"}], "": True}
-    stored = replace(FIRST, credentials=ztp.parse_answer("live", ANSWER | odd))
+    stored = FIRST._replace(credentials=ztp.parse_answer("live", ANSWER | odd))
     store.save(stored)
     assert loaded(store).credentials.answer == ANSWER | odd
 
@@ -338,7 +337,7 @@ def resealed(content: bytes, **changes: Any) -> bytes:
 def test_the_checksum_is_over_format_and_content(store: CredentialStore, directory: Path) -> None:
     store.save(FIRST)
     put(directory, current=resealed((directory / CURRENT).read_bytes(), board="another"))
-    assert loaded(store) == replace(FIRST, board="another")
+    assert loaded(store) == FIRST._replace(board="another")
 
 
 @pytest.mark.parametrize("changes", [{"board": ...}, {"answer": {"clientId": "x"}}], ids=str)

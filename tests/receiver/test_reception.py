@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -199,7 +198,7 @@ def test_corrections_that_are_no_longer_used_are_not_late() -> None:
     """Their age grows, through all classes."""
     bench = Bench()
     for age_class, seconds in ((2, 30), (3, 3), (4, 5), (5, 5), (6, 5), (7, 10), (8, 15), (9, 15)):
-        old = replace(FLOAT, correction_age_class=age_class)
+        old = FLOAT._replace(correction_age_class=age_class)
         bench.run(seconds, fix=old, corrections=(SPARTN,))
     assert bench.log == []
 

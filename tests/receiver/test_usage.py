@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def fix(*, ok: bool = True, utc: datetime | None = UTC_NOW, carrier: Carrier = C
     return pvt.to_fix()
 
 
-DIFFERENTIAL = replace(fix(), differential=True)
+DIFFERENTIAL = fix()._replace(differential=True)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +124,7 @@ def test_a_carrier_solution_proves_use_where_reports_are_silent() -> None:
     use = CorrectionUsage()
     use.restarted(Abilities(reports=frozenset()))
     use.delivered(spartn(), 1)
-    position = replace(fix(carrier=Carrier.FLOAT), differential=True)
+    position = fix(carrier=Carrier.FLOAT)._replace(differential=True)
     use.followed(position, 2)
     use.judge(3, position, has_keys=True)
     assert use.verdict is UsageVerdict.USED
@@ -144,9 +143,9 @@ def test_a_carrier_solution_proves_use_where_reports_are_silent() -> None:
         (fix(), False, 182, UsageVerdict.NO_RTK),
         (fix(), None, 182, UsageVerdict.NO_CARRIER),
         (fix(ok=False), True, 45, UsageVerdict.NO_POSITION),
-        (replace(fix(), dead_reckoning=True), True, 900, UsageVerdict.NO_POSITION),
+        (fix()._replace(dead_reckoning=True), True, 900, UsageVerdict.NO_POSITION),
         (fix(ok=False, utc=None), True, 45, UsageVerdict.NO_TIME),
-        (replace(fix(ok=False), time_only=True), True, 45, UsageVerdict.TIME_ONLY),
+        (fix(ok=False)._replace(time_only=True), True, 45, UsageVerdict.TIME_ONLY),
     ],
 )
 def test_a_receiver_that_cannot_report_is_judged_by_its_positions(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -112,12 +111,12 @@ def test_a_backup_that_refuses_says_nothing_about_the_credentials() -> None:
 def test_the_format_of_a_backup_is_its_own() -> None:
     both = Script([(0.5, SPARTN), (0.5, RTCM)] * HOUR_S)
     bench = RelayBench(ntrip=[DOWN], backup=[both])
-    bench.runs(60, NTRIP, replace(BACKUP, format="rtcm"), format="spartn")
+    bench.runs(60, NTRIP, BACKUP._replace(format="rtcm"), format="spartn")
     assert set(bench.receiver.got) == {RTCM}
 
 
 def test_a_format_that_a_backup_excludes_names_its_table() -> None:
     bench = RelayBench(ntrip=[DOWN], backup=[UP])
-    relay = bench.runs(60, NTRIP, replace(BACKUP, format="rtcm"))
+    relay = bench.runs(60, NTRIP, BACKUP._replace(format="rtcm"))
     (_, backup) = relay.channels
     assert '[[backup]] format = "rtcm" lets only RTCM 3 through' in str(backup.error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -481,8 +480,8 @@ def test_D08_a_crash_does_not_forget_the_waits(tmp_path: Path) -> None:
 def test_other_credentials_end_the_wait_of_the_old_ones(tmp_path: Path) -> None:
     memory = tmp_path / "sessions.json"
     bench = RelayBench(mqtt=[Script(refuses=SessionRefused("CONNACK 4")), steady(10)])
-    corrected = replace(MQTT, username="user", password=Secret("right"))
-    for endpoint in (replace(corrected, password=Secret("wrong")), corrected):
+    corrected = MQTT._replace(username="user", password=Secret("right"))
+    for endpoint in (corrected._replace(password=Secret("wrong")), corrected):
         bench.runs(5, endpoint, channel_state=memory)
 
     assert len(bench.service.opened) == 2

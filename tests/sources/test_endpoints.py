@@ -44,7 +44,7 @@ def test_everything_comes_from_the_answer() -> None:
     ntrip, mqtt = endpoints(Config(), given())
 
     account = NtripEndpoint("ppntrip.example", 2102, "NEAR-RTCM", "user", Secret("word"))
-    assert ntrip == replace(account, public_only=True)
+    assert ntrip == account._replace(public_only=True)
     assert mqtt == MqttEndpoint(
         host="pp.example",
         port=8883,

@@ -11,7 +11,6 @@ import io
 import itertools
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ from ztpd.sources.ntrip import NtripSession
 from ztpd.wire.frames import Scanner, spartn_frame
 from ztpd.wire.ubx import Message, message
 
-PLAIN = replace(FIX, carrier=Carrier.NONE)
+PLAIN = FIX._replace(carrier=Carrier.NONE)
 
 
 # The port
@@ -121,14 +120,14 @@ def test_the_first_position_comes_after_a_stable_fix_of_3_s() -> None:
     assert [now_s for now_s, _ in looked(GgaPolicy(), PLAIN, 0, 30)] == [3, 13, 23]
 
 
-@pytest.mark.parametrize("fix", [None, NO_FIX, NULL_ISLAND, replace(FIX, lat_deg=float("nan"))])
+@pytest.mark.parametrize("fix", [None, NO_FIX, NULL_ISLAND, FIX._replace(lat_deg=float("nan"))])
 def test_an_invalid_position_is_never_sent_to_the_caster(fix: Fix | None) -> None:
     assert looked(GgaPolicy(), fix, 0, 100) == []
 
 
 @pytest.mark.parametrize("carrier", [Carrier.FLOAT, Carrier.FIXED])
 def test_FR72_a_fix_with_resolved_phases_is_a_stable_one_at_once(carrier: Carrier) -> None:
-    (sent_s, _), *_ = looked(GgaPolicy(), replace(FIX, carrier=carrier), 0, 5)
+    (sent_s, _), *_ = looked(GgaPolicy(), FIX._replace(carrier=carrier), 0, 5)
     assert sent_s == 0
 
 
@@ -155,7 +154,7 @@ def test_a_held_position_gives_way_to_a_stable_new_one_only() -> None:
     policy = GgaPolicy()
     looked(policy, PLAIN, 0, 5, 1.0)
     looked(policy, None, 5, 10, 1.0)
-    elsewhere = replace(PLAIN, lat_deg=10.0)
+    elsewhere = PLAIN._replace(lat_deg=10.0)
     sent = looked(policy, elsewhere, 10, 20, 1.0)
     assert [sentence[17:19] for _, sentence in sent] == [b"47"] * 3 + [b"10"] * 7
 

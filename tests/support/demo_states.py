@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ztpd.status import (
     Cause,
     CredentialsStatus,
@@ -14,7 +12,7 @@ from ztpd.status import (
 )
 
 READY = ReceiverView(model="ZED-F9P", firmware="HPG 1.32", ready=True)
-FIXED = replace(READY, use="used", fix="RTK fixed", accuracy_m=0.014, satellites=24)
+FIXED = READY._replace(use="used", fix="RTK fixed", accuracy_m=0.014, satellites=24)
 STREAMING = Status(
     schema=1,
     state="streaming",
@@ -26,8 +24,8 @@ STREAMING = Status(
     receiver=FIXED,
 )
 BEFORE = Status(schema=1, state="identifying", receiver=READY)
-MIDDLE = replace(STREAMING, state="connecting", source=None, receiver=replace(READY, fix="3D"))
+MIDDLE = STREAMING._replace(state="connecting", source=None, receiver=READY._replace(fix="3D"))
 
 
 def refused(event: str, sentence: str, advice: str) -> Status:
-    return replace(BEFORE, state="blocked", reason=Cause(event, sentence, advice))
+    return BEFORE._replace(state="blocked", reason=Cause(event, sentence, advice))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,8 +33,8 @@ FIX = Fix(
     utc=datetime(2026, 11, 23, 12, 0, 5, tzinfo=UTC),
     pdop=1.2,
 )
-NO_FIX = replace(FIX, ok=False)
-NULL_ISLAND = replace(FIX, lat_deg=0.0, lon_deg=0.0)
+NO_FIX = FIX._replace(ok=False)
+NULL_ISLAND = FIX._replace(lat_deg=0.0, lon_deg=0.0)
 FRAMES = [rtcm_frame(bytes([0x43, 0x50, number]) + bytes(30 + number)) for number in range(40)]
 
 

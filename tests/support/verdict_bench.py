@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from ztpd.wire.frames import rtcm_frame
 Frames = Callable[[], AsyncIterator[bytes]]
 Stored = Callable[[Authority, int], StoredCredentials]
 OURS = 5  # the reference station of the caster's RTCM
-EPOCH = rtcm(OURS).data + rtcm_frame(replace(simulated.STATION, station_id=OURS).encode())
+EPOCH = rtcm(OURS).data + rtcm_frame(simulated.STATION._replace(station_id=OURS).encode())
 """Observations, and the position of the station near the receiver."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pynmeagps
@@ -54,29 +53,29 @@ def test_a_gga_byte_for_byte() -> None:
     ],
 )
 def test_quality(carrier: Carrier, differential: bool, quality: int) -> None:
-    fix = replace(FIX, carrier=carrier, differential=differential)
+    fix = FIX._replace(carrier=carrier, differential=differential)
     assert pynmeagps.NMEAReader.parse(gga(fix)).quality == quality
 
 
 @pytest.mark.parametrize("differential", [True, False])
 def test_FR07_dead_reckoning_has_a_quality_of_its_own(differential: bool) -> None:
-    fix = replace(FIX, carrier=Carrier.NONE, differential=differential, dead_reckoning=True)
+    fix = FIX._replace(carrier=Carrier.NONE, differential=differential, dead_reckoning=True)
     assert pynmeagps.NMEAReader.parse(gga(fix)).quality == 6
 
 
 def test_south_and_west() -> None:
-    fix = replace(FIX, lat_deg=-33.5, lon_deg=-70.25)
+    fix = FIX._replace(lat_deg=-33.5, lon_deg=-70.25)
     assert fields(fix)[2:6] == ["3330.0000", "S", "07015.0000", "W"]
 
 
 def test_minutes_are_never_sixty() -> None:
-    fix = replace(FIX, lat_deg=9.999999999, lon_deg=179.999999999)
+    fix = FIX._replace(lat_deg=9.999999999, lon_deg=179.999999999)
     assert fields(fix)[2:6] == ["1000.0000", "N", "18000.0000", "E"]
 
 
 def test_age_of_corrections_is_that_given_else_that_of_the_fix_else_nought() -> None:
     assert fields(FIX)[13] == "2.0"
-    assert fields(replace(FIX, correction_age_s=None))[13] == "0.0"
+    assert fields(FIX._replace(correction_age_s=None))[13] == "0.0"
     assert gga(FIX, age_s=7.25).split(b",")[13] == b"7.2"
 
 
@@ -85,18 +84,18 @@ def test_talker() -> None:
 
 
 def test_time_not_resolved() -> None:
-    assert fields(replace(FIX, utc=None))[1] == "000000.00"
+    assert fields(FIX._replace(utc=None))[1] == "000000.00"
 
 
 @pytest.mark.parametrize(
     "fix",
     [
-        replace(FIX, ok=False),
-        replace(FIX, lat_deg=0.0, lon_deg=0.0),
-        replace(FIX, lat_deg=-0.0, lon_deg=0.0),
-        replace(FIX, lat_deg=90.1),
-        replace(FIX, lon_deg=-180.1),
-        replace(FIX, lat_deg=float("nan")),
+        FIX._replace(ok=False),
+        FIX._replace(lat_deg=0.0, lon_deg=0.0),
+        FIX._replace(lat_deg=-0.0, lon_deg=0.0),
+        FIX._replace(lat_deg=90.1),
+        FIX._replace(lon_deg=-180.1),
+        FIX._replace(lat_deg=float("nan")),
     ],
 )
 def test_an_invalid_position_is_never_sent(fix: Fix) -> None:
@@ -118,8 +117,7 @@ def test_pynmeagps_reads_back_every_fix(
 ) -> None:
     assume((lat, lon) != (0, 0))
     utc = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=second)
-    fix = replace(
-        FIX,
+    fix = FIX._replace(
         lat_deg=lat,
         lon_deg=lon,
         height_m=height,

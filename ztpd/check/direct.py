@@ -86,7 +86,7 @@ class DirectProbe:
         """The receiver, running from the first call on."""
         if self._device:
             return self._device
-        device = self._device = Receiver(replace(ReceiverSettings.of(self._config), share=""))
+        device = self._device = Receiver(ReceiverSettings.of(self._config)._replace(share=""))
         device.set_keys(self._keys)
         running = asyncio.create_task(device.run())
 

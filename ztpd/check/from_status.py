@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from ztpd.check.results import NotReached, Problem, joined, layer_of
@@ -72,8 +71,8 @@ class StatusProbe:
                 if cause.event in FOLLOW_FROM_FINDINGS and self._status.receiver.findings:
                     raise NotReached(text)
                 if layer in OWN_PROBES:  # found in order a moment ago
-                    cause = replace(cause, advice=_tried(cause))
-                raise Problem(replace(cause, text=text))
+                    cause = cause._replace(advice=_tried(cause))
+                raise Problem(cause._replace(text=text))
 
     def _age(self, cause: Cause) -> str:
         """How old the failure is: it may have been put right since."""

@@ -8,7 +8,6 @@ import pwd
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,8 +46,7 @@ class UnknownKey(NamedTuple):
     nearest: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedConfig:
+class LoadedConfig(NamedTuple):
     """A configuration, and for each key path the file that sets it, or ``"default"``."""
 
     config: Config

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ztpd.wire import hostnames, ubxcfg
@@ -14,8 +13,7 @@ from ztpd.wire.hostnames import is_address, is_loopback, is_name
 from ztpd.wire.ztp import GIVEN_NAME_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """``read`` turns a TOML value into the value that ztpd uses, or raises ``ValueError``;
     ``allowed`` describes the allowed values for a person."""
 

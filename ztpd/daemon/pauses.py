@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from ztpd import events, log, records
 from ztpd.lifecycle import Dispatch, Event
@@ -36,8 +36,7 @@ _ENDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _PauseFile:
+class _PauseFile(NamedTuple):
     boot: str = ""
     paused: PauseStatus | None = None
     ignored_month: str = ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from typing import NamedTuple
 
 from ztpd.config import Config
 
@@ -11,8 +12,7 @@ _RECEIVER = {"receiver", "corrections", "output"}
 _SESSION = {"corrections", "mqtt", "ntrip", "backup", "receiver", "output"}
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """``tables`` are the names of those that changed."""
 
     tables: frozenset[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd.model import Fix
 from ztpd.wire.ubx import Antenna, Jamming, Spoofing
@@ -12,8 +12,7 @@ EVERY_S = 10.0
 LENGTH = 8640  # samples: 24 hours
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(NamedTuple):
     """What the receiver reports about its reception; None where it reports nothing."""
 
     antenna: Antenna | None = None
@@ -22,8 +21,7 @@ class Signals:
     cno_dbhz: tuple[int, ...] | None = None  # of each satellite that is received
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """The gateway at one moment. Counts are those since the sample before."""
 
     at_s: float  # the event loop's time
@@ -38,13 +36,12 @@ class Sample:
     correction_age_s: float | None = None  # upper bound of the class that the receiver reports
     frame_age_s: float | None = None  # since the last correction came
     bytes: int = 0  # of corrections
-    frames: Mapping[str, int] = field(default_factory=dict)  # by kind
+    frames: Mapping[str, int] = {}  # by kind
     signals: Signals = Signals()
     position: Fix | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One series. A number is stored as ``round(value * per_unit)``; of a text its index."""
 
     name: str

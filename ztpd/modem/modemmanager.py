@@ -13,9 +13,8 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ztpd import events, log
 from ztpd.errors import (
@@ -65,8 +64,7 @@ _BETWEEN_NUMBERS = re.compile(r"[\s,;/]+")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Modem:
+class Modem(NamedTuple):
     """A modem as ModemManager describes it; missing properties are empty."""
 
     number: str  # "0", as in `mmcli -m 0`; changes with each plug

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _UP, _REJECT = 0x1, 0x200  # linux/route.h: RTF_UP, RTF_REJECT
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     network: str
     interface: str
     gateway: str = ""

@@ -100,8 +100,8 @@ def bind_to_gateway(
         if not credentials.ntrip:
             raise
         log.emit(events.PART_UNUSABLE, why=f"MQTT: {error}")
-        return replace(bound, credentials=replace(credentials, mqtt=None), left_out="mqtt")
-    return replace(bound, expires_unix_s=x509.not_after(mqtt.certificate))
+        return bound._replace(credentials=replace(credentials, mqtt=None), left_out="mqtt")
+    return bound._replace(expires_unix_s=x509.not_after(mqtt.certificate))
 
 
 def check_pair(certificate: str, private_key: Secret) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,7 +100,7 @@ class Provisioner:
         identity = await self.identification.confirmed()
         if identity.hardware_id != stored.hardware_id:
             return None
-        moved = replace(stored, board=self._board)
+        moved = stored._replace(board=self._board)
         await self.keeper.save(moved)
         return moved
 

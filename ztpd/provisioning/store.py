@@ -38,8 +38,8 @@ import pwd
 import shlex
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ztpd.errors import (
     SealingFailed,
@@ -60,8 +60,7 @@ _NEW = f"{CURRENT}.new"
 _BAD = f"{CURRENT}.bad"
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A generation read from the disk; ``note`` is the fault of a newer one, or ""."""
 
     stored: StoredCredentials

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd.errors import ReceiverNotSet, ReceiverRefused, ReceiverUnsuitable
 from ztpd.model import FrameKind
@@ -26,13 +26,12 @@ _INPUTS = {FrameKind.SPARTN: configure.SPARTN_IN, FrameKind.RTCM3: configure.RTC
 _FLOAT_ONLY = 2  # CFG-NAVHPG-DGNSSMODE
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(NamedTuple):
     """``closed`` has, for each kind of corrections whose input is off, the sentence about it."""
 
     accepts: frozenset[FrameKind] = frozenset()
-    closed: Mapping[FrameKind, str] = field(default_factory=dict)
-    abilities: Abilities = field(default_factory=Abilities)
+    closed: Mapping[FrameKind, str] = {}
+    abilities: Abilities = Abilities()
     best_fix: str = ""  # the best label in reach with corrections; "": no answer yet
     fix_interval_s: float | None = None  # between two NAV-PVT
 

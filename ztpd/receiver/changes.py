@@ -48,7 +48,8 @@ async def _every(client: UbxClient, layer: int) -> dict[int, int]:
             if isinstance(message, CfgValget):
                 ours = (message.layer, message.position) == (layer, position)
                 return dict(message.values) if ours else None
-            return {} if message == Ack(Message.CFG_VALGET, ok=False) else None
+            is_ack = isinstance(message, Ack)
+            return {} if is_ack and message == Ack(Message.CFG_VALGET, ok=False) else None
 
         poll = CfgValgetPoll((EVERY_KEY,), layer, position)
         part = await client.ask(poll.encode(), answer, "CFG-VALGET of all settings")

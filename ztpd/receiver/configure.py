@@ -8,7 +8,8 @@ refused group is written key by key, which shows the refused one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd.errors import ConfigError, ReceiverSilent
 from ztpd.receiver.client import UbxClient
@@ -21,8 +22,7 @@ PORTS = ("UART1", "UART2", "USB")
 """A tty's name does not show which of the receiver's ports it is wired to, so all are set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     key: int
     value: int
     at_least: bool = False  # a higher value serves too, and is left alone
@@ -31,8 +31,7 @@ class Setting:
         return value >= self.value if self.at_least else value == self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Settings of one message, which a receiver accepts or refuses together.
 
     ``ports`` marks one setting for each of the receiver's ports: one that takes it is enough.
@@ -107,7 +106,7 @@ def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
     )
     taken = {setting.key for setting in own}
     ours = (
-        replace(group, settings=tuple(each for each in group.settings if each.key not in taken))
+        group._replace(settings=tuple(each for each in group.settings if each.key not in taken))
         for group in groups
     )
     return (*(group for group in ours if group.settings), *(Group((each,)) for each in own))
@@ -239,7 +238,8 @@ async def _read(client: UbxClient, keys: Iterable[int]) -> dict[int, int]:
     def answer(message: Parsed) -> dict[int, int] | None:
         if isinstance(message, CfgValget) and message.values.keys() == set(keys):
             return dict(message.values)
-        return {} if message == Ack(Message.CFG_VALGET, ok=False) else None
+        is_ack = isinstance(message, Ack)
+        return {} if is_ack and message == Ack(Message.CFG_VALGET, ok=False) else None
 
     values = await client.ask(CfgValgetPoll(keys).encode(), answer, f"CFG-VALGET {names(keys)}")
     if not values and len(keys) > 1:

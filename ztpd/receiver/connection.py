@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from ztpd import events, log
 from ztpd.errors import PortLost, ReceiverError, ReceiverSilent, ZtpdError
@@ -74,8 +75,7 @@ class ReceiverState:
     format: FrameKind | None = None  # of the corrections that were given to it last
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """The callbacks of a connection."""
 
     on_change: Callable[[], None]  # readiness, error, use or a logged fix changed

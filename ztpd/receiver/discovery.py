@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ztpd.errors import (
     PortLost,
@@ -45,8 +46,7 @@ _UART = "dev/serial0"
 _Key = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A port with a receiver that has answered."""
 
     tty: Tty
@@ -67,8 +67,7 @@ class _FailedPort:
     step: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _EmptyScan:
+class _EmptyScan(NamedTuple):
     """A look that found no receiver, and until when the same ports would give the same."""
 
     names: frozenset[str]

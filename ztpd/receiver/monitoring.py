@@ -10,7 +10,7 @@ Settings go to RAM, and each message is a group of its own: firmware that lacks 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ztpd.errors import ReceiverError
 from ztpd.receiver import configure
@@ -33,8 +33,7 @@ _RETRY_S = 600.0  # after a full line: other messages may have been switched off
 _MOST_EPOCHS = 255  # of CFG-MSGOUT's rates, one byte
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """A message, how often it is wanted, and the size of the longest there is."""
 
     message: str  # as in CFG-MSGOUT
@@ -54,9 +53,10 @@ _DETECTION = ("CFG-HW-ANT_CFG_SHORTDET", "CFG-HW-ANT_CFG_OPENDET", "CFG-ITFM-ENA
 pins' pull-ups say that an antenna is connected: ZED-F9K integration manual, section 3.6."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Rate(Setting):
     """Any rate above 0 serves and is left alone."""
+
+    __slots__ = ()
 
     def holds(self, value: int) -> bool:
         return value > 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd import events, log
 from ztpd.events import JournalEvent
@@ -54,8 +55,7 @@ _UNUSED_S = 120.0  # age of the corrections at which it is known that new ones a
 _OVERRUN_S = 150.0  # an overrun counts so long: two intervals of MON-COMMS
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One reason why the position is no better."""
 
     event: JournalEvent

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd.config import Config
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiverSettings:
+class ReceiverSettings(NamedTuple):
     port: str  # "auto": it is looked for
     baudrate: int | None = None  # None: the one it answers at
     others: tuple[str, ...] = ()  # ports that are something else's, where it is looked for
     configure: bool = True  # False: settings are read, and left alone
-    keys: Mapping[str, int] = field(default_factory=dict)  # more of them, the user's
+    keys: Mapping[str, int] = {}  # more of them, the user's
     share: str = ""  # the path of the shared pseudo-terminal; "": none
     udp: tuple[str, ...] = ()  # targets of datagrams with its messages
     udp_kinds: tuple[str, ...] = ("nmea", "ubx")
@@ -44,8 +43,7 @@ class ReceiverSettings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SettingView:
+class SettingView(NamedTuple):
     """One of the settings that ztpd cares for."""
 
     name: str
@@ -55,8 +53,7 @@ class SettingView:
     state: str  # "right", "wrong", "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedSetting:
+class ChangedSetting(NamedTuple):
     """A setting that differs from the firmware's default. Values are unsigned."""
 
     key: int = 0
@@ -64,8 +61,7 @@ class ChangedSetting:
     default: int | None = None  # None: the firmware names none
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(NamedTuple):
     """The model and settings of a receiver, just read from it."""
 
     model: str

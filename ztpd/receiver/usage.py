@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from ztpd import events
 from ztpd.model import Fix, Frame, FrameKind, ServiceUse
@@ -125,8 +125,7 @@ _ANOTHER_SERVICE_MAY_HELP = frozenset(
 """The other reasons have cures of their own, or are those of the receiver and its line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(NamedTuple):
     """The abilities of a receiver on which the verdict depends."""
 
     product: str = "the receiver"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from ztpd import retry
 from ztpd.errors import (
@@ -87,8 +87,7 @@ class Channel:
     @property
     def mark(self) -> str:
         """Fingerprint of the endpoint. Saved waits apply only if it is unchanged."""
-        endpoint = self.endpoint
-        return fingerprint(*(getattr(endpoint, each.name) for each in fields(endpoint)))
+        return fingerprint(*self.endpoint)
 
     def ready_s(self, *, has_fix: bool) -> float:
         """The loop's time of the next try. A caster that needs a position waits for a fix."""

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from ztpd.model import SourceEndpoint, utc
 from ztpd.records import number
@@ -46,8 +47,7 @@ class _Metered:
         return Traffic(self.ip_bytes - before, passed_s)
 
 
-@dataclass(frozen=True, slots=True)
-class MonthTraffic:
+class MonthTraffic(NamedTuple):
     """``first`` is the first day of the present month, ``end`` that of the next one."""
 
     first: date

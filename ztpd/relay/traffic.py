@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ztpd import records
 
@@ -16,14 +15,13 @@ _SCHEMA = 1
 _LONGEST_S = 86_400.0 * 366
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(NamedTuple):
     """``bytes`` are IP bytes, both ways."""
 
     bytes: int = 0
     session_s: float = 0.0
 
-    def __add__(self, other: Traffic) -> Traffic:
+    def plus(self, other: Traffic) -> Traffic:
         return Traffic(self.bytes + other.bytes, self.session_s + other.session_s)
 
 
@@ -31,11 +29,10 @@ NO_TRAFFIC = Traffic()
 Channels = dict[str, Traffic]
 
 
-@dataclass(frozen=True, slots=True)
-class _TrafficFile:
+class _TrafficFile(NamedTuple):
     schema: int = 0
-    days: Mapping[str, Mapping[str, Traffic]] = field(default_factory=dict)
-    undated: Mapping[str, Traffic] = field(default_factory=dict)
+    days: Mapping[str, Mapping[str, Traffic]] = {}
+    undated: Mapping[str, Traffic] = {}
 
 
 class TrafficRecord:
@@ -105,7 +102,7 @@ class TrafficRecord:
 def _add(channels: Channels, name: str, traffic: Traffic) -> None:
     if name not in channels and len(channels) >= _MOST_CHANNELS:
         name = _OTHERS
-    channels[name] = channels.get(name, NO_TRAFFIC) + traffic
+    channels[name] = channels.get(name, NO_TRAFFIC).plus(traffic)
 
 
 def total(channels: Mapping[str, Traffic]) -> Traffic:
@@ -115,7 +112,7 @@ def total(channels: Mapping[str, Traffic]) -> Traffic:
 def _sum(each: Iterable[Traffic]) -> Traffic:
     found = NO_TRAFFIC
     for traffic in each:
-        found += traffic
+        found = found.plus(traffic)
     return found
 
 

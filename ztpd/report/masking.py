@@ -85,7 +85,7 @@ class Masking:
             for name, value in receiver.keys.items()
         }
         changed = replace(receiver, keys=keys)  # type: ignore[arg-type]
-        return replace(loaded, config=replace(loaded.config, receiver=changed))
+        return loaded._replace(config=replace(loaded.config, receiver=changed))
 
 
 def _forms(text: str) -> set[str]:

@@ -15,8 +15,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ztpd.errors import ModemAbsent, ModemAmbiguous, NotAnAtPort
 from ztpd.sanitize import quoted
@@ -32,8 +32,7 @@ _PRODUCT_LIMIT = 40
 _SERIAL_CORE = frozenset({"port", "ctrl"})  # drivers above that of a UART, from Linux 6.5 on
 
 
-@dataclass(frozen=True, slots=True)
-class Tty:
+class Tty(NamedTuple):
     """A serial port with hardware behind it."""
 
     name: str  # the kernel's: "ttyUSB2"
@@ -45,7 +44,7 @@ class Tty:
     serial_number: str = ""
     product: str = ""  # the device's own text on USB: "EG25-G"
     driver: str = ""  # of the USB interface: "option", "cdc_acm", "ftdi_sio"
-    hints: Mapping[str, str] = field(default_factory=dict)  # udev's, of port and device
+    hints: Mapping[str, str] = {}  # udev's, of port and device
 
     @property
     def is_gnss(self) -> bool:
@@ -103,7 +102,7 @@ def ttys(root: Path = ROOT) -> list[Tty]:
         # of two equal devices without a serial number, udev names the last one by-id
         is_unique = twins[_identity(tty)] == 1
         path = by_id.get(tty.name, place) if is_unique else place
-        named.append(replace(tty, path=path, by_path=place))
+        named.append(tty._replace(path=path, by_path=place))
     return named
 
 
@@ -213,24 +212,23 @@ def _tty(place: Path, sys: Path, root: Path) -> Tty | None:
     path = str(root / "dev" / place.name)
     tty = Tty(place.name, path, path, driver=sysfs.driver(hardware), hints=_hints(place, root))
     if wwan := _WWAN_AT.fullmatch(place.name):
-        return replace(tty, device=wwan[1], driver="WWAN")
+        return tty._replace(device=wwan[1], driver="WWAN")
     for folder in _upwards(hardware, sys):
         if (folder / "bInterfaceNumber").exists():
             number = sysfs.hexadecimal(folder / "bInterfaceNumber")  # "0a" is 10
-            tty = replace(tty, interface=number, driver=sysfs.driver(folder))
+            tty = tty._replace(interface=number, driver=sysfs.driver(folder))
         if tty.driver in _SERIAL_CORE:
-            tty = replace(tty, driver=sysfs.driver(folder) or tty.driver)
+            tty = tty._replace(driver=sysfs.driver(folder) or tty.driver)
         vendor, product = (sysfs.hexadecimal(folder / name) for name in ("idVendor", "idProduct"))
         if vendor is not None and product is not None:
-            return replace(
-                tty,
+            return tty._replace(
                 device=folder.name,
                 usb=(vendor, product),
                 serial_number=sysfs.text(folder / "serial"),
                 product=quoted(sysfs.text(folder / "product"), _PRODUCT_LIMIT),
                 hints={**_hints(folder, root), **tty.hints},
             )
-    return replace(tty, interface=None)
+    return tty._replace(interface=None)
 
 
 def _upwards(folder: Path, top: Path) -> Iterator[Path]:

@@ -7,8 +7,8 @@ The reason follows from the drivers of the interfaces in sysfs. Classes of inter
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ztpd.sanitize import quoted
 from ztpd.serialport import sysfs, usbids
@@ -46,8 +46,7 @@ _ASK_MODEMMANAGER = (
 _SWITCH = "Install usb-modeswitch, which turns the drive of such a stick into a modem."
 
 
-@dataclass(frozen=True, slots=True)
-class Portless:
+class Portless(NamedTuple):
     """A USB device without a serial port. ``advice`` is "" where no remedy is known."""
 
     usb: usbids.Id

@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,7 +100,7 @@ def spartn(
 _MSM7 = {1077: (10, 16), 1087: (7, 8), 1097: (8, 16), 1127: (6, 14)}
 STATION = StationPosition(2003, 3_779_152.6664, 903_806.9938, 5_040_997.7531, 0.0)
 """5.4 km from the simulated receiver, in Berlin."""
-BACKUP_STATION = replace(STATION, station_id=2004)
+BACKUP_STATION = STATION._replace(station_id=2004)
 """Of another service, at the same place."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Protocol
 
 from ztpd.model import Fix, Frame, SourceEndpoint
@@ -59,7 +58,7 @@ async def open_session(
 
         if endpoint.topics_offered:
             chosen = topics.choose(endpoint.topics, region=endpoint.region, position=position())
-            endpoint = replace(endpoint, topics=chosen)
+            endpoint = endpoint._replace(topics=chosen)
         async with MqttSession(endpoint) as mqtt:
             yield mqtt
     else:
@@ -67,7 +66,7 @@ async def open_session(
 
         if endpoint.password_file:
             password = await offload(backup_password, endpoint.password_file)
-            endpoint = replace(endpoint, password=password)
+            endpoint = endpoint._replace(password=password)
         async with NtripSession(
             endpoint,
             position=position,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from ztpd.model import Carrier, Fix, NtripEndpoint
@@ -63,7 +62,7 @@ class GgaPolicy:
         age_s = now_s - self._good_s
         if age_s < _CURRENT_S:
             return nmea.gga(self._good, talker=_TALKER)
-        held = replace(self._good, carrier=Carrier.NONE, differential=False)
+        held = self._good._replace(carrier=Carrier.NONE, differential=False)
         return nmea.gga(held, age_s=age_s, talker=_TALKER)
 
 

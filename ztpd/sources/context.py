@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import Protocol
 
 from ztpd import events, log
@@ -74,7 +73,7 @@ class SessionContext:
         self._fetches.note()
         mountpoint = endpoint.assistance
         try:
-            session = self._session(replace(endpoint, mountpoint=mountpoint))
+            session = self._session(endpoint._replace(mountpoint=mountpoint))
             opened = await stack.enter_async_context(session)
         except _NOT_SENT:
             self._fetches.undo()

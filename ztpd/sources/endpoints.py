@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,16 +113,14 @@ def _mqtt(config: Config, credentials: Credentials | None) -> MqttEndpoint | Non
     else:
         return None
     if own.cert_file and own.key_file:
-        endpoint = replace(
-            endpoint,
+        endpoint = endpoint._replace(
             certificate=_read(own.cert_file, "[mqtt] cert_file"),
             private_key=Secret(_read(own.key_file, "[mqtt] key_file")),
         )
     if own.topics:
         wanted = tuple(Topic(path) for path in own.topics)
-        endpoint = replace(endpoint, topics=wanted, topics_offered=False)
-    return replace(
-        endpoint,
+        endpoint = endpoint._replace(topics=wanted, topics_offered=False)
+    return endpoint._replace(
         port=own.port or endpoint.port,
         client_id=own.client_id or endpoint.client_id,
         username=own.username,

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 
@@ -209,7 +208,7 @@ class NtripSession:
     ) -> None:
         """Connect, ask for the mountpoint, and wait until the caster accepts."""
         endpoint = self._endpoint
-        asked = request(replace(endpoint, version=version), gga=sentence)
+        asked = request(endpoint._replace(version=version), gga=sentence)
         context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
         self._stage = "connecting"
         connected, self._on_trial = await dial(addresses)

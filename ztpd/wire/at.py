@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ztpd.errors import ImeiInvalid
 from ztpd.model import Imei
@@ -35,8 +35,7 @@ _ERROR_TEXTS = ("+CME ERROR:", "+CMS ERROR:")
 _BINARY_RUN = re.compile(rb"[\x00\xfe\xff]{%d}" % _MOST_NOISE)
 
 
-@dataclass(frozen=True, slots=True)
-class AtAnswer:
+class AtAnswer(NamedTuple):
     """All lines up to the final result code, without echo and unsolicited lines."""
 
     ok: bool

@@ -18,6 +18,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd.model import Frame, FrameKind
 from ztpd.wire import ubx
@@ -155,8 +156,7 @@ class Scanner:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Framing:
+class _Framing(NamedTuple):
     kind: FrameKind
     start: bytes  # regular expression for the first bytes
     measure: Callable[[bytearray, int], int]  # length of the frame there, _MORE or _WRONG

@@ -12,9 +12,8 @@ import json
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 MAGIC = b"ztpd recording "
 VERSION = 1
@@ -37,8 +36,7 @@ class RecordKind(Enum):
     EVENT = "!"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """Bytes, or an event, and its time in seconds since the beginning of the recording."""
 
     at_s: float
@@ -142,8 +140,7 @@ class RecordingParser:
         return ValueError(f"it is damaged behind {self._last_s:.1f} s")
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRecording:
+class ReadRecording(NamedTuple):
     """A recording that was read."""
 
     about: dict[str, Any]

@@ -6,7 +6,7 @@ and 1006, MSM).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 STATION_POSITION = frozenset({1005, 1006})
 GLONASS_BIASES = frozenset(
@@ -64,8 +64,7 @@ def epoch_s(data: bytes, system: str) -> float | None:
     return milliseconds / 1000  # MSM have the day of the week before it
 
 
-@dataclass(frozen=True, slots=True)
-class StationPosition:
+class StationPosition(NamedTuple):
     """1005 or 1006: where the antenna reference point of the reference station is."""
 
     station_id: int

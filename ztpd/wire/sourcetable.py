@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ztpd.errors import MountpointNotServed, MountpointUnknown, SessionError
 from ztpd.sanitize import clean
@@ -14,8 +14,7 @@ _LINE_LIMIT = 8192
 _END = b"ENDSOURCETABLE"
 
 
-@dataclass(frozen=True, slots=True)
-class Mountpoint:
+class Mountpoint(NamedTuple):
     """One stream of a sourcetable (its STR line)."""
 
     name: str

@@ -8,7 +8,7 @@ subject: ubxnav, ubxrxm, ubxmon, ubxset; this one has all names.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ztpd.wire.ubxframe import (
     OVERHEAD,
@@ -111,8 +111,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(NamedTuple):
     """A message not taken apart here, or a poll: then the payload is empty."""
 
     number: int

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from ztpd.sanitize import quoted
 from ztpd.wire.ubxframe import Message, check_length, message
 
 
-@dataclass(frozen=True, slots=True)
-class MonVer:
+class MonVer(NamedTuple):
     """MON-VER: model and firmware."""
 
     software: str
@@ -81,8 +80,7 @@ _PORT_IDS = {name: number for number, name in _PORT_NAMES.items()}
 _X20_UART2 = 0x0200
 
 
-@dataclass(frozen=True, slots=True)
-class PortCounts:
+class PortCounts(NamedTuple):
     """The traffic of one port of the receiver since it started; counters are modulo 2**32."""
 
     received_bytes: int = 0
@@ -93,8 +91,7 @@ class PortCounts:
     tx_peak_percent: int = 0  # highest use of the transmit buffer
 
 
-@dataclass(frozen=True, slots=True)
-class MonComms:
+class MonComms(NamedTuple):
     """MON-COMMS: each port's traffic and losses.
 
     Its answer shows which port a host is connected to, which nothing else does: that port counts
@@ -181,8 +178,7 @@ _RF_HEADER = struct.Struct("<BB2x")
 _RF_BLOCK = struct.Struct("<BBBBI4xHHBbBbB3x")
 
 
-@dataclass(frozen=True, slots=True)
-class RfBlock:
+class RfBlock(NamedTuple):
     """One frequency band's front end, as MON-RF reports it."""
 
     block: int = 0
@@ -194,8 +190,7 @@ class RfBlock:
     cw_indicator: int = 0  # 0 no continuous-wave interference, 255 strong
 
 
-@dataclass(frozen=True, slots=True)
-class MonRf:
+class MonRf(NamedTuple):
     """MON-RF: antenna and interference, one block for each frequency band."""
 
     blocks: tuple[RfBlock, ...]
@@ -259,8 +254,7 @@ _SEC_V1 = struct.Struct("<B3xB3xB3x")
 _SEC_V2 = struct.Struct("<BBxB")
 
 
-@dataclass(frozen=True, slots=True)
-class SecSig:
+class SecSig(NamedTuple):
     """SEC-SIG: whether the signals are jammed or spoofed.
 
     Version 1 (protocol 27.31) and version 2 (HPG 1.50 and later, with frequencies).

@@ -7,8 +7,8 @@ Source: u-blox ZED-F9P (HPG 1.50) and ZED-X20P interface descriptions, "UBX-NAV-
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from ztpd.model import Carrier, Fix
 from ztpd.wire.ubxframe import Message, check_length, message
@@ -21,8 +21,7 @@ _AGE_BOUNDS_S = (None, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 
 _LONGEST_AGE_S = 255.0  # CFG-NAVSPG-CONSTR_DGNSSTO, one byte: older corrections are never used
 
 
-@dataclass(frozen=True, slots=True)
-class NavPvt:
+class NavPvt(NamedTuple):
     """NAV-PVT: position, time and their quality. Heading and velocity by axis are left out."""
 
     itow_ms: int = 0  # GPS time of week of the navigation epoch
@@ -159,8 +158,7 @@ SYSTEMS = {0: "GPS", 1: "SBAS", 2: "GAL", 3: "BDS", 5: "QZSS", 6: "GLO", 7: "Nav
 """Names of NAV-SAT's ``gnssId``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Satellite:
+class Satellite(NamedTuple):
     """One satellite as NAV-SAT reports it."""
 
     system: int  # see SYSTEMS
@@ -172,8 +170,7 @@ class Satellite:
     corrected: bool = False  # corrections for it are at hand
 
 
-@dataclass(frozen=True, slots=True)
-class NavSat:
+class NavSat(NamedTuple):
     """NAV-SAT: the satellites that the receiver knows of."""
 
     satellites: tuple[Satellite, ...]

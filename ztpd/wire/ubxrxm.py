@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ztpd.model import WEEK_S, DynamicKey
 from ztpd.wire.ubxframe import Message, check_length, message
@@ -22,8 +23,7 @@ PROTOCOL_PMP, PROTOCOL_QZSS_L6 = 29, 30
 NO_STATION = 0xFFFF  # RxmCor.correction_id of all but RTCM
 
 
-@dataclass(frozen=True, slots=True)
-class RxmCor:
+class RxmCor(NamedTuple):
     """RXM-COR: the use of one correction message. None means it does not know."""
 
     protocol: int = PROTOCOL_SPARTN
@@ -88,8 +88,7 @@ def _trit(value: bool | None) -> int:
 _RTCM = struct.Struct("<BBHHH")
 
 
-@dataclass(frozen=True, slots=True)
-class RxmRtcm:
+class RxmRtcm(NamedTuple):
     """RXM-RTCM: the use of one RTCM message.
 
     Firmware that has it as the only report: ZED-F9P before HPG 1.30 (version 2), and generation
@@ -148,8 +147,7 @@ class KeySlot:
     tow_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpartnKey:
+class SpartnKey(NamedTuple):
     """RXM-SPARTNKEY: the decryption keys, to the receiver or from it."""
 
     keys: tuple[KeySlot, ...] = ()

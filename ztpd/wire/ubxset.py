@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ztpd.wire import ubxcfg
 from ztpd.wire.ubxframe import Message, check_length, message
@@ -17,8 +17,7 @@ IN_FORCE, DEFAULTS = 0, 7  # layers of CfgValgetPoll
 EVERY_KEY = 0x0FFF_FFFF  # in a poll: all keys, 64 in an answer
 
 
-@dataclass(frozen=True, slots=True)
-class CfgValset:
+class CfgValset(NamedTuple):
     """CFG-VALSET: settings for the receiver, all or none; it answers with an :class:`Ack`."""
 
     values: Mapping[int, int]  # key id -> value, see ubxcfg
@@ -37,8 +36,7 @@ class CfgValset:
         return cls(ubxcfg.decode_items(payload[4:]), payload[1])
 
 
-@dataclass(frozen=True, slots=True)
-class CfgValgetPoll:
+class CfgValgetPoll(NamedTuple):
     """CFG-VALGET as a question. The answer is a :class:`CfgValget` and an :class:`Ack`, or, if
     one key is unknown, only a negative one."""
 
@@ -63,8 +61,7 @@ class CfgValgetPoll:
         return cls(keys, payload[1], int.from_bytes(payload[2:4], "little"))
 
 
-@dataclass(frozen=True, slots=True)
-class CfgValget:
+class CfgValget(NamedTuple):
     """CFG-VALGET as the answer."""
 
     values: Mapping[int, int]  # unsigned, see ubxcfg.unsigned
@@ -89,8 +86,7 @@ HOT_START = 0x0000  # CfgRst.cleared: orbits, time and position are kept
 GNSS_ONLY = 0x02  # CfgRst.mode: the navigation restarts, ports and settings stay
 
 
-@dataclass(frozen=True, slots=True)
-class CfgRst:
+class CfgRst(NamedTuple):
     """CFG-RST: restart the receiver; it is not acknowledged."""
 
     cleared: int = HOT_START  # navBbrMask: what the restart clears
@@ -106,8 +102,7 @@ class CfgRst:
         return cls(*struct.unpack("<HBx", payload))
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """ACK-ACK or ACK-NAK: whether a configuration message was taken."""
 
     number: int  # of the message it answers
