@@ -152,6 +152,8 @@ class FrameKind(Enum):
     UBX = "UBX"
     NMEA = "NMEA"
 
+    __hash__ = object.__hash__  # looked up with each frame; Enum's own is slow
+
 
 class Frame(NamedTuple):
     """One whole message with a valid checksum, byte for byte as received."""

@@ -223,7 +223,7 @@ def from_json(document: object) -> Status:
 
 def write(directory: Path, status: Status) -> None:
     """Publish ``status``; a full runtime directory costs the status, not the daemon."""
-    data = json.dumps(to_json(status), indent=1).encode() + b"\n"
+    data = json.dumps(to_json(status)).encode() + b"\n"
     with suppress(OSError):
         write_atomic(directory / FILE, data, mode=0o644, durable=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import grp
 import os
 import stat
@@ -158,6 +159,7 @@ def test_a_link_left_by_a_crash_is_replaced_and_a_file_is_not(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("path", "group"), [("gone/gnss", "dialout"), ("gnss", "no-such-group")])
 def test_a_terminal_that_cannot_be_made_is_reported(tmp_path: Path, path: str, group: str) -> None:
+    gc.collect()  # descriptors of earlier tests must not go away meanwhile
     before = len(os.listdir("/proc/self/fd"))
     port = SharedPort(str(tmp_path / path), group=group)
     with pytest.raises(OutputError):

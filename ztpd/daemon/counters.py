@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ztpd import metrics
 from ztpd.errors import Retry, ZtpdError
-from ztpd.model import SourceEndpoint
+from ztpd.model import SourceEndpoint, StoredCredentials
 from ztpd.relay import SessionOpener
 from ztpd.sources import Session
 from ztpd.system.files import write_atomic
@@ -68,12 +68,12 @@ class Counters:
         """A call to the provisioning service ended, with ``error`` unless it gave credentials."""
         self._calls[error.retry.value if error else "success"] += 1
 
-    def totals(self, *, fix_s: dict[str, float], expires_unix_s: int | None) -> metrics.Totals:
+    def totals(self, fix_s: dict[str, float], stored: StoredCredentials | None) -> metrics.Totals:
         for entry in self._open:
             self._count(entry)
         return metrics.Totals(
             started_unix_s=self._started(),
-            expires_unix_s=expires_unix_s,
+            expires_unix_s=stored.expires_unix_s if stored else None,
             fix_s=fix_s,
             sessions=self._sessions,
             session_s=self._session_s,

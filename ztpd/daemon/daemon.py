@@ -297,27 +297,25 @@ class Daemon:
             if not self.present.is_overdue(progress.last_frame_s if progress else None):
                 notify("WATCHDOG=1")
             self._economy.update()
-            self._publish()
-            self._publish_metrics()
-            self.observation.update(self.document(), self.receiver, progress)
+            if document := self._publish():
+                self._publish_metrics(document)
+                self.observation.update(document, self.receiver, progress)
             await asyncio.sleep(_HEARTBEAT_S)
 
-    def _publish(self) -> None:
-        """A status that cannot be made or written costs the status alone."""
+    def _publish(self) -> Status | None:
+        """A status that cannot be made or written costs the status alone; None: not made."""
+        document = None
         try:
-            status.write(self._runtime_dir, self.document())
+            status.write(self._runtime_dir, document := self.document())
         except Exception as error:  # noqa: BLE001 - as above
             log.crash("status", error)
+        return document
 
-    def _publish_metrics(self) -> None:
+    def _publish_metrics(self, document: Status) -> None:
         """As for the status."""
         try:
-            stored = self.stored
-            totals = self._counters.totals(
-                fix_s=self.receiver.fix_seconds,
-                expires_unix_s=stored.expires_unix_s if stored else None,
-            )
-            counters.write(self._runtime_dir, metrics.text(self.document(), totals))
+            totals = self._counters.totals(self.receiver.fix_seconds, self.stored)
+            counters.write(self._runtime_dir, metrics.text(document, totals))
         except Exception as error:  # noqa: BLE001 - as above
             log.crash("metrics", error)
 

@@ -83,7 +83,7 @@ class UbxClient:
         message: Parsed | None = None
         if frame.kind is FrameKind.UBX:
             try:
-                message = ubx.parse(frame.data)
+                message = ubx.decode(*ubx.split(frame.data))
             except ValueError:  # sound on the line, but not as documented: of no use here
                 message = None
         is_message = frame.kind is FrameKind.UBX and len(frame.data) > ubx.OVERHEAD  # no echo

@@ -130,18 +130,19 @@ class Connection:
 
     def send(self, frame: Frame) -> None:
         """Queue a message from outside; corrections count as delivered when they have left."""
-        state, now = self._state, asyncio.get_running_loop().time
+        state = self._state
 
         def on_done(sent: bool) -> None:
+            now = _now()
             if sent:
-                state.counts.on_sent(len(frame.data), now())
+                state.counts.on_sent(len(frame.data), now)
                 if frame.kind is not FrameKind.UBX:
-                    state.usage.delivered(frame, now())
-                    state.reception.on_correction(frame, now())
+                    state.usage.delivered(frame, now)
+                    state.reception.on_correction(frame, now)
             elif self.port.lost:
                 state.counts.undelivered += 1
             else:
-                state.counts.on_dropped(now())
+                state.counts.on_dropped(now)
 
         try:
             if not filter.is_assistance(frame):

@@ -24,6 +24,8 @@ def is_correction(frame: Frame) -> bool:
 
 def ubx_payload(frame: Frame, number: int) -> bytes | None:
     """The payload if ``frame`` is one whole UBX message of this class and id, else None."""
+    if frame.kind is not FrameKind.UBX:
+        return None
     try:
         found, payload = ubx.unwrap(frame.data)
     except ValueError:
@@ -33,6 +35,8 @@ def ubx_payload(frame: Frame, number: int) -> bytes | None:
 
 def is_assistance(frame: Frame) -> bool:
     """Whether ``frame`` is one whole UBX-MGA message: orbits, time, rough position."""
+    if frame.kind is not FrameKind.UBX:
+        return False
     try:
         number, _ = ubx.unwrap(frame.data)
     except ValueError:

@@ -5,6 +5,7 @@ RXM-COR and RXM-RTCM name a message and its reference station, but not the port 
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -110,8 +111,7 @@ class Delivered:
     def add(self, frame: Frame, now_s: float) -> None:
         self.last_s[frame.kind] = now_s
         if frame.kind is FrameKind.RTCM3:
-            payload = rtcm.payload(frame.data)
-            key = rtcm.number(payload), rtcm.station_id(payload)
+            key = rtcm.identity(rtcm.payload(frame.data))
             self.stations_s.pop(key, None)
             self.stations_s[key] = now_s
             if len(self.stations_s) > _MOST_STATIONS:
@@ -122,25 +122,30 @@ class Delivered:
         """Those of the last 30 seconds."""
         return {kind for kind, last_s in self.last_s.items() if now_s - last_s <= WINDOW_S}
 
+    def has(self, kind: FrameKind, now_s: float) -> bool:
+        """Whether one of this kind is among them."""
+        return now_s - self.last_s.get(kind, -math.inf) <= WINDOW_S
+
     def stations(self, now_s: float) -> list[int]:
         return sorted({station for _, station in self._recent(now_s) if station is not None})
 
     def covers(self, report: RxmCor, now_s: float) -> bool:
         """Whether the report may be about a message that was delivered."""
-        kinds = self.kinds(now_s)
         if report.protocol == PROTOCOL_UNKNOWN:
-            return bool(kinds) and not report.used
+            return bool(self.kinds(now_s)) and not report.used
         if report.protocol == PROTOCOL_SPARTN:
-            return FrameKind.SPARTN in kinds
-        if report.protocol != PROTOCOL_RTCM3 or FrameKind.RTCM3 not in kinds:
+            return self.has(FrameKind.SPARTN, now_s)
+        if report.protocol != PROTOCOL_RTCM3 or not self.has(FrameKind.RTCM3, now_s):
             return False
         if not report.type_valid or report.erroneous:
+            return True
+        sent_s = self.stations_s.get((report.message_type, report.correction_id))
+        if sent_s is not None and now_s - sent_s <= WINDOW_S:
             return True
         stations = {
             station for number, station in self._recent(now_s) if number == report.message_type
         }
-        anonymous = report.correction_id == NO_STATION or None in stations
-        return bool(stations) and (anonymous or report.correction_id in stations)
+        return None in stations or (report.correction_id == NO_STATION and bool(stations))
 
     def is_of_other(self, report: RxmCor, now_s: float) -> bool:
         """Note a report that :meth:`covers`; whether the message of that station which the

@@ -182,16 +182,15 @@ class Receiver:
         SPARTN, RTCM 3 and UBX-MGA go as they are. The keys of an RXM-SPARTNKEY are looked at,
         remembered and given in a message of our own. Everything else stops here and is counted.
         """
-        if filter.is_assistance(frame):
+        assists = filter.is_assistance(frame)
+        if assists:
             self._state.assistance.add(frame, _now())
         payload = filter.ubx_payload(frame, Message.RXM_SPARTNKEY)
         if payload is not None:
             self._take_keys(lambda: keys.received(payload, self._clocks()))
         elif self._connection is None or not self.ready:
             self._state.counts.undelivered += 1
-        elif filter.is_assistance(frame) or (
-            frame.kind in self.accepts and filter.is_correction(frame)
-        ):
+        elif assists or (frame.kind in self.accepts and filter.is_correction(frame)):
             self._connection.send(frame)
         else:
             self._state.counts.refused += 1

@@ -48,6 +48,7 @@ FAR_M = 35_000.0
 OLD_S = 20.0
 """Age of corrections in use, upper bound of NAV-PVT's class, above which they are late."""
 
+_KEPT = (MonRf, SecSig, NavSat)  # reports of which the last one counts
 _VALID_S = 90.0  # a report counts so long; the most seldom one is due each minute
 _KINDS_S = 120.0  # a stream must lack a kind of message for so long
 _GAP_S = 60.0  # after such a pause another stream may have begun
@@ -135,7 +136,7 @@ class Reception:
         if isinstance(message, NavPvt):
             self._fix = message.to_fix()
             self._age.add(self._fix, now_s)
-        elif isinstance(message, MonRf | SecSig | NavSat):
+        elif isinstance(message, _KEPT):
             self._reports[type(message)] = message, now_s
         elif isinstance(message, MonComms):
             self._on_ports(message, now_s)
@@ -144,7 +145,7 @@ class Reception:
         """Take a correction that goes to the receiver."""
         stream = self._stream
         payload = rtcm.payload(frame.data) if frame.kind is FrameKind.RTCM3 else b""
-        number, station = rtcm.number(payload), rtcm.station_id(payload)
+        number, station = rtcm.identity(payload)
         other = station is not None and stream.station_id not in (None, station)
         if now_s - stream.last_s > _GAP_S or (other and rtcm.observed_system(number)):
             stream = self._stream = _StationStream(began_s=now_s, station_id=station)

@@ -253,7 +253,7 @@ class Relay:
         """
         losses = Losses(self._receiver, current.session, _now(), self._damage)
         presence = ReceiverPresence(self._receiver, self._dispatch)
-        moved_s = float("-inf")  # when the limit was last moved
+        looked_s = float("-inf")
         try:
             async with asyncio.timeout(self._stale_after_s) as idle:
                 async for frame in current.session:
@@ -261,27 +261,32 @@ class Relay:
                     if frame.kind in (FrameKind.SPARTN, FrameKind.RTCM3):
                         if not self._of_this_format(frame, current):
                             continue
-                        if now - moved_s >= _TOGETHER_S:
-                            moved_s = now
+                        if now - looked_s >= _TOGETHER_S:
+                            looked_s = now
                             idle.reschedule(now + self._stale_after_s)
-                        if current.mark_frame(now):
-                            self._channel_state.save(self.channels)
+                            self._works(current, now, probing=probing)
                             if not probing:
-                                self._log.works(current.first_corrections_s)
-                        self._doubt.corrections(current.channel, now)
-                        if probing and (current.carried_s(now) or 0.0) >= current.channel.proof_s:
-                            return
+                                presence.check(now, current.progress.where)
+                                self._watch.check(current.channel, now)
+                            elif (current.carried_s(now) or 0.0) >= current.channel.proof_s:
+                                return
                         if probing:
                             continue
                         if current.progress.count(frame, now):
                             self._streaming(frame.kind, current, now)
-                        presence.check(now, current.progress.where)
-                        self._watch.check(current.channel, now)
                     self._receiver.deliver(frame)
                     losses.update(now)
         except TimeoutError as error:
             raise SessionStale(f"{current.progress.where}, {self._stale_after_s:g} s") from error
         raise SessionClosed(current.progress.where)
+
+    def _works(self, current: OpenSession, now: float, *, probing: bool) -> None:
+        """Note that corrections come."""
+        if current.mark_frame(now):
+            self._channel_state.save(self.channels)
+            if not probing:
+                self._log.works(current.first_corrections_s)
+        self._doubt.corrections(current.channel, now)
 
     def _of_this_format(self, frame: Frame, current: OpenSession) -> bool:
         """Two formats are never mixed into one receiver: the first that fits decides.

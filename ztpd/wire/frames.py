@@ -60,7 +60,8 @@ class Counts:
         if name not in self.frames and len(self.frames) >= _MOST_NAMES:
             name = "other"
         self.frames[name] = self.frames.get(name, 0) + 1
-        self.bad_run = max(0, self.bad_run - _FORGIVEN)
+        if self.bad_run:
+            self.bad_run = max(0, self.bad_run - _FORGIVEN)
 
 
 class Scanner:

@@ -19,7 +19,8 @@ _OBSERVATIONS = {
     **dict.fromkeys(range(1009, 1013), "GLO"),
 }
 _MSM_SYSTEMS = ("GPS", "GLO", "GAL", "SBAS", "QZSS", "BDS", "NavIC")
-_WITH_STATION = frozenset({*range(1001, 1014), 1029, *range(1032, 1036), 1230})
+_MSM = (1070 + 10 * kind + msm for kind in range(len(_MSM_SYSTEMS)) for msm in range(1, 8))
+_WITH_STATION = frozenset({*range(1001, 1014), 1029, *range(1032, 1036), 1230, *_MSM})
 _POSITION_BITS = {1005: 152, 1006: 168}
 _PER_METRE = 10_000
 
@@ -44,11 +45,15 @@ def observed_system(message_number: int) -> str:
 
 def station_id(data: bytes) -> int | None:
     """DF003 of a payload, 0 to 4095; None where that message has none or is too short."""
+    return identity(data)[1]
+
+
+def identity(data: bytes) -> tuple[int, int | None]:
+    """:func:`number` and :func:`station_id` of a payload."""
     found = number(data)
-    has_one = found in _WITH_STATION or (observed_system(found) and found > 1070)
-    if not has_one or len(data) < 3:
-        return None
-    return int.from_bytes(data[1:3], "big") & 0xFFF
+    if found not in _WITH_STATION or len(data) < 3:
+        return found, None
+    return found, int.from_bytes(data[1:3], "big") & 0xFFF
 
 
 def epoch_s(data: bytes, system: str) -> float | None:

@@ -19,6 +19,7 @@ from ztpd.wire.ubxframe import (
     label,
     message,
     poll,
+    split,
     unwrap,
 )
 from ztpd.wire.ubxmon import (
@@ -107,6 +108,7 @@ __all__ = [
     "parse",
     "poll",
     "spartn_keys",
+    "split",
     "unwrap",
 ]
 
@@ -173,6 +175,10 @@ def parse(frame: bytes) -> Parsed:
 
     Raises ValueError where the frame is not whole or its payload has a wrong length or value.
     """
-    number, payload = unwrap(frame)
-    decode = _DECODERS.get(number)
-    return decode(payload) if decode and payload else Other(number, payload)
+    return decode(*unwrap(frame))
+
+
+def decode(number: int, payload: bytes) -> Parsed:
+    """As :func:`parse`, where the frame is known to be whole: its checksum is not read again."""
+    decoder = _DECODERS.get(number)
+    return decoder(payload) if decoder and payload else Other(number, payload)

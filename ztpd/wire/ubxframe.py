@@ -91,6 +91,11 @@ def unwrap(frame: bytes) -> tuple[int, bytes]:
     expected = checksum(frame[2:-2])
     if frame[-2:] != expected:
         raise ValueError(f"UBX checksum {frame[-2:].hex()}, expected {expected.hex()}")
+    return split(frame)
+
+
+def split(frame: bytes) -> tuple[int, bytes]:
+    """Number and payload of a frame that is known to be whole."""
     return int.from_bytes(frame[2:4], "big"), frame[6:-2]
 
 
