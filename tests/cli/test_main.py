@@ -230,10 +230,11 @@ def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.Mo
 
 AS_NOBODY = """
 import os, sys
-import encodings.utf_8_sig, ztpd.cli.credentials, ztpd.cli.token, ztpd.wire.ztp
-from ztpd.cli.main import _parser, main
+import encodings.utf_8_sig, ztpd.cli.credentials, ztpd.cli.screen, ztpd.cli.token, ztpd.wire.ztp
+from ztpd.cli.arguments import parser
+from ztpd.cli.main import main
 from ztpd.provisioning import provisioner, schedule, store
-_parser()  # all is imported now that only root may read here
+parser()  # all is imported now that only root may read here
 os.geteuid() or os.setuid(65534)
 sys.exit(main(sys.argv[1:]))
 """

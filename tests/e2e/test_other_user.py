@@ -30,11 +30,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become
 AS_NOBODY = """
 import os, sys
 import encodings.idna, encodings.utf_8_sig
-from ztpd.cli.main import _parser, main
+from ztpd.cli.arguments import parser
+from ztpd.cli.main import main
 from ztpd import receiver
 from ztpd.cli import recent
 from ztpd.provisioning import call, provisioner, store
-_parser()  # has everything imported that only root may read here
+parser()  # has everything imported that only root may read here
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 sys.exit(main(sys.argv[1:]))
 """

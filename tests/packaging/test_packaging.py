@@ -20,7 +20,7 @@ import pytest
 import ztpd
 from tests.support import TOP
 from ztpd import errors
-from ztpd.cli.main import _parser
+from ztpd.cli.arguments import parser as ztpd_parser
 from ztpd.config.environment import CREDENTIAL, UNSET
 from ztpd.system.directories import runtime_dir
 
@@ -437,7 +437,7 @@ def verbs(
     parser: argparse.ArgumentParser | None = None, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
     """Every verb with its long options."""
-    parser = parser or _parser()
+    parser = parser or ztpd_parser()
     options = {name for name in parser._option_string_actions if name.startswith("--")}
     yield path, options
     for action in parser._actions:

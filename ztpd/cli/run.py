@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+from pathlib import Path
 
 from ztpd import config, events, log
 from ztpd.daemon import Daemon
@@ -11,8 +11,8 @@ from ztpd.system import directories
 from ztpd.system.mounts import lost_at_power_off
 
 
-def run(options: argparse.Namespace) -> int:
-    loaded = config.load(options.config)
+def run(config_file: Path) -> int:
+    loaded = config.load(config_file)
     log.setup(loaded.config.log.level)
     state_dir, runtime_dir = directories.state_dir(), directories.runtime_dir()
     directories.make(state_dir, 0o700)
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
             loaded,
             state_dir=state_dir,
             runtime_dir=runtime_dir,
-            reload=lambda: config.load(options.config),
+            reload=lambda: config.load(config_file),
         ).run()
 
     asyncio.run(run_daemon())
