@@ -13,7 +13,7 @@ from typing import Any
 
 from ztpd import __version__, events, log, metrics, status
 from ztpd.config import LoadedConfig, has_token, read_token
-from ztpd.daemon import counters, requests
+from ztpd.daemon import counters
 from ztpd.daemon.activities import Activities
 from ztpd.daemon.counters import Counters
 from ztpd.daemon.economy import Economy
@@ -275,6 +275,8 @@ class Daemon:
             await asyncio.sleep(_HEARTBEAT_S)
 
     async def _answer(self, request: dict[str, Any]) -> control_server.Answer:
+        from ztpd.daemon import requests  # once somebody asks
+
         try:
             return await requests.answer(self, request)
         except Exception as error:  # noqa: BLE001 - it costs this one answer

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ztpd.errors import FamilyUnreachable
-from ztpd.net import routes
 from ztpd.net.errormap import NO_ROUTE
 from ztpd.net.resolve import Address
 from ztpd.system.tasks import end
@@ -149,6 +148,8 @@ def _check_families(addresses: Sequence[Address], failures: Sequence[OSError]) -
     the default routes of the other."""
     if any(failure.errno not in NO_ROUTE for failure in failures):
         return
+    from ztpd.net import routes  # where nothing can be reached
+
     have = {
         "IPv6" if ":" in route.network else "IPv4" for route in routes.read() if route.is_default
     }

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ztpd import events, log, retry
 from ztpd.config import Config
@@ -14,7 +14,6 @@ from ztpd.errors import Retry, ZtpdError
 from ztpd.lifecycle import Dispatch, Event
 from ztpd.model import Identity, Secret, StoredCredentials
 from ztpd.provisioning import board, post_process, renewal
-from ztpd.provisioning.call import Request, call, request_hash
 from ztpd.provisioning.identification import Identification, ReadIdentity
 from ztpd.provisioning.keeper import READING, STORING, Keeper, log_provisioned
 from ztpd.provisioning.pacing import SCHEDULE_FILE, Pacing
@@ -27,6 +26,9 @@ from ztpd.system.disk import DiskWriter
 from ztpd.system.offload import offload
 from ztpd.system.sealing import Sealer
 from ztpd.wire.hostnames import is_loopback
+
+if TYPE_CHECKING:
+    from ztpd.provisioning.call import Request
 
 T = TypeVar("T")
 _REFRESH_TRIES = 4
@@ -173,6 +175,8 @@ class Provisioner:
 
         Raises the error of the token or of a setting.
         """
+        from ztpd.provisioning.call import Request  # a provisioned gateway makes no call
+
         hostname = self._hostname()
         return Request.of(self._config.ztp, identity, self._token(), hostname=hostname)
 
@@ -209,6 +213,8 @@ class Provisioner:
 
     def _request_hash(self, identity: Identity) -> str:
         """Fingerprint of the request; "" where there is no token, and so no call."""
+        from ztpd.provisioning.call import request_hash
+
         try:
             return request_hash(self._config.ztp, self._token(), identity.hardware_id)
         except ZtpdError:
@@ -223,6 +229,8 @@ class Provisioner:
             return await self._call_once(identity, background)
 
     async def _call_once(self, identity: Identity, background: bool) -> StoredCredentials:
+        from ztpd.provisioning.call import call
+
         settings, request = self._config.ztp, await offload(self.request, identity)
         if is_loopback(request.host):
             self.clock.check()  # a service on this machine has this machine's clock

@@ -20,10 +20,12 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ztpd.errors import SealingFailed, StoreUnsealable
-from ztpd.wire import varlink
+
+if TYPE_CHECKING:
+    from ztpd.wire import varlink
 
 SOCKET = Path("/run/systemd/io.systemd.Credentials")
 
@@ -77,6 +79,8 @@ class CredentialsService:
         raise SealingFailed(f"systemd does not unseal: {_reason(reply)}")
 
     def _call(self, method: str, parameters: Mapping[str, str]) -> varlink.VarlinkReply:
+        from ztpd.wire import varlink  # few gateways seal
+
         call = {"name": _NAME, "scope": "user", **parameters}
         deadline_s, reader = time.monotonic() + self._within_s, varlink.ReplyReader()
         try:

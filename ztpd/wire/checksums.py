@@ -106,14 +106,12 @@ class Crc:
         self._width = width
         self._mask = (1 << width) - 1
         self.initial = self._mask if inverted else 0
-        table = []
-        for byte in range(256):
-            remainder = byte << (width - 8)
-            for _ in range(8):
-                remainder <<= 1
-                if remainder > self._mask:
-                    remainder ^= polynomial | 1 << width
-            table.append(remainder)
+        table, of_bit = [0], polynomial
+        for _ in range(8):  # a CRC is linear: that of a byte is the sum of those of its bits
+            table += [of_bit ^ of_others for of_others in table]
+            of_bit <<= 1
+            if of_bit > self._mask:
+                of_bit ^= polynomial | 1 << width
         self._table = tuple(table)
         # The register behind a part that ends with its CRC is the same for every such part.
         self.residue = self._register(self._mask.to_bytes(width // 8, "big"), 0) if inverted else 0
