@@ -1,14 +1,16 @@
 """The settings that a receiver needs, and how ztpd writes them.
 
 ztpd reads the settings first and writes only those that differ, to RAM, so that settings in flash
-stay. One unknown key makes a receiver refuse a whole message, so each group has its own message; a
-refused group is written key by key, which shows the refused one.
+stay. One unknown key makes a receiver refuse a whole message. The groups that all receivers for
+SPARTN know share one; the others, and those where it is refused, have a message each. A refused
+group is read key by key, and refused values are written so, which shows the refused one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from ztpd.errors import ConfigError, ReceiverSilent
@@ -32,8 +34,9 @@ class Setting(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Settings of one message, which a receiver accepts or refuses together.
+    """Settings which a receiver accepts or refuses together.
 
+    ``usual`` marks settings that all receivers for SPARTN know.
     ``ports`` marks one setting for each of the receiver's ports: one that takes it is enough.
     ``optional`` marks settings that some receivers rightly do not have. A group with ``unless`` is
     for receivers that do not know those keys, such as "CFG-MSGOUT-UBX_RXM_COR_{}".
@@ -43,6 +46,7 @@ class Group(NamedTuple):
     ports: bool = False
     optional: bool = False
     unless: str = ""
+    usual: bool = False
 
 
 SPARTN_IN = "CFG-{}INPROT-SPARTN"
@@ -79,12 +83,12 @@ def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
     except ValueError as error:
         raise ConfigError(f"receiver.keys: {error}") from error
     groups = (
-        Group(_on_ports(RTCM_IN), ports=True),
-        Group(_on_ports(SPARTN_IN), ports=True),
-        Group(_on_ports(POSITION_OUT, at_least=True), ports=True),
-        Group(_on_ports(REPORTS_OUT, at_least=True), ports=True),
+        Group(_on_ports(RTCM_IN), ports=True, usual=True),
+        Group(_on_ports(SPARTN_IN), ports=True, usual=True),
+        Group(_on_ports(POSITION_OUT, at_least=True), ports=True, usual=True),
+        Group(_on_ports(REPORTS_OUT, at_least=True), ports=True, usual=True),
         Group(_on_ports(RTCM_REPORTS_OUT, at_least=True), ports=True, unless=REPORTS_OUT),
-        Group((_one("CFG-SPARTN-USE_SOURCE", 0),), optional=True),
+        Group((_one("CFG-SPARTN-USE_SOURCE", 0),), optional=True, usual=True),
         # Galileo HAS is processed while corrections of the host are off, and instead of them
         Group(
             (_one("CFG-NAVCOR-ENABLE_HOST", 1), _one("CFG-NAVCOR-ENABLE_GAL_HAS", 0)),
@@ -92,16 +96,18 @@ def plan(extra: Mapping[str, int]) -> tuple[Group, ...]:
         ),
         Group((_one("CFG-TMODE-MODE", 0),), optional=True),
         # 2 never goes beyond float; above 3 are more cautious ways to a fixed solution
-        Group((_one("CFG-NAVHPG-DGNSSMODE", 3, at_least=True),), optional=True),
+        Group((_one("CFG-NAVHPG-DGNSSMODE", 3, at_least=True),), optional=True, usual=True),
         # any rate serves; they are read to know how often NAV-PVT is due
         Group(
             (Setting(MEASURE_MS, 1, at_least=True), Setting(MEASURES_PER_FIX, 1, at_least=True)),
             optional=True,
+            usual=True,
         ),
         # any value is left alone; a filter that keeps the corrections out is named
         Group(
             (Setting(STATION_FILTER, 0, at_least=True), Setting(FILTERED_STATION, 0, True)),
             optional=True,
+            usual=True,
         ),
     )
     taken = {setting.key for setting in own}
@@ -176,7 +182,7 @@ class AppliedSettings:
         return self.values.get(FILTERED_STATION) if self.values.get(STATION_FILTER) else None
 
 
-async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> AppliedSettings:
+async def apply(client: UbxClient, groups: Sequence[Group], *, write: bool) -> AppliedSettings:
     """Make the receiver's settings those of ``groups``; with ``write`` false only read them.
 
     Raises :class:`ztpd.errors.ReceiverSilent`, :class:`ztpd.errors.ReceiverDeaf` and
@@ -189,15 +195,17 @@ async def apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> A
         raise await unanswered(client, error) from error
 
 
-async def _apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> AppliedSettings:
+async def _apply(client: UbxClient, groups: Sequence[Group], *, write: bool) -> AppliedSettings:
     applied = AppliedSettings()
-    for group in groups:
-        if group.unless and applied.knows(group.unless):
+    usual = [group for group in groups if group.usual]
+    for together in filter(None, [usual, *([group] for group in groups if not group.usual)]):
+        if together[0].unless and applied.knows(together[0].unless):
             continue
-        values = await _read(client, [setting.key for setting in group.settings])
+        settings = [setting for group in together for setting in group.settings]
+        values = await _read(client, *([each.key for each in group.settings] for group in together))
         wrong = {
             setting.key: setting.value
-            for setting in group.settings
+            for setting in settings
             if setting.key in values and not setting.holds(values[setting.key])
         }
         if wrong and write:
@@ -207,7 +215,7 @@ async def _apply(client: UbxClient, groups: Iterable[Group], *, write: bool) -> 
         applied.written += [key for key in wrong if values.get(key) == wrong[key]]
         applied.refused += [
             setting.key
-            for setting in group.settings
+            for setting in settings
             if setting.key not in values or (write and not setting.holds(values[setting.key]))
         ]
     return applied
@@ -231,9 +239,18 @@ def compare(groups: Iterable[Group], applied: AppliedSettings) -> tuple[SettingV
     )
 
 
-async def _read(client: UbxClient, keys: Iterable[int]) -> dict[int, int]:
-    """The values of those ``keys`` the receiver knows."""
-    keys = tuple(keys)
+async def _read(client: UbxClient, *groups: Collection[int]) -> dict[int, int]:
+    """The values of the keys in ``groups`` that the receiver knows."""
+    values = await _ask(client, [key for group in groups for key in group])
+    smaller = groups if len(groups) > 1 else [(key,) for key in groups[0]]
+    if not values and len(smaller) > 1:
+        for each in smaller:
+            values |= await _read(client, each)
+    return values
+
+
+async def _ask(client: UbxClient, keys: Collection[int]) -> dict[int, int]:
+    """The values of ``keys``; none where the receiver does not know all of them."""
 
     def answer(message: Parsed) -> dict[int, int] | None:
         if isinstance(message, CfgValget) and message.values.keys() == set(keys):
@@ -241,11 +258,8 @@ async def _read(client: UbxClient, keys: Iterable[int]) -> dict[int, int]:
         is_ack = isinstance(message, Ack)
         return {} if is_ack and message == Ack(Message.CFG_VALGET, ok=False) else None
 
-    values = await client.ask(CfgValgetPoll(keys).encode(), answer, f"CFG-VALGET {names(keys)}")
-    if not values and len(keys) > 1:
-        for key in keys:
-            values |= await _read(client, (key,))
-    return values
+    poll = CfgValgetPoll(tuple(keys)).encode()
+    return await client.ask(poll, answer, f"CFG-VALGET {_some(keys)}")
 
 
 async def _write(client: UbxClient, values: Mapping[int, int]) -> None:
@@ -255,7 +269,7 @@ async def _write(client: UbxClient, values: Mapping[int, int]) -> None:
         acked = isinstance(message, Ack) and message.number == Message.CFG_VALSET
         return message.ok if acked and isinstance(message, Ack) else None
 
-    taken = await client.ask(CfgValset(values).encode(), answer, f"CFG-VALSET {names(values)}")
+    taken = await client.ask(CfgValset(values).encode(), answer, f"CFG-VALSET {_some(values)}")
     if not taken and len(values) > 1:
         for key, value in values.items():
             await _write(client, {key: value})
@@ -264,3 +278,9 @@ async def _write(client: UbxClient, values: Mapping[int, int]) -> None:
 def names(keys: Iterable[int]) -> str:
     """The keys for a person."""
     return ", ".join(ubxcfg.key_name(key) for key in keys)
+
+
+def _some(keys: Collection[int]) -> str:
+    """As :func:`names`, the first three."""
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return names(islice(keys, 3)) + more
