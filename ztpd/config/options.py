@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ztpd.config import rules
 from ztpd.config.rules import Rule
@@ -36,8 +36,7 @@ _CA_FILE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One setting, as the loader and the texts see it."""
 
     name: str
@@ -53,8 +52,7 @@ class Option:
         return isinstance(self.default, dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     name: str
     kind: type[Any]
     about: str
