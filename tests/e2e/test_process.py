@@ -21,7 +21,9 @@ OTHER_PROGRAMS = {"check", "cli", "demo", "report", "sim", "unit", "__main__"}
 """Rooms that are not the daemon's."""
 
 PROVISIONING = {
+    "ztpd.modem",
     "ztpd.modem.at",
+    "ztpd.modem.identity",
     "ztpd.modem.modemmanager",
     "ztpd.modem.usb",
     "ztpd.provisioning.call",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import __version__, events, log, metrics, status
-from ztpd.config import LoadedConfig, has_token, read_token
+from ztpd.config import Config, LoadedConfig, has_token, read_token
 from ztpd.daemon import counters
 from ztpd.daemon.activities import Activities
 from ztpd.daemon.counters import Counters
@@ -28,7 +28,6 @@ from ztpd.daemon.tasks import RESTART_S, Task, Tasks
 from ztpd.errors import ConfigError, RuntimeDirectoryUnusable, StoreError, ZtpdError
 from ztpd.lifecycle import Activity, Event, State
 from ztpd.model import Identity, StoredCredentials, utc
-from ztpd.modem import identity
 from ztpd.provisioning import board, post_process
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.provisioning.reply import Post
@@ -196,7 +195,7 @@ class Daemon:
         self.dispatch(Event.RESTART, "after an internal error")
 
     async def _read_identity(self) -> Identity:
-        self._identity = await identity.read(self._loaded.config)
+        self._identity = await _read_identity(self._loaded.config)
         return self._identity
 
     def _make_receiver(self, loaded: LoadedConfig) -> Receiver:
@@ -275,10 +274,8 @@ class Daemon:
             await asyncio.sleep(_HEARTBEAT_S)
 
     async def _answer(self, request: dict[str, Any]) -> control_server.Answer:
-        from ztpd.daemon import requests  # once somebody asks
-
         try:
-            return await requests.answer(self, request)
+            return await _answer(self, request)
         except Exception as error:  # noqa: BLE001 - it costs this one answer
             log.crash("control", error)
             return {"ok": False, "error": "internal error, see the journal"}
@@ -346,6 +343,18 @@ class Daemon:
         for unknown in self._loaded.unknown:
             hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
             log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
+
+
+async def _read_identity(config: Config) -> Identity:
+    from ztpd.modem import identity  # a provisioned gateway does not need its modem
+
+    return await identity.read(config)
+
+
+async def _answer(daemon: Daemon, request: dict[str, Any]) -> control_server.Answer:
+    from ztpd.daemon import requests  # once somebody asks
+
+    return await requests.answer(daemon, request)
 
 
 def _unusable(error: OSError) -> RuntimeDirectoryUnusable:
