@@ -58,7 +58,8 @@ class _Growing(Counts):
     __slots__ = ("_rate",)
 
     def __init__(self, octets: int, rate: int) -> None:
-        super().__init__(bytes=octets)
+        super().__init__()
+        self.bytes = octets
         self._rate = rate
 
     def __getattribute__(self, name: str) -> Any:

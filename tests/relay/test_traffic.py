@@ -126,7 +126,9 @@ class SteadySession:
 
     @property
     def counts(self) -> Counts:
-        return Counts(bytes=int((_now() - self._began_s) * RATE))
+        counts = Counts()
+        counts.bytes = int((_now() - self._began_s) * RATE)
+        return counts
 
     @property
     def ip_bytes(self) -> int | None:

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ztpd import metrics
@@ -22,15 +21,15 @@ _OUTCOMES = ("success", *(each.value for each in (Retry.REFUSED, Retry.SERVER, R
 _CLOCK_STEP_S = 2.0  # of the wall clock: less is its drift
 
 
-@dataclass(slots=True)
 class _Open:
     """A session that is open, and how much of it has been counted."""
 
-    session: Session
-    transport: str
-    counted_s: float  # loop time
-    bytes: int = 0
-    frames: Counter[str] = field(default_factory=Counter)
+    def __init__(self, session: Session, transport: str, counted_s: float) -> None:
+        self.session = session
+        self.transport = transport
+        self.counted_s = counted_s  # loop time
+        self.bytes = 0
+        self.frames: Counter[str] = Counter()
 
 
 class Counters:

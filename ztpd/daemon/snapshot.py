@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ztpd import __version__, events
 from ztpd.errors import ConfigError, SealingFailed, ZtpdError
@@ -26,8 +26,7 @@ from ztpd.status import (
 )
 
 
-@dataclass
-class Reason:
+class Reason(NamedTuple):
     """The reason of the present state."""
 
     event: str

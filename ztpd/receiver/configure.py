@@ -9,7 +9,6 @@ group is read key by key, and refused values are written so, which shows the ref
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -126,13 +125,13 @@ def _one(name: str, value: int, *, at_least: bool = False) -> Setting:
     return Setting(ubxcfg.KEYS[name], value, at_least)
 
 
-@dataclass(slots=True)
 class AppliedSettings:
     """The settings of the receiver after :func:`apply`."""
 
-    values: dict[int, int] = field(default_factory=dict)  # the keys that it knows, and their values
-    written: list[int] = field(default_factory=list)  # keys that were changed
-    refused: list[int] = field(default_factory=list)  # keys it does not know, or not that value
+    def __init__(self) -> None:
+        self.values: dict[int, int] = {}  # the keys that it knows, and their values
+        self.written: list[int] = []  # keys that were changed
+        self.refused: list[int] = []  # keys it does not know, or not that value
 
     @property
     def locked(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -41,11 +40,11 @@ _SHARED_GATHER_S = 0.05  # the same where other programs read them
 _CHECK_S = 50.0  # between two looks at the settings, while corrections go unused
 
 
-@dataclass(slots=True)
 class SetUpLog:
     """Journal lines about set-ups, held back where the receiver comes and goes."""
 
-    count: int = 0  # of set-ups since the receiver was last stable
+    def __init__(self) -> None:
+        self.count = 0  # of set-ups since the receiver was last stable
 
     def emit(self, event: events.JournalEvent, **fields: object) -> None:
         if self.count <= _LOGGED_SET_UPS:
@@ -57,22 +56,22 @@ class SetUpLog:
         return held_back
 
 
-@dataclass(slots=True)
 class ReceiverState:
     """The receiver as the rest of ztpd sees it: it outlives a connection."""
 
-    attachment: Attachment
-    error: ZtpdError | None = None  # why it is not ready
-    ready: asyncio.Event = field(default_factory=asyncio.Event)  # corrections are wanted
-    assessment: Assessment = field(default_factory=Assessment)
-    fixes: FixHistory = field(default_factory=FixHistory)
-    usage: CorrectionUsage = field(default_factory=CorrectionUsage)
-    reception: Reception = field(default_factory=Reception)
-    counts: DeliveryCounts = field(default_factory=DeliveryCounts)
-    ring: keys.KeyRing = field(default_factory=keys.KeyRing)
-    set_ups: SetUpLog = field(default_factory=SetUpLog)
-    assistance: AssistanceStore = field(default_factory=AssistanceStore)
-    format: FrameKind | None = None  # of the corrections that were given to it last
+    def __init__(self, attachment: Attachment) -> None:
+        self.attachment = attachment
+        self.error: ZtpdError | None = None  # why it is not ready
+        self.ready = asyncio.Event()  # corrections are wanted
+        self.assessment = Assessment()
+        self.fixes = FixHistory()
+        self.usage = CorrectionUsage()
+        self.reception = Reception()
+        self.counts = DeliveryCounts()
+        self.ring = keys.KeyRing()
+        self.set_ups = SetUpLog()
+        self.assistance = AssistanceStore()
+        self.format: FrameKind | None = None  # of the corrections that were given to it last
 
 
 class Hooks(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 SHARE_WINDOW_S = 300.0
 """The share of dropped messages is that of the last five minutes."""
@@ -11,23 +10,23 @@ SHARE_WINDOW_S = 300.0
 _STEP_S = 10.0  # resolution of that window
 
 
-@dataclass(slots=True)
 class _Step:
-    began_s: float
-    sent: int = 0
-    dropped: int = 0
+    def __init__(self, began_s: float) -> None:
+        self.began_s = began_s
+        self.sent = 0
+        self.dropped = 0
 
 
-@dataclass(slots=True)
 class DeliveryCounts:
     """Each message ends as one of these, once: sent, dropped, refused or undelivered."""
 
-    frames: int = 0  # that left the port
-    bytes: int = 0
-    dropped: int = 0  # came faster than the line takes them, or became too old on this side
-    refused: int = 0  # no corrections, or not for this receiver
-    undelivered: int = 0  # came while the receiver was not ready, or the port was lost
-    _recent: deque[_Step] = field(default_factory=deque)
+    def __init__(self) -> None:
+        self.frames = 0  # that left the port
+        self.bytes = 0
+        self.dropped = 0  # came faster than the line takes them, or became too old on this side
+        self.refused = 0  # no corrections, or not for this receiver
+        self.undelivered = 0  # came while the receiver was not ready, or the port was lost
+        self._recent: deque[_Step] = deque()
 
     def on_sent(self, size_bytes: int, now_s: float) -> None:
         self.frames += 1

@@ -11,7 +11,6 @@ import asyncio
 import os
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +57,7 @@ class Found(NamedTuple):
         return has_rtk(self.version) is True
 
 
-@dataclass(slots=True)
-class _FailedPort:
+class _FailedPort(NamedTuple):
     """A port without a receiver, as far as it was tried."""
 
     error: ReceiverError | SerialError

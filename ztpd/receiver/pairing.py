@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ztpd.model import Frame, FrameKind
@@ -100,13 +99,13 @@ class PairedReports:
         return waiting
 
 
-@dataclass(slots=True)
 class Delivered:
     """By kind, message number and reference station; time is passed in."""
 
-    last_s: dict[FrameKind, float] = field(default_factory=dict)
-    stations_s: dict[tuple[int, int | None], float] = field(default_factory=dict)
-    _pairs: PairedReports = field(default_factory=PairedReports)
+    def __init__(self) -> None:
+        self.last_s: dict[FrameKind, float] = {}
+        self.stations_s: dict[tuple[int, int | None], float] = {}
+        self._pairs = PairedReports()
 
     def add(self, frame: Frame, now_s: float) -> None:
         self.last_s[frame.kind] = now_s

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ztpd import events, log
@@ -69,25 +68,25 @@ class Finding(NamedTuple):
         return self.event.text.format(**self.fields)
 
 
-@dataclass(slots=True)
 class _Watch:
     """How long a state has lasted, or been away."""
 
-    began_s: float
-    seen_s: float
-    fields: Mapping[str, object]
-    found: bool = False
+    def __init__(self, began_s: float, seen_s: float, fields: Mapping[str, object]) -> None:
+        self.began_s = began_s
+        self.seen_s = seen_s
+        self.fields = fields
+        self.found = False
 
 
-@dataclass(slots=True)
 class _StationStream:
     """The RTCM messages of one reference station."""
 
-    began_s: float = 0.0
-    last_s: float = -math.inf
-    station_id: int | None = None
-    position: rtcm.StationPosition | None = None
-    seen_s: dict[int, float] = field(default_factory=dict)  # by message number
+    def __init__(self, began_s: float = 0.0, station_id: int | None = None) -> None:
+        self.began_s = began_s
+        self.last_s = -math.inf
+        self.station_id = station_id
+        self.position: rtcm.StationPosition | None = None
+        self.seen_s: dict[int, float] = {}  # by message number
 
     def has(self, numbers: frozenset[int], now_s: float) -> bool:
         return any(now_s - self.seen_s.get(each, -math.inf) <= _KINDS_S for each in numbers)

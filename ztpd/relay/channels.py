@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ztpd import retry
 from ztpd.errors import (
@@ -58,27 +57,29 @@ _NOT_OF_CREDENTIALS = (
 )
 
 
-@dataclass
 class Channel:
     """One transport of one service. Times are the loop's, in seconds."""
 
-    endpoint: SourceEndpoint
-    backoff: retry.Backoff
-    rng: random.Random
-    due_s: float = 0.0
-    error: ZtpdError | None = None
-    short_sessions: int = 0  # in a row, ended by the peer after corrections had come
-    last_short_s: float = float("-inf")
-    last_stable_s: float = float("-inf")  # end of the last session that was stable
-    has_worked: bool = False  # a session was stable, in this boot
-    early_closes: int = 0  # in a row, at one stage of MQTT's opening
-    empty_sessions: int = 0  # in a row
-    last_corrections_s: float = float("-inf")  # of the last frame
-    failing_since_s: float | None = None  # no session could be opened since then
-    left: bool = False  # the receiver did not use its corrections
-    unused_times: int = 0  # in a row
-    left_until_s: float = 0.0  # while left: not tried beside another one before this
-    hold_without_fix_until_s: float = 0.0  # not tried before this while the receiver has no fix
+    def __init__(
+        self, endpoint: SourceEndpoint, backoff: retry.Backoff, rng: random.Random
+    ) -> None:
+        self.endpoint = endpoint
+        self.backoff = backoff
+        self.rng = rng
+        self.due_s = 0.0
+        self.error: ZtpdError | None = None
+        self.short_sessions = 0  # in a row, ended by the peer after corrections had come
+        self.last_short_s = float("-inf")
+        self.last_stable_s = float("-inf")  # end of the last session that was stable
+        self.has_worked = False  # a session was stable, in this boot
+        self.early_closes = 0  # in a row, at one stage of MQTT's opening
+        self.empty_sessions = 0  # in a row
+        self.last_corrections_s = float("-inf")  # of the last frame
+        self.failing_since_s: float | None = None  # no session could be opened since then
+        self.left = False  # the receiver did not use its corrections
+        self.unused_times = 0  # in a row
+        self.left_until_s = 0.0  # while left: not tried beside another one before this
+        self.hold_without_fix_until_s = 0.0  # not tried before this while the receiver has no fix
 
     @property
     def name(self) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -25,15 +24,15 @@ FIRST_SAVED_S = 600.0
 before an hour is over would else never count."""
 
 
-@dataclass
 class _Metered:
     """An open session, and the last look at it."""
 
-    channel: str
-    session: Session
-    looked_s: float  # the loop's time
-    ip_bytes: int = 0
-    stream_bytes: int = 0
+    def __init__(self, channel: str, session: Session, looked_s: float) -> None:
+        self.channel = channel
+        self.session = session
+        self.looked_s = looked_s  # the loop's time
+        self.ip_bytes = 0
+        self.stream_bytes = 0
 
     def look(self, now: float) -> Traffic:
         """The traffic since the last look. A connection that is closed gives no count any more:

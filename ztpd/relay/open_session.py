@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 
 from ztpd.errors import (
     FormatExcluded,
@@ -23,20 +22,22 @@ _NAMES = {FrameKind.SPARTN: "SPARTN", FrameKind.RTCM3: "RTCM 3"}
 _SETTINGS = {FrameKind.SPARTN: "spartn", FrameKind.RTCM3: "rtcm"}
 
 
-@dataclass
 class Progress:
     """Counts and times of one session, for the status. Times are the loop's, in seconds."""
 
-    where: str = ""
-    kind: str = ""  # of the endpoint
-    backup: bool = False  # the endpoint is one of [[backup]]
-    opened_s: float = 0.0
-    format: FrameKind | None = None
-    first_frame_s: float | None = None  # of the first frame delivered to the receiver
-    last_frame_s: float | None = None
-    frames: dict[str, int] = field(default_factory=dict)
-    bytes: int = 0
-    other_format: int = 0
+    def __init__(
+        self, where: str = "", kind: str = "", backup: bool = False, opened_s: float = 0.0
+    ) -> None:
+        self.where = where
+        self.kind = kind  # of the endpoint
+        self.backup = backup  # the endpoint is one of [[backup]]
+        self.opened_s = opened_s
+        self.format: FrameKind | None = None
+        self.first_frame_s: float | None = None  # of the first frame delivered to the receiver
+        self.last_frame_s: float | None = None
+        self.frames: dict[str, int] = {}
+        self.bytes = 0
+        self.other_format = 0
 
     def count(self, frame: Frame, now_s: float) -> bool:
         """Count a frame that goes to the receiver; whether it is the first."""
@@ -49,16 +50,18 @@ class Progress:
         return True
 
 
-@dataclass
 class OpenSession:
     """A session of ``channel`` that is open until ``closing`` is closed."""
 
-    channel: Channel
-    session: Session
-    closing: AsyncExitStack
-    progress: Progress
-    first_corrections_s: float | None = None  # also of those that are not delivered
-    is_stable: bool = False
+    def __init__(
+        self, channel: Channel, session: Session, closing: AsyncExitStack, progress: Progress
+    ) -> None:
+        self.channel = channel
+        self.session = session
+        self.closing = closing
+        self.progress = progress
+        self.first_corrections_s: float | None = None  # also of those that are not delivered
+        self.is_stable = False
 
     def mark_frame(self, now: float) -> bool:
         """Note corrections; whether the session has just become stable."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ztpd.model import Frame, FrameKind
@@ -39,15 +38,15 @@ _BAD_RUN_LIMIT = 64
 _FORGIVEN = 8  # bad checks that a whole frame makes up for
 
 
-@dataclass(slots=True)
 class Counts:
     """Totals of a stream."""
 
-    frames: dict[str, int] = field(default_factory=dict)  # by Frame.name
-    bytes: int = 0  # received
-    skipped_bytes: int = 0  # known to be part of no frame
-    bad_checks: int = 0  # frames whole by their header, but with a wrong CRC or checksum
-    bad_run: int = 0  # those of them that no whole frame has made up for
+    def __init__(self) -> None:
+        self.frames: dict[str, int] = {}  # by Frame.name
+        self.bytes = 0  # received
+        self.skipped_bytes = 0  # known to be part of no frame
+        self.bad_checks = 0  # frames whole by their header, but with a wrong CRC or checksum
+        self.bad_run = 0  # those of them that no whole frame has made up for
 
     @property
     def corrupt(self) -> bool:
