@@ -20,6 +20,7 @@ from ztpd import check, status
 from ztpd.cli.status import render
 from ztpd.health import Health, cause, health
 from ztpd.provisioning.pacing import SCHEDULE_FILE
+from ztpd.provisioning.store import CURRENT
 from ztpd.sim.ztp_service import Drip
 from ztpd.system import control
 from ztpd.system.control import Verb
@@ -100,13 +101,17 @@ async def test_FR103_a_disk_that_takes_no_credentials_is_named_and_the_correctio
                     let_go(in_the_way)
                     storing = f"storing the credentials in {gateway.state_dir}"
                     await until(lambda: gateway.status["reason"]["text"] == storing)
+                    in_the_way = hold(gateway, SCHEDULE_FILE)  # of the note that the call succeeded
                     began_s = asyncio.get_running_loop().time()
                     await until(lambda: state(gateway) == "streaming", within_s=20)
                     waited_s = asyncio.get_running_loop().time() - began_s
                     await until(lambda: gateway.status["receiver"]["use"] == "used", within_s=20)
                     seen = status.read(gateway.runtime_dir)
                     broken = check.document(await gateway.checked(status.read(gateway.runtime_dir)))
-                await until(lambda: "credentials.json" in gateway.files())
+                    assert in_the_way.is_fifo()
+                let_go(in_the_way)
+                await until(lambda: not in_the_way.exists())  # the note had waited there
+                await until((gateway.state_dir / CURRENT).exists)
                 await until(
                     lambda: (
                         health(status.read(gateway.runtime_dir), is_running=True) is Health.HEALTHY

@@ -32,12 +32,15 @@ ODD: some.SearchStrategy[Any] = (
 )
 
 
-async def test_FR103_a_card_that_does_not_answer_keeps_no_session_waiting(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "within_s"), [("other.json", 0.5), ("refused.json", 2.0)])
+async def test_FR103_a_card_that_does_not_answer_keeps_no_session_waiting(
+    tmp_path: Path, name: str, within_s: float
+) -> None:
     disk = DiskWriter(lambda path, error: None)
-    in_the_way = tmp_path / f".other.json.{os.getpid()}"
+    in_the_way = tmp_path / f".{name}.{os.getpid()}"
     os.mkfifo(in_the_way)  # to open it for writing waits for a reader
-    disk.write(tmp_path / "other.json", b"{}")
-    async with asyncio.timeout(5):
+    disk.write(tmp_path / name, b"{}")
+    async with asyncio.timeout(within_s):
         await RefusalRecord(tmp_path / "refused.json", [channel()], Clock(), disk).load()
     reader = os.open(in_the_way, os.O_RDONLY | os.O_NONBLOCK)
     await disk.written(timeout_s=5)

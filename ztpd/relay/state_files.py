@@ -16,7 +16,7 @@ from ztpd.system.files import read_json, write_atomic
 
 _OLD_S = 2 * 3600.0
 _MOST_TIMES = 16  # in vain; the time for which a service is left grows no longer
-_READ_WITHIN_S = 2.0
+_READ_WITHIN_S = 1.0
 _CLOCK_SET_S = 60.0  # a wall clock that moves further against the time since boot has been set
 
 

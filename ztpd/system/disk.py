@@ -49,8 +49,11 @@ class DiskWriter:
             await offload(self._wait, timeout_s=timeout_s)
 
     async def read_json(self, path: Path) -> dict[str, Any]:
-        """As :func:`ztpd.system.files.read_json`, after everything has been written."""
-        await self.written()
+        """As :func:`ztpd.system.files.read_json`, after what is to be written there."""
+        with self._changed:
+            writing = path in self._pending or (self._writing and self._writing[0] == path)
+        if writing:
+            await self.written()
         return await offload(read_json, path)
 
     def _wait(self) -> None:
