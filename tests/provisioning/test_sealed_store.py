@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.credentials_service import SimCredentialsService
 from tests.support.writer import generation
 from ztpd.errors import SealingFailed, StoreCorrupt, StoreError, StoreUnsealable
+from ztpd.provisioning.keeper import load_soon
 from ztpd.provisioning.store import CURRENT, PREVIOUS, CredentialStore
 from ztpd.system.sealing import CredentialsService
 
@@ -226,3 +227,15 @@ def test_a_saved_third_pushes_out_the_first_only(sealed: CredentialStore) -> Non
     assert sealed.load_previous() == SECOND
     sealed.forget()
     assert sealed.load() is None
+
+
+async def test_S21_a_systemd_that_hangs_is_named_to_a_person_who_waits_and_not_the_disk(
+    sealed: CredentialStore, service: SimCredentialsService, tmp_path: Path
+) -> None:
+    sealed.save(FIRST)
+    found = await load_soon(tmp_path / "state", service=service.path)
+    assert found
+    assert found.stored == FIRST
+    service.mode = "silent"
+    with pytest.raises(SealingFailed):
+        await load_soon(tmp_path / "state", within_s=1, service=service.path)

@@ -20,6 +20,7 @@ from ztpd.model import StoredCredentials
 from ztpd.provisioning.board import is_another
 from ztpd.provisioning.store import CredentialStore, Loaded
 from ztpd.system.offload import offload
+from ztpd.system.sealing import SOCKET, CredentialsService
 
 STALLED_AFTER_S = 10.0
 """So long the disk may take before that is said. Cheap cards take some seconds for an fsync."""
@@ -53,13 +54,17 @@ def _seen(write: asyncio.Task[None]) -> None:
 _SAVE_AGAIN = {Retry.LOCAL: retry.Delay(60, 3600, floor_s=60)}
 
 
-async def load_soon(directory: Path) -> Loaded | None:
-    """As :meth:`CredentialStore.load`, for a person who waits.
+async def load_soon(
+    directory: Path, *, within_s: float = _READ_WITHIN_S, service: Path = SOCKET
+) -> Loaded | None:
+    """As :meth:`CredentialStore.load`, for a person who waits ``within_s`` for the disk and for
+    systemd's ``service``, of which the larger part for the service.
 
     Raises :class:`StoreStalled` too.
     """
+    sealer = CredentialsService(service, within_s=0.8 * within_s)  # it is named if it hangs
     try:
-        return await offload(CredentialStore(directory).load, timeout_s=_READ_WITHIN_S)
+        return await offload(CredentialStore(directory, sealer=sealer).load, timeout_s=within_s)
     except TimeoutError:
         raise StoreStalled(f"{directory}, {READING}") from None
 
