@@ -30,7 +30,7 @@ from ztpd.relay.metering import FILE
 from ztpd.sim.caster import Caster
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import SimReceiver
-from ztpd.sim.ztp_service import Answer, ZtpService
+from ztpd.sim.ztp_service import Answer, Drip, ZtpService
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -265,6 +265,35 @@ def test_credentials_that_end_in_a_pause_are_renewed_in_it(memory_path: Path) ->
                 await ask(gateway, Verb.RESUME)
                 assert await streams(gateway, 30) < 10
             assert len(service.calls) == 3
+
+    run(scenario())
+
+
+def test_a_resume_in_the_middle_of_a_renewal_waits_for_its_answer(memory_path: Path) -> None:
+    clocks = Clocks()
+
+    async def scenario() -> None:
+        async with services(memory_path, profile=Profile(protocol="both"), speed=1.0) as (
+            gateway,
+            service,
+            _,
+        ):
+            gateway.clock = clocks.clock
+            async with gateway.running():
+                await streams(gateway)
+                await ask(gateway, Verb.PAUSE)
+                await paused(gateway)
+            first = replace(kept(gateway), expires_unix_s=int(clocks.clock.now() + 4 * DAY_S))
+            CredentialStore(gateway.state_dir).save(first)
+            reissue(gateway, service)
+            clocks.suspend(2 * DAY_S)
+            service.script.append(Drip(0.002))
+            async with gateway.running():
+                await until(lambda: service.requests == 2, 60)
+                await ask(gateway, Verb.RESUME)
+                assert await streams(gateway, 60) > 1
+                assert kept(gateway) != first
+                assert len(service.calls) == 2
 
     run(scenario())
 

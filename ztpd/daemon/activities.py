@@ -38,6 +38,7 @@ from ztpd.status import ChannelStatus
 from ztpd.system.disk import DiskWriter
 
 _UNSEAL_EVERY_S = 600.0
+_ANSWER_S = 60.0  # below the time for which the watchdog lets a state last
 
 
 class Activities:
@@ -161,7 +162,13 @@ class Activities:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            await self._tasks.end(Task.SAVE, Task.UPKEEP)
+            try:  # the answer of a renewal would be lost, and the next one comes a day later
+                async with asyncio.timeout(_ANSWER_S):
+                    await self._provisioner.idle()
+            except TimeoutError:
+                pass
+            finally:
+                await self._tasks.end(Task.SAVE, Task.UPKEEP)
 
     async def _renew_at_rest(self) -> None:
         while self.stored:
