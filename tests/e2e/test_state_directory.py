@@ -1,4 +1,4 @@
-"""The file system of the state directory, and the warning about it."""
+"""The state directory: its file system, and a wrong mode in the middle of a call."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.support import TOP
+from tests.support.services import services, state
+from tests.support.until import until
+from tests.support.virtualtime import run
+from ztpd.errors import StoreUnsafe
+from ztpd.provisioning.pacing import SCHEDULE_FILE
+from ztpd.sim.ztp_service import Drip
+from ztpd.system.files import read_json
 from ztpd.system.mounts import lost_at_power_off
 
 IN_MEMORY = Path("/dev/shm")
@@ -53,3 +60,24 @@ def test_FR42_of_state_on_a_disk_nothing_is_said() -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         lines = first_lines(Path(directory) / "state", Path(directory))
     assert "lost at power off" not in lines
+
+
+def test_S10_an_answer_that_the_directory_takes_late_is_the_answer_of_its_call(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with services(tmp_path, script=(Drip(0.002),)) as (gateway, service, _):
+            async with gateway.running():
+                await until(lambda: service.requests == 1)
+                gateway.state_dir.chmod(0o755)
+                await until(lambda: gateway.status["reason"]["event"] == StoreUnsafe.code, 60)
+                assert not read_json(gateway.state_dir / SCHEDULE_FILE)["succeeded"]
+                gateway.state_dir.chmod(0o700)
+                await until(lambda: state(gateway) == "streaming", within_s=2 * 3600)
+                noted = read_json(gateway.state_dir / SCHEDULE_FILE)
+                assert (noted["succeeded"], noted["wait_s"], noted["steps"]) == (True, 0, {})
+            async with gateway.running():
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+            assert service.requests == len(service.calls) == 1
+
+    run(scenario())
