@@ -479,7 +479,8 @@ def test_FR119_no_journald_at_all_stops_nothing(tmp_path: Path) -> None:
 def test_FR119_the_real_handler_of_systemd_python_sends_by_our_socket(
     journald: Journald,
 ) -> None:
-    handler = pytest.importorskip("systemd.journal").JournalHandler
+    journal = pytest.importorskip("systemd.journal", reason="systemd-python is not installed")
+    handler = journal.JournalHandler
     ours = handler(sender_function=log.JournalSocket(journald.path), SYSLOG_IDENTIFIER="ztpd")
     record = logging.LogRecord("ztpd", logging.WARNING, "f.py", 3, "port %s", ("a",), None)
     record.MESSAGE_ID, record.ZTPD_EVENT = "0" * 32, "serial.absent"

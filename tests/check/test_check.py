@@ -180,7 +180,7 @@ async def test_a_token_that_only_the_daemon_can_read_is_not_judged(tmp_path: Pat
     assert (alone.state, alone.event) == (LinkState.PROBLEM, "ztp.token_missing")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a device node")
 async def test_FR49_a_console_on_a_port_is_named_as_opening_it_would(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     port = tmp_path / "ttyAMA0"

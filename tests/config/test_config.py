@@ -681,7 +681,7 @@ def test_with_the_credential_unset_the_file_counts(token_file: Path, tmp_path: P
     assert config.read_token(_with(token_file), environ).reveal() == TOKEN
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 @pytest.mark.parametrize("passed", ["", "\n", None])
 def test_FR55_a_container_that_empties_the_credential_is_named(
     token_file: Path, tmp_path: Path, passed: str | None

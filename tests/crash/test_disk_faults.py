@@ -143,7 +143,7 @@ def test_S04_on_a_read_only_disk_a_provisioned_gateway_starts_without_a_call(
     place: Path,
 ) -> None:
     if subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("namespaces are not to be had here")
+        pytest.skip("user namespaces are not allowed here")
     gateway = ProvisioningBench(place)
     run(gateway.start().once())
     script = f"""

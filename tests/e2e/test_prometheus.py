@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         not (PROMETHEUS and EXPORTER and PROMTOOL),
-        reason="the packages prometheus and prometheus-node-exporter",
+        reason="prometheus or prometheus-node-exporter is not installed",
     ),
 ]
 

@@ -55,7 +55,7 @@ def test_FR42_state_in_memory_is_named_once(tmp_path: Path) -> None:
     assert lines.count("lies on tmpfs: the credentials are lost at power off") == 1
 
 
-@pytest.mark.skipif(bool(lost_at_power_off(Path("/var/tmp"))), reason="there is no disk here")
+@pytest.mark.skipif(bool(lost_at_power_off(Path("/var/tmp"))), reason="/var/tmp is in memory here")
 def test_FR42_of_state_on_a_disk_nothing_is_said() -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         lines = first_lines(Path(directory) / "state", Path(directory))

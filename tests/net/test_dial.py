@@ -15,22 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.ipv6 import needs_ipv6
 from tests.support.virtualtime import run
 from ztpd.errors import ResolveFailed, ZtpHostNotAllowed
 from ztpd.net import dial as dialling
 from ztpd.net.dial import dial, farthest, on_trial
 from ztpd.net.resolve import RESOLVE_S, Address, Resolver, resolve
-
-
-def has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
 
 
 @pytest.fixture

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.ipv6 import needs_ipv6
 from ztpd.net.tcpinfo import ip_bytes
 
 
-@pytest.fixture(params=["127.0.0.1", "::1"])
+@pytest.fixture(params=["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
     family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
-    try:
-        listening = socket.create_server((request.param, 0), family=family)
-    except OSError:
-        pytest.skip("this machine has no IPv6")
-    with listening, socket.create_connection(listening.getsockname()[:2]) as client:
+    with (
+        socket.create_server((request.param, 0), family=family) as listening,
+        socket.create_connection(listening.getsockname()[:2]) as client,
+    ):
         served, _ = listening.accept()
         with served:
             yield client, served

@@ -501,7 +501,7 @@ def in_mounts_of_its_own(script: str, *arguments: Path | str) -> list[str]:
     """The words ``script`` prints, run in a mount namespace of its own."""
     command = ["unshare", "-Urm"]
     if subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("namespaces are not to be had here")
+        pytest.skip("user namespaces are not allowed here")
     run = [*command, sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()
 
@@ -599,7 +599,7 @@ attempt(store.load)
     run += [sys.executable, "-c", script, str(directory)]
     ran = subprocess.run(run, check=False, capture_output=True, text=True)
     if "ptrace" in ran.stderr:
-        pytest.skip("strace may not trace here")
+        pytest.skip("strace may not trace here, as in some containers")
     failed = StoreFull.code if "ENOSPC" in injection else StoreError.code
     assert ran.stdout.split() == [failed, survivor, "0", "done", "2"]
     if "fsync" in injection:

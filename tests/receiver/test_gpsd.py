@@ -26,7 +26,7 @@ GPSD, GPSPIPE = shutil.which("gpsd") or "/usr/sbin/gpsd", shutil.which("gpspipe"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not (Path(GPSD).exists() and GPSPIPE), reason="the packages gpsd and gpsd-clients"
+        not (Path(GPSD).exists() and GPSPIPE), reason="gpsd or gpsd-clients is not installed"
     ),
     pytest.mark.skipif(os.geteuid() != 0, reason="gpsd becomes another user only as root"),
 ]

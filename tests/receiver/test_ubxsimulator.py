@@ -26,7 +26,7 @@ from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
 from ztpd.wire.ubx import NavPvt, Parsed
 
-pyubxutils = pytest.importorskip("pyubxutils", reason="the package pyubxutils")
+pyubxutils = pytest.importorskip("pyubxutils", reason="pyubxutils is not installed")
 
 FIXED = {"lat": 52.52, "lon": 13.405, "fixType": 3, "gnssFixOk": 1, "carrSoln": 2, "numSV": 20}
 CONFIGURATION: dict[str, Any] = {

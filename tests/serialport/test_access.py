@@ -36,7 +36,7 @@ IMEI = "490154203237518"
 NULL = os.makedev(1, 3)
 TTY, PLUGDEV, DIALOUT = 5, 46, 20  # of base-passwd
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a port to a group")
 
 
 @pytest.fixture(autouse=True)

@@ -203,7 +203,7 @@ def _of_a_user_who_may_not_open_the_port(lock: Path) -> None:
         _of_a_living_process_without_the_port,
         pytest.param(
             _of_a_user_who_may_not_open_the_port,
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to play another user"),
         ),
     ],
 )
@@ -219,7 +219,7 @@ async def test_FR85_a_lock_file_that_proves_nothing_locks_nothing(
         port.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to play another user")
 async def test_FR85_a_lock_file_of_a_user_with_access_to_the_port_counts(
     link: Path, tmp_path: Path
 ) -> None:

@@ -90,7 +90,9 @@ async def test_it_starts_within_a_second_and_restarts_on_the_same_port(
 ) -> None:
     tls = context(authority, tmp_path, "client")
     if engine == "amqtt":
-        pytest.importorskip("amqtt.broker")  # the import alone takes half a second
+        pytest.importorskip(
+            "amqtt.broker", reason="amqtt is not installed"
+        )  # the import alone takes half a second
     began_s = time.monotonic()
     async with Broker(authority, engine=engine) as broker:
         assert time.monotonic() - began_s < 1

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 PROMTOOL = shutil.which("promtool")
-with_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is in the package prometheus")
+with_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool (Debian package prometheus) is not installed"
+)
 
 Labels = frozenset[tuple[str, str]]
 
