@@ -117,8 +117,8 @@ The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if
 Degraded is, apart from corrections that the receiver does not use: no fix for {no_fix:.0f} s; a
 receiver without RTK; for {low:.0f} min no fix that is the best this receiver can reach (RTK float
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
-corrections from a backup; credentials that are only in memory; a paused gateway whose receiver is
-away.
+corrections from a backup; credentials that are only in memory; stored ones that systemd does not
+unseal, while a backup brings corrections; a paused gateway whose receiver is away.
 
 Whether corrections are used is known from the reports of the receiver. A report of use counts for
 {window:.0f} s. If none comes for {patience:.0f} s, ztpd says why. If it has found no reason after
