@@ -152,3 +152,14 @@ async def test_FR109_a_terminal_that_cannot_be_renewed_for_a_moment_comes_back(
         await asyncio.sleep(3)
         assert "NAV-PVT" in reader.names()
         os.close(reader.file)
+
+
+@in_virtual_time
+async def test_a_name_that_cannot_be_made_keeps_no_corrections_from_the_receiver(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path, settings={"share": f"/{300 * 'x'}"}) as b:
+        await until(lambda: b.receiver.ready, 10)
+        await b.stream(10, b.spartn)
+        assert len(b.sim.corrections()) == 10
+        assert "File name too long" in b.receiver.view.share_problem

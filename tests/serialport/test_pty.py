@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ptybench import ordinary_user
 from ztpd.errors import OutputError
 from ztpd.serialport.pty import SharedPort
 
@@ -155,6 +156,14 @@ def test_a_link_left_by_a_crash_is_replaced_and_a_file_is_not(tmp_path: Path) ->
     with pytest.raises(OutputError, match="is no link"):
         port.open()
     assert (tmp_path / "gnss").read_text() == "precious"
+
+
+def test_a_folder_that_this_user_may_not_enter_is_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    port = SharedPort(str(folder / "gnss"))
+    with ordinary_user(), pytest.raises(OutputError, match="Permission denied"):
+        port.open()
 
 
 @pytest.mark.parametrize(("path", "group"), [("gone/gnss", "dialout"), ("gnss", "no-such-group")])

@@ -43,9 +43,9 @@ class SharedPort:
         """Make the terminal and its name, unless they exist. Raises :class:`OutputError`."""
         if self._ours is not None:
             return
-        if self.path.exists() and not self.path.is_symlink():
-            raise OutputError(f"{self.path} exists and is no link")
         try:
+            if self.path.exists() and not self.path.is_symlink():
+                raise OutputError(f"{self.path} exists and is no link")
             self._make()
         except KeyError as error:
             raise OutputError(f"there is no group {self._group}") from error
