@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ptybench import ordinary_user
 from tests.support.receiver_bench import (
     ReceiverBench,
     bench,
@@ -25,10 +26,12 @@ from ztpd.errors import (
     PortAbsent,
     PortBusy,
     PortLost,
+    PortPermission,
     ReceiverSilent,
     ReceiverUnknown,
 )
 from ztpd.receiver import Receiver, ReceiverSettings
+from ztpd.receiver.attach import Attachment
 from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
 from ztpd.wire import ubx
@@ -324,6 +327,26 @@ async def test_G12_a_flood_of_positions_costs_little(tmp_path: Path) -> None:
         assert time.process_time() - began < 2.5
         assert len(changes) < 10
         assert b.receiver.ready
+
+
+async def opening(port: str) -> SerialPort:
+    return await Attachment(ReceiverSettings(port=port), Path("/")).open()
+
+
+async def test_a_pattern_in_place_of_a_port_is_a_port_that_is_away() -> None:
+    with pytest.raises(PortAbsent, match=r"tty\*; /dev has tty"):
+        await opening("/dev/tty*")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+async def test_a_port_in_a_folder_that_is_closed_to_the_daemon_is_said_to_be_so(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    (folder / "gnss").symlink_to("/dev/null")
+    with ordinary_user(), pytest.raises(PortPermission, match="a folder on the way"):
+        await opening(str(folder / "gnss"))
 
 
 @in_virtual_time

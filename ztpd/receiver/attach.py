@@ -79,10 +79,15 @@ class Attachment:
         self.ports = ("USB",) if not self._others else _UARTS if tty else PORTS
 
     def _see_port(self) -> None:
-        """A port that is away is looked for often: without the thread that opening one takes."""
+        """A port that is away is looked for often: without the thread that opening one takes.
+        Opening says what else is wrong with it."""
         port = self._settings.port
-        if not Path(port).exists():
-            raise access.absent(port, self._root, for_receiver=True)
+        try:
+            Path(port).stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise access.absent(port, self._root, for_receiver=True) from error
+        except OSError:
+            pass
 
     async def _name_twins(self) -> None:
         if not self._named_twins:

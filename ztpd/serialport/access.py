@@ -6,6 +6,7 @@ use the same ones, so that all name the same cause.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -47,6 +48,7 @@ _INTO_CONTAINER = (
     "Check power and cable, and that the port is passed into this container "
     "(Docker: `--device {path}`; LXC: a device entry)."
 )
+_CLOSED = "Name the port by its path below /dev: the daemon may not look into /home and /root."
 _JOIN = "`sudo usermod -a -G {group} {user}`, then restart ztpd."
 _JOINED = "User {user} is in group {group} since after this program started: restart it."
 _NO_GROUP = (
@@ -67,6 +69,9 @@ def check(path: str, root: Path = ROOT, *, for_receiver: bool = False) -> None:
         mode = Path(device).stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise absent(path, root, for_receiver=for_receiver) from error
+    except PermissionError as error:
+        detail = f"{path}, a folder on the way is closed to this user"
+        raise PortPermission(detail, advice=_CLOSED) from error
     if not stat.S_ISCHR(mode):
         raise NotASerialPort(path)
     name = Path(device).name
@@ -146,8 +151,11 @@ def same_name(path: str, root: Path = ROOT) -> str:
 def _similar(path: str) -> str:
     """The ports of the same kind as ``path``, or in its folder, as text."""
     directory, name = Path(path).parent, Path(path).name
-    pattern = name.rstrip("0123456789") + "*" if directory == Path("/dev") else "*"
-    names = sorted(each.name for each in directory.glob(pattern) if each.name != _BLUETOOTH)
+    begin = name.rstrip("0123456789*?") if directory == Path("/dev") else ""
+    here: list[str] = []
+    with contextlib.suppress(OSError):
+        here = [each.name for each in directory.iterdir()]
+    names = sorted(each for each in here if each.startswith(begin) and each != _BLUETOOTH)
     if not names:
         return f"nothing like it in {directory}"
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

@@ -122,9 +122,10 @@ def resolve(path: str, root: Path = ROOT) -> Tty | None:
     for _ in range(_LINKS_LIMIT):
         if place.name in known:
             return known[place.name]
-        if not place.is_symlink():
+        try:
+            place = place.parent / place.readlink()
+        except OSError:  # no link, or in a folder that this user may not enter
             return None
-        place = place.parent / place.readlink()
     return None
 
 
