@@ -361,6 +361,15 @@ def test_P11_a_secret_in_the_place_of_its_file_is_not_repeated(main: Path, key: 
     assert "(not shown)" in detail
 
 
+@pytest.mark.parametrize("header", ["[backup]", "[[ntrip]]"])
+def test_P11_a_password_in_a_table_with_the_wrong_brackets_is_not_repeated(
+    main: Path, header: str
+) -> None:
+    detail = _refused(main, f'{header}\nhost = "a.example"\npassword = "{TOKEN}"\n')
+    assert TOKEN not in detail
+    assert "(not shown)" in detail
+
+
 def test_P11_a_password_in_the_url_is_refused_and_not_repeated(main: Path) -> None:
     detail = _refused(main, _document("ztp.url", "https://user:canary@host"))
     assert "canary" not in detail

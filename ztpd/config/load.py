@@ -34,6 +34,7 @@ _KEYS = [
     if not table.repeated
     for name in table.options
 ]
+_NOT_SHOWN = "(not shown)"  # a secret may be in it
 _MOST_TABLES = 8  # of one repeated name
 _NUMBER = re.compile(r"\[\d+\]")  # in the key path of a repeated table: backup[1].host
 
@@ -170,7 +171,7 @@ def _settings(document: Mapping[str, Any]) -> Iterator[_Setting]:
         elif isinstance(content, dict):
             yield from _settings_of(TABLES[table], table, content)
         else:
-            yield _Setting(table, _table(table), content, _shown(content))
+            yield _Setting(table, _table(table), content, _NOT_SHOWN)
 
 
 def _settings_of_all(table: Table, content: Any) -> Iterator[_Setting]:
@@ -178,7 +179,7 @@ def _settings_of_all(table: Table, content: Any) -> Iterator[_Setting]:
     is_list = isinstance(content, list) and all(isinstance(each, dict) for each in content)
     if not is_list or len(content) > _MOST_TABLES:
         rule = _table(table.name, f"at most {_MOST_TABLES} tables: {table.header}")
-        yield _Setting(table.name, rule, content, _shown(content))
+        yield _Setting(table.name, rule, content, _NOT_SHOWN)
         return
     first = next(iter(table.options.values()))
     for number, each in enumerate(content, 1):
@@ -195,7 +196,7 @@ def _settings_of(table: Table, prefix: str, content: Mapping[str, Any]) -> Itera
         if option is None:
             yield _Setting(key, None, value, "")
         elif not option.is_table:
-            shown = "(not shown)" if option.private else _shown(value)
+            shown = _NOT_SHOWN if option.private else _shown(value)
             yield _Setting(key, option.rule, value, shown)
         elif not isinstance(value, dict):
             yield _Setting(key, _table(key), value, _shown(value))
