@@ -97,11 +97,11 @@ def test_an_unknown_key_fails_the_check_and_names_the_nearest(
     assert "ztp.tokenfile; did you mean ztp.token_file?" in capsys.readouterr().out
 
 
-def check_as_daemon(home: Path) -> subprocess.CompletedProcess[str]:
+def check_as_daemon(home: Path, uid: int = 65534) -> subprocess.CompletedProcess[str]:
     """`ztpd config check`, by root where we are root, for a daemon of another user."""
     (home / "state").mkdir(exist_ok=True)
     if os.geteuid() == 0:
-        os.chown(home / "state", 65534, 65534)
+        os.chown(home / "state", uid, uid)
     verb = ["--config", str(home / "ztpd.toml"), "config", "check"]
     command = [sys.executable, "-m", "ztpd", *verb]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -121,6 +121,17 @@ def test_FR81_a_drop_in_that_the_daemon_cannot_read_is_named_with_its_chmod(home
     assert f"`chmod 0755 {drop_ins}`" in check_as_daemon(home).stderr
     drop_ins.chmod(0o755)
     assert check_as_daemon(home).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_a_user_without_a_name_is_named_by_number(home: Path) -> None:
+    """As in a container that runs under any number, or on a card with the state of another one."""
+    (home / "ztpd.toml").chmod(0o600)
+    done = check_as_daemon(home, 47_110)
+    assert "may not be read by user 47110" in done.stderr
+    (home / "ztpd.toml").write_text(f'[ntrip]\nca_file = "{home}/gone"\n')
+    (home / "ztpd.toml").chmod(0o644)
+    assert "for user 47110" in check_as_daemon(home, 47_110).stdout
 
 
 def test_the_check_finds_files_that_the_daemon_cannot_read(home: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 
 from ztpd import config as configuration
 from ztpd.cli.screen import line
 from ztpd.errors import ConfigError
 from ztpd.sources.endpoints import backups_alone, configured_without_ztp
 from ztpd.system import directories
-from ztpd.system.files import become_owner
+from ztpd.system.files import become_owner, user_name
 
 
 def show(options: argparse.Namespace) -> int:
@@ -38,7 +37,7 @@ def check(options: argparse.Namespace) -> int:
         try:
             path.open("rb").close()
         except OSError as error:
-            reader = pwd.getpwuid(os.geteuid()).pw_name
+            reader = user_name(os.geteuid())
             problems.append(
                 f"{loaded.origins[key]}: {key} = {path}: {error.strerror}, for user {reader}"
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pwd
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from ztpd.config.rules import Rule
 from ztpd.errors import ConfigError
 from ztpd.sanitize import decoded
 from ztpd.system.directories import CONFIG_FILE
+from ztpd.system.files import user_name
 from ztpd.wire.hostnames import is_loopback
 
 _USER_IN_URL = re.compile(r"//[^/]*@")
@@ -129,8 +129,7 @@ def _drop_ins(path: Path) -> list[Path]:
 
 
 def _unreadable(path: Path, mode: str) -> str:
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    return f"{path} may not be read by user {user}: `chmod {mode} {path}`"
+    return f"{path} may not be read by user {user_name(os.geteuid())}: `chmod {mode} {path}`"
 
 
 def _parse(file: Path) -> dict[str, Any]:

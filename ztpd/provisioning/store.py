@@ -34,7 +34,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
@@ -52,6 +51,7 @@ from ztpd.errors import (
 )
 from ztpd.model import StoredCredentials
 from ztpd.provisioning import generation
+from ztpd.system.files import user_name
 from ztpd.system.sealing import CredentialsService, Sealer
 
 CURRENT = "credentials.json"
@@ -326,8 +326,8 @@ def _not_a_file(path: Path) -> StoreUnsafe:
 
 def _check_private(found: os.stat_result, path: Path, mode: int) -> None:
     if found.st_uid != os.geteuid():
-        remedy = f"chown -R {_user(os.geteuid())} {_quoted(path)}"
-        raise StoreUnsafe(f"{path} belongs to {_user(found.st_uid)}; run `{remedy}`")
+        remedy = f"chown -R {user_name(os.geteuid())} {_quoted(path)}"
+        raise StoreUnsafe(f"{path} belongs to {user_name(found.st_uid)}; run `{remedy}`")
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         remedy = f"chmod {mode:04o} {_quoted(path)}"
         raise StoreUnsafe(f"{path} has mode {stat.S_IMODE(found.st_mode):04o}; run `{remedy}`")
@@ -335,13 +335,6 @@ def _check_private(found: os.stat_result, path: Path, mode: int) -> None:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _undated(stored: StoredCredentials) -> bytes:

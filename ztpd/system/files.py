@@ -85,6 +85,21 @@ def become_owner(directory: Path) -> None:
         return
     owner = directory.stat()
     if owner.st_uid != 0:
-        os.setgroups(os.getgrouplist(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid))
+        os.setgroups(_groups(owner))
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
+
+
+def _groups(owner: os.stat_result) -> list[int]:
+    try:
+        return os.getgrouplist(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    except KeyError:  # a user of another system, or one that was removed
+        return [owner.st_gid]
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, or the number of one without."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
