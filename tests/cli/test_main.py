@@ -239,6 +239,23 @@ def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.Mo
     assert (home / "token").stat().st_mode & 0o777 == 0o600
 
 
+def test_text_that_the_terminal_cannot_show_ends_no_verb(home: Path) -> None:
+    backup = '[[backup]]\nname = "Straße"\nhost = "a.example"\nmountpoint = "M"\n'
+    (home / "ztpd.toml").write_text(backup, encoding="utf-8")
+    command = [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), "config", "show"]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b'name = "Stra\\xdfe"' in done.stdout
+
+
+def test_a_closed_standard_output_changes_no_exit_status(home: Path) -> None:
+    command = f"exec {sys.executable} -m ztpd --config {home}/ztpd.toml status >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
 AS_NOBODY = """
 import os, sys
 import encodings.utf_8_sig, ztpd.cli.credentials, ztpd.cli.screen, ztpd.cli.token, ztpd.wire.ztp

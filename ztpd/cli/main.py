@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status."""
+    _make_output_lenient()
     try:
         return _run(sys.argv[1:] if arguments is None else list(arguments))
     except ZtpdError as error:
@@ -30,6 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has ended
         return 0
+
+
+def _make_output_lenient() -> None:
+    """Neither a closed standard output nor a character that its encoding lacks ends a verb."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process
+    elif isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it
 
 
 def _run(arguments: list[str]) -> int:
