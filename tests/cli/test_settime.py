@@ -15,7 +15,7 @@ from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd import RELEASED_UNIX_S
 from ztpd.cli import settime
-from ztpd.errors import NotRunning, TlsClock
+from ztpd.errors import DaemonSilent, NotRunning, TlsClock, ZtpdError
 from ztpd.sim.authority import server_context
 from ztpd.sim.ztp_service import ZtpService
 from ztpd.system import control
@@ -124,13 +124,14 @@ def test_a_time_that_cannot_be_right_sets_nothing(times: list[float | None]) -> 
     assert clock.set_to == []
 
 
-def test_the_daemon_may_come_late() -> None:
+@pytest.mark.parametrize("error", [NotRunning, DaemonSilent])
+def test_the_daemon_may_come_late(error: type[ZtpdError]) -> None:
     tries = iter(range(5))
     receiver = says(NOW_S, NOW_S + 10)
 
     def ask() -> dict[str, Any]:
         if next(tries, None) is not None:
-            raise NotRunning("control.sock")
+            raise error("control.sock")
         return receiver()
 
     clock = Clock()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import RELEASED_UNIX_S
-from ztpd.errors import NotRunning
+from ztpd.errors import DaemonSilent, NotRunning
 from ztpd.system import control, directories
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -66,11 +66,11 @@ async def run(
 async def _asked(ask: Ask) -> tuple[float | None, str]:
     """The receiver's time in seconds since the Unix epoch, and the daemon's word for the clock.
 
-    None while the receiver does not know the time, "" while there is no daemon to ask.
+    None while the receiver does not know the time, "" while there is no daemon that answers.
     """
     try:
         answer = await offload(ask)
-    except NotRunning:
+    except (NotRunning, DaemonSilent):  # it starts, or ends just now
         return None, ""
     clock = str(answer.get("clock", ""))
     try:
