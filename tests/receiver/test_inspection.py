@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.receiver_bench import bench, in_virtual_time
+from ztpd import records
 from ztpd.cli import main, receiver
 from ztpd.config import Config, LoadedConfig, ReceiverOptions
 from ztpd.daemon import Daemon
@@ -77,6 +78,14 @@ async def test_it_reads_like_a_list_of_work(tmp_path: Path) -> None:
     assert "     change  CFG-MSGOUT-UBX_NAV_PVT_USB  0, would be set to 1\n" in squeezed
     assert "     change  CFG-RATE-MEAS  1000, would be set to 200\n" in squeezed
     assert squeezed.endswith("             7 settings would be changed (in RAM)\n")
+
+
+@in_virtual_time
+async def test_the_daemons_answer_reads_the_same(tmp_path: Path) -> None:
+    found, _ = await looked_at(tmp_path, F9P)
+    answer = records.from_json(Inspection, records.to_json(found))
+    assert answer == found
+    assert receiver.inspection(answer) == receiver.inspection(found)
 
 
 @in_virtual_time

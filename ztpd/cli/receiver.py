@@ -65,7 +65,7 @@ def inspection(found: Inspection) -> str:
     firmware = f"firmware {found.firmware}, protocol {found.protocol or 'not reported'}"
     lines = [
         _row("receiver", f"{found.model or 'of unknown model'}, {firmware}"),
-        _row("port", f"{found.port}{found.speed}"),
+        _row("port", f"{found.port} {found.speed}"),
         _row("takes", " and ".join(found.takes)),
     ]
     if found.wanted_baudrate not in (None, found.baudrate):

@@ -96,7 +96,7 @@ async def read(
         protocol=version.protocol,
         port=attachment.path,
         baudrate=client.port.baudrate,
-        speed=client.port.speed,
+        speed=client.port.speed.strip(),
         wanted_baudrate=attachment.wanted_baudrate,
         takes=tuple(sorted(kind.value for kind in known_inputs(applied))),
         configure=settings.configure,

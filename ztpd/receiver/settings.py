@@ -69,7 +69,7 @@ class Inspection(NamedTuple):
     protocol: str
     port: str
     baudrate: int
-    speed: str  # as words to follow the port; "" on USB, which has none
+    speed: str  # as words behind the port, "at 38400 baud"; "" on USB, which has none
     wanted_baudrate: int | None
     takes: tuple[str, ...]
     configure: bool

@@ -182,7 +182,8 @@ def _receiver(material: Material, *, with_position: bool) -> str:
         (each.name, _setting(each.value), _setting(each.wanted), each.state)
         for each in found.settings
     ]
-    takes = f"{found.port}{found.speed}; takes {' and '.join(found.takes) or 'no corrections'}"
+    port = f"{found.port} {found.speed}".strip()
+    takes = f"{port}; takes {' and '.join(found.takes) or 'no corrections'}"
     heading = ("setting", "value", "wanted", "")
     changed = [
         (setting_name(each.key), _setting(each.value), _setting(each.default))
