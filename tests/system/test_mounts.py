@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.ptybench import ordinary_user
 from ztpd.system.mounts import lost_at_power_off, mount_of
 
 PLAIN = "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw\n"
@@ -31,6 +33,19 @@ def test_FR42_a_file_system_in_memory_does_not(tmp_path: Path) -> None:
 
 def test_FR42_an_overlay_whose_upper_directory_is_out_of_sight_does_not(tmp_path: Path) -> None:
     assert lost(tmp_path, OVERLAY + RUN) == "overlay"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_FR42_an_upper_directory_in_a_closed_folder_is_out_of_sight_too(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    file = tmp_path / "mountinfo"
+    file.write_text(OVERLAY.replace("/upper/data", f"{closed}/upper"))
+    for folder in (tmp_path, *tmp_path.parents):
+        if Path("/tmp") in folder.parents:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    with ordinary_user():
+        assert lost_at_power_off(Path("/var/lib/ztpd"), file) == "overlay"
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,20 @@ def lost_at_power_off(path: Path, mountinfo_file: Path = MOUNTINFO) -> str:
         return ""
     if mount.filesystem in _OVERLAYS:
         upper = re.search(r"(?:^|,)upperdir=([^,]+)", mount.options)
-        below = mount_of(Path(upper[1]), mountinfo) if upper and Path(upper[1]).exists() else None
+        below = mount_of(Path(upper[1]), mountinfo) if upper and _is_seen(Path(upper[1])) else None
         if below is None or below.filesystem in _OVERLAYS or _in_memory(below):
             return mount.filesystem
         return ""
     return _in_memory(mount)
+
+
+def _is_seen(path: Path) -> bool:
+    """False too for a path in a folder that this user may not enter."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _in_memory(mount: Mount) -> str:
