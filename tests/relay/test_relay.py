@@ -30,6 +30,7 @@ from ztpd.errors import (
     GgaRequired,
     MountpointUnknown,
     MqttWithdrawn,
+    NoRoute,
     ResolveFailed,
     SessionClosed,
     SessionRefused,
@@ -439,6 +440,24 @@ def test_mqtt_alone_that_is_silent_for_a_day_reprovisions(dead: type[ZtpdError])
 @pytest.mark.parametrize("no", [MountpointUnknown, CasterForbidden])
 def test_Z17_every_refusal_of_a_caster_reprovisions(no: type[ZtpdError]) -> None:
     assert asks_after_h(RelayBench(ntrip=[Script(refuses=no("404"))]), NTRIP) is not None
+
+
+@pytest.mark.parametrize("outage", [NoRoute, ConnectTimeout])
+def test_Z17_an_outage_before_the_first_refusal_does_not_count(outage: type[ZtpdError]) -> None:
+    """A caster that is back after hours and has not read its accounts yet refuses a whole fleet."""
+    bench = RelayBench(ntrip=[])
+    open_session = bench.service.open
+
+    def by_time(endpoint: SourceEndpoint) -> object:
+        now = asyncio.get_running_loop().time()
+        refuses = outage("no") if now < 3 * HOUR_S else SessionRefused("401")
+        bench.service.scripts["ntrip"] = [Script(refuses=refuses)]
+        return open_session(endpoint)
+
+    bench.service.open = by_time  # type: ignore[method-assign, assignment]
+    asked_h = asks_after_h(bench, NTRIP)
+    assert asked_h is not None
+    assert 4 <= asked_h <= 5.5
 
 
 def test_Z17_trips_shorter_than_an_hour_add_up(tmp_path: Path) -> None:

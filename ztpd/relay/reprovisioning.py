@@ -35,6 +35,7 @@ class CredentialsDoubt:
         self._record = RefusalRecord(record, self._channels, clock, disk)
         self._withdrawn_after_s = rng.uniform(*withdrawal.REPROVISION_AFTER_S)
         self._no_corrections_since_s = 0.0
+        self._refused_since_s: float | None = None
 
     async def load(self, now: float) -> None:
         await self._record.load()
@@ -43,17 +44,20 @@ class CredentialsDoubt:
     def corrections(self, channel: Channel, now: float) -> None:
         """Corrections came from ``channel``."""
         if not channel.endpoint.backup:
-            self._no_corrections_since_s = now
+            self._no_corrections_since_s, self._refused_since_s = now, None
             self._record.clear()
 
     def should_reprovision(self, now: float) -> bool:
-        """No corrections for an hour and one channel refuses the credentials, or only withdrawn
-        MQTT is left."""
+        """One channel has refused the credentials for an hour, without corrections, or only
+        withdrawn MQTT is left. An outage before the first refusal does not count."""
         idle_s = now - self._no_corrections_since_s
         if not self._channels or idle_s < STABLE_S:
             return False  # a channel delivers, so the credentials are good
         if any(channel.refuses for channel in self._channels):
-            return max(idle_s, self._record.note()) >= REFRESH_AFTER_S
+            if self._refused_since_s is None:
+                self._refused_since_s = now
+            refused_s = max(now - self._refused_since_s, self._record.note())
+            return refused_s >= REFRESH_AFTER_S
         return idle_s >= self._withdrawn_after_s and all(
             withdrawal.may_have_ended(channel.endpoint, channel.error) for channel in self._channels
         )
