@@ -326,6 +326,35 @@ def test_Z02_a_new_token_or_setting_ends_the_wait_of_the_old_one(
     assert len(gateway.calls) == 2
 
 
+@pytest.mark.parametrize("cure", [given_the_right_token, configured_anew])
+def test_Z02_a_cure_that_comes_while_a_call_waits_for_the_clock_ends_the_wait_after_it(
+    tmp_path: Path, cure: Callable[[ProvisioningBench], None]
+) -> None:
+    """That call goes out as it was planned, and its refusal says nothing about the cure."""
+    gateway = ProvisioningBench(
+        tmp_path, splay_s=0, url="https://ztp.example", allowed_hosts=("localhost",)
+    )
+    gateway.synchronised = False
+
+    async def scenario() -> None:
+        gateway.token = Secret("11111111-2222-4333-8444-555555555555")
+        provisioner = gateway.start()
+        obtaining = asyncio.create_task(ended_after(provisioner.obtain(), 300))
+        await asyncio.sleep(60)
+        assert not gateway.calls
+        cure(gateway)
+        gateway.portal.profile = Profile(token=gateway.token)
+        provisioner.reconfigured(gateway.config)
+        gateway.answer = lambda: Reply(401, {}, b"Unauthorized")
+        assert not await obtaining
+        assert len(gateway.calls) == 1
+        gateway.answer, gateway.synchronised = None, True
+        assert await ended_after(provisioner.obtain(), 61)
+
+    run(scenario())
+    assert len(gateway.calls) == 2
+
+
 @pytest.mark.parametrize("on_h", [0.5, 4, 8, 11])
 def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
     gateway: ProvisioningBench, on_h: float

@@ -82,6 +82,7 @@ class ProvisioningBench:
         self.modem: list[Identity | ZtpdError] = [Identity(IMEI, "the modem")]
         self.reads = 0
         self.clock_off_s = 0.0
+        self.synchronised = True
         self._boot, self._booted_s = 1, 0.0
         self._rng = random.Random(seed)
 
@@ -100,7 +101,7 @@ class ProvisioningBench:
             dispatch=self._dispatch,
             read_identity=self._read_identity,
             token=lambda: self.token,
-            clock=Clock(now=lambda: self.now_unix_s, synchronised=lambda: True),
+            clock=Clock(now=lambda: self.now_unix_s, synchronised=lambda: self.synchronised),
             schedule=Schedule(
                 self.state_dir / SCHEDULE_FILE,
                 instant=lambda: (f"boot {self._boot}", _now() - self._booted_s),

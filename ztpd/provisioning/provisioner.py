@@ -229,9 +229,10 @@ class Provisioner:
             return await self._call_once(identity, background)
 
     async def _call_once(self, identity: Identity, background: bool) -> StoredCredentials:
-        from ztpd.provisioning.call import call
+        from ztpd.provisioning.call import call, request_hash
 
-        settings, request = self._config.ztp, await offload(self.request, identity)
+        request = await offload(self.request, identity)
+        settings = self._config.ztp  # with the request: a reload may change them meanwhile
         if is_loopback(request.host):
             self.clock.check()  # a service on this machine has this machine's clock
         else:
@@ -244,7 +245,8 @@ class Provisioner:
             service=settings.service,
             attempt=self.pacing.attempt,
         )
-        noted = self.pacing.begin_call(identity.hardware_id, self._request_hash(identity))
+        question = request_hash(settings, request.token, identity.hardware_id)
+        noted = self.pacing.begin_call(identity.hardware_id, question)
         if background:
             await noted
         else:
