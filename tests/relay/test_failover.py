@@ -23,8 +23,10 @@ from tests.support.relay_bench import (
     steady,
 )
 from tests.support.virtualtime import run
-from ztpd.errors import ConnectRefused, ConnectTimeout, SessionClosed
+from ztpd.errors import ConnectRefused, ConnectTimeout, CorrectionsUnused, SessionClosed
 from ztpd.model import Frame, FrameKind, ServiceUse, SourceEndpoint
+from ztpd.relay.channels import PROVEN_S, Channel
+from ztpd.retry import SESSION, Backoff
 from ztpd.system.clock import Clock
 
 DAY_S = 24 * HOUR_S
@@ -115,6 +117,14 @@ def test_each_time_in_vain_makes_the_absence_four_times_longer() -> None:
         made.runs(5 * HOUR_S, NTRIP, BACKUP)
     left = [line for line in changes(log) if "instead of ntrip" in line]
     assert len(left) == 4, "after 160 s, 920 s, 3480 s, 13240 s; it then stays away for 640 min"
+
+
+def test_a_service_that_is_never_used_stays_away_for_a_day_each_time() -> None:
+    rng = random.Random(1)
+    channel = Channel(NTRIP, Backoff(SESSION, rng), rng)
+    for _ in range(1000):
+        channel.leave(CorrectionsUnused("the test says so"), 0.0)
+    assert channel.left_until_s + PROVEN_S == DAY_S
 
 
 def test_a_day_of_use_makes_the_next_absence_short_again() -> None:

@@ -43,6 +43,7 @@ _ONE_ROW_S = 3600.0  # short sessions further apart are not in one row
 _CUT_S = 10.0  # a session that delivered for so long and is then reset costs one fast try
 _LEFT_GROWTH = 4  # of the time until a service is used again, each time in vain
 LONGEST_LEFT_S = 86_400.0
+MOST_UNUSED_TIMES = 16  # counted: the time until it is used again grows no longer
 _COMES_BACK = retry.Delay(900, 900, equal=True)
 _WITHOUT_FIX = retry.Delay(300, 300, equal=True)
 
@@ -116,7 +117,8 @@ class Channel:
     def leave(self, error: ZtpdError, now: float) -> None:
         """The receiver does not use its corrections: each time it is left for longer."""
         longer_s = min(PROVEN_S * _LEFT_GROWTH**self.unused_times, LONGEST_LEFT_S)
-        self.left, self.error, self.unused_times = True, error, self.unused_times + 1
+        self.unused_times = min(self.unused_times + 1, MOST_UNUSED_TIMES)
+        self.left, self.error = True, error
         self.due_s = now + self.rng.uniform(0.5, FAST_S)
         self.left_until_s = now + longer_s - PROVEN_S
 

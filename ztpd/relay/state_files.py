@@ -9,13 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ztpd.records import number
-from ztpd.relay.channels import LONGEST_LEFT_S, MAX_SHORT_SESSIONS, Channel
+from ztpd.relay.channels import (
+    LONGEST_LEFT_S,
+    MAX_SHORT_SESSIONS,
+    MOST_UNUSED_TIMES,
+    Channel,
+)
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.files import read_json, write_atomic
 
 _OLD_S = 2 * 3600.0
-_MOST_TIMES = 16  # in vain; the time for which a service is left grows no longer
 _READ_WITHIN_S = 1.0
 _CLOCK_SET_S = 60.0  # a wall clock that moves further against the time since boot has been set
 
@@ -145,7 +149,8 @@ class ChannelState:
             if old:
                 continue
             channel.backoff.restore(mine.get("steps"))
-            channel.unused_times = min(max(int(number(mine.get("unused_times"))), 0), _MOST_TIMES)
+            times = int(number(mine.get("unused_times")))
+            channel.unused_times = min(max(times, 0), MOST_UNUSED_TIMES)
             if (until_s := mine.get("left_until_boot_s")) is not None:
                 left_s = min(number(until_s) - boot_s, LONGEST_LEFT_S)
                 channel.left, channel.left_until_s = True, now + left_s
