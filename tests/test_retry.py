@@ -147,6 +147,18 @@ def test_steps_from_a_damaged_file_do_no_harm(steps: object) -> None:
     assert 1 <= backoff.wait_s(ZtpServerError()) <= 3600
 
 
+@pytest.mark.parametrize("failures", [999, 1000, 5000])
+def test_D08_after_an_outage_of_weeks_a_restart_does_not_begin_at_the_first_step(
+    failures: int,
+) -> None:
+    before, after = Backoff(ZTP, random.Random(1)), Backoff(ZTP, random.Random(1))
+    for _ in range(failures):
+        before.wait_s(ZtpServerError())
+    after.restore(before.dump())
+
+    assert max(after.wait_s(ZtpServerError()) for _ in range(5)) > 600
+
+
 def test_steps_survive_a_restart() -> None:
     before = Backoff(ZTP, random.Random(1))
     for _ in range(3):

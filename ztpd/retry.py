@@ -64,6 +64,7 @@ RECOVERY_TRIES = 6
 """After such a session this many refusals are tried again within two minutes: a caster that has
 just restarted refuses all until it has read its accounts and its base stations are back."""
 
+_MOST_STEPS = 1000  # restored: no wait grows so long
 _FAST_S = (0.5, 1.5)
 _RECOVERY = Delay(4, 36, growth=1.7, equal=True)  # 56 to 112 s together
 
@@ -146,9 +147,9 @@ class Backoff:
         if isinstance(steps, dict):
             known = {kind.value: kind for kind in self._policy}
             self._steps = {
-                known[name]: step
+                known[name]: min(step, _MOST_STEPS)
                 for name, step in steps.items()
-                if name in known and isinstance(step, int) and 0 <= step < 1000
+                if name in known and isinstance(step, int) and step >= 0
             }
 
     def longest_s(self) -> float:
