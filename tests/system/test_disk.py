@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,21 @@ async def test_that_every_file_can_be_written_again_is_reported_once(tmp_path: P
             await disk.written()
         await asyncio.sleep(0)
     assert told == ["first", "second", "second", "works"]
+
+
+async def test_where_no_thread_can_be_started_this_file_and_the_next_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    disk = DiskWriter(refuse)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_room)
+        disk.write(tmp_path / "first", b"{}")
+    disk.write(tmp_path / "second", b"{}")
+    await disk.written(timeout_s=5)
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
 
 
 async def test_FR103_the_event_loop_goes_on_while_the_disk_is_slow(slow_fifo: Path) -> None:

@@ -41,7 +41,13 @@ class DiskWriter:
                 self._take()
         if starts:
             loop = asyncio.get_running_loop()
-            threading.Thread(target=self._work, args=(loop,), name="ztpd-disk", daemon=True).start()
+            thread = threading.Thread(
+                target=self._work, args=(loop,), name="ztpd-disk", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no room for one: else nothing would ever be written again
+                self._work(loop)
 
     async def written(self, *, timeout_s: float | None = None) -> None:
         """Return when nothing is left to write. Raises TimeoutError."""
