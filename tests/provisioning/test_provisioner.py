@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import random
 import tempfile
 from collections.abc import Callable, Iterator
@@ -192,6 +194,20 @@ def test_P5_a_service_that_does_not_help_is_asked_seldom(
 
         assert sum(at_s < HOUR_S for at_s in gateway.calls) <= most_in_an_hour
         assert 1 <= len(gateway.calls) <= most_in_a_day
+
+
+def test_P5_an_answer_that_this_machine_cannot_check_is_asked_for_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where sysctl vm.memfd_noexec is 2."""
+
+    def forbidden(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    gateway = ProvisioningBench(tmp_path, profile=Profile(protocol="both"))
+    assert not run(ended_after(gateway.start().obtain(), DAY_S))
+    assert 10 < len(gateway.calls) <= 65
 
 
 def test_N24_a_retry_after_is_a_floor_with_jitter(gateway: ProvisioningBench) -> None:

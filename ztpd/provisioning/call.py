@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ztpd import events, log
 from ztpd.config.options import ZtpOptions
-from ztpd.errors import StoreError, ZtpKeyMismatch
+from ztpd.errors import StoreError, ZtpdError, ZtpKeyMismatch
 from ztpd.model import Credentials, Identity, Secret, StoredCredentials, fingerprint
 from ztpd.net.tls import load_pair
 from ztpd.provisioning.reply import Post
@@ -65,7 +65,8 @@ async def call(
     """The credentials that the service answers ``request`` with, bound to this gateway.
 
     Nothing is stored. Raises a :class:`NetworkError`, a :class:`ZtpError` for an answer that is
-    not usable credentials, and :class:`ConfigError`.
+    not usable credentials, :class:`ConfigError`, and :class:`ZtpdError` where this machine cannot
+    check the key pair in it.
     """
     reply = await post(
         request.url, request.body, timeout_s=settings.timeout_s, ca_file=settings.ca_file
@@ -76,9 +77,12 @@ async def call(
     credentials = ztp.parse_answer(settings.service, reply.body)
     log.redaction.hide(credentials.secrets())
     ztp.check_hosts(credentials, allowed_hosts=settings.allowed_hosts, service_host=request.host)
-    return await offload(
-        bind_to_gateway, credentials, request.hardware_id, board_serial, int(now())
-    )
+    try:
+        return await offload(
+            bind_to_gateway, credentials, request.hardware_id, board_serial, int(now())
+        )
+    except StoreError as error:  # of no local try: the service has answered
+        raise ZtpdError(error.detail) from error
 
 
 def bind_to_gateway(
