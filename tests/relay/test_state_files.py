@@ -47,6 +47,25 @@ async def test_FR103_a_card_that_does_not_answer_keeps_no_session_waiting(
     os.close(reader)
 
 
+async def test_FR103_a_record_on_a_slow_card_is_removed_by_corrections_all_the_same(
+    tmp_path: Path,
+) -> None:
+    path, channels = tmp_path / "refused.json", [channel()]
+    RefusalRecord(path, channels, Clock()).note()
+    assert path.exists()
+    disk = DiskWriter(lambda path, error: None)
+    in_the_way = tmp_path / f".other.json.{os.getpid()}"
+    os.mkfifo(in_the_way)
+    disk.write(tmp_path / "other.json", b"{}")
+    record = RefusalRecord(path, channels, Clock(), disk)
+    await record.load()
+    record.clear()
+    reader = os.open(in_the_way, os.O_RDONLY | os.O_NONBLOCK)
+    await disk.written(timeout_s=5)
+    os.close(reader)
+    assert not path.exists(), "else it counts for the next refusal, however much later"
+
+
 class RecordBench:
     """A gateway whose channel is refused; its clocks are set by the test."""
 

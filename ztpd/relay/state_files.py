@@ -45,6 +45,7 @@ class RefusalRecord:
         self._marks = [channel.mark for channel in channels]
         self._since_boot_s: float | None = None  # seconds since boot; below 0 for an earlier boot
         self._written_unix_s: float | None = None
+        self._is_unread = False
 
     async def load(self) -> None:
         if self._path is None:
@@ -55,6 +56,7 @@ class RefusalRecord:
                     await self._disk.read_json(self._path) if self._disk else read_json(self._path)
                 )
         except TimeoutError:
+            self._is_unread = True
             return
         if kept.get("marks") != self._marks or "since_unix_s" not in kept:
             return
@@ -81,8 +83,9 @@ class RefusalRecord:
 
     def clear(self) -> None:
         """Note that corrections came."""
-        if self._since_boot_s is not None:
+        if self._since_boot_s is not None or self._is_unread:
             self._since_boot_s = self._written_unix_s = None
+            self._is_unread = False
             self._write(None)
 
     def _write(self, content: bytes | None) -> None:
