@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,7 +20,8 @@ from tests.support.relay_bench import (
     steady,
 )
 from tests.support.virtualtime import run
-from ztpd.errors import AccountRefused, ConnectRefused, SessionRefused
+from ztpd.errors import AccountRefused, ConnectRefused, SessionClosed, SessionRefused
+from ztpd.model import Frame
 from ztpd.status import ChannelStatus
 
 DOWN = Script(refuses=ConnectRefused("caster.example"))
@@ -99,6 +101,25 @@ def test_a_backup_that_delivers_does_not_vouch_for_refused_credentials() -> None
     assert HOUR_S <= run(scenario()) < 3 * HOUR_S
     assert len(bench.receiver.got) > HOUR_S - 60, "the backup delivers until then"
     assert bench.service.open_now["all"] == 0
+
+
+def test_a_session_beside_is_closed_where_the_end_of_the_present_one_asks_for_credentials() -> None:
+    refused = Script(refuses=SessionRefused("401"))
+    bench = RelayBench(ntrip=[*[refused] * 5, Script()])
+
+    def until_the_other_is_open() -> Iterator[tuple[float, Frame]]:
+        while not bench.service.open_now["ntrip"]:
+            yield 1.0, RTCM
+
+    backup = Script(until_the_other_is_open(), SessionClosed("the peer"))  # type: ignore[arg-type]
+    bench.service.scripts["backup"] = [backup]
+
+    async def scenario() -> None:
+        with pytest.raises(SessionRefused, match="the peer"):
+            await bench.relay(NTRIP, BACKUP, may_refresh=True).run()
+        assert bench.service.open_now == {"ntrip": 0, "backup": 0, "all": 0}
+
+    run(scenario())
 
 
 def test_a_backup_that_refuses_says_nothing_about_the_credentials() -> None:

@@ -118,6 +118,7 @@ class Relay:
                 current = current or await self._next()
                 if current:
                     current = await self._stream(current)
+                    self._candidate = None  # or the present one now
         finally:
             if self._candidate:
                 await self._candidate.closing.aclose()
@@ -192,9 +193,10 @@ class Relay:
         if probing_error := _exception(probing):
             self._closed(current, str(error or probing_error))
             raise probing_error from error
-        following, self._candidate = self._candidate, None
+        following = self._candidate  # closed by run() where an exception is raised below
         unproven = following is not None and following.channel.left and not better
         if following and (isinstance(error, ReceiverAway) or unproven):
+            self._candidate = None
             await following.closing.aclose()
             following = None
         if isinstance(error, ReceiverAway):
