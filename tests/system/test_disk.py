@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import stat
 import threading
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from pathlib import Path, PosixPath
+from types import FrameType
+from typing import Any, ClassVar
 
 import pytest
 
+from ztpd.system import disk
 from ztpd.system.disk import DiskWriter
 
 
@@ -24,6 +30,31 @@ def slow_fifo(tmp_path: Path) -> Path:
     path = tmp_path / f".slow.{os.getpid()}"
     os.mkfifo(path)
     return tmp_path / "slow"
+
+
+@pytest.fixture
+def slow_threads() -> Iterator[None]:
+    """Each line of a thread takes 0.5 ms, so that the event loop goes on between any two."""
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename == disk.__file__:
+            time.sleep(0.0005 if event == "line" else 0)
+            return trace
+        return None
+
+    usual = threading.gettrace()
+    threading.settrace(trace)
+    yield
+    threading.settrace(usual)
+
+
+class Removed(PosixPath):
+    """Notes its removal."""
+
+    log: ClassVar[list[str]] = []
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        self.log.append(self.name)
 
 
 async def test_the_newest_content_is_on_the_disk_in_the_end(tmp_path: Path) -> None:
@@ -41,6 +72,17 @@ async def test_a_file_can_be_removed(tmp_path: Path) -> None:
     disk.write(tmp_path / "never there", None)
     await disk.written()
     assert not list(tmp_path.iterdir())
+
+
+async def test_each_content_is_written_once_and_in_order_wherever_the_thread_is(
+    slow_threads: None,
+) -> None:
+    writer, rng, names = DiskWriter(refuse), random.Random(1), [str(each) for each in range(100)]
+    for name in names:
+        writer.write(Removed(name), None)
+        await asyncio.sleep(rng.uniform(0, 0.02))
+    await writer.written()
+    assert Removed.log == names
 
 
 async def test_a_failure_is_reported_in_the_event_loop_and_the_next_file_is_written(

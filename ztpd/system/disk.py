@@ -12,6 +12,8 @@ from typing import Any
 from ztpd.system.files import read_json, write_atomic
 from ztpd.system.offload import offload
 
+_Job = tuple[Path, bytes | None]
+
 
 class DiskWriter:
     """Writes in order, in a thread that ends when nothing is left; of several contents for one
@@ -28,7 +30,7 @@ class DiskWriter:
         self._works_again = works_again
         self._unwritten: set[Path] = set()  # belongs to the thread
         self._pending: dict[Path, bytes | None] = {}
-        self._writing: tuple[Path, bytes | None] | None = None
+        self._writing: _Job | None = None
         self._changed = threading.Condition()
 
     def write(self, path: Path, content: bytes | None) -> None:
@@ -37,17 +39,13 @@ class DiskWriter:
             starts = not self._pending and self._writing is None
             self._pending.pop(path, None)
             self._pending[path] = content
-            if starts:
-                self._take()
-        if starts:
-            loop = asyncio.get_running_loop()
-            thread = threading.Thread(
-                target=self._work, args=(loop,), name="ztpd-disk", daemon=True
-            )
+            job = self._take() if starts else None
+        if job:
+            work = partial(self._work, job, asyncio.get_running_loop())
             try:
-                thread.start()
+                threading.Thread(target=work, name="ztpd-disk", daemon=True).start()
             except RuntimeError:  # no room for one: else nothing would ever be written again
-                self._work(loop)
+                work()
 
     async def written(self, *, timeout_s: float | None = None) -> None:
         """Return when nothing is left to write. Raises TimeoutError."""
@@ -66,13 +64,15 @@ class DiskWriter:
         with self._changed:
             self._changed.wait_for(lambda: self._writing is None)
 
-    def _take(self) -> None:
+    def _take(self) -> _Job | None:
+        """The next one, which is being written from now on; None: the thread is to end."""
         path = next(iter(self._pending), None)
         self._writing = None if path is None else (path, self._pending.pop(path))
+        return self._writing
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._writing is not None:
-            path, content = self._writing
+    def _work(self, job: _Job | None, loop: asyncio.AbstractEventLoop) -> None:
+        while job:
+            path, content = job
             told: Callable[[], None] | None = None
             try:
                 if content is None:
@@ -92,5 +92,5 @@ class DiskWriter:
                 except RuntimeError:  # the loop has closed: the daemon has stopped
                     return
             with self._changed:
-                self._take()
+                job = self._take()
                 self._changed.notify_all()
