@@ -131,6 +131,21 @@ async def test_the_navigation_restarts_between_two_formats_so_that_they_are_not_
 
 
 @in_virtual_time
+async def test_formats_stay_apart_where_the_line_was_lost_between_them(tmp_path: Path) -> None:
+    """An adapter was unplugged: the receiver kept its power and what it has of the first one."""
+    async with bench(tmp_path) as b:
+        await sent(b, b.spartn())
+        b.pty.unplug()
+        b.receiver.deliver(rtcm())
+        await asyncio.sleep(0)
+        b.receiver.deliver(rtcm())
+        await asyncio.sleep(1)
+        b.pty.plug()
+        restart, after = await sent(b, second := rtcm())
+        assert (restart.data, after) == (CfgRst().encode(), second)
+
+
+@in_virtual_time
 async def test_a_restart_of_the_navigation_that_the_line_lost_is_sent_again(
     tmp_path: Path,
 ) -> None:

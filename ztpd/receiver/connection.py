@@ -159,12 +159,12 @@ class Connection:
             if not sent:
                 state.format = before  # once more with the next message
 
-        state.format = kind
         if before is not None and before is not kind:
             self.port.write(CfgRst().encode(), on_done)
             log.emit(events.FORMAT_CHANGED, format=kind.value, before=before.value)
             state.usage.restarted()
             state.ring.restarted()
+        state.format = kind
 
     async def inspect(self, *, every: bool = False) -> Inspection:
         """Read the settings that ztpd cares for, or ``every`` one. Raises :class:`PortLost`."""
