@@ -112,6 +112,15 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(name: str) -> None:
     assert "nan" not in re.sub(r"<pre>.*?</pre>|[a-z-]*nan[a-z]+", "", html)
 
 
+def test_the_headline_says_why_corrections_are_not_used_and_what_to_do() -> None:
+    found = material(DAY)
+    use = {"use": "not used: there is no key", "use_event": "gnss.not_used.no_key"}
+    found.status = status.from_json({"schema": 1, "state": "streaming", "receiver": use})
+    headline = page.render(found).partition("<section")[2].partition("</section>")[0]
+    assert "the receiver does not use them: there is no key" in headline
+    assert "advice" in headline
+
+
 def test_texts_from_outside_are_shown_and_never_become_elements() -> None:
     html = page.render(material(DAY))
     assert HOSTILE not in html

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from statistics import median
 
+from ztpd import health
 from ztpd.check import LINKS, LinkState
 from ztpd.history.columns import EVERY_S
 from ztpd.log import duration
@@ -62,9 +63,9 @@ def _verdict(material: Material) -> str:
     style = {"healthy": "good", "blocked": "bad", "not running": "bad"}.get(
         material.verdict, "warn"
     )
-    reason = material.status.reason
-    text = reason.text if material.is_running else "no daemon runs; its last status is below"
-    advice = f'<p class="advice">{escape(reason.advice)}</p>' if reason.advice else ""
+    known = health.cause(material.status) or material.status.reason
+    text = known.text if material.is_running else "no daemon runs; its last status is below"
+    advice = f'<p class="advice">{escape(known.advice)}</p>' if known.advice else ""
     findings = "".join(
         f"<li>{escape(each.text)} <span>{escape(each.advice)}</span></li>"
         for each in material.status.receiver.findings
