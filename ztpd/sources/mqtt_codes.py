@@ -12,7 +12,7 @@ from ztpd.errors import (
     SessionRefused,
     ZtpdError,
 )
-from ztpd.net.errormap import network_error
+from ztpd.net.errormap import CLIENT_CERTIFICATE, network_error
 
 # MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
 _CONNACK: dict[int, tuple[type[SessionError], str]] = {
@@ -30,21 +30,6 @@ _CONNACK: dict[int, tuple[type[SessionError], str]] = {
 # paho's reasons for a disconnection: its own number in 1.x, an MQTT 5 reason in 2.x.
 _KEEPALIVE_LOST = (16, 141)
 _PROTOCOL_ERROR = (2, 130)
-
-# TLS alerts (OpenSSL's names) by which a server refuses the client's certificate. With TLS 1.3
-# they come after the handshake, in place of the first data.
-_CERTIFICATE_REFUSED = frozenset(
-    {
-        "SSLV3_ALERT_BAD_CERTIFICATE",
-        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
-        "SSLV3_ALERT_CERTIFICATE_REVOKED",
-        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
-        "TLSV1_ALERT_ACCESS_DENIED",
-        "TLSV1_ALERT_UNKNOWN_CA",
-    }
-)
 
 
 def number(code: Any) -> int:
@@ -69,8 +54,8 @@ def broken(code: int, where: str) -> ZtpdError | None:
 
 def lost(error: OSError, where: str, stage: str, *, accepted: bool) -> ZtpdError:
     """The error of a connection that failed in ``stage``; ``accepted``: behind the log-in."""
-    if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_REFUSED:
-        return SessionRefused(f"{where}: {error.reason.lower().replace('_', ' ')}")
+    if isinstance(error, ssl.SSLError) and error.reason in CLIENT_CERTIFICATE:
+        return SessionRefused(f"{where}: {CLIENT_CERTIFICATE[error.reason]}")
     if accepted:
         return ConnectionLost(f"{where}: {error.strerror or error}")
     return network_error(error, f"{where}, {stage}")
