@@ -155,6 +155,10 @@ class FrameKind(Enum):
     __hash__ = object.__hash__  # looked up with each frame; Enum's own is slow
 
 
+CORRECTION_FORMATS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
+"""What the configuration calls them; "auto" is any."""
+
+
 class Frame(NamedTuple):
     """One whole message with a valid checksum, byte for byte as received."""
 

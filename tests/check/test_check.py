@@ -94,6 +94,25 @@ async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> Non
     assert texts["backup"] == "none is configured"
 
 
+@pytest.mark.parametrize(
+    ("usual", "own", "found"),
+    [("spartn", "rtcm", ""), ("rtcm", "spartn", "session.format_excluded")],
+)
+async def test_the_format_of_a_backup_counts_where_it_has_one(
+    usual: str, own: str, found: str, tmp_path: Path
+) -> None:
+    gateway = Gateway(tmp_path)
+    async with Caster({"NEAR": rtcm}) as caster, gateway.receiver(speed=5.0):
+        table = {"name": "own", "host": "127.0.0.1", "port": caster.port, "mountpoint": "NEAR"}
+        gateway.configure(
+            corrections={"format": usual, "stale_after_s": 6},
+            backup=[table | {"tls": False, "format": own}],
+        )
+        (data,) = (each for each in await walk(gateway) if each.layer == "data")
+    assert data.event == found
+    assert (data.state is LinkState.OK) is (not found)
+
+
 @pytest.mark.parametrize("position_after_s", [0, 14])
 def test_FR112_a_caster_that_waits_for_a_position_is_tried_once_there_is_one(
     position_after_s: float, tmp_path: Path

@@ -19,7 +19,7 @@ from ztpd.errors import (
     SessionStale,
     ZtpdError,
 )
-from ztpd.model import DynamicKey, Fix, Frame, FrameKind, SourceEndpoint
+from ztpd.model import CORRECTION_FORMATS, DynamicKey, Fix, Frame, FrameKind, SourceEndpoint
 from ztpd.modem import identity
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.sources import Session, open_session, topics
@@ -30,7 +30,6 @@ _IDENTITY_S = 15.0  # a modem that is starting takes longer; the daemon waits fo
 _RECEIVER_S = 20.0  # to be found at any speed, and set up; the position takes no longer
 _USE_S = 60.0  # the receiver is given 40 s to use corrections
 _POLL_S = 0.1
-_FORMATS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}  # of [corrections] format
 
 
 class DirectProbe:
@@ -94,16 +93,17 @@ class DirectProbe:
         return device
 
     async def data(self) -> str:
-        if self._session is None:
+        if self._session is None or self._endpoint is None:
             raise NotReached("needs the log-in")
         self._frames = aiter(self._session)
         patience_s, others = self._config.corrections.stale_after_s, 0
-        wanted = _FORMATS.get(self._config.corrections.format)
+        wanted = CORRECTION_FORMATS.get(self._config.corrections.format)
+        wanted = CORRECTION_FORMATS.get(self._endpoint.format, wanted)  # as a backup has it
         try:
             async with asyncio.timeout(patience_s):
                 async for frame in self._frames:
                     self._deliver(frame)
-                    if frame.kind not in _FORMATS.values():
+                    if frame.kind not in CORRECTION_FORMATS.values():
                         continue
                     if wanted in (None, frame.kind):
                         self._format = frame.kind

@@ -11,7 +11,7 @@ from ztpd.errors import (
     SessionUnreadable,
     ZtpdError,
 )
-from ztpd.model import Frame, FrameKind
+from ztpd.model import CORRECTION_FORMATS, Frame, FrameKind
 from ztpd.relay.channels import STABLE_S, Channel
 from ztpd.sanitize import clean
 from ztpd.sources import Session
@@ -19,7 +19,7 @@ from ztpd.wire.foreign import format_name, is_text
 
 _SOME_BYTES = 64  # so many, and no frame: the stream has another format
 _NAMES = {FrameKind.SPARTN: "SPARTN", FrameKind.RTCM3: "RTCM 3"}
-_SETTINGS = {FrameKind.SPARTN: "spartn", FrameKind.RTCM3: "rtcm"}
+_SETTINGS = {kind: word for word, kind in CORRECTION_FORMATS.items()}
 
 
 class Progress:

@@ -17,7 +17,7 @@ from typing import Protocol
 from ztpd import retry
 from ztpd.errors import CorrectionsUnused, SessionClosed, SessionRefused, SessionStale, ZtpdError
 from ztpd.lifecycle import Dispatch, Event, waiting_event
-from ztpd.model import Fix, Frame, FrameKind, ServiceUse, SourceEndpoint
+from ztpd.model import CORRECTION_FORMATS, Fix, Frame, FrameKind, ServiceUse, SourceEndpoint
 from ztpd.relay.channels import STABLE_S, Channel
 from ztpd.relay.choice import LOOK_S, ChannelChoice
 from ztpd.relay.failover import UsageWatch
@@ -36,7 +36,6 @@ from ztpd.system.tasks import end
 
 _POSITION_WITHIN_S = 60.0
 _TOGETHER_S = 0.05  # frames that come so close together are one sign of life
-_CORRECTIONS = {"spartn": FrameKind.SPARTN, "rtcm": FrameKind.RTCM3}
 
 
 class Sink(Protocol):
@@ -87,7 +86,7 @@ class Relay:
         self._receiver = receiver
         self._open_session = open_session
         self._dispatch = dispatch
-        self._format = _CORRECTIONS.get(format)
+        self._format = CORRECTION_FORMATS.get(format)
         self._stale_after_s = stale_after_s
         self._may_refresh = may_refresh
         clock = clock or Clock()
@@ -260,7 +259,7 @@ class Relay:
             async with asyncio.timeout(self._stale_after_s) as idle:
                 async for frame in current.session:
                     now = _now()
-                    if frame.kind in (FrameKind.SPARTN, FrameKind.RTCM3):
+                    if frame.kind in CORRECTION_FORMATS.values():
                         if not self._of_this_format(frame, current):
                             continue
                         if now - looked_s >= _TOGETHER_S:
@@ -308,7 +307,7 @@ class Relay:
 
     def _wanted(self, session: OpenSession) -> FrameKind | None:
         """The only format that the configuration lets through, None for any."""
-        return _CORRECTIONS.get(session.channel.endpoint.format, self._format)
+        return CORRECTION_FORMATS.get(session.channel.endpoint.format, self._format)
 
     def _streaming(self, kind: FrameKind, current: OpenSession, now: float) -> None:
         """Report the first frame of a session."""
