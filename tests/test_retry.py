@@ -27,6 +27,16 @@ def waits(policy: Policy, error: ZtpdError, count: int, seed: int = 1) -> list[f
 
 
 @pytest.mark.parametrize(
+    ("policy", "kind"), [(ZTP, NoRoute), (SESSION, NoRoute), (SESSION, SessionEvicted)]
+)
+def test_hardly_two_gateways_of_a_fleet_wait_for_the_same_time(
+    policy: Policy, kind: type[ZtpdError]
+) -> None:
+    first = [waits(policy, kind(), 1, seed)[0] for seed in range(1000)]
+    assert len(set(first)) > 990
+
+
+@pytest.mark.parametrize(
     ("policy", "error", "step", "low_s", "high_s"),
     [
         (ZTP, NoRoute(), 0, 1, 2),

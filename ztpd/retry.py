@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class Delay(NamedTuple):
-    """A wait that grows with each step: uniform between ``floor`` and the span of the step.
+    """A wait that grows with each step: uniform between a floor and the span of the step.
 
     The span is ``first_s * growth**step``, at most ``cap_s``. ``equal`` makes half the span the
-    floor (equal jitter); otherwise the floor is ``floor_s`` (full jitter, never below 1 s).
+    floor (equal jitter); otherwise the floor is ``floor_s`` (full jitter).
     """
 
     first_s: float
@@ -37,7 +37,7 @@ class Delay(NamedTuple):
     def sample(self, step: int, rng: random.Random) -> float:
         span_s = min(self.cap_s, self.first_s * self.growth ** min(step, 64))
         floor_s = span_s / 2 if self.equal else self.floor_s
-        return max(floor_s, rng.uniform(0 if not self.equal else floor_s, span_s))
+        return rng.uniform(floor_s, max(floor_s, span_s))
 
 
 Policy = Mapping[Retry, Delay]
