@@ -12,7 +12,8 @@ from ztpd import events, metrics
 from ztpd.health import Health
 from ztpd.lifecycle import State
 from ztpd.metrics import DOWN, FAMILIES, KINDS_LIMIT, Totals
-from ztpd.model import Carrier, Fix
+from ztpd.model import FIX_LABELS, Carrier, Fix
+from ztpd.report import plots
 from ztpd.status import (
     Cause,
     CredentialsStatus,
@@ -77,6 +78,11 @@ def test_the_month_is_compared_with_its_budget() -> None:
     assert found.value("ztpd_budget_used_ratio", limit="hours") == 0.25
     unlimited = used._replace(limit_megabytes=None, limit_hours=None)
     assert of(STATUS._replace(traffic=unlimited)).sum("ztpd_budget_used_ratio") == 0
+
+
+def test_every_label_of_a_fix_has_its_quality_and_its_colour() -> None:
+    assert set(metrics.QUALITIES) == set(FIX_LABELS)
+    assert set(plots.FIX_STYLES) == {*FIX_LABELS, "unknown"}
 
 
 def test_every_metric_has_its_kind_and_its_labels() -> None:

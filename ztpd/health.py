@@ -12,6 +12,7 @@ from ztpd import events
 from ztpd.errors import DaemonSilent, GgaRequired, OutputError, RegionUnknown, SealingFailed
 from ztpd.events import JournalEvent
 from ztpd.log import duration
+from ztpd.model import FIX_LABELS
 from ztpd.status import Cause, Failure, ReceiverView, Status
 
 EXIT_STREAMING, EXIT_FAILED, EXIT_DEGRADED, EXIT_NOT_RUNNING, EXIT_PAUSED = 0, 1, 2, 3, 4
@@ -33,8 +34,7 @@ FOLLOW_FROM_FINDINGS = {
 }
 """Without an antenna, or a strong signal, there is no position, and without one these."""
 
-_RANKS = ("no fix", "time only", "dead reckoning", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
-_WITH_RTK = _RANKS[-2:]
+_WITH_RTK = FIX_LABELS[-2:]
 _BEST_WITHOUT_RTK = "DGNSS"
 
 
@@ -204,7 +204,7 @@ def receiver_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
 
 
 def _fix_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
-    if view.fix not in _RANKS:
+    if view.fix not in FIX_LABELS:
         yield Weakness(events.FIX_UNKNOWN, is_ignorance=True)
         return
     without_s = view.fix_for_s or 0.0
@@ -213,7 +213,8 @@ def _fix_weaknesses(view: ReceiverView) -> Iterator[Weakness]:
         return
     low_s, best = view.best_fix_age_s or 0.0, view.best_fix
     yield from _lack_of_rtk(view)
-    if best in _RANKS and _RANKS.index(view.fix) < _RANKS.index(best) and low_s >= FIX_LOW_AFTER_S:
+    rank = FIX_LABELS.index
+    if best in FIX_LABELS and rank(view.fix) < rank(best) and low_s >= FIX_LOW_AFTER_S:
         yield Weakness(events.FIX_LOW, {"best": best, "period": duration(low_s), "fix": view.fix})
 
 

@@ -175,6 +175,19 @@ class Carrier(Enum):
     FIXED = 2
 
 
+FIX_LABELS = (
+    "no fix",
+    "time only",
+    "dead reckoning",
+    "2D",
+    "3D",
+    "DGNSS",
+    "RTK float",
+    "RTK fixed",
+)
+"""Of :attr:`Fix.label`, the worst first."""
+
+
 class Fix(NamedTuple):
     """One report of the receiver about its position."""
 
@@ -199,8 +212,7 @@ class Fix(NamedTuple):
 
     @property
     def label(self) -> str:
-        """A word for a person: "no fix", "time only", "dead reckoning", "2D", "3D", "DGNSS",
-        "RTK float", "RTK fixed"."""
+        """A word for a person, one of :data:`FIX_LABELS`."""
         if not self.ok:
             return "time only" if self.time_only else "no fix"
         if self.dead_reckoning:
@@ -294,7 +306,7 @@ class NtripEndpoint(NamedTuple):
     version: Literal["auto", "1", "2"] = "auto"
     gga_interval_s: float = 10.0
     ca_file: str = ""
-    public_only: bool = False  # as above
+    public_only: bool = False  # as of an MQTT endpoint
     own_account: bool = False  # user name and password are the configuration's, not those of ZTP
     password_file: str = ""  # read again for each session; "": ``password`` is all there is
     assistance: str = ""  # the mountpoint that sends assistance first, billed for each fetch

@@ -54,11 +54,11 @@ class Endpoint:
         return cls(url.hostname or "", port, tls, config.ztp.ca_file)
 
     @classmethod
-    def source(cls, way: SourceEndpoint) -> Endpoint:
-        there = cls(way.host, way.port, way.tls, way.ca_file, public_only=way.public_only)
-        if way.kind == "mqtt":
-            there.certificate, there.private_key = way.certificate, way.private_key
-            there.authority = way.authority
+    def source(cls, given: SourceEndpoint) -> Endpoint:
+        there = cls(given.host, given.port, given.tls, given.ca_file, public_only=given.public_only)
+        if given.kind == "mqtt":
+            there.certificate, there.private_key = given.certificate, given.private_key
+            there.authority = given.authority
         return there
 
     @property

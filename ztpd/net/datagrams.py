@@ -21,7 +21,6 @@ class DatagramTarget:
     def __init__(self, target: str) -> None:
         """``target`` is an address and a port, see :func:`ztpd.wire.hostnames.loopback_endpoint`,
         which raises ValueError."""
-        self.dropped = 0  # frames for which this host had no room
         self._address = loopback_endpoint(target)
         self._target = target
         self._socket: socket.socket | None = None
@@ -62,7 +61,6 @@ class DatagramTarget:
         except OSError as error:
             if error.errno not in _LOST:
                 raise self._failed(error) from error
-            self.dropped += 1
 
     def close(self) -> None:
         if self._socket is not None:

@@ -20,18 +20,7 @@ from typing import NamedTuple
 
 from ztpd.errors import ConfigFileUnusable, NetworkError, SessionRefused, TlsUntrusted
 from ztpd.model import Secret
-from ztpd.net.errormap import tls_error
 from ztpd.sanitize import SAVE_AS_UTF_8, is_utf_16
-
-__all__ = [
-    "client_context",
-    "handshake",
-    "load_pair",
-    "presented",
-    "secure",
-    "tls_error",
-    "verifying_context",
-]
 
 _VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 _NO_KEY = Secret("")

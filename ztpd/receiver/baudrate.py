@@ -54,7 +54,7 @@ async def _answers_at(client: UbxClient, baudrate: int) -> bool:
 
 
 async def port_in_use(client: UbxClient) -> str:
-    """The receiver's name of the port at the other end of ``line``, "" where that is not plain.
+    """The receiver's name of the port that ``client`` is connected to, "" where that is not plain.
 
     Raises :class:`ztpd.errors.PortLost`.
     """

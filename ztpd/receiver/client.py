@@ -33,7 +33,7 @@ class UbxClient:
         self.port = port
         self._on_message = on_message
         self._answer_s = ANSWER_S
-        self._proof_s = -math.inf  # when the last such thing came
+        self._proof_s = -math.inf  # when a u-blox receiver was last recognised
         self.reset_scanner()
 
     def reset_scanner(self) -> None:

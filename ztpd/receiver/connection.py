@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ztpd import events, log
 from ztpd.errors import PortLost, ReceiverError, ReceiverSilent, ZtpdError
 from ztpd.model import Fix, Frame, FrameKind
-from ztpd.receiver import baudrate, configure, filter, inspection, keys
+from ztpd.receiver import baudrate, configure, inspection, keys
 from ztpd.receiver.assessment import PORT_SETTINGS, Assessment, assess
 from ztpd.receiver.assistance import AssistanceStore
 from ztpd.receiver.attach import Attachment
@@ -144,7 +144,7 @@ class Connection:
                 state.counts.on_dropped(now)
 
         try:
-            if not filter.is_assistance(frame):
+            if frame.kind is not FrameKind.UBX:
                 self._keep_apart(frame.kind)
             self.port.write(frame.data, on_done)
         except PortLost:  # run() is about to find out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ztpd.model import Fix
+from ztpd.model import FIX_LABELS, Fix
 
 FRESH_S = 5.0
 """An older fix is not shown as the present one, where they come once a second."""
@@ -14,8 +14,6 @@ _GAPS = 5  # between fixes, whose median is their interval
 
 CALM_S = 60.0
 """Least time between two journal lines about something that comes and goes."""
-
-_RANKS = ("no fix", "time only", "dead reckoning", "2D", "3D", "DGNSS", "RTK float", "RTK fixed")
 
 
 class FixHistory:
@@ -59,8 +57,8 @@ class FixHistory:
     def is_news(self, fix: Fix, now_s: float) -> bool:
         """Whether this fix is worth a line: at once where it is the best so far, else at most
         once a minute, for a fix may come and go every second."""
-        label = fix.label
-        best_so_far = all(_RANKS.index(label) > _RANKS.index(each) for each in self._first_s)
+        label, rank = fix.label, FIX_LABELS.index
+        best_so_far = all(rank(label) > rank(each) for each in self._first_s)
         self._first_s.setdefault(label, now_s - self._started_s)
         if label == self._logged or not (best_so_far or now_s - self._logged_s >= CALM_S):
             return False
@@ -95,9 +93,9 @@ class FixHistory:
     def below_for_s(self, label: str, now_s: float) -> float | None:
         """Seconds since the fix was ``label`` or better, or since the set-up if it never was;
         None for no label."""
-        if label not in _RANKS:
+        if label not in FIX_LABELS:
             return None
-        good = [self._latest_s.get(each, 0.0) for each in _RANKS[_RANKS.index(label) :]]
+        good = [self._latest_s.get(each, 0.0) for each in FIX_LABELS[FIX_LABELS.index(label) :]]
         return now_s - max(self._started_s, *good)
 
     def seconds(self, now_s: float) -> dict[str, float]:
@@ -121,7 +119,5 @@ class FixHistory:
 
     def first_at_least(self, label: str) -> float | None:
         """Seconds from the set-up until the fix was ``label`` or better."""
-        good = [
-            self._first_s[each] for each in _RANKS[_RANKS.index(label) :] if each in self._first_s
-        ]
-        return min(good, default=None)
+        good = FIX_LABELS[FIX_LABELS.index(label) :]
+        return min((self._first_s[each] for each in good if each in self._first_s), default=None)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import __version__, config, records, status
-from ztpd.check import Check, LinkState, Result
+from ztpd.check import Check, Result
 from ztpd.config import LoadedConfig
 from ztpd.errors import ConfigError, ZtpdError
 from ztpd.health import health
@@ -172,10 +172,6 @@ def _versions() -> dict[str, str]:
         "up": f"{up_s / 3600:.1f} h",
         "load": " ".join(f"{each:.2f}" for each in os.getloadavg()),
     }
-
-
-def is_well(results: tuple[Result, ...] | list[Result]) -> bool:
-    return bool(results) and all(each.state is LinkState.OK for each in results)
 
 
 def history_rows(history: HistoryData, *, with_position: bool) -> list[list[str]]:

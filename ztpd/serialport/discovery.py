@@ -181,8 +181,8 @@ def gnss_candidates(root: Path = ROOT) -> list[Tty]:
     """The ports that may be a u-blox receiver's: those known by their USB id, or if there are
     none, the bridges (:attr:`Tty.is_bridge`).
 
-    Any device may be behind a bridge. Without configuration the caller opens one only if it is
-    the only one, and accepts it only if it answers UBX-MON-VER. Ports of modems are left out.
+    Any device may be behind a bridge: the caller listens before it writes, and accepts a port only
+    if it answers UBX-MON-VER. Ports of modems are left out.
     """
     here = [tty for tty in ttys(root) if tty.at_rank is None]
     return [tty for tty in here if tty.is_gnss] or [tty for tty in here if tty.is_bridge]

@@ -79,8 +79,6 @@ class NtripSession:
     two such calls TCP holds the caster back. The caller judges whether the frames are fresh.
     """
 
-    dropped = 0  # nothing queues here
-
     def __init__(
         self,
         endpoint: NtripEndpoint,
