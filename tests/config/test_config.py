@@ -45,9 +45,6 @@ def _refused(main: Path, text: str, **drop_ins: str) -> str:
     return caught.value.detail
 
 
-# --- reading
-
-
 def test_an_empty_file_means_the_defaults(main: Path) -> None:
     loaded = _load(main)
     assert loaded.config == Config()
@@ -166,6 +163,7 @@ def test_D13_broken_TOML_in_a_drop_in_names_that_file(main: Path) -> None:
         pytest.param(b'[ztp]\ngiven_name = "\xe9"\n', id="Latin-1"),
         pytest.param(b"a = " + b"9" * 5000, id="a number too large for Python"),
         pytest.param(b"a = " + b"[" * 5000, id="absurd depth"),
+        pytest.param(b"[ntrip]\nhost = " + b"[" * 450 + b"]" * 450, id="deep for a message"),
     ],
 )
 def test_a_file_that_the_TOML_reader_cannot_read_is_reported_as_broken(
@@ -187,9 +185,6 @@ def test_any_file_is_a_configuration_or_refused(
     except ConfigError:
         return
     assert loaded.config == Config()
-
-
-# --- unknown keys
 
 
 @pytest.mark.parametrize(
@@ -221,8 +216,6 @@ def test_every_unknown_key_is_reported_with_its_file(main: Path) -> None:
         ("site.toml", "log.c"),
     ]
 
-
-# --- wrong values
 
 LONG = "x" * 1000
 
@@ -469,8 +462,6 @@ def test_settings_that_belong_together_are_accepted(main: Path, text: str) -> No
     _load(main, text)
 
 
-# --- tables that are repeated
-
 TWO_BACKUPS = """
 [[backup]]
 host = "one.example"
@@ -552,9 +543,6 @@ def test_shown_backups_can_be_read_again(main: Path, tmp_path: Path) -> None:
     assert config.load(again).config == loaded.config
     assert config.show(loaded).count("\n[[backup]]\n") == 2
     assert "alone, without ZTP, if there is neither token nor credentials" in config.show(loaded)
-
-
-# --- texts for people
 
 
 @pytest.mark.parametrize(
@@ -639,9 +627,6 @@ def test_the_shown_configuration_can_be_read_again(main: Path, tmp_path: Path) -
 def test_a_configuration_is_a_value() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().ztp.url = "x"  # type: ignore[misc]
-
-
-# --- token from systemd
 
 
 @pytest.fixture

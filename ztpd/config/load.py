@@ -212,7 +212,10 @@ def _table(name: str, allowed: str = "") -> Rule:
 
 
 def _shown(value: object) -> str:
-    text = _USER_IN_URL.sub("//***@", rules.toml(value))
+    try:
+        text = _USER_IN_URL.sub("//***@", rules.toml(value))
+    except RecursionError:  # brackets in brackets, some hundred deep
+        return "…"
     return text if len(text) <= 80 else text[:79] + "…"
 
 
