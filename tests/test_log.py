@@ -50,9 +50,6 @@ def stream(own_logging: None) -> io.StringIO:
     return stream
 
 
-# --- no secret in any line
-
-
 def _as_argument() -> None:
     logger.info("token %s", CANARY)
 
@@ -178,9 +175,6 @@ def test_very_short_secrets_do_not_blot_out_the_log(stream: io.StringIO) -> None
     assert stream.getvalue().endswith("one event\n")
 
 
-# --- the form of a line
-
-
 def test_a_line_has_time_event_and_text(stream: io.StringIO) -> None:
     log.emit(events.STOPPED)
     assert re.fullmatch(r"\d\d:\d\d:\d\d daemon.stopped +ztpd stopped\n", stream.getvalue())
@@ -238,9 +232,6 @@ def test_setting_up_again_replaces_the_handler(own_logging: None) -> None:
     log.emit(events.STOPPED)
     assert first.getvalue() == ""
     assert second.getvalue().count("ztpd stopped") == 1
-
-
-# --- few lines
 
 
 class _Clock:
@@ -335,9 +326,6 @@ def test_after_success_the_next_failure_is_logged_again(caplog: pytest.LogCaptur
 def test_where_a_person_is_needed_it_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     log.FailureLog(_Clock()).record(ZtpNotListed("HTTP 403"))
     assert _levels(caplog) == ["ERROR ztp.refused.not_listed"]
-
-
-# --- the handler
 
 
 class _JournalHandler(logging.Handler):
@@ -489,9 +477,6 @@ def test_FR119_the_real_handler_of_systemd_python_sends_by_our_socket(
     assert (line["MESSAGE"], line["PRIORITY"]) == ("port a", "4")
     assert (line["SYSLOG_IDENTIFIER"], line["MESSAGE_ID"]) == ("ztpd", "0" * 32)
     assert line["ZTPD_EVENT"] == "serial.absent"
-
-
-# --- small texts
 
 
 @pytest.mark.parametrize(
