@@ -20,6 +20,7 @@ from ztpd import RELEASED_UNIX_S
 from ztpd.errors import DaemonSilent, NotRunning
 from ztpd.system import control, directories
 from ztpd.system.control import Verb
+from ztpd.system.looptime import loop_time
 from ztpd.system.offload import offload
 
 _EVERY_S = 10.0
@@ -49,7 +50,7 @@ async def run(
     offset_s: float | None = None  # of the receiver's time to the loop's, by the answer before
     while True:
         unix_s, clock = await _asked(ask)
-        loop_s = asyncio.get_running_loop().time()
+        loop_s = loop_time()
         if clock == "right":
             return "corrections flow, so the clock is good enough: nothing to do"
         wrong = clock == "wrong" or now() < RELEASED_UNIX_S

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +14,7 @@ from ztpd.model import SourceEndpoint, StoredCredentials
 from ztpd.relay import SessionOpener
 from ztpd.sources import Session
 from ztpd.system.files import write_atomic
+from ztpd.system.looptime import loop_time
 
 _TRANSPORTS = ("ntrip", "mqtt")
 _OUTCOMES = ("success", *(each.value for each in (Retry.REFUSED, Retry.SERVER, Retry.LOCAL)))
@@ -52,7 +52,7 @@ class Counters:
         @asynccontextmanager
         async def opened(endpoint: SourceEndpoint) -> AsyncIterator[Session]:
             async with open_session(endpoint) as session:
-                entry = _Open(session, endpoint.kind, _now())
+                entry = _Open(session, endpoint.kind, loop_time())
                 self._sessions[endpoint.kind] += 1
                 self._open.append(entry)
                 try:
@@ -83,7 +83,7 @@ class Counters:
 
     def _count(self, entry: _Open) -> None:
         """Add what ``entry`` has brought since it was last counted."""
-        counts, now = entry.session.counts, _now()
+        counts, now = entry.session.counts, loop_time()
         self._session_s[entry.transport] += now - entry.counted_s
         self._bytes[entry.transport] += counts.bytes - entry.bytes
         for kind, count in counts.frames.items():
@@ -94,8 +94,8 @@ class Counters:
     def _started(self) -> float:
         """The start by the wall clock as it is now: at the start it may have shown 1970."""
         if self._began_s is None:
-            self._began_s = _now()
-        started = round(self._wall_clock() - (_now() - self._began_s))
+            self._began_s = loop_time()
+        started = round(self._wall_clock() - (loop_time() - self._began_s))
         if abs(started - self._started_unix_s) >= _CLOCK_STEP_S:
             self._started_unix_s = started
         return self._started_unix_s
@@ -105,7 +105,3 @@ def write(directory: Path, text: str) -> None:
     """Publish ``text``; a full runtime directory costs the metrics, not the daemon."""
     with suppress(OSError):
         write_atomic(directory / metrics.FILE, text.encode(), mode=0o644, durable=False)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -38,6 +38,7 @@ from ztpd.status import Status
 from ztpd.system import control_server
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
+from ztpd.system.looptime import loop_time
 from ztpd.system.runlock import RunLock
 from ztpd.system.sealing import Sealer
 
@@ -321,7 +322,7 @@ class Daemon:
     def document(self) -> Status:
         """The status, as :data:`ztpd.status.FIELDS` explains it."""
         return document(
-            now_s=asyncio.get_running_loop().time(),
+            now_s=loop_time(),
             at=self.present.wall_clock(),
             state=self.present.state,
             since=self.present.since,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from ztpd import log
@@ -15,6 +14,7 @@ from ztpd.lifecycle import Activity, State
 from ztpd.model import Fix
 from ztpd.relay.metering import TrafficMeter
 from ztpd.status import TrafficStatus
+from ztpd.system.looptime import loop_time
 
 
 class Economy:
@@ -68,7 +68,7 @@ class Economy:
                 self._standstill.restart()
                 self._pauses.end("the gateway moves")
         elif minutes:
-            still_s = self._standstill.still_for_s(fix, asyncio.get_running_loop().time())
+            still_s = self._standstill.still_for_s(fix, loop_time())
             if still_s >= minutes * 60.0 and self._present().state is State.STREAMING:
                 why = f"standing still for {log.duration(still_s)}"
                 self._pauses.begin(Asker.STILL, why)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from ztpd.daemon.quality import QualityLog
 from ztpd.daemon.recorder import Recorder
 from ztpd.daemon.sampling import Sampler
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress
 from ztpd.status import Status
+from ztpd.system.looptime import loop_time
 
 
 class Observation:
@@ -22,6 +21,6 @@ class Observation:
 
     def update(self, status: Status, receiver: Receiver, progress: Progress | None) -> None:
         """Take the present status; ``progress`` is of the present session or of the last one."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_time()
         self._quality.update(status, now_s)
         self.sampler.update(status, receiver, progress, now_s)

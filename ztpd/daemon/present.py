@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -13,6 +12,7 @@ from ztpd.daemon.systemd import notify
 from ztpd.errors import ZtpdError
 from ztpd.lifecycle import Activity, Event, State, step
 from ztpd.system.clock import utc_now
+from ztpd.system.looptime import loop_time
 
 _GRACE_S = 60.0
 
@@ -74,7 +74,7 @@ class PresentState:
         """
         following = step(self.state, self.activity, event)
         self.failures.follow(event, error)
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         before, self.state = self.state, following.state
         self.activity = following.start or self.activity
         if before is not self.state:
@@ -97,7 +97,7 @@ class PresentState:
         """Whether the state lasts too long; while streaming, each correction is a report."""
         if self.state is State.STREAMING and last_frame_s:
             self._overdue_s = last_frame_s + _REPORT_WITHIN_S[State.STREAMING]
-        return asyncio.get_running_loop().time() >= self._overdue_s
+        return loop_time() >= self._overdue_s
 
     def _log(self, before: State, wait_s: float | None) -> None:
         text = self.reason.text

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ztpd import __version__
 from ztpd.model import Frame, FrameKind
 from ztpd.sanitize import without_tiles
+from ztpd.system.looptime import loop_time
 from ztpd.wire import recording
 from ztpd.wire.frames import Scanner
 from ztpd.wire.recording import Record, RecordKind
@@ -29,7 +30,7 @@ class RecordBuffer:
 
     def __init__(self, *, with_position: bool) -> None:
         self._with_position = with_position
-        self._began_s = _now()
+        self._began_s = loop_time()
         self._redaction = FrameRedaction(with_position=with_position)
         self._lines = {
             RecordKind.FROM_RECEIVER: _Line(self._redaction),
@@ -79,13 +80,13 @@ class RecordBuffer:
         self._add_bytes(RecordKind.TO_RECEIVER, data)
 
     def _add_bytes(self, kind: RecordKind, data: bytes) -> None:
-        found = self._lines[kind].redacted(data, _now())
+        found = self._lines[kind].redacted(data, loop_time())
         for begin in range(0, len(found), _PIECE_BYTES):
             self._add(Record(self._age_s, kind, found[begin : begin + _PIECE_BYTES]))
 
     @property
     def _age_s(self) -> float:
-        return _now() - self._began_s
+        return loop_time() - self._began_s
 
     def _add(self, record: Record) -> None:
         self._news.set()
@@ -121,7 +122,3 @@ class _Line:
         frames += scanner.feed(data)
         skipped = scanner.counts.skipped_bytes - skipped
         return b"".join(map(self._redaction.apply, frames)) + bytes(skipped)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

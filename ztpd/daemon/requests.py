@@ -22,6 +22,7 @@ from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
 from ztpd.status import Status
 from ztpd.system.control import Verb, patience_s
+from ztpd.system.looptime import loop_time
 
 _INSPECT_S = 8.0
 _TIME_WITHIN_S = 30.0  # its age is added; receivers may give a position every ten seconds
@@ -183,7 +184,7 @@ def _history(ring: HistoryRing, request: dict[str, Any], *, unix_s: float) -> An
     """What there is; with ``column`` that series, of the samples before number ``until``, the
     ``last`` ones."""
     if "column" not in request:
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_time()
         return {
             "ok": True,
             "history": transfer.contents(ring, now_s=now_s, unix_s=unix_s),

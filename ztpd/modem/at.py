@@ -29,6 +29,7 @@ from ztpd.errors import (
 )
 from ztpd.model import FrameKind, Identity, Imei
 from ztpd.serialport.port import SerialPort
+from ztpd.system.looptime import loop_time
 from ztpd.wire import at
 from ztpd.wire.frames import Scanner
 
@@ -113,7 +114,7 @@ class _AtReading:
                 self.trouble = error
             except ModemPermission as error:
                 self.trouble = error
-                now = asyncio.get_running_loop().time()
+                now = loop_time()
                 if self._refused_at is None:
                     self._refused_at = now
                 if now - self._refused_at > _PERMISSION_S:

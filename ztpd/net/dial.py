@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ztpd.errors import FamilyUnreachable
 from ztpd.net.errormap import NO_ROUTE
 from ztpd.net.resolve import Address
+from ztpd.system.looptime import loop_time
 from ztpd.system.tasks import end
 
 CONNECT_S = 10.0
@@ -41,13 +42,13 @@ async def dial(addresses: Sequence[Address], *, within_s: float = CONNECT_S) -> 
     waiting = sorted(addresses, key=_has_failed)
     running: dict[asyncio.Task[socket.socket], Address] = {}
     failures: list[OSError] = []
-    limit_s = _now() + within_s
+    limit_s = loop_time() + within_s
     try:
         while waiting or running:
             if waiting:
                 address = waiting.pop(0)
                 running[asyncio.create_task(_connect(address))] = address
-            left_s = limit_s - _now()
+            left_s = limit_s - loop_time()
             done, _ = await asyncio.wait(
                 running,
                 timeout=min(_HEAD_START_S, left_s) if waiting else left_s,
@@ -65,7 +66,7 @@ async def dial(addresses: Sequence[Address], *, within_s: float = CONNECT_S) -> 
                 late.sock.close()
             if won:
                 return won[0]
-            if _now() >= limit_s:
+            if loop_time() >= limit_s:
                 for address in running.values():
                     avoid(address)
                 failures.append(TimeoutError(f"no answer within {within_s:g} s"))
@@ -101,7 +102,7 @@ def restore(failed: Sequence[Sequence[Any]]) -> None:
 
 def avoid(address: Address) -> None:
     """Let ``address``, which answered and yet did not serve, go last for a while."""
-    _note(address.place[:2], _now())
+    _note(address.place[:2], loop_time())
 
 
 def _note(place: tuple[Any, ...], at_s: float) -> None:
@@ -112,7 +113,7 @@ def _note(place: tuple[Any, ...], at_s: float) -> None:
 
 def _has_failed(address: Address) -> bool:
     failed_s = _failed_s.get(address.place[:2])
-    return failed_s is not None and 0 <= _now() - failed_s < _LAST_FOR_S
+    return failed_s is not None and 0 <= loop_time() - failed_s < _LAST_FOR_S
 
 
 def _os_error(error: BaseException) -> OSError:
@@ -173,7 +174,3 @@ async def _connect(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

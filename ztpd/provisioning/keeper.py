@@ -19,6 +19,7 @@ from ztpd.errors import (
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.board import is_another
 from ztpd.provisioning.store import CredentialStore, Loaded
+from ztpd.system.looptime import loop_time
 from ztpd.system.offload import offload
 from ztpd.system.sealing import SOCKET, CredentialsService
 
@@ -125,7 +126,7 @@ class Keeper:
             self._failures.record(error)
             return None
         except SealingFailed as error:
-            now_s = asyncio.get_running_loop().time()
+            now_s = loop_time()
             if self._sealing_failed_since_s is None:
                 self._sealing_failed_since_s = now_s
             if now_s - self._sealing_failed_since_s < UNSEAL_WITHIN_S:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from ztpd.errors import ReceiverSilent
 from ztpd.model import Frame, FrameKind
 from ztpd.serialport.port import SerialPort
+from ztpd.system.looptime import loop_time
 from ztpd.wire import ubx
 from ztpd.wire.frames import Scanner
 from ztpd.wire.ubx import Parsed
@@ -48,7 +49,7 @@ class UbxClient:
     @property
     def proof_age_s(self) -> float:
         """Seconds since a u-blox receiver was last recognised; infinite if none ever was."""
-        return self._now() - self._proof_s
+        return loop_time() - self._proof_s
 
     async def receive(
         self, within_s: float | None = None, *, gather_s: float = 0.0
@@ -88,7 +89,7 @@ class UbxClient:
                 message = None
         is_message = frame.kind is FrameKind.UBX and len(frame.data) > ubx.OVERHEAD  # no echo
         if is_message or frame.name == "PUBX" or is_banner(frame):
-            self.is_ublox, self._proof_s = True, self._now()
+            self.is_ublox, self._proof_s = True, loop_time()
         self._on_message(frame, message)
         return message
 
@@ -101,13 +102,13 @@ class UbxClient:
         requests are waited for: an ACK-NAK does not tell which request it belongs to.
         Raises :class:`ReceiverSilent`, which names ``subject``, after ``tries``.
         """
-        began_s = self._now()
+        began_s = loop_time()
         for earlier in range(tries):
             self.port.write(request)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._answer_s):
                     found = await self._answer(answer)
-                await self._slow_down(answer, self._now() - began_s, earlier)
+                await self._slow_down(answer, loop_time() - began_s, earlier)
                 return found
         raise ReceiverSilent(f"{self.port.path}, {subject}, asked {tries} times")
 
@@ -128,10 +129,6 @@ class UbxClient:
             for message in await self.receive():
                 if (found := answer(message)) is not None:
                     return found
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 def is_banner(frame: Frame) -> bool:

@@ -28,6 +28,7 @@ from ztpd.receiver.reception import Reception
 from ztpd.receiver.settings import Inspection, ReceiverSettings
 from ztpd.receiver.usage import CorrectionUsage, MessageOutcome, UsageVerdict
 from ztpd.serialport.port import SerialPort
+from ztpd.system.looptime import loop_time
 from ztpd.wire.ubx import CfgRst, NavPvt, Parsed, RxmCor, RxmRtcm, SpartnKey
 
 _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble is news
@@ -132,7 +133,7 @@ class Connection:
         state = self._state
 
         def on_done(sent: bool) -> None:
-            now = _now()
+            now = loop_time()
             if sent:
                 state.counts.on_sent(len(frame.data), now)
                 if frame.kind is not FrameKind.UBX:
@@ -200,7 +201,7 @@ class Connection:
         needed = has_rtk(state.attachment.version) is not False  # else no firmware has them
         if lacking and needed and self._settings.configure:
             state.set_ups.emit(events.RECEIVER_OPTION_REFUSED, keys=configure.names(lacking))
-        now = _now()
+        now = loop_time()
         state.usage.restarted(state.assessment.abilities)
         state.fixes.restarted(now, state.assessment.fix_interval_s)
         state.ring.restarted()
@@ -243,7 +244,7 @@ class Connection:
             if self._questions:
                 attachment = self._state.attachment
                 await self._questions.answer(self.client, attachment, self._settings, self._groups)
-            now = _now()
+            now = loop_time()
             if now < self._evaluate_s and not self._restart_sign:
                 continue
             self._evaluate_s = now + _TICK_S / 2
@@ -298,7 +299,7 @@ class Connection:
 
     async def _check_settings(self) -> None:
         """Corrections go unused for no reason of their own: are the settings still ours?"""
-        self._check_s = _now() + _CHECK_S
+        self._check_s = loop_time() + _CHECK_S
         self._format_missed = False
         try:
             applied = await self._apply()
@@ -334,7 +335,7 @@ class Connection:
         """Take note of everything that the receiver sends."""
         self._hooks.on_frame(frame)
         if message is not None:
-            self._state.reception.on_message(message, _now())
+            self._state.reception.on_message(message, loop_time())
         if isinstance(message, NavPvt):
             self._on_fix(message.to_fix())
         elif isinstance(message, RxmCor):
@@ -346,7 +347,7 @@ class Connection:
             self._restart_sign = "it says so"
 
     def _on_fix(self, fix: Fix) -> None:
-        state, now = self._state, _now()
+        state, now = self._state, loop_time()
         self._position_s = now
         state.fixes.add(fix, now)
         state.usage.followed(fix, now)
@@ -359,7 +360,7 @@ class Connection:
         self._hooks.on_fix(fix)
 
     def _on_report(self, report: RxmCor) -> None:
-        match self._state.usage.reported(report, _now()):
+        match self._state.usage.reported(report, loop_time()):
             case MessageOutcome.USED:
                 self._state.ring.on_decrypted()
             case MessageOutcome.UNDECRYPTABLE:
@@ -375,7 +376,3 @@ class Connection:
             baudrate=self.port.baudrate,
             speed=self.port.speed,
         )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

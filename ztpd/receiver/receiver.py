@@ -37,6 +37,7 @@ from ztpd.retry import Delay
 from ztpd.serialport.discovery import ROOT
 from ztpd.serialport.port import Tap
 from ztpd.status import ReceiverView
+from ztpd.system.looptime import loop_time
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message, MonVer
 
@@ -81,8 +82,8 @@ class Receiver:
         self._wall_clock = wall_clock
         self._rng = rng or random.SystemRandom()
         self._tap = tap
-        self._sharing = Sharing(settings, _now)
-        self._failures = log.FailureLog(_now)
+        self._sharing = Sharing(settings, loop_time)
+        self._failures = log.FailureLog(loop_time)
         self._steps: dict[Delay, int] = {}
         self._state = ReceiverState(Attachment(settings, root, rng))
         self._hooks = Hooks(
@@ -106,12 +107,12 @@ class Receiver:
     @property
     def fix_age_s(self) -> float | None:
         """How long ago :attr:`fix` came; None where none ever did."""
-        return self._state.fixes.age_s(_now())
+        return self._state.fixes.age_s(loop_time())
 
     @property
     def fix_seconds(self) -> dict[str, float]:
         """For how many seconds each label of the fix was the present one."""
-        return self._state.fixes.seconds(_now())
+        return self._state.fixes.seconds(loop_time())
 
     @property
     def version(self) -> MonVer:
@@ -121,7 +122,7 @@ class Receiver:
     @property
     def signals(self) -> Signals:
         """What it reports about its reception."""
-        return self._state.reception.signals(_now()) if self.ready else Signals()
+        return self._state.reception.signals(loop_time()) if self.ready else Signals()
 
     @property
     def error(self) -> ZtpdError | None:
@@ -163,14 +164,14 @@ class Receiver:
         """Whether the corrections delivered are used, as far as their service is to blame."""
         if not self.ready:
             return ServiceUse()
-        return self._state.usage.service_use(self._state.fixes.present(_now()))
+        return self._state.usage.service_use(self._state.fixes.present(loop_time()))
 
     @property
     def wants_assistance(self) -> bool:
         """Whether it has just started, without a position and without orbits from ztpd."""
-        fix = self._state.fixes.present(_now())
+        fix = self._state.fixes.present(loop_time())
         has_position = fix is not None and fix.ok
-        return self.ready and not has_position and self._state.assistance.wanted(_now())
+        return self.ready and not has_position and self._state.assistance.wanted(loop_time())
 
     def service_changed(self) -> None:
         """Corrections come from another service now, which is judged by itself."""
@@ -184,7 +185,7 @@ class Receiver:
         """
         assists = filter.is_assistance(frame)
         if assists:
-            self._state.assistance.add(frame, _now())
+            self._state.assistance.add(frame, loop_time())
         payload = filter.ubx_payload(frame, Message.RXM_SPARTNKEY)
         if payload is not None:
             self._take_keys(lambda: keys.received(payload, self._clocks()))
@@ -208,7 +209,7 @@ class Receiver:
             self._connection,
             share_problem=str(self._sharing.error or ""),
             skipped_bytes=self._skipped_bytes,
-            now_s=_now(),
+            now_s=loop_time(),
             wall_clock=self._wall_clock(),
         )
 
@@ -283,7 +284,7 @@ class Receiver:
             self._state.ring.add(read())
         except ValueError as error:
             self._state.counts.refused += 1
-            last_s, now = self._keys_refused_s, _now()
+            last_s, now = self._keys_refused_s, loop_time()
             if last_s is None or now - last_s >= _LOG_KEYS_REFUSED_S:
                 self._keys_refused_s = now
                 log.emit(events.KEYS_REFUSED, detail=error)
@@ -292,7 +293,3 @@ class Receiver:
         """The receiver's clock first: it has the satellites', unless it is a whole era off."""
         own = [self.fix.utc] if self.fix and self.fix.utc else []
         return [*own, self._wall_clock()]
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

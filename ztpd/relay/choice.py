@@ -9,6 +9,7 @@ from typing import Protocol
 from ztpd.lifecycle import Dispatch
 from ztpd.model import Fix
 from ztpd.relay.channels import FAST_S, Channel
+from ztpd.system.looptime import loop_time
 
 LOOK_S = 1.0
 
@@ -35,7 +36,7 @@ class ChannelChoice:
         """Wait for a channel to be due: the first in the order of preference."""
         reported: tuple[Channel, float] | None = None
         while True:
-            now, has_fix = asyncio.get_running_loop().time(), self.has_fix
+            now, has_fix = loop_time(), self.has_fix
             for channel in sorted(self._channels, key=lambda each: each.left):
                 wait_s = channel.ready_s(has_fix=has_fix) - now
                 if wait_s <= 0:

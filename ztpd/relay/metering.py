@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,6 +15,7 @@ from ztpd.relay.traffic import Traffic, TrafficRecord, month_of
 from ztpd.sources import Session
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
+from ztpd.system.looptime import loop_time
 
 FILE = "traffic.json"
 SAVED_EVERY_S = 3600.0
@@ -75,7 +75,7 @@ class TrafficMeter:
         self._is_loaded = True
         written_s = self._clock.now() - number(stored.get("written_unix_s"))  # ago
         if written_s >= 0:
-            self._due_s = _now() + max(FIRST_SAVED_S, SAVED_EVERY_S - written_s)
+            self._due_s = loop_time() + max(FIRST_SAVED_S, SAVED_EVERY_S - written_s)
 
     def metered(
         self, open_session: Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
@@ -85,7 +85,7 @@ class TrafficMeter:
         @asynccontextmanager
         async def opened(endpoint: SourceEndpoint) -> AsyncIterator[Session]:
             async with open_session(endpoint) as session:
-                metered = _Metered(endpoint.label, session, _now())
+                metered = _Metered(endpoint.label, session, loop_time())
                 self._open.append(metered)
                 try:
                     yield session
@@ -97,7 +97,7 @@ class TrafficMeter:
 
     def update(self) -> None:
         """Count what came since the last time, and write it where an hour has passed."""
-        now = _now()
+        now = loop_time()
         if self._due_s is None:
             self._due_s = now + SAVED_EVERY_S
         if today := self._today:
@@ -109,7 +109,7 @@ class TrafficMeter:
 
     def save(self) -> None:
         """Write what has been counted, in the disk's own time."""
-        self._due_s = _now() + SAVED_EVERY_S
+        self._due_s = loop_time() + SAVED_EVERY_S
         if self._changed and self._is_loaded:
             self._changed = False
             document = self._record.to_json() | {"written_unix_s": int(self._clock.now())}
@@ -129,9 +129,5 @@ class TrafficMeter:
         return None if self._clock.is_past else utc(self._clock.now()).date()
 
     def _count(self, metered: _Metered) -> None:
-        self._record.add(self._today, metered.channel, metered.look(_now()))
+        self._record.add(self._today, metered.channel, metered.look(loop_time()))
         self._changed = True
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

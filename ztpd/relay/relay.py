@@ -32,6 +32,7 @@ from ztpd.sources import Session, topics
 from ztpd.status import ChannelStatus
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
+from ztpd.system.looptime import loop_time
 from ztpd.system.tasks import end
 
 _POSITION_WITHIN_S = 60.0
@@ -109,7 +110,7 @@ class Relay:
 
     async def run(self) -> None:
         """Runs until cancelled. Raises :class:`SessionRefused` when new credentials are due."""
-        await self._doubt.load(_now())
+        await self._doubt.load(loop_time())
         self._channel_state.load(self.channels)
         current: OpenSession | None = None
         try:
@@ -148,8 +149,8 @@ class Relay:
 
     async def _position(self) -> None:
         """Wait for the receiver's first position, which decides the region's topics."""
-        deadline_s = _now() + _POSITION_WITHIN_S
-        while not self._choice.has_fix and _now() < deadline_s:
+        deadline_s = loop_time() + _POSITION_WITHIN_S
+        while not self._choice.has_fix and loop_time() < deadline_s:
             self._dispatch(Event.BACKOFF, "waiting for the receiver's first position")
             await asyncio.sleep(LOOK_S)
 
@@ -166,7 +167,7 @@ class Relay:
             where=session.where,
             kind=channel.endpoint.kind,
             backup=channel.endpoint.backup,
-            opened_s=_now(),
+            opened_s=loop_time(),
         )
         return OpenSession(channel, session, closing, progress)
 
@@ -203,7 +204,7 @@ class Relay:
             return None
         if isinstance(error, CorrectionsUnused):
             self._closed(current, str(error))
-            current.channel.leave(error, _now())
+            current.channel.leave(error, loop_time())
             self._channel_state.save(self.channels)
             return following
         if error is not None and not isinstance(error, ZtpdError):
@@ -226,8 +227,8 @@ class Relay:
         """
         while following := self._choice.next_beside(present):
             due_s, channel = following
-            if due_s > _now():
-                await asyncio.sleep(min(due_s - _now(), STABLE_S))
+            if due_s > loop_time():
+                await asyncio.sleep(min(due_s - loop_time(), STABLE_S))
                 continue
             self._candidate = candidate = await self._open(channel)
             if candidate is None:
@@ -252,13 +253,13 @@ class Relay:
         While it is probed its corrections are not delivered, and this ends when it has proved
         itself. Keys are sent once only, so they are delivered in any case.
         """
-        losses = Losses(self._receiver, current.session, _now(), self._damage)
+        losses = Losses(self._receiver, current.session, loop_time(), self._damage)
         presence = ReceiverPresence(self._receiver, self._dispatch)
         looked_s = float("-inf")
         try:
             async with asyncio.timeout(self._stale_after_s) as idle:
                 async for frame in current.session:
-                    now = _now()
+                    now = loop_time()
                     if frame.kind in CORRECTION_FORMATS.values():
                         if not self._of_this_format(frame, current):
                             continue
@@ -322,7 +323,7 @@ class Relay:
         reported next."""
         progress = session.progress
         if progress.first_frame_s is not None:
-            self._log.ended(progress, reason, at_s=_now(), failed=failed)
+            self._log.ended(progress, reason, at_s=loop_time(), failed=failed)
             self._dispatch(Event.ENDED, reason)
 
     def _failed(
@@ -332,7 +333,7 @@ class Relay:
 
         Raises :class:`SessionRefused` where new credentials may help.
         """
-        now = _now()
+        now = loop_time()
         if session:
             error = explained(session, error, self._wanted(session))
         if session and session.is_stable:
@@ -352,7 +353,7 @@ class Relay:
 
     def overview(self) -> tuple[ChannelStatus, ...]:
         """All channels, for the status."""
-        return overview(self.channels, self._current, self._candidate, _now())
+        return overview(self.channels, self._current, self._candidate, loop_time())
 
     def retry_now(self) -> None:
         """End all waits: a person asks for a try."""
@@ -364,7 +365,3 @@ class Relay:
 def _exception(task: asyncio.Task[None]) -> BaseException | None:
     """The exception of ``task``, which has ended; None also where it was cancelled."""
     return None if task.cancelled() else task.exception()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

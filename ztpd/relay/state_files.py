@@ -18,6 +18,7 @@ from ztpd.relay.channels import (
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.files import read_json, write_atomic
+from ztpd.system.looptime import loop_time
 
 _OLD_S = 2 * 3600.0
 _READ_WITHIN_S = 1.0
@@ -111,7 +112,7 @@ class ChannelState:
         if self._path is None:
             return
         boot, boot_s = self._clock.instant()
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         kept = {
             channel.name: {
                 "mark": channel.mark,
@@ -141,7 +142,7 @@ class ChannelState:
         known = kept.get("channels")
         if kept.get("boot") != boot or not isinstance(known, Mapping):
             return
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         saved_boot_s = number(kept.get("saved_boot_s"), float("-inf"))
         old = not 0 <= boot_s - saved_boot_s <= _OLD_S
         for channel in channels:

@@ -13,6 +13,7 @@ from ztpd.model import Fix, SourceEndpoint
 from ztpd.sources import Session, open_session
 from ztpd.sources.assistance import FetchRecord
 from ztpd.sources.casters import CasterVersions, GgaPolicy
+from ztpd.system.looptime import loop_time
 
 _FRESH_CREDENTIALS_S = 600.0
 _POSITION_S = 5.0
@@ -42,7 +43,7 @@ class SessionContext:
 
     def credentials_obtained(self) -> None:
         """New credentials came just now: the service may still have to activate them."""
-        self._obtained_s = asyncio.get_running_loop().time()
+        self._obtained_s = loop_time()
 
     @asynccontextmanager
     async def open(self, endpoint: SourceEndpoint) -> AsyncIterator[Session]:
@@ -54,7 +55,7 @@ class SessionContext:
             yield session
 
     def _session(self, endpoint: SourceEndpoint) -> AbstractAsyncContextManager[Session]:
-        age_s = asyncio.get_running_loop().time() - self._obtained_s
+        age_s = loop_time() - self._obtained_s
         return open_session(
             endpoint,
             position=self.position,

@@ -34,6 +34,7 @@ from ztpd.net.tcpinfo import ip_bytes
 from ztpd.net.tls import client_context
 from ztpd.sanitize import clean
 from ztpd.sources.casters import CLOSEST_S, CasterVersions, GgaPolicy, is_a_place
+from ztpd.system.looptime import loop_time
 from ztpd.system.offload import offload
 from ztpd.wire.foreign import SAMPLE_BYTES, is_text
 from ztpd.wire.frames import Counts, Scanner
@@ -171,18 +172,19 @@ class NtripSession:
 
     async def _wait_stable_fix(self) -> None:
         """Let a fix become a stable one: some casters require the position in the request."""
-        self._gga.update(fix := self._position(), _now())
-        while fix and is_a_place(fix) and not self._gga.has_position(_now()):
+        self._gga.update(fix := self._position(), loop_time())
+        while fix and is_a_place(fix) and not self._gga.has_position(loop_time()):
             await asyncio.sleep(_LOOK_S)
-            self._gga.update(fix := self._position(), _now())
+            self._gga.update(fix := self._position(), loop_time())
 
     async def _open(self, addresses: Sequence[Address]) -> None:
         version, endpoint = self._versions.first(self._endpoint), self._endpoint
-        sentence = self._gga.next_sentence(_now(), interval_s=CLOSEST_S, caster=self.where)
+        sentence = self._gga.next_sentence(loop_time(), interval_s=CLOSEST_S, caster=self.where)
         try:
             await self._ask(version, sentence, addresses)
         except (OSError, ZtpdError) as error:
-            if not self._is_about_version(error) or not self._versions.fall_back(endpoint, _now()):
+            now, about_version = loop_time(), self._is_about_version(error)
+            if not about_version or not self._versions.fall_back(endpoint, now):
                 raise
             await self._close()
             version, self._response = "1", Response(endpoint.mountpoint)
@@ -232,11 +234,11 @@ class NtripSession:
         if not answered.accepted and answered.failure is not None:
             raise self._meant_by(answered.failure) from answered.failure
         self._stage = ""
-        self._opened_s = self._heard_s = _now()
+        self._opened_s = self._heard_s = loop_time()
 
     async def _more(self) -> None:
         """Wait for more bytes, for seconds; set the result of them, or of silence."""
-        self._send_position(_now())
+        self._send_position(loop_time())
         if self._heard_s == self._opened_s:  # the last read of the answer may have been full
             await asyncio.sleep(0)
         try:
@@ -244,12 +246,12 @@ class NtripSession:
                 data = await self._reader.read(_READ_BYTES)
         except OSError as error:
             if limit.expired():
-                self._silence(_now())
+                self._silence(loop_time())
             else:
                 self._failure = self._lost(error)
                 self._failure.__cause__ = error
             return
-        self._heard_s = _now()
+        self._heard_s = loop_time()
         self._receive(data)
         if len(data) == _READ_BYTES:  # a caster that never pauses must not stop the daemon
             await asyncio.sleep(0)
@@ -306,7 +308,7 @@ class NtripSession:
                 return GgaRequired(f"{detail}, before a position could be sent")
             if self._endpoint.own_account:
                 return AccountRefused(detail)
-        position_lost = self._sent > 0 and not self._gga.has_position(_now())
+        position_lost = self._sent > 0 and not self._gga.has_position(loop_time())
         if isinstance(failure, SessionClosed) and (self._waits_for_gga or position_lost):
             return GgaRequired(detail)
         if isinstance(failure, SessionClosed) and not self.counts.frames and is_text(self.sample):
@@ -345,7 +347,3 @@ class NtripSession:
         except OSError:
             pass  # closed either way, and the cause is known
         await asyncio.sleep(0)  # the transport closes its socket on the loop's next turn
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

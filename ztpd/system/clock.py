@@ -11,6 +11,7 @@ from pathlib import Path
 from ztpd import RELEASED_UNIX_S
 from ztpd.errors import ClockError
 from ztpd.model import utc
+from ztpd.system.looptime import loop_time
 
 SYNC_WAIT_S = 120.0
 NOTED_DATE_HOLDS_S = 3600.0
@@ -114,8 +115,8 @@ class Clock:
         if self.is_past and await offload(self._synchronised) is True:
             self._noted_until_s = 0.0
         self.check()
-        deadline = asyncio.get_running_loop().time() + SYNC_WAIT_S
-        while asyncio.get_running_loop().time() < deadline:
+        deadline = loop_time() + SYNC_WAIT_S
+        while loop_time() < deadline:
             if await offload(self._synchronised) is not False:
                 return
             await asyncio.sleep(_POLL_S)
