@@ -227,16 +227,16 @@ def _product(view: ReceiverView) -> str:
     return f"{view.model or 'the receiver'} with {view.firmware}"
 
 
-def age_s(status: Status, now: datetime | None) -> float | None:
-    """Seconds since ``status`` was made; None where that is not known."""
+def age_s(at: str, now: datetime | None) -> float | None:
+    """Seconds since ``at``, a time in a status; None where that is not known."""
     with suppress(ValueError, TypeError, OverflowError):
-        return (now - datetime.fromisoformat(status.at)).total_seconds() if now else None
+        return (now - datetime.fromisoformat(at)).total_seconds() if now else None
     return None
 
 
 def stale(status: Status, now: datetime | None) -> Cause | None:
     """The cause where ``status`` is too old to be the present one."""
-    old_s = age_s(status, now)
+    old_s = age_s(status.at, now)
     if old_s is None or old_s <= STALE_AFTER_S:
         return None
     text = f"the daemon has not renewed its status for {duration(old_s)}"

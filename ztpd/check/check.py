@@ -24,14 +24,14 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.health import not_used, receiver_weaknesses, with_findings
-from ztpd.model import SourceEndpoint, StoredCredentials, utc
+from ztpd.model import SourceEndpoint, StoredCredentials
 from ztpd.modem.at import identity_error
 from ztpd.provisioning import board
 from ztpd.provisioning.keeper import load_soon
 from ztpd.serialport import access, discovery, holders
 from ztpd.sources.endpoints import backups, backups_alone, configured_without_ztp, endpoints
 from ztpd.status import Cause, Status
-from ztpd.system.clock import IN_WORDS, Clock
+from ztpd.system.clock import IN_WORDS, Clock, day
 from ztpd.system.files import become_owner
 from ztpd.system.mounts import lost_at_power_off
 from ztpd.system.offload import offload
@@ -279,8 +279,8 @@ class Check:
         if stored := self._stored:
             return joined(
                 f"client {stored.credentials.client_id}",
-                f"of {_day(stored.stored_unix_s)}",
-                f"until {_day(stored.expires_unix_s)}" if stored.expires_unix_s else "",
+                f"of {day(stored.stored_unix_s)}",
+                f"until {day(stored.expires_unix_s)}" if stored.expires_unix_s else "",
             )
         if self._without_ztp:
             return self._not_needed
@@ -393,7 +393,3 @@ async def _judged(link: Result, probing: Awaitable[str]) -> Result:
     return replace(
         link, state=LinkState.PROBLEM, text=cause.text, event=cause.event, advice=cause.advice
     )
-
-
-def _day(unix_s: int) -> str:
-    return f"{utc(unix_s):%Y-%m-%d}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ztpd.check.results import NotReached, Problem, joined, layer_of
-from ztpd.health import FOLLOW_FROM_FINDINGS, causes, stale
+from ztpd.health import FOLLOW_FROM_FINDINGS, age_s, causes, stale
 from ztpd.log import duration
 from ztpd.model import SourceEndpoint
 from ztpd.status import Cause, ReceiverView, SourceStatus, Status
+from ztpd.system.clock import utc_now
 
 OWN_PROBES = ("clock", "route", "dns", "tcp", "tls")
 """Layers that are probed beside the daemon too."""
@@ -26,14 +26,10 @@ def _tried(cause: Cause) -> str:
     return "It works at present: `ztpd retry` ends the daemon's wait."
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class StatusProbe:
     """``status`` is the running daemon's."""
 
-    def __init__(self, status: Status, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, status: Status, now: Callable[[], datetime] = utc_now) -> None:
         self._status = status
         self._now = now
 
@@ -79,10 +75,8 @@ class StatusProbe:
         failure = self._status.last_failure
         if failure is None or failure.event != cause.event:
             return ""
-        with suppress(ValueError, TypeError, OverflowError):
-            age_s = (self._now() - datetime.fromisoformat(failure.at)).total_seconds()
-            return f" ({duration(max(0.0, age_s))} ago)"
-        return ""
+        ago_s = age_s(failure.at, self._now())
+        return "" if ago_s is None else f" ({duration(max(0.0, ago_s))} ago)"
 
     def present(self) -> str:
         """The daemon itself. Raises :class:`Problem` where it no longer renews its status."""

@@ -20,8 +20,8 @@ from ztpd.errors import (
     ZtpError,
     ZtpHostNotAllowed,
 )
-from ztpd.model import utc
 from ztpd.system import control, directories
+from ztpd.system.clock import day
 from ztpd.system.control import Verb
 from ztpd.system.files import become_owner
 
@@ -42,10 +42,10 @@ def show(_: argparse.Namespace) -> int:
         "service": credentials.service,
         "client": credentials.client_id,
         "opens": credentials.transports,
-        "obtained": f"{_day(stored.stored_unix_s)}, {_obtained_for(stored.hardware_id)}",
+        "obtained": f"{day(stored.stored_unix_s)}, {_obtained_for(stored.hardware_id)}",
         "board": stored.board or "unknown",
         "sealed": "to this machine" if loaded.sealed else "no",
-        "ends": _day(stored.expires_unix_s) if stored.expires_unix_s else "no date",
+        "ends": day(stored.expires_unix_s) if stored.expires_unix_s else "no date",
         "note": loaded.note,
     }
     print("".join(row(name, text, 10) for name, text in rows.items()), end="")
@@ -123,10 +123,6 @@ def _read(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise ImportInvalid(f"{path}: {error.strerror}") from error
-
-
-def _day(unix_s: int) -> str:
-    return f"{utc(unix_s):%Y-%m-%d}"
 
 
 def _obtained_for(hardware_id: str) -> str:

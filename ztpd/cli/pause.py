@@ -1,4 +1,4 @@
-"""``ztpd pause`` and ``ztpd resume``: requests to the running daemon."""
+"""``ztpd pause``, ``resume`` and ``retry``: requests to the running daemon."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def pause(_: argparse.Namespace) -> int:
 
 def resume(_: argparse.Namespace) -> int:
     return _ask(Verb.RESUME)
+
+
+def retry(_: argparse.Namespace) -> int:
+    """End its present wait."""
+    return _ask(Verb.RETRY)
 
 
 def _ask(verb: Verb) -> int:

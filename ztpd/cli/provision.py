@@ -100,13 +100,6 @@ def _token(config: Config) -> Callable[[], Secret]:
     return lambda: token
 
 
-def retry(_: argparse.Namespace) -> int:
-    """End the running daemon's wait."""
-    answer = control.ask(directories.runtime_dir(), {"do": Verb.RETRY})
-    print(line(answer.get("text") or f"ztpd: {answer.get('error')}"))
-    return 0 if answer.get("ok") else 1
-
-
 def imei(options: argparse.Namespace) -> int:
     from ztpd.modem import identity
 

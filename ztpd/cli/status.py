@@ -175,14 +175,12 @@ def _failure(status: Status, now: datetime) -> str:
     if failure is None:
         return ""
     times = f"{failure.times} times in a row, the last " if failure.times > 1 else ""
-    with suppress(ValueError, TypeError, OverflowError):
-        ago_s = (now - datetime.fromisoformat(failure.at)).total_seconds()
-        return f"{times}{duration(max(0.0, ago_s))} ago"
-    return ""
+    ago_s = age_s(failure.at, now)
+    return "" if ago_s is None else f"{times}{duration(max(0.0, ago_s))} ago"
 
 
 def _renewed(status: Status, now: datetime) -> str:
-    old_s = age_s(status, now)
+    old_s = age_s(status.at, now)
     is_old = old_s is not None and old_s > STALE_AFTER_S
     return f"as of {duration(old_s or 0.0)} ago" if is_old else ""
 
@@ -294,8 +292,7 @@ def _next_try(status: Status, now: datetime) -> str:
     """The status may be older than the wait."""
     if status.next_attempt_s is None:
         return ""
-    with suppress(ValueError, TypeError, OverflowError):
-        written = datetime.fromisoformat(status.at)
-        left_s = status.next_attempt_s - (now - written).total_seconds()
-        return f"in {duration(max(0.0, left_s))}; `ztpd retry` tries sooner"
-    return ""
+    if (old_s := age_s(status.at, now)) is None:
+        return ""
+    left_s = max(0.0, status.next_attempt_s - old_s)
+    return f"in {duration(left_s)}; `ztpd retry` tries sooner"

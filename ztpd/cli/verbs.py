@@ -102,9 +102,9 @@ def resume(options: argparse.Namespace) -> int:
 
 
 def retry(options: argparse.Namespace) -> int:
-    from ztpd.cli import provision
+    from ztpd.cli import pause
 
-    return provision.retry(options)
+    return pause.retry(options)
 
 
 def run(options: argparse.Namespace) -> int:

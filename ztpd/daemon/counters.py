@@ -11,8 +11,7 @@ from pathlib import Path
 from ztpd import metrics
 from ztpd.errors import Retry, ZtpdError
 from ztpd.model import SourceEndpoint, StoredCredentials
-from ztpd.relay import SessionOpener
-from ztpd.sources import Session
+from ztpd.sources import Session, SessionOpener
 from ztpd.system.files import write_atomic
 from ztpd.system.looptime import loop_time
 

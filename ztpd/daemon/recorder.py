@@ -7,21 +7,19 @@ one look at an empty list. A reader that is too slow loses records, never the da
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ztpd.errors import ZtpdError
 from ztpd.model import Frame, SourceEndpoint
 from ztpd.receiver import Receiver
-from ztpd.sources import Session
+from ztpd.sources import Session, SessionOpener
 from ztpd.wire.frames import Counts
 
 if TYPE_CHECKING:
     from ztpd.daemon.record_buffer import RecordBuffer
 
 MOST_RECORDINGS = 2
-
-SessionOpener = Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
 
 
 class Recorder:

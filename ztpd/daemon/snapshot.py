@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ztpd import __version__, events
 from ztpd.errors import ConfigError, SealingFailed, ZtpdError
 from ztpd.lifecycle import State
-from ztpd.model import Identity, StoredCredentials, utc
+from ztpd.model import Identity, StoredCredentials
 from ztpd.receiver import Receiver
 from ztpd.relay import Progress
 from ztpd.status import (
@@ -24,6 +24,7 @@ from ztpd.status import (
     Status,
     TrafficStatus,
 )
+from ztpd.system.clock import day
 
 
 class Reason(NamedTuple):
@@ -89,7 +90,8 @@ def document(
 
 def _credentials(stored: StoredCredentials, unsaved: bool, at: datetime) -> CredentialsStatus:
     age_s = max(0, int(at.timestamp()) - stored.stored_unix_s)
-    return CredentialsStatus(age_s, _date(stored.expires_unix_s), unsaved)
+    ends_unix_s = stored.expires_unix_s
+    return CredentialsStatus(age_s, None if ends_unix_s is None else day(ends_unix_s), unsaved)
 
 
 def _source(progress: Progress, now_s: float) -> SourceStatus:
@@ -117,7 +119,3 @@ def _not_in_force(error: ConfigError) -> Cause:
 
 def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
-
-
-def _date(unix_s: int | None) -> str | None:
-    return None if unix_s is None else f"{utc(unix_s):%Y-%m-%d}"

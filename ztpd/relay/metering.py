@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ztpd.model import SourceEndpoint, utc
 from ztpd.records import number
 from ztpd.relay.traffic import Traffic, TrafficRecord, month_of
-from ztpd.sources import Session
+from ztpd.sources import Session, SessionOpener
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.looptime import loop_time
@@ -77,9 +77,7 @@ class TrafficMeter:
         if written_s >= 0:
             self._due_s = loop_time() + max(FIRST_SAVED_S, SAVED_EVERY_S - written_s)
 
-    def metered(
-        self, open_session: Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
-    ) -> Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]:
+    def metered(self, open_session: SessionOpener) -> SessionOpener:
         """``open_session``, and the session counts as long as it is open."""
 
         @asynccontextmanager

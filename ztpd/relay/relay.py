@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,7 @@ from ztpd.relay.presence import ReceiverAway, ReceiverPresence
 from ztpd.relay.reprovisioning import CredentialsDoubt
 from ztpd.relay.session_log import SessionLog
 from ztpd.relay.state_files import ChannelState
-from ztpd.sources import Session, topics
+from ztpd.sources import SessionOpener, topics
 from ztpd.status import ChannelStatus
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
@@ -58,9 +58,6 @@ class Sink(Protocol):
     async def wait_ready(self) -> None: ...
     def refusal(self, kind: FrameKind) -> ZtpdError: ...
     def deliver(self, frame: Frame) -> None: ...
-
-
-SessionOpener = Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
 
 
 class Relay:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from ztpd.model import Fix, Frame, SourceEndpoint
@@ -35,6 +35,9 @@ class Session(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[Frame]: ...
+
+
+SessionOpener = Callable[[SourceEndpoint], AbstractAsyncContextManager[Session]]
 
 
 @asynccontextmanager

@@ -56,6 +56,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def day(unix_s: float) -> str:
+    """The date of ``unix_s`` in UTC, "2026-11-28"."""
+    return f"{utc(unix_s):%Y-%m-%d}"
+
+
 class Clock:
     """Admits TLS connections, unless the clock shows a date that is certainly in the past.
 
@@ -100,7 +105,7 @@ class Clock:
     def check(self) -> None:
         """Raises :class:`ClockError` while the clock is behind."""
         if self.is_past:
-            raise ClockError(f"it shows {_date(self.now())}, before {_date(self.floor_unix_s)}")
+            raise ClockError(f"it shows {day(self.now())}, before {day(self.floor_unix_s)}")
 
     async def wait_usable(self) -> None:
         """Return when the clock may be used for TLS.
@@ -137,7 +142,3 @@ IN_WORDS = {
     "unknown": "not known whether it is synchronised",
 }
 """The descriptions of :meth:`Clock.describe`, for a person who reads them behind the date."""
-
-
-def _date(unix_s: float) -> str:
-    return f"{utc(unix_s):%Y-%m-%d}"
