@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp  # noqa: F401 - its import is not to count in a test's time
 import pytest
 
 from tests.support.virtualtime import run
