@@ -16,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, get_args
 
+import paho
+import serial
+
 import ztpd
 from bench import links, process, tables
 from bench import scan as scanning
@@ -109,7 +112,8 @@ _BESIDE = ("steady", "latency", "start", "rates")
 def _compile() -> None:
     """Bytecode for all that is started, as an installed package has it."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    compile_dir(Path(ztpd.__file__).parent, quiet=1)
+    for package in (ztpd, paho, serial):
+        compile_dir(package.__path__[0], quiet=1)
 
 
 def main() -> None:
