@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.sources import Via
 from tests.support.gateway import Gateway
@@ -22,6 +23,8 @@ from ztpd.sim import corrections
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster
 from ztpd.sim.portal import TOKEN, Portal, Profile
+from ztpd.sim.proxy import FaultProxy
+from ztpd.sim.receiver import SimReceiver
 from ztpd.wire import ztp
 
 _READY_WITHIN_S = 30.0
@@ -138,6 +141,25 @@ async def source(authority: Authority, *, fast: float = 1.0) -> AsyncIterator[Ca
     names = {"NEAR-SPARTN": blocks, "NEAR-RTCM": blocks}
     async with Caster(names, tls=authority.server_context()) as caster:
         yield caster
+
+
+class Streaming(NamedTuple):
+    """A daemon whose corrections come over a line that can be made to fail."""
+
+    daemon: Process
+    caster: Caster
+    line: FaultProxy
+    receiver: SimReceiver
+
+
+@asynccontextmanager
+async def streaming(gateway: Gateway) -> AsyncIterator[Streaming]:
+    async with source(gateway.authority) as caster, FaultProxy(caster.host, caster.port) as line:
+        store_credentials(gateway, line.port)
+        gateway.configure(ztp=LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
+        async with gateway.receiver() as receiver, daemon(gateway) as process:
+            await until(lambda: receiver.stage == "RTK fixed", within_s=120)
+            yield Streaming(process, caster, line, receiver)
 
 
 @dataclass

@@ -22,9 +22,7 @@ from bench import process
 from bench.process import Process
 from tests.support.chaos import Fault, Site, draw
 from tests.support.gateway import Gateway
-from tests.support.until import until
 from tests.support.virtualtime import run
-from ztpd.sim.proxy import FaultProxy
 
 DAY_S = 86_400.0
 _MARGIN_S = 300.0  # after a fault, beside the longest wait that the daemon documents
@@ -164,35 +162,28 @@ class Minute(NamedTuple):
 async def hour(top: Path, *, minutes: int) -> AsyncIterator[Minute]:
     """In real time: the daemon in a process of its own. A fault each second minute."""
     gateway = Gateway(top)
-    async with (
-        process.source(gateway.authority) as caster,
-        FaultProxy(caster.host, caster.port) as line,
-    ):
-        process.store_credentials(gateway, line.port)
-        gateway.configure(ztp=process.LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
-        async with gateway.receiver() as receiver, process.daemon(gateway) as daemon:
-            await until(lambda: receiver.stage == "RTK fixed", within_s=120)
+    async with process.streaming(gateway) as (daemon, _, line, receiver):
 
-            async def outage() -> None:
-                line.refuse()
-                line.cut()
-                await asyncio.sleep(5)
-                await line.listen()
+        async def outage() -> None:
+            line.refuse()
+            line.cut()
+            await asyncio.sleep(5)
+            await line.listen()
 
-            async def act(what: Callable[[], object]) -> None:
-                what()
+        async def act(what: Callable[[], object]) -> None:
+            what()
 
-            faults: list[Callable[[], Awaitable[None]]] = [
-                lambda: act(line.reset),
-                lambda: act(gateway.gnss.replug),
-                outage,
-                lambda: act(receiver.power_cycle),
-                lambda: act(line.half_open),
-            ]
-            for number in range(minutes):
-                fault = faults[number // 2 % len(faults)] if number % 2 else None
-                yield await _minute(daemon, gateway, fault)
-                receiver.received.clear()
+        faults: list[Callable[[], Awaitable[None]]] = [
+            lambda: act(line.reset),
+            lambda: act(gateway.gnss.replug),
+            outage,
+            lambda: act(receiver.power_cycle),
+            lambda: act(line.half_open),
+        ]
+        for number in range(minutes):
+            fault = faults[number // 2 % len(faults)] if number % 2 else None
+            yield await _minute(daemon, gateway, fault)
+            receiver.received.clear()
 
 
 async def _minute(

@@ -16,7 +16,6 @@ from tests.support.gateway import Gateway
 from tests.support.until import until
 from ztpd.sim import corrections
 from ztpd.sim.broker import Broker
-from ztpd.sim.proxy import FaultProxy
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -138,26 +137,18 @@ async def test_without_receiver_it_wakes_up_once_in_two_seconds_at_most(memory: 
 @pytest.mark.timeout(300)
 async def test_sessions_that_have_ended_leave_no_memory_behind(memory: Path) -> None:
     gateway = Gateway(memory)
+    async with process.streaming(gateway) as (daemon, caster, line, _):
 
-    async def next_session() -> None:
-        before = caster.sessions
-        line.reset()
-        await asyncio.sleep(0.5)  # it notices
-        while caster.sessions == before:
-            await offload(lambda: control.ask(gateway.runtime_dir, {"do": Verb.RETRY}))
-            await asyncio.sleep(0.5)
+        async def next_sessions(count: int) -> None:
+            for _ in range(count):
+                before = caster.sessions
+                line.reset()
+                await asyncio.sleep(0.5)  # it notices
+                while caster.sessions == before:
+                    await offload(lambda: control.ask(gateway.runtime_dir, {"do": Verb.RETRY}))
+                    await asyncio.sleep(0.5)
 
-    async with (
-        process.source(gateway.authority) as caster,
-        FaultProxy(caster.host, caster.port) as line,
-    ):
-        process.store_credentials(gateway, line.port)
-        gateway.configure(ztp=process.LOCAL_SERVICE, ntrip={"ca_file": gateway.ca_file})
-        async with gateway.receiver() as receiver, process.daemon(gateway) as daemon:
-            await until(lambda: receiver.stage == "RTK fixed", within_s=120)
-            for _ in range(20):
-                await next_session()
-            before_kib = daemon.memory_kib("Rss")
-            for _ in range(40):
-                await next_session()
-            assert daemon.memory_kib("Rss") - before_kib < 1536
+        await next_sessions(30)
+        before_kib = daemon.memory_kib("Rss")
+        await next_sessions(40)
+        assert daemon.memory_kib("Rss") - before_kib < 1024
