@@ -139,16 +139,18 @@ async def test_sessions_that_have_ended_leave_no_memory_behind(memory: Path) -> 
     gateway = Gateway(memory)
     async with process.streaming(gateway) as (daemon, caster, line, _):
 
-        async def next_sessions(count: int) -> None:
-            for _ in range(count):
+        async def peak_kib(sessions: int) -> int:
+            """It falls and rises by 0.9 MiB with what the allocator gives back."""
+            found = []
+            for _ in range(sessions):
                 before = caster.sessions
                 line.reset()
                 await asyncio.sleep(0.5)  # it notices
                 while caster.sessions == before:
                     await offload(lambda: control.ask(gateway.runtime_dir, {"do": Verb.RETRY}))
                     await asyncio.sleep(0.5)
+                found.append(daemon.memory_kib("Rss"))
+            return max(found)
 
-        await next_sessions(30)
-        before_kib = daemon.memory_kib("Rss")
-        await next_sessions(40)
-        assert daemon.memory_kib("Rss") - before_kib < 1024
+        before_kib = await peak_kib(30)
+        assert await peak_kib(40) - before_kib < 1024
