@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ _AFTER_GGA = (
     b"GNGLL,5231.2000,N,01324.3000,E,120000.00,A,D",
 )
 _NMEA = b"".join(b"$%b*%02X\r\n" % (each, nmea.checksum(each)) for each in _AFTER_GGA)
+_FIX_S = 0.08  # after the epoch, a whole second, its reports begin
 _EPOCH_S = 0.005  # in which a receiver has handed all reports of an epoch to USB
 _ON = ("CFG-MSGOUT-UBX_NAV_PVT_{}", "CFG-MSGOUT-UBX_RXM_COR_{}")
 
@@ -51,6 +53,11 @@ RHYTHMS = {
     "uart115": Rhythm("pieces of 16 bytes at 115,200 baud, 1 Hz", 115_200, 16),
     "uart115x5": Rhythm("pieces of 16 bytes at 115,200 baud, 5 Hz", 115_200, 16, 5),
 }
+
+
+async def until_second_and(later_s: float) -> None:
+    """Receivers and reference stations have their epochs at the same whole seconds."""
+    await asyncio.sleep((later_s - time.time()) % 1.0)
 
 
 class BenchPty(Pty):
@@ -103,6 +110,7 @@ async def receiver(gateway: Gateway, rhythm: Rhythm) -> AsyncIterator[SimReceive
     name, wired = ("ttyS0", "UART1") if rhythm.piece else ("ttyACM0", "USB")
     gateway.gnss = line = BenchPty(gateway.top / name, rhythm)
     carrying = asyncio.create_task(line.carry())
+    await until_second_and(_FIX_S)
     try:
         async with gateway.receiver(wired=wired) as device:
             for name in _ON:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench.peers import USUAL, Job, started
 from bench.process import Process
-from bench.receivers import BenchPty, Rhythm, receiver
+from bench.receivers import BenchPty, Rhythm, receiver, until_second_and
 from bench.sources import Via
 from tests.support.gateway import FAST_LINE, Gateway
 from ztpd.model import Frame
@@ -21,6 +21,7 @@ from ztpd.sim.broker import Broker
 from ztpd.sim.caster import Caster
 
 Feed = Callable[[], AsyncIterator[bytes]]
+_UNDERWAY_S = 0.3  # corrections, from the epoch of their observations to the gateway
 _SETTLED_S = 10.0  # after the start; then it costs what it costs for years
 _RESIGNED_S = 120.0  # after which a receiver that says nothing is asked every minute or two
 _FIRST_WITHIN_S = 30.0
@@ -67,6 +68,7 @@ _MAKE: dict[Via, Callable[[random.Random], Iterator[corrections.Piece]]] = {
 
 def real(via: Via, *, speed: float = 1.0) -> Feed:
     async def feed() -> AsyncIterator[bytes]:
+        await until_second_and(_UNDERWAY_S)
         made = corrections.coalesce(_MAKE[via](random.Random(1)))
         async for piece in corrections.paced(made, speed=speed):
             yield piece.data

@@ -66,7 +66,7 @@ async def foreign_receiver(tmp_path: Path) -> AsyncIterator[Pty]:
 async def test_it_is_found_and_its_position_read(tmp_path: Path) -> None:
     heard: list[Parsed | None] = []
 
-    def note(_: Frame, message: Parsed | None) -> None:
+    def note(_: Frame, message: Parsed | None, _s: float) -> None:
         heard.append(message)
 
     async with foreign_receiver(tmp_path) as pty:

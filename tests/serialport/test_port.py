@@ -674,17 +674,45 @@ def test_a_lone_report_is_no_older_than_the_time_of_gathering(
     virtualtime.run(main())
 
 
-def test_a_usb_device_is_read_sooner_than_a_uart(tmp_path: Path) -> None:
-    async def main() -> float:
-        async with Pty(tmp_path / "ttyACM0") as pty:
-            port = await SerialPort.open(pty.path, 38_400)
-            began_s = asyncio.get_running_loop().time()
-            pty.send(b"epoch")
-            assert await port.read(gather_s=0.1) == b"epoch"
-            port.close()
-            return asyncio.get_running_loop().time() - began_s
+def test_a_frame_that_is_sent_ends_the_gathering_and_begins_the_next(tmp_path: Path) -> None:
+    """The daemon is awake then; and what is read so is about frames that were sent before."""
 
-    assert virtualtime.run(main()) <= 0.021
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with Pty(tmp_path / "gnss") as pty:
+            port = await SerialPort.open(pty.path, 38_400)
+            reading = asyncio.create_task(port.read(gather_s=0.5))
+            pty.send(b"epoch")
+            await asyncio.sleep(0.1)
+            sent_s = loop.time()
+            port.write(b"correction")
+            assert await reading == b"epoch"
+            assert port.read_s == loop.time() == sent_s
+            assert await pty.read() == b"correction"
+
+            reading = asyncio.create_task(port.read(gather_s=0.5))
+            await asyncio.sleep(0.1)
+            pty.send(b"report")
+            assert await reading == b"report"
+            assert loop.time() - sent_s == pytest.approx(0.5, abs=0.01)
+            port.close()
+
+    virtualtime.run(main())
+
+
+@pytest.mark.parametrize("name", ["gnss", "ttyACM0"])
+def test_after_the_time_given_there_are_no_bytes(name: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with Pty(tmp_path / name) as pty:
+            port = await SerialPort.open(pty.path, 38_400)
+            for gather_s in (0.0, 0.5):
+                began_s = loop.time()
+                assert await port.read(1.0, gather_s=gather_s) == b""
+                assert loop.time() - began_s == pytest.approx(1.0, abs=0.01)
+            port.close()
+
+    virtualtime.run(main())
 
 
 def test_more_than_one_reading_takes_is_read_without_delay(tmp_path: Path) -> None:

@@ -28,9 +28,10 @@ class UbxClient:
     """Pulls frames out of the port and asks questions; for one task."""
 
     def __init__(
-        self, port: SerialPort, on_message: Callable[[Frame, Parsed | None], None]
+        self, port: SerialPort, on_message: Callable[[Frame, Parsed | None, float], None]
     ) -> None:
-        """``on_message`` is called with every frame, and with its message where it is UBX."""
+        """``on_message`` is called with every frame, with its message where it is UBX, and with
+        the loop's time of its last byte."""
         self.port = port
         self._on_message = on_message
         self._answer_s = ANSWER_S
@@ -60,11 +61,7 @@ class UbxClient:
         Raises :class:`ztpd.errors.PortLost`.
         """
         begun = self.scanner.pending > 0
-        try:
-            async with asyncio.timeout(_QUIET_S + gather_s if begun else within_s):
-                data = await self.port.read(gather_s=gather_s)
-        except TimeoutError:
-            data = self.port.read_now()  # they may wait there where this process was late
+        data = await self.port.read(_QUIET_S if begun else within_s, gather_s=gather_s)
         frames = self.scanner.feed(data) if data else []
         if begun and not data:
             frames = self.scanner.flush()
@@ -89,8 +86,8 @@ class UbxClient:
                 message = None
         is_message = frame.kind is FrameKind.UBX and len(frame.data) > ubx.OVERHEAD  # no echo
         if is_message or frame.name == "PUBX" or is_banner(frame):
-            self.is_ublox, self._proof_s = True, loop_time()
-        self._on_message(frame, message)
+            self.is_ublox, self._proof_s = True, self.port.read_s
+        self._on_message(frame, message, self.port.read_s)
         return message
 
     async def ask(

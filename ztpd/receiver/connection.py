@@ -35,8 +35,7 @@ _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble
 _LOGGED_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer logged
 _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
-_GATHER_S = 0.2  # reports are read together and so much older: 100 wake-ups a second become 7
-"""Longer, and a report about a message of another source could be taken for one of ours."""
+_GATHER_S = 0.5  # reports are read together and so much older: 100 wake-ups a second become 3
 _SHARED_GATHER_S = 0.05  # the same where other programs read them
 _CHECK_S = 50.0  # between two looks at the settings, while corrections go unused
 
@@ -331,23 +330,23 @@ class Connection:
             held = len(wanted) - missing
             state.set_ups.emit(events.KEYS_MISSING, held=held, count=len(wanted))
 
-    def _on_message(self, frame: Frame, message: Parsed | None) -> None:
+    def _on_message(self, frame: Frame, message: Parsed | None, now: float) -> None:
         """Take note of everything that the receiver sends."""
         self._hooks.on_frame(frame)
         if message is not None:
-            self._state.reception.on_message(message, loop_time())
+            self._state.reception.on_message(message, now)
         if isinstance(message, NavPvt):
-            self._on_fix(message.to_fix())
+            self._on_fix(message.to_fix(), now)
         elif isinstance(message, RxmCor):
-            self._on_report(message)
+            self._on_report(message, now)
         elif isinstance(message, RxmRtcm):
             if FrameKind.SPARTN not in self._state.assessment.abilities.reports:
-                self._on_report(message.as_cor)  # else RXM-COR reports the same
+                self._on_report(message.as_cor, now)  # else RXM-COR reports the same
         elif is_banner(frame):
             self._restart_sign = "it says so"
 
-    def _on_fix(self, fix: Fix) -> None:
-        state, now = self._state, loop_time()
+    def _on_fix(self, fix: Fix, now: float) -> None:
+        state = self._state
         self._position_s = now
         state.fixes.add(fix, now)
         state.usage.followed(fix, now)
@@ -359,8 +358,8 @@ class Connection:
             self._hooks.on_change()
         self._hooks.on_fix(fix)
 
-    def _on_report(self, report: RxmCor) -> None:
-        match self._state.usage.reported(report, loop_time()):
+    def _on_report(self, report: RxmCor, now: float) -> None:
+        match self._state.usage.reported(report, now):
             case MessageOutcome.USED:
                 self._state.ring.on_decrypted()
             case MessageOutcome.UNDECRYPTABLE:

@@ -23,6 +23,7 @@ from ztpd.wire.ubx import (
 WINDOW_S = 30.0  # SPARTN sends every kind of message within 30 s; an outcome counts that long
 
 _MOST_STATIONS = 64  # reference stations remembered
+_EARLIEST_S = 0.001  # so long a message takes to the receiver: a report read sooner is of another
 _LATEST_S = 10.0  # a report comes so long after its message at the most
 _MOST_REPORTS = 4096  # looked at; a busy stream has 10 a second
 _MOST_KINDS = 256
@@ -52,8 +53,9 @@ class PairedReports:
 
     def on_report(self, report: RxmCor, now_s: float) -> None:
         waiting = self._waiting(report.message_type, now_s)
-        kind = _Kind(report.message_type, paired=bool(waiting), used=bool(report.used))
-        if waiting:
+        paired = bool(waiting) and now_s - waiting[0] >= _EARLIEST_S
+        kind = _Kind(report.message_type, paired=paired, used=bool(report.used))
+        if paired:
             waiting.popleft()
         self._reports.append((now_s, kind))
         self._counts[kind] += 1

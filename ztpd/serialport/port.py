@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ztpd.errors import PortHung, PortLost
+from ztpd.serialport.gathering import Arrival, Gathering
 from ztpd.serialport.opening import Opening, OpenPort, release
 from ztpd.serialport.output import (
     BITS_PER_BYTE,
@@ -22,15 +23,12 @@ from ztpd.serialport.output import (
     OnDone,
     Pace,
 )
+from ztpd.serialport.waiting import Waiting
 from ztpd.system.offload import offload
 
 _READ_BYTES = 4096
-_TTY_BUFFER_BYTES = 4096  # the kernel keeps so many for a reader, and more only for a while
-_PAUSED, _FLOWING, _BEHIND = range(3)  # the last read: the line was quiet, busy, or faster than us
-_USB_GATHER_S = 0.02  # a USB device sends a whole epoch at once
 _BURST_BYTES = 4096  # of frames that are gathered until the event loop's next turn
 _MOST_PARTS = 64  # of one write; the kernel takes 1024
-_BUSY_SHARE = 0.8  # of a window in which bytes kept coming; with fewer, they have ended within it
 _DRAIN_S = 2.0  # for the kernel to send its bytes before a change of speed
 DRAIN_GRACE_S = KERNEL_QUEUE_S + 0.2
 """After the last write; bytes that are held longer, the device does not take."""
@@ -52,14 +50,14 @@ class SerialPort:
         self.path = path
         self.baudrate: int = port.baudrate
         self.read_bytes = self.written_bytes = 0
+        self.read_s = float("-inf")  # the loop's time of the last bytes
         self.tap: Tap | None = None
         self._port = port
         self._fd: int = port.fileno()
         self._loop = asyncio.get_running_loop()
         self._lost = ""  # why, once it is
-        self._reading: asyncio.Future[None] | None = None
-        self._gathering: asyncio.TimerHandle | None = None
-        self._arriving = _PAUSED
+        self._waiting = Waiting(self._fd)
+        self._is_early = False  # the last wait ended by a frame that was sent
         self._queue = FrameQueue(queue_bytes, max_age_s)
         self._resume: asyncio.Handle | None = None
         self._is_full = False  # the kernel takes no more at present
@@ -69,6 +67,7 @@ class SerialPort:
         names = (Path(path).name, Path(os.path.realpath(path)).name)
         self._paced = not any(name.startswith("ttyACM") for name in names)
         self._pace = Pace(self.baudrate, self._loop.time())
+        self._gathering = Gathering(self.line_bytes_per_s)
 
     @property
     def speed(self) -> str:
@@ -105,43 +104,27 @@ class SerialPort:
             opening.abandon()
             raise
 
-    async def read(self, *, gather_s: float = 0.0) -> bytes:
-        """At least one byte. Raises :class:`PortLost`. One reader at a time.
+    async def read(self, within_s: float | None = None, *, gather_s: float = 0.0) -> bytes:
+        """The next bytes; none where ``within_s`` passes without any. Raises :class:`PortLost`. One
+        reader at a time.
 
         A UART gives its bytes in pieces of 16 and fewer. With ``gather_s`` the bytes of that time
         are read together, so the first of them is that much older: less where the kernel cannot
-        keep so many, or where a USB device gives them all at once.
+        keep so many, and where a frame is sent, since the daemon is awake then.
         """
-        if gather_s:
-            return await self._gather(self._window_s(gather_s))
-        while True:
+        if self._lost:
+            raise self._gone()
+        window_s = self._gathering.window_s(gather_s)
+        if gather_s and self._gathering.arrival is Arrival.FLOWING:
+            self._is_early = await self._waiting.wait(window_s)
+            if data := self.read_now():
+                return data
+        if not gather_s or self._gathering.arrival is Arrival.BEHIND:
             await asyncio.sleep(0)  # a device that never pauses must not stop the daemon
             if data := self.read_now():
                 return data
-            await self._readable()
-
-    async def _gather(self, window_s: float) -> bytes:
-        """One wake-up for each window while bytes keep coming, and none while they do not."""
-        while True:
-            if self._arriving == _PAUSED:
-                if self._lost:
-                    raise self._gone()
-                await self._readable(window_s)
-            else:
-                await asyncio.sleep(0 if self._arriving == _BEHIND else window_s)
-            if not (data := self.read_now()):
-                self._arriving = _PAUSED
-                continue
-            line_s = len(data) / self._pace.bytes_per_s if self._paced else 0.0
-            self._arriving = _FLOWING if line_s > _BUSY_SHARE * window_s else _PAUSED
-            if len(data) >= _TTY_BUFFER_BYTES - 1:
-                self._arriving = _BEHIND
-            return data
-
-    def _window_s(self, gather_s: float) -> float:
-        if not self._paced:
-            return min(gather_s, _USB_GATHER_S)
-        return min(gather_s, _TTY_BUFFER_BYTES / 2 / self._pace.bytes_per_s)
+        self._is_early = await self._waiting.wait(within_s, window_s, for_byte=True)
+        return self.read_now()
 
     def read_now(self) -> bytes:
         """The bytes that the kernel has; b"" for none. Raises :class:`PortLost`."""
@@ -150,12 +133,15 @@ class SerialPort:
         try:
             data = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
+            self._gathering.on_read(0, self._loop.time())
             return b""
         except OSError as error:
             raise self._fail(error.strerror) from error
         if not data:  # with VMIN 1 a tty says so only when it has hung up
             raise self._fail("hung up")
         self.read_bytes += len(data)
+        self.read_s = self._loop.time()
+        self._gathering.on_read(len(data), self.read_s, early=self._is_early)
         if self.tap:
             self.tap.received(data)
         return data
@@ -224,6 +210,7 @@ class SerialPort:
             raise self._fail(f"{baudrate} baud cannot be set") from error
         self.baudrate = baudrate
         self._pace = Pace(baudrate, self._loop.time())
+        self._gathering = Gathering(self.line_bytes_per_s)
 
     async def _drain(self) -> None:
         """Wait until the kernel has sent all its bytes. Raises :class:`PortLost`."""
@@ -273,38 +260,15 @@ class SerialPort:
         """The port is unusable; end all waits with the error."""
         if not self._lost:
             self._lost = why or "for an unknown reason"
-            self._loop.remove_reader(self._fd)
+            self._waiting.fail(self._gone())
             self._loop.remove_writer(self._fd)
             if self._resume is not None:
                 self._resume.cancel()
-            for waiter in (*self._emptied, self._reading):
-                if waiter is not None and not waiter.done():
+            for waiter in self._emptied:
+                if not waiter.done():
                     waiter.set_exception(self._gone())
             self._queue.lost()
         return self._gone()
-
-    async def _readable(self, later_s: float = 0.0) -> None:
-        """Wait for the next byte, and ``later_s`` from then on."""
-        if self._reading is not None:
-            raise RuntimeError(f"two readers on {self.path}")
-        self._reading = self._loop.create_future()
-        self._loop.add_reader(self._fd, self._on_readable, self._reading, later_s)
-        try:
-            await self._reading
-        finally:
-            self._reading = None
-            if self._gathering is not None:
-                self._gathering.cancel()
-                self._gathering = None
-            elif not self._lost:
-                self._loop.remove_reader(self._fd)
-
-    def _on_readable(self, reading: asyncio.Future[None], later_s: float) -> None:
-        if not later_s:
-            _settle(reading)
-            return
-        self._loop.remove_reader(self._fd)
-        self._gathering = self._loop.call_later(later_s, _settle, reading)
 
     def _send_queued(self) -> None:
         """Hand the kernel as many bytes as the pace allows and it takes; resume later."""
@@ -337,6 +301,7 @@ class SerialPort:
             if self.tap:
                 self.tap.sent(b"".join(parts)[:count])
             self._queue.sent(count)
+            self._waiting.sent()
         for waiter in self._emptied:
             _settle(waiter)
         self._emptied.clear()
