@@ -260,6 +260,7 @@ _EVENT_GROUPS: Mapping[str, tuple[str, ...]] = {
         "output.",
         "record.",
         "report.",
+        "stdout.",
         "usage",
     ),
     "The daemon": ("daemon.", "internal", "lock.", "runtime.", "task."),

@@ -16,6 +16,7 @@ One module because it is a catalogue: journal, manual and `check` read it as a w
       DemoIncomplete    a package that only the demonstration needs
       ReportUnwritable  the archive of `ztpd report`
       RecordingUnwritable  the file of `ztpd record`
+      StandardOutputUnwritable  where the verbs print
       RecordingUnreadable  a file to be played
       IdentityError     the modem, its port, the IMEI
       NetworkError      route, name, TCP, TLS: below any one service
@@ -206,6 +207,14 @@ class RecordingUnwritable(ZtpdError):
     exit_status = 73
     summary = "the recording cannot be written"
     advice = "Name a new file in a directory with room: `ztpd record FILE`."
+
+
+class StandardOutputUnwritable(ZtpdError):
+    code = "stdout.unwritable"
+    retry = Retry.NEVER
+    exit_status = 74
+    summary = "standard output cannot be written"
+    advice = "Send it elsewhere, or make room there: see `df -h` and `df -i`."
 
 
 class RecordingUnreadable(ZtpdError):

@@ -19,6 +19,7 @@ BESIDE_THE_CHAIN = {
     "import.unusable",
     "report.unwritable",
     "record.unwritable",
+    "stdout.unwritable",
     "record.unreadable",
 }
 """Failures of a command, not of the chain."""

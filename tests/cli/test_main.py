@@ -1,5 +1,6 @@
 import contextlib
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -254,6 +255,48 @@ def test_a_closed_standard_output_changes_no_exit_status(home: Path) -> None:
     command = f"exec {sys.executable} -m ztpd --config {home}/ztpd.toml status >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "unbuffered"),
+    [
+        *itertools.product(["status", "status --json", "metrics", "config show"], ["", "1"]),
+        ("--help", ""),  # argparse itself drops the error of a write
+    ],
+)
+def test_a_full_disk_behind_standard_output_is_named(
+    home: Path, words: str, unbuffered: str
+) -> None:
+    command = [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), *words.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = done.stderr.splitlines()
+    assert said[0] == "ztpd: standard output cannot be written: No space left on device"
+    assert (done.returncode, len(said)) == (74, 2)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_ended_is_no_failure(home: Path, unbuffered: str) -> None:
+    command = [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), "config", "show"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 AS_NOBODY = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -9,17 +10,42 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ztpd.cli import verbs
-from ztpd.errors import ConfigError, NotPermitted, UsageError, ZtpdError
+from ztpd.errors import (
+    ConfigError,
+    NotPermitted,
+    StandardOutputUnwritable,
+    UsageError,
+    ZtpdError,
+)
 from ztpd.system import directories
 
 EXIT_INTERRUPTED = 130
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # or broken
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status."""
     _make_output_lenient()
+    status = 0
     try:
-        return _run(sys.argv[1:] if arguments is None else list(arguments))
+        status = _status(sys.argv[1:] if arguments is None else list(arguments))
+        if not sys.stdout.closed:
+            sys.stdout.flush()  # a failure at the interpreter's end could not be named
+    except BrokenPipeError:
+        _discard_output()  # the reader (`| head`) has ended
+    except OSError as error:  # each module names the failures of its own files
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        from ztpd.cli.screen import complain
+
+        _discard_output()
+        return complain(StandardOutputUnwritable(os.strerror(error.errno)))
+    return status
+
+
+def _status(arguments: list[str]) -> int:
+    try:
+        return _run(arguments)
     except ZtpdError as error:
         from ztpd.cli.screen import complain
 
@@ -29,9 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader (`| head`) has ended
-        return 0
+
+
+def _discard_output() -> None:
+    """The interpreter writes at its end what is left; that must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _make_output_lenient() -> None:
@@ -53,6 +81,9 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         parser().print_help(sys.stderr)
         return UsageError.exit_status
-    options = parser().parse_args(arguments)
+    try:
+        options = parser().parse_args(arguments)
+    finally:
+        sys.stdout.flush()  # of --help, which ends here
     status: int = options.verb(options)
     return status

@@ -46,7 +46,8 @@ def record(options: argparse.Namespace) -> int:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise RecordingUnwritable(f"{path}: {error.strerror}") from error
+            place = "standard output" if to_stdout else path
+            raise RecordingUnwritable(f"{place}: {error.strerror}") from error
     progress.clear()
     if not to_stdout:
         print(path)
