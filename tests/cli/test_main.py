@@ -151,6 +151,34 @@ def test_the_check_finds_files_that_the_daemon_cannot_read(home: Path) -> None:
     assert check_as_daemon(home).stdout.endswith("all is well\n")
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("words", ["run", "config check", "status"])
+@pytest.mark.parametrize("name", ["ztpd.toml", "ztpd.toml.d/50-site.toml"])
+def test_D13_no_verb_waits_for_a_fifo_in_the_place_of_the_configuration(
+    home: Path, words: str, name: str
+) -> None:
+    (home / "ztpd.toml.d").mkdir()
+    (home / name).unlink(missing_ok=True)
+    os.mkfifo(home / name)
+    command = [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    assert "Traceback" not in done.stderr
+    if words != "status":  # that needs no configuration to say that no daemon runs
+        assert done.returncode == 78
+        assert f"{home / name}: is not a regular file" in done.stderr
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("setting", ["password_file", "ca_file"])
+def test_the_check_does_not_wait_for_a_fifo_that_a_setting_names(home: Path, setting: str) -> None:
+    os.mkfifo(home / "fifo", 0o604)
+    (home / "ztpd.toml").write_text(f'[ntrip]\nusername = "u"\n{setting} = "{home}/fifo"\n')
+
+    done = check_as_daemon(home)
+    assert done.returncode == 78
+    assert f"ntrip.{setting} = {home}/fifo: is not a regular file" in done.stdout
+
+
 def test_the_example_is_a_valid_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

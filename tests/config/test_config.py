@@ -142,6 +142,19 @@ def test_D13_a_file_that_cannot_be_read_is_named(main: Path) -> None:
         config.load(main)
 
 
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("name", ["ztpd.toml", "ztpd.toml.d/50-site.toml"])
+def test_D13_a_fifo_in_the_place_of_a_file_is_named_and_not_waited_for(
+    main: Path, name: str
+) -> None:
+    main.with_name("ztpd.toml.d").mkdir()
+    if main.name != name:
+        main.touch()
+    os.mkfifo(main.parent / name)
+    with pytest.raises(ConfigError, match=f"{name}: is not a regular file"):
+        config.load(main)
+
+
 def test_D13_a_drop_in_directory_that_cannot_be_read_is_named(main: Path) -> None:
     main.with_name("ztpd.toml.d").write_text("")
     assert "ztpd.toml.d: Not a directory" in _refused(main, "")

@@ -163,6 +163,26 @@ async def test_D06_a_broken_file_changes_nothing_and_the_status_says_so(
     assert bench.caster.connections == 1
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("setting", ["", "password_file"])
+async def test_D06_a_fifo_in_the_place_of_a_file_stops_no_daemon(
+    tmp_path: Path, reported: list[str], setting: str
+) -> None:
+    """As a drop-in, and where a setting names it: the event loop would wait for its writer."""
+    fifo = tmp_path / ("ztpd.toml.d/50-site.toml" if not setting else "password")
+    fifo.parent.mkdir(exist_ok=True)
+    async with streaming(tmp_path) as bench:
+        os.mkfifo(fifo)
+        if setting:
+            bench.write(ntrip={"username": "u", "password_file": fifo})
+        await bench.hup(reported)
+        await until(lambda: "is not a regular file" in str(bench.gateway.status))
+
+        expected = "config.reloaded" if setting else "config.reload_failed"
+        assert reported[0] == expected
+        assert bench.gateway.status["state"] == ("blocked" if setting else "streaming")
+
+
 async def test_FR116_receivers_that_reloads_have_replaced_are_freed(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     async with Caster({"NEAR-RTCM": corrections}) as caster, gateway.receiver(speed=5.0):

@@ -293,6 +293,13 @@ def test_FR34_a_ca_file_in_another_coding_is_named(
         client_context(str(path))
 
 
+@pytest.mark.timeout(5)
+def test_a_fifo_in_the_place_of_ca_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+    with pytest.raises(ConfigFileUnusable, match=r"ca\.pem: is not a regular file"):
+        client_context(str(tmp_path / "ca.pem"))
+
+
 async def test_FR34_a_server_that_leaves_out_an_intermediate_certificate_is_named(
     tmp_path: Path,
 ) -> None:

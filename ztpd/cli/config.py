@@ -10,7 +10,7 @@ from ztpd.cli.screen import line
 from ztpd.errors import ConfigError
 from ztpd.sources.endpoints import backups_alone, configured_without_ztp
 from ztpd.system import directories
-from ztpd.system.files import become_owner, user_name
+from ztpd.system.files import become_owner, require_regular, user_name
 
 
 def show(options: argparse.Namespace) -> int:
@@ -35,6 +35,7 @@ def check(options: argparse.Namespace) -> int:
         problems.append(f"{unknown.file}: unknown key {unknown.key}{hint}")
     for key, path in loaded.named_files():
         try:
+            require_regular(path)
             path.open("rb").close()
         except OSError as error:
             reader = user_name(os.geteuid())

@@ -24,7 +24,7 @@ from ztpd.config.rules import Rule
 from ztpd.errors import ConfigError
 from ztpd.sanitize import decoded
 from ztpd.system.directories import CONFIG_FILE
-from ztpd.system.files import user_name
+from ztpd.system.files import read_regular, user_name
 from ztpd.wire.hostnames import is_loopback
 
 _USER_IN_URL = re.compile(r"//[^/]*@")
@@ -134,7 +134,7 @@ def _unreadable(path: Path, mode: str) -> str:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        data = file.read_bytes()
+        data = read_regular(file, follow=True)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{file} does not exist; `ztpd config example` prints an example"

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from ztpd.errors import ConfigFileUnusable, NetworkError, SessionRefused, TlsUntrusted
 from ztpd.model import Secret
 from ztpd.sanitize import SAVE_AS_UTF_8, is_utf_16
+from ztpd.system.files import require_regular
 
 _VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 _NO_KEY = Secret("")
@@ -39,6 +40,8 @@ def verifying_context(ca_file: str = "", authority: str = "") -> ssl.SSLContext:
     :class:`TlsUntrusted` where the system has no trust store. Reads files: a caller in the event
     loop offloads it.
     """
+    if ca_file:
+        require_regular(Path(ca_file))
     context = ssl.create_default_context(
         cafile=ca_file or None, cadata=(not ca_file and authority) or None
     )

@@ -19,6 +19,7 @@ from ztpd.model import (
     Topic,
 )
 from ztpd.sanitize import decoded
+from ztpd.system.files import read_regular
 from ztpd.wire.ztp import must_be_public
 
 _PLAIN_PORT = 2101  # IANA: "rtcm-sc104"
@@ -192,7 +193,7 @@ def _password(path: str, key: str) -> Secret:
 
 def _read(path: str, key: str) -> str:
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(Path(path), follow=True)
     except PermissionError as error:
         raise ConfigFileUnusable(
             f"{key} = {path} may not be read by this user: `chown ztpd` and `chmod 600` it"

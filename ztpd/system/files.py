@@ -44,16 +44,16 @@ def write_atomic(path: Path, data: bytes, *, mode: int, durable: bool) -> None:
             os.close(directory)
 
 
-def read_regular(path: Path, limit: int = LIMIT) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes; follows no link, never waits.
+def read_regular(path: Path, limit: int = LIMIT, *, follow: bool = False) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; follows a link only if ``follow``,
+    never waits.
 
-    Raises OSError, also for a FIFO, a device, a link and a longer file.
+    Raises OSError, also for a FIFO, a device, a longer file, and a link that is not followed.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     file = os.open(path, flags)
     try:  # for a directory, fdopen() would fail and leave it open
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        require_regular(path, os.fstat(file))
         with os.fdopen(file, "rb", closefd=False) as stream:
             data = stream.read(limit + 1)
     finally:
@@ -61,6 +61,16 @@ def read_regular(path: Path, limit: int = LIMIT) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return data
+
+
+def require_regular(path: Path, found: os.stat_result | None = None) -> None:
+    """Raises OSError where ``path``, whose state is ``found``, is no regular file: to open a FIFO
+    waits for its writer, and a device may have no end."""
+    mode = (found or path.stat()).st_mode
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:
