@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import pytest
 from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.until import until
+from ztpd import config
 from ztpd.errors import ConfigError
 from ztpd.lifecycle import Event, State
 from ztpd.system import control
@@ -86,27 +91,54 @@ async def test_an_unknown_request_is_answered(gateway: Gateway) -> None:
     assert answer == {"ok": False, "error": "unknown request 'fly'"}
 
 
-async def test_systemd_is_notified_of_ready_status_and_stopping(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def said(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Gives what systemd was told since the call before."""
     pytest.importorskip("systemd.daemon", reason="systemd-python is not installed")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(gateway.top / "notify"))
         systemd.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(gateway.top / "notify"))
-        async with gateway.running():
-            await until(lambda: state(gateway) == "blocked")
-        said = []
-        while True:
-            try:
-                said.append(systemd.recv(4096).decode())
-            except BlockingIOError:
-                break
 
-    assert said[0] == "READY=1"
-    assert "WATCHDOG=1" in said
-    assert any(line.startswith("STATUS=blocked: there is no ZTP token") for line in said)
-    assert "STOPPING=1" in said
+        def received() -> Iterator[str]:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    yield systemd.recv(4096).decode()
+
+        yield lambda: list(received())
+
+
+async def test_systemd_is_notified_of_ready_status_and_stopping(
+    gateway: Gateway, said: Callable[[], list[str]]
+) -> None:
+    async with gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+    told = said()
+
+    assert told[0] == "READY=1"
+    assert "WATCHDOG=1" in told
+    assert any(line.startswith("STATUS=blocked: there is no ZTP token") for line in told)
+    assert "STOPPING=1" in told
+
+
+@pytest.mark.parametrize("error", [ConfigError("wrong"), RuntimeError("a bug")])
+async def test_D06_a_reload_that_fails_in_any_way_has_an_end_for_systemd(
+    gateway: Gateway,
+    said: Callable[[], list[str]],
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def fail() -> config.LoadedConfig:
+        raise error
+
+    async with gateway.running(reload=fail):
+        await until(lambda: state(gateway) == "blocked")
+        said()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: str(error) in caplog.text)
+        told = said()
+    assert told[0].startswith("RELOADING=1")
+    assert "READY=1" in told
 
 
 async def test_D12_a_notify_socket_that_is_not_there_does_no_harm(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,15 +61,18 @@ class Gateway:
         return path
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Daemon]:
-        """The daemon, until the context ends; it must then stop cleanly."""
+    async def running(
+        self, reload: Callable[[], config.LoadedConfig] | None = None
+    ) -> AsyncIterator[Daemon]:
+        """The daemon, until the context ends; it must then stop cleanly. ``reload`` reads its
+        configuration anew."""
         path = self.top / "ztpd.toml"
         daemon = Daemon(
             config.load(path),
             state_dir=self.state_dir,
             runtime_dir=self.runtime_dir,
             environ={},
-            reload=lambda: config.load(path),
+            reload=reload or (lambda: config.load(path)),
             board_serial=lambda: self.board,
             clock=self.clock,
             sealer=self.sealer,

@@ -242,7 +242,8 @@ class Daemon:
         else:
             self._config_error = None
             self._apply_config(loaded, receiver)
-        notify("READY=1")
+        finally:
+            notify("READY=1")  # else systemd waits for the end of the reload until its time limit
 
     def _apply_config(self, loaded: LoadedConfig, receiver: Receiver) -> None:
         """Put ``loaded`` in force; a session or receiver that it does not concern goes on."""
