@@ -194,6 +194,22 @@ def test_values_beyond_their_field_are_the_largest_that_it_holds() -> None:
     assert found["bytes"] == ((1 << 32) - 2,)
 
 
+_KINDS = [f"kind{number}" for number in range(2 * MOST_KINDS)]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(_KINDS), st.integers(0, 3)), max_size=8))
+def test_no_message_is_left_out_whatever_kinds_come_in_one_sample(
+    samples: list[dict[str, int]],
+) -> None:
+    samples = [dict.fromkeys(_KINDS[: MOST_KINDS - 1], 1), *samples]
+    ring = HistoryRing(2)
+    for number, frames in enumerate(samples):
+        ring.add(Sample(at_s=number, frames=frames))
+        kept = [sum(each.values()) for each in samples[max(0, number - 1) : number + 1]]
+        series = [ring.read(kind, ring.count) for kind in ring.kinds]
+        assert [sum(counts) for counts in zip(*series, strict=True)] == kept
+
+
 def test_kinds_and_texts_without_number_do_not_grow_the_ring() -> None:
     ring = HistoryRing(100)
     for number in range(2 * MOST_NAMES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 from ztpd.history.columns import COLUMNS, KIND, LENGTH, Sample, numbers, texts
 
@@ -36,8 +37,8 @@ class HistoryRing:
             else:
                 self._put(series, column.stored(values[column.name]))
         frames = dict(sample.frames)
-        for kind in frames.keys() - self._kinds.keys():
-            if not self._has_place(kind):
+        for kind in [each for each in frames if each not in self._kinds]:
+            if not self._has_place(kind, frames):
                 frames[OTHER] = frames.get(OTHER, 0) + frames.pop(kind)
         for kind, series in self._kinds.items():
             self._put(series, KIND.stored(frames.get(kind, 0)))
@@ -80,14 +81,16 @@ class HistoryRing:
         names[min(free)] = text
         return min(free)
 
-    def _has_place(self, kind: str) -> bool:
-        """Whether ``kind`` can have a series of its own; one without any frame gives its place."""
+    def _has_place(self, kind: str, frames: Mapping[str, int]) -> bool:
+        """Whether ``kind`` can have a series of its own; one without any frame, also among the
+        ``frames`` that are about to be added, gives its place."""
         if len(self._kinds) >= MOST_KINDS and kind != OTHER:
-            unused = next((name for name, each in self._kinds.items() if not any(each)), None)
-            if unused is None:
-                self._has_place(OTHER)
+            series = self._kinds.items()
+            unused = (name for name, each in series if not (frames.get(name) or any(each)))
+            if (name := next(unused, None)) is None:
+                self._has_place(OTHER, frames)
                 return False
-            del self._kinds[unused]
+            del self._kinds[name]
         if kind not in self._kinds:
             self._kinds[kind] = array(KIND.typecode, bytes(min(self.count, self._length)))
         return True
