@@ -150,6 +150,7 @@ MOMENTARY = {
     "store.volatile": "a fact of the image",
     "stream.damaged": "repeated while it lasts",
     "stream.dropped": "repeated each minute while it lasts",
+    "stream.overrun": "repeated each minute while it lasts",
     "task.died": "started again at once",
 }
 """Warnings that begin no condition which lasts, and why."""

@@ -408,6 +408,16 @@ DROPPED = _event(
     "ztpd keeps the newest.",
     "Raise [receiver] baudrate, or choose a region or plan with less data.",
 )
+OVERRUN = _event(
+    "stream.overrun",
+    _WARNING,
+    "{frames} frames of {where} dropped in the last minute: they came faster than ztpd reads them",
+    "More came at once than ztpd holds (64 KiB) until it can go on; the oldest frames were dropped "
+    "whole, keys and assistance last.",
+    "ztpd keeps the newest.",
+    "If it continues: see which program takes the processor, or choose a region or plan with less "
+    "data.",
+)
 NOT_SEALED = _event(
     "store.not_sealed",
     _WARNING,

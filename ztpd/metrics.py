@@ -88,9 +88,9 @@ FAMILIES: Mapping[str, Family] = {
     "ztpd_frames_total": Family(
         "counter",
         "Correction messages. Of a kind: received from a service; used or rejected, as the "
-        "receiver reports. Without kind, what became of those for the receiver: delivered, "
-        "dropped (the line was too slow), refused (no corrections), undelivered (it was not "
-        "ready).",
+        "receiver reports. Without kind: overrun (came faster than ztpd reads them); and what "
+        "became of those for the receiver: delivered, dropped (the line was too slow), refused "
+        "(no corrections), undelivered (it was not ready).",
         ("kind", "outcome"),
     ),
     "ztpd_month_bytes": Family(
@@ -125,6 +125,7 @@ class Totals(NamedTuple):
     session_s: Mapping[str, float] = {}
     bytes: Mapping[str, float] = {}
     frames: Mapping[str, int] = {}  # received, by kind of message
+    overrun: int = 0  # of these, those that were dropped before they were read
     calls: Mapping[str, float] = {}  # to ZTP, by outcome
 
 
@@ -160,6 +161,7 @@ def _samples(status: Status, totals: Totals) -> Iterator[Sample]:
     yield from _frames("used", view.used)
     yield from _frames("rejected", view.rejected)
     fates = {
+        "overrun": totals.overrun,
         "delivered": view.delivered_frames,
         "dropped": view.dropped,
         "refused": view.refused,

@@ -55,6 +55,7 @@ class SourceStatus(NamedTuple):
     frames: Mapping[str, int] = {}
     bytes: int = 0
     other_format: int = 0
+    overrun: int = 0  # frames that came faster than they were read
     last_frame_age_s: float | None = None
 
 
@@ -275,6 +276,7 @@ FIELDS: Mapping[str, str] = {
     "source.frames": "correction messages of this session, by kind",
     "source.bytes": "their bytes",
     "source.other_format": "messages left out because they are of the other format",
+    "source.overrun": "messages dropped because they came faster than ztpd reads them (MQTT only)",
     "source.last_frame_age_s": "seconds since the last correction came",
     "channels.name": "a list of all services, in the order of preference: each by its name",
     "channels.backup": "whether it is one of `[[backup]]`",

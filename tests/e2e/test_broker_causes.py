@@ -19,6 +19,7 @@ from tests.support.gateway import Gateway
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from tests.support.services import reason, state
 from tests.support.until import until
+from ztpd.cli.status import render
 from ztpd.sim.mqtt_packets import (
     CONNECT,
     PUBLISH,
@@ -32,6 +33,8 @@ from ztpd.sim.mqtt_packets import (
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import SimReceiver
 from ztpd.sim.ztp_service import ZtpService
+from ztpd.sources.mqtt import QUEUE_BYTES
+from ztpd.status import from_json
 from ztpd.wire.frames import spartn_frame
 from ztpd.wire.ubx import Message, message
 
@@ -185,6 +188,44 @@ def test_FR84_messages_with_qos_2_end_the_session_by_name(tmp_path: Path) -> Non
             await until(lambda: reason(bench.gateway) == "session.protocol", within_s=90)
             assert "QoS 2" in bench.reported
             assert bench.receiver.corrections() == []
+
+    virtualtime.run(scenario())
+
+
+def test_Q17_corrections_that_come_faster_than_they_are_read_are_counted_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More than the daemon holds comes before the answer to SUBSCRIBE."""
+    frames = 100
+    assert frames * 1000 > QUEUE_BYTES
+
+    async def floods(client: Peer) -> None:
+        await client.expect(CONNECT)
+        client.send(connack())
+        identifier, asked = subscribed(await client.expect(SUBSCRIBE))
+        for number in range(frames):
+            client.send(publish(DATA, spartn_frame(0, 0, bytes(1000), time_tag=number)))
+        await client.drain()
+        await asyncio.sleep(1)
+        client.send(suback(identifier, asked.values()))
+        await stream(client, list(asked))
+
+    async def scenario() -> None:
+        async with provisioned(tmp_path, floods) as bench, bench.gateway.running():
+            await until(lambda: state(bench.gateway) == "streaming", within_s=90)
+            await asyncio.sleep(180)
+            found = bench.gateway.status
+            lost, at_port = found["source"]["overrun"], found["receiver"]["dropped"]
+            assert frames - QUEUE_BYTES // 1000 <= lost < frames
+            passed = sum(len(each.data) > 1000 for each in bench.receiver.corrections())
+            assert passed + lost + at_port == frames
+            shown = render(from_json(found), is_running=True)
+            assert f"{lost} dropped unread" in shown
+            line = f'ztpd_frames_total{{outcome="overrun"}} {lost}\n'
+            assert line in (bench.gateway.runtime_dir / "metrics.prom").read_text()
+            said = [each for each in caplog.messages if "faster than ztpd reads them" in each]
+            assert len(said) == 1
+            assert said[0].startswith(f"{lost} frames of mqtt://")
 
     virtualtime.run(scenario())
 

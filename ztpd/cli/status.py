@@ -207,7 +207,8 @@ def _source_rows(source: SourceStatus) -> list[str]:
         if age_s < _FLOWING_S:
             counted += f" ({rate:.0f} B/s)"
         last = f"the last {duration(age_s)} ago"
-        rows.append(row("corrections", joined(source.format, counted, last)))
+        lost = f"{source.overrun} dropped unread" if source.overrun else ""
+        rows.append(row("corrections", joined(source.format, counted, last, lost)))
     return rows
 
 

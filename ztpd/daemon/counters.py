@@ -29,6 +29,7 @@ class _Open:
         self.counted_s = counted_s  # loop time
         self.bytes = 0
         self.frames: Counter[str] = Counter()
+        self.overrun = 0
 
 
 class Counters:
@@ -43,6 +44,7 @@ class Counters:
         self._session_s = dict.fromkeys(_TRANSPORTS, 0.0)
         self._bytes = Counter(dict.fromkeys(_TRANSPORTS, 0))
         self._frames: Counter[str] = Counter()
+        self._overrun = 0
         self._calls = Counter(dict.fromkeys(_OUTCOMES, 0))
 
     def counted(self, open_session: SessionOpener) -> SessionOpener:
@@ -77,6 +79,7 @@ class Counters:
             session_s=self._session_s,
             bytes=self._bytes,
             frames=self._frames,
+            overrun=self._overrun,
             calls=self._calls,
         )
 
@@ -87,7 +90,8 @@ class Counters:
         self._bytes[entry.transport] += counts.bytes - entry.bytes
         for kind, count in counts.frames.items():
             self._frames[kind] += count - entry.frames[kind]
-        entry.counted_s, entry.bytes = now, counts.bytes
+        self._overrun += counts.overrun - entry.overrun
+        entry.counted_s, entry.bytes, entry.overrun = now, counts.bytes, counts.overrun
         entry.frames = Counter(counts.frames)
 
     def _started(self) -> float:

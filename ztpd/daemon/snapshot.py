@@ -104,6 +104,7 @@ def _source(progress: Progress, now_s: float) -> SourceStatus:
         frames=progress.frames,
         bytes=progress.bytes,
         other_format=progress.other_format,
+        overrun=progress.overrun,
         last_frame_age_s=None if last_s is None else round(now_s - last_s, 1),
     )
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ztpd import events, log
 from ztpd.model import Fix
-from ztpd.sources import Session
+from ztpd.relay.open_session import OpenSession
 from ztpd.wire.foreign import format_name
 
 _SUMMARY_S = 3600.0
@@ -43,13 +43,13 @@ class Losses:
     """Called with each frame; has no timer of its own."""
 
     def __init__(
-        self, receiver: _Receiver, session: Session, now: float, damage: DamageLog
+        self, receiver: _Receiver, current: OpenSession, now: float, damage: DamageLog
     ) -> None:
         self._damage = damage
-        self._receiver, self._session = receiver, session
+        self._receiver, self._session, self._progress = receiver, current.session, current.progress
         self._minute_s = self._hour_s = now
-        self._dropped, self._skipped = receiver.dropped, session.counts.skipped_bytes
-        self._hour = (sum(session.counts.frames.values()), session.counts.bytes, receiver.dropped)
+        self._dropped, self._skipped = receiver.dropped, self._session.counts.skipped_bytes
+        self._hour = self._totals
 
     def update(self, now: float) -> None:
         if now - self._minute_s >= _MINUTE_S:
@@ -62,12 +62,14 @@ class Losses:
         dropped, skipped = self._receiver.dropped, self._session.counts.skipped_bytes
         if dropped > self._dropped:
             log.emit(events.DROPPED, frames=dropped - self._dropped)
+        if overrun := self._session.counts.overrun - self._progress.overrun:
+            log.emit(events.OVERRUN, frames=overrun, where=self._progress.where)
+            self._progress.overrun += overrun
         self._damage.add(skipped - self._skipped, now, self._session.sample)
         self._dropped, self._skipped = dropped, skipped
 
     def _log_summary(self, now: float) -> None:
-        counts, receiver = self._session.counts, self._receiver
-        totals = (sum(counts.frames.values()), counts.bytes, receiver.dropped)
+        receiver, totals = self._receiver, self._totals
         frames, octets, dropped = (new - old for new, old in zip(totals, self._hour, strict=True))
         log.emit(
             events.SUMMARY,
@@ -78,3 +80,10 @@ class Losses:
             fix=receiver.fix.label if receiver.fix else "none",
         )
         self._hour_s, self._hour = now, totals
+
+    @property
+    def _totals(self) -> tuple[int, int, int]:
+        """Frames, bytes, frames dropped on either side."""
+        counts = self._session.counts
+        dropped = counts.overrun + self._receiver.dropped
+        return sum(counts.frames.values()), counts.bytes, dropped

@@ -38,6 +38,7 @@ class Progress:
         self.frames: dict[str, int] = {}
         self.bytes = 0
         self.other_format = 0
+        self.overrun = 0  # of its counts, as of the last minute
 
     def count(self, frame: Frame, now_s: float) -> bool:
         """Count a frame that goes to the receiver; whether it is the first."""

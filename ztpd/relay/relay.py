@@ -250,7 +250,7 @@ class Relay:
         While it is probed its corrections are not delivered, and this ends when it has proved
         itself. Keys are sent once only, so they are delivered in any case.
         """
-        losses = Losses(self._receiver, current.session, loop_time(), self._damage)
+        losses = Losses(self._receiver, current, loop_time(), self._damage)
         presence = ReceiverPresence(self._receiver, self._dispatch)
         looked_s = float("-inf")
         try:

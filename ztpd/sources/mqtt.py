@@ -86,11 +86,6 @@ class MqttSession:
         return ip_bytes(self._client.given) if self._client else None
 
     @property
-    def dropped(self) -> int:
-        """Frames that the reader was too slow for."""
-        return self._inbox.dropped
-
-    @property
     def strays(self) -> int:
         """Messages or frames that do not belong under their topic."""
         return self._inbox.strays

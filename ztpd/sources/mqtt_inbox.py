@@ -35,7 +35,6 @@ class Inbox:
     def __init__(self, queue_bytes: int, is_subscribed: Callable[[str], bool]) -> None:
         """``is_subscribed`` is true for a topic of a subscription."""
         self.counts = Counts()  # over all topics
-        self.dropped = 0  # frames
         self.strays = 0  # messages or frames that do not belong under their topic
         self._limit = queue_bytes
         self._is_subscribed = is_subscribed
@@ -92,7 +91,7 @@ class Inbox:
             oldest = next(corrections, self._queue[0])
             self._queue.remove(oldest)
             self._queued_bytes -= len(oldest.data)
-            self.dropped += 1
+            self.counts.overrun += 1
 
     def _stream(self, topic: str) -> _Stream | None:
         """The stream of ``topic``; None for one that was not subscribed to."""

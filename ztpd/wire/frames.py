@@ -46,6 +46,7 @@ class Counts:
         self.bytes = 0  # received
         self.skipped_bytes = 0  # known to be part of no frame
         self.bad_checks = 0  # frames whole by their header, but with a wrong CRC or checksum
+        self.overrun = 0  # whole frames that were dropped because the reader was too slow
         self.bad_run = 0  # those of them that no whole frame has made up for
 
     @property
