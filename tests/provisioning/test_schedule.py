@@ -39,7 +39,7 @@ def test_a_gateway_that_never_called_has_nothing_to_wait_for(gateway: ScheduleBe
     schedule = gateway.schedule()
 
     assert not schedule.called_for("gw-1")
-    assert schedule.left_s(86_400) == 0
+    assert schedule.left_s() == 0
     assert schedule.may_refresh()
 
 
@@ -47,7 +47,7 @@ def test_a_restart_waits_for_the_rest_only(gateway: ScheduleBench) -> None:
     gateway.schedule().wait(3600, {"server": 4})
     gateway.passes(1000)
 
-    assert gateway.schedule().left_s(86_400) == 2600
+    assert gateway.schedule().left_s() == 2600
     assert gateway.schedule().steps == {"server": 4}
 
 
@@ -56,7 +56,7 @@ def test_D15_a_reboot_without_a_clock_waits_for_all_that_was_left(gateway: Sched
     gateway.passes(1000)
     gateway.reboots()
 
-    assert gateway.schedule().left_s(86_400) == 3600
+    assert gateway.schedule().left_s() == 3600
 
 
 def test_a_power_cut_does_not_restart_the_wait(gateway: ScheduleBench) -> None:
@@ -64,7 +64,7 @@ def test_a_power_cut_does_not_restart_the_wait(gateway: ScheduleBench) -> None:
     gateway.passes(1000)
     gateway.reboots(gateway.date_s + 500)
 
-    assert gateway.schedule().left_s(86_400) == 2100
+    assert gateway.schedule().left_s() == 2100
 
 
 def test_the_reason_of_a_wait_is_kept_with_it(gateway: ScheduleBench) -> None:
@@ -92,27 +92,27 @@ def test_a_clean_stop_counts_the_time_that_passed(gateway: ScheduleBench) -> Non
     schedule.keep_wait()
     gateway.reboots()
 
-    assert gateway.schedule().left_s(86_400) == 2600
+    assert gateway.schedule().left_s() == 2600
 
 
 def test_no_restored_wait_exceeds_its_cap(gateway: ScheduleBench) -> None:
     gateway.path.write_text('{"wait_s": 1e12}')
 
-    assert gateway.schedule().left_s(3600) == 3600
+    assert gateway.schedule().left_s() == LONGEST_WAIT_S
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"wait_s": "soon", "called_unix_s": null}'])
 def test_a_damaged_file_is_no_wait(gateway: ScheduleBench, text: str) -> None:
     gateway.path.write_text(text)
 
-    assert gateway.schedule().left_s(3600) == 0
+    assert gateway.schedule().left_s() == 0
 
 
 def test_a_crash_during_a_call_counts_as_a_failed_call(gateway: ScheduleBench) -> None:
     gateway.schedule().calling(45, {"server": 1}, "gw-1")
 
     assert gateway.schedule().called_for("gw-1")
-    assert gateway.schedule().left_s(3600) == 45
+    assert gateway.schedule().left_s() == 45
 
 
 def test_credentials_are_refreshed_once_a_day_at_most(gateway: ScheduleBench) -> None:
@@ -140,7 +140,7 @@ def test_a_person_ends_the_wait_but_not_the_count(gateway: ScheduleBench) -> Non
     schedule.wait(3600, {"refused": 1})
     schedule.no_wait()
 
-    assert gateway.schedule().left_s(3600) == 0
+    assert gateway.schedule().left_s() == 0
     assert gateway.schedule().steps == {"refused": 1}
 
 
@@ -150,7 +150,7 @@ def test_success_forgets_the_steps(gateway: ScheduleBench) -> None:
     schedule.succeeded()
 
     assert gateway.schedule().steps == {}
-    assert gateway.schedule().left_s(3600) == 0
+    assert gateway.schedule().left_s() == 0
 
 
 def test_S19_the_schedule_on_a_copied_card_is_another_gateways(gateway: ScheduleBench) -> None:
@@ -166,10 +166,10 @@ def test_S08_credentials_lost_within_a_day_wait_for_the_rest_of_the_day(
     schedule.calling(30, {}, "gw-1")
     schedule.succeeded()
     gateway.passes(1000)
-    assert gateway.schedule().left_s(86_400) == 85_400
+    assert gateway.schedule().left_s() == 85_400
 
     gateway.reboots(date_s=gateway.date_s + 1000)
-    assert gateway.schedule().left_s(86_400) == 84_400
+    assert gateway.schedule().left_s() == 84_400
 
 
 def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: ScheduleBench) -> None:
@@ -178,7 +178,7 @@ def test_a_person_need_not_wait_for_the_rest_of_the_day(gateway: ScheduleBench) 
     schedule.succeeded()
     schedule.no_wait()
 
-    assert gateway.schedule().left_s(86_400) == 0
+    assert gateway.schedule().left_s() == 0
 
 
 def test_C01_a_day_of_running_allows_a_refresh_at_any_wall_clock(
@@ -250,7 +250,7 @@ def test_FR101_the_wait_after_a_call_that_was_not_delivered_is_this_gateways(
 
     again = gateway.schedule()
     assert again.called_for("gw-1")
-    assert again.left_s(3600) == 600
+    assert again.left_s() == 600
     assert again.since_call_s() == float("inf")
 
 
@@ -283,7 +283,7 @@ def test_a_call_delivered_after_undelivered_ones_is_noted(gateway: ScheduleBench
     schedule.wait(3600, {"refused": 1})
 
     assert gateway.schedule().since_call_s() == 0
-    assert gateway.schedule().left_s(86_400) == 3600
+    assert gateway.schedule().left_s() == 3600
 
 
 def test_without_a_boot_id_the_date_gives_the_time_of_the_last_call(
@@ -321,14 +321,14 @@ def test_FR119_any_content_of_the_file_gives_a_wait_that_ends(
     bench = ScheduleBench(tmp_path_factory.mktemp("odd"))
     bench.path.write_text(json.dumps(kept | {"boot": "first", "called_boot": "first"}))
     schedule = bench.schedule()
-    assert 0 <= schedule.left_s(LONGEST_WAIT_S) <= LONGEST_WAIT_S
+    assert 0 <= schedule.left_s() <= LONGEST_WAIT_S
     assert schedule.since_call_s() >= 0
     retry.Backoff(retry.ZTP).restore(schedule.steps)
     assert all(isinstance(text, str) for text in schedule.reason)
     schedule.request_changed("a")
     schedule.keep_wait()
     bench.passes(LONGEST_WAIT_S)
-    assert schedule.left_s(LONGEST_WAIT_S) == 0
+    assert schedule.left_s() == 0
     assert schedule.may_refresh()
     schedule.calling(5, {"server": 1}, "gw-1")
     assert bench.schedule().called_for("gw-1")
@@ -339,4 +339,4 @@ def test_FR119_a_time_of_this_boot_that_is_yet_to_come_counts_for_nothing(
 ) -> None:
     gateway.schedule().wait(3600, {})
     gateway.boot_s = 10.0
-    assert gateway.schedule().left_s(86_400) == 0
+    assert gateway.schedule().left_s() == 0

@@ -76,7 +76,7 @@ def jump(rate_file: str, new_date: str, state_dir: str) -> None:
         print(
             round(loop.time() - began_s, 1),
             round(abs(time.time() - date_s) > 86_400),
-            round(again.left_s(86_400)),
+            round(again.left_s()),
             again.may_refresh(),
             loaded is not None,
         )
@@ -90,7 +90,7 @@ def save(state_dir: str) -> None:
     schedule.calling(60, {}, "gw-1")
     schedule.succeeded()
     again = Schedule(Path(state_dir) / "schedule.json")
-    print(Clock(synchronised=lambda: True).describe(), round(again.left_s(86_400) / 100))
+    print(Clock(synchronised=lambda: True).describe(), round(again.left_s() / 100))
 
 
 VERBS: dict[str, Callable[..., None]] = {"provision": provision, "jump": jump, "save": save}

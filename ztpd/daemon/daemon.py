@@ -85,7 +85,7 @@ class Daemon:
             self._meter,
             self.pauses,
             config=lambda: self._loaded.config,
-            present=lambda: self.present,
+            present=self.present,
         )
         self.receiver = self._make_receiver(loaded)
         self.provisioner = Provisioner(

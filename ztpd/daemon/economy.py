@@ -26,7 +26,7 @@ class Economy:
         pauses: Pauses,
         *,
         config: Callable[[], Config],
-        present: Callable[[], PresentState],
+        present: PresentState,
     ) -> None:
         self._meter, self._pauses = meter, pauses
         self._config, self._present = config, present
@@ -54,7 +54,7 @@ class Economy:
         if by is Asker.BUDGET and not is_spent:
             self._pauses.end(f"the budget allows it: this month {used}")
         elif is_spent and by in (None, Asker.STILL):
-            works = by is Asker.STILL or self._present().activity is Activity.RELAY
+            works = by is Asker.STILL or self._present.activity is Activity.RELAY
             if works and self._pauses.ignored_month != used.month_begins:
                 why = f"the budget (this month {used})"
                 until = f"{used.month_ends}, or `ztpd resume`"
@@ -69,7 +69,7 @@ class Economy:
                 self._pauses.end("the gateway moves")
         elif minutes:
             still_s = self._standstill.still_for_s(fix, loop_time())
-            if still_s >= minutes * 60.0 and self._present().state is State.STREAMING:
+            if still_s >= minutes * 60.0 and self._present.state is State.STREAMING:
                 why = f"standing still for {log.duration(still_s)}"
                 self._pauses.begin(Asker.STILL, why)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ztpd import log, retry
 from ztpd.errors import Retry, StoreError, ZtpdError
 from ztpd.lifecycle import Dispatch, waiting_event
-from ztpd.provisioning.schedule import LONGEST_WAIT_S, Schedule
+from ztpd.provisioning.schedule import Schedule
 
 SCHEDULE_FILE = "ztp-schedule.json"
 CALL_EVERY_S = 60.0  # at most
@@ -48,7 +48,7 @@ class Pacing:
         """
         if self._schedule_applies(hardware_id, request_hash):
             why = "the wait after the last call is not over"
-            wait_s = self._schedule.left_s(LONGEST_WAIT_S)
+            wait_s = self._schedule.left_s()
             error = ZtpdError.named(*self._schedule.reason)
         else:
             error = None
@@ -160,14 +160,14 @@ class Pacing:
         return False
 
     def _take_back(self) -> None:
-        if self._schedule.left_s(LONGEST_WAIT_S):
+        if self._schedule.left_s():
             self.backoff.take_back(Retry.REFUSED)
 
     def _splay_left_s(self, hardware_id: str, splay_s: float) -> float:
         drawn_s = self._rng.uniform(0, splay_s)
         left_s = drawn_s
         with contextlib.suppress(OSError):  # the splay holds for this run at least
-            left_s = self._schedule.splay_s(hardware_id, lambda: drawn_s)
+            left_s = self._schedule.splay_s(hardware_id, drawn_s)
         return min(left_s, splay_s)
 
     def _guard(self, write: Callable[[], None]) -> None:

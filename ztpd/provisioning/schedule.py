@@ -57,16 +57,17 @@ class Schedule:
         """
         return bool(self._data.get("hardware_id") == hardware_id)
 
-    def splay_s(self, hardware_id: str, draw: Callable[[], float]) -> float:
-        """Seconds until the first call ever; ``draw`` gives them once, a restart goes on."""
+    def splay_s(self, hardware_id: str, drawn_s: float) -> float:
+        """Seconds until the first call ever: ``drawn_s`` at first, and what is left of it after a
+        restart."""
         if self._data.get("splay_of") != hardware_id:
             self._data["splay_of"] = hardware_id
-            self._set_wait(draw(), {})
+            self._set_wait(drawn_s, {})
         else:
-            self._set_wait(self.left_s(LONGEST_WAIT_S), {})  # counted in this boot from now on
+            self._set_wait(self.left_s(), {})  # counted in this boot from now on
         if self._number("wait_s"):
             self._save()
-        return self.left_s(LONGEST_WAIT_S)
+        return self.left_s()
 
     def request_changed(self, request_hash: str) -> bool:
         """Whether ``request_hash`` is another one than the last call's: a person has changed the
@@ -78,8 +79,8 @@ class Schedule:
         """The result of :meth:`ztpd.retry.Backoff.dump`."""
         return self._data.get("steps")
 
-    def left_s(self, cap_s: float) -> float:
-        """Seconds until the next call is due, between 0 and ``cap_s``.
+    def left_s(self) -> float:
+        """Seconds until the next call is due, between 0 and :data:`LONGEST_WAIT_S`.
 
         A day after a call that gave credentials: a gateway that needs some again so soon has a
         disk that loses them, and would call at every start.
@@ -90,7 +91,7 @@ class Schedule:
         left_s = self._number("wait_s") - (passed_s or 0.0)
         if self._data.get("succeeded"):
             left_s = max(left_s, REFRESH_EVERY_S - self.since_call_s())
-        return min(max(left_s, 0.0), cap_s)
+        return min(max(left_s, 0.0), LONGEST_WAIT_S)
 
     def since_call_s(self) -> float:
         """Seconds since the last call began, at least; infinite if there was none."""
@@ -108,7 +109,7 @@ class Schedule:
         answered = self._data.get("answered", self._data.get("succeeded"))
         if self.since_call_s() >= REFRESH_EVERY_S:
             return True
-        return not answered and self.left_s(LONGEST_WAIT_S) <= 0
+        return not answered and self.left_s() <= 0
 
     def may_renew(self) -> bool:
         """Whether credentials that still work may be renewed: one call a day, failed or not."""
@@ -171,7 +172,7 @@ class Schedule:
         """Store the rest of the wait, for a reboot."""
         if self._number("wait_s") and self._passed_s():
             steps, (error, detail) = self._data.get("steps"), self.reason
-            left_s = self.left_s(LONGEST_WAIT_S)
+            left_s = self.left_s()
             answered = bool(self._data.get("answered"))
             steps = steps if isinstance(steps, dict) else {}
             self.wait(left_s, steps, error=error, detail=detail, answered=answered)
