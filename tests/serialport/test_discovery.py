@@ -144,7 +144,7 @@ def test_G103_a_modem_in_recovery_mode_is_never_a_candidate(tree: UsbTree) -> No
     tree.plug("05c6:9008", {0: "ttyUSB0"}, driver="qcserial", port_hints=hints)
     with pytest.raises(ModemAbsent, match="05c6:9008"):
         modem_ports(tree.root)
-    tty = resolve("/dev/ttyUSB0", tree.root)
+    tty = resolve(str(tree.root / "dev/ttyUSB0"), tree.root)
     assert tty is not None
     with pytest.raises(NotAnAtPort, match="recovery"):
         reject_non_modem(tty)
@@ -247,6 +247,20 @@ def test_a_port_is_found_through_its_links(tree: UsbTree) -> None:
     tty = resolve(str(own), tree.root)
     assert tty is not None
     assert tty.name == "ttyUSB3"
+
+
+def test_a_link_is_the_port_that_it_leads_to_whatever_its_own_name(tree: UsbTree) -> None:
+    tree.plug(*EC25, name="Quectel_EC25")
+    tree.plug("1546:01a9", {0: "ttyACM0"}, name="u-blox_AG", driver="cdc_acm", socket="1-2")
+    own = tree.root / "dev/mine/ttyUSB2"
+    own.parent.mkdir()
+    own.symlink_to("../ttyACM0")
+    tty = resolve(str(own), tree.root)
+    assert tty is not None
+    assert tty.is_gnss
+    own.unlink()
+    own.write_bytes(b"")
+    assert resolve(str(own), tree.root) is None
 
 
 def test_a_path_that_leads_nowhere_is_no_port(tree: UsbTree) -> None:

@@ -117,13 +117,14 @@ def names(root: Path = ROOT) -> frozenset[str]:
 
 def resolve(path: str, root: Path = ROOT) -> Tty | None:
     """The serial port that ``path`` leads to, itself or over links; None if sysfs has none."""
-    known = {tty.name: tty for tty in ttys(root)}
+    known, devices = {tty.name: tty for tty in ttys(root)}, root.resolve() / "dev"
     place = Path(path)
     for _ in range(_LINKS_LIMIT):
-        if place.name in known:
+        folder = Path(os.path.realpath(place.parent))
+        if folder == devices and place.name in known:  # elsewhere a name says nothing
             return known[place.name]
         try:
-            place = place.parent / place.readlink()
+            place = folder / (folder / place.name).readlink()
         except OSError:  # no link, or in a folder that this user may not enter
             return None
     return None
