@@ -654,9 +654,9 @@ def test_pieces_are_gathered_into_a_few_readings(tmp_path: Path) -> None:
     assert len(sizes) <= 6
 
 
-@pytest.mark.parametrize(("baudrate", "most_s"), [(38_400, 0.1), (921_600, 0.03)])
+@pytest.mark.parametrize("baudrate", [38_400, 921_600])
 def test_a_lone_report_is_no_older_than_the_time_of_gathering(
-    baudrate: int, most_s: float, tmp_path: Path
+    baudrate: int, tmp_path: Path
 ) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -668,7 +668,7 @@ def test_a_lone_report_is_no_older_than_the_time_of_gathering(
                 pty.send(b"report")
                 began_s = loop.time()
                 assert await reading == b"report"
-                assert loop.time() - began_s <= most_s + 0.001
+                assert loop.time() - began_s <= 0.101
             port.close()
 
     virtualtime.run(main())
@@ -698,6 +698,28 @@ def test_a_frame_that_is_sent_ends_the_gathering_and_begins_the_next(tmp_path: P
             port.close()
 
     virtualtime.run(main())
+
+
+def test_a_burst_on_a_line_that_was_quiet_is_kept_whole(tmp_path: Path) -> None:
+    """A window takes more than twice of what the kernel keeps for a reader; a pseudo-terminal's own
+    buffers hold 8 KiB more, those of a driver 64."""
+    sent = bytes(range(256)) * 40
+
+    async def main() -> bytes:
+        found = b""
+        async with Pty(tmp_path / "gnss") as pty:
+            port = await SerialPort.open(pty.path, 230_400)
+            for each in (b"quiet", sent):
+                sending = asyncio.create_task(piecewise(pty, each, piece=64, baudrate=230_400))
+                found = b""
+                while len(found) < len(each):
+                    found += await port.read(gather_s=0.5)
+                await sending
+                await asyncio.sleep(1)
+            port.close()
+        return found
+
+    assert virtualtime.run(main()) == sent
 
 
 @pytest.mark.parametrize("name", ["gnss", "ttyACM0"])

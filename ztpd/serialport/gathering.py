@@ -8,7 +8,8 @@ from __future__ import annotations
 from enum import Enum
 
 TTY_BUFFER_BYTES = 4096
-"""The kernel keeps so many for a reader, and more only for a while."""
+"""The kernel keeps so many for a reader, and 64 KiB more in the buffers of the driver (Linux,
+drivers/tty/tty_buffer.c), which a receiver on USB does not wait for."""
 
 _BUSY_SHARE = 0.8  # of a window in which bytes kept coming; with fewer, they have ended within it
 
@@ -28,12 +29,12 @@ class Gathering:
         """``line_bytes_per_s``: the most that the line carries; None where only USB limits it."""
         self.arrival = Arrival.PAUSED
         self._line_bytes_per_s = line_bytes_per_s
-        self._bytes_per_s = line_bytes_per_s or 0.0
+        self._bytes_per_s = 0.0  # as of the last reading
         self._window_s = 0.0
         self._read_s = float("-inf")
 
     def window_s(self, gather_s: float) -> float:
-        """Of ``gather_s``, the part in which the kernel can keep what comes."""
+        """Of ``gather_s``, the part in which half a kernel buffer fills, as bytes come now."""
         fills_in_s = TTY_BUFFER_BYTES / 2 / self._bytes_per_s if self._bytes_per_s else gather_s
         self._window_s = min(gather_s, fills_in_s)
         return self._window_s
@@ -47,6 +48,6 @@ class Gathering:
             self.arrival = Arrival.FLOWING
         else:
             self.arrival = Arrival.PAUSED
-        if line is None and size_bytes:
+        if size_bytes:
             self._bytes_per_s = size_bytes / max(now_s - self._read_s, 0.001)
             self._read_s = now_s

@@ -109,8 +109,8 @@ class SerialPort:
         reader at a time.
 
         A UART gives its bytes in pieces of 16 and fewer. With ``gather_s`` the bytes of that time
-        are read together, so the first of them is that much older: less where the kernel cannot
-        keep so many, and where a frame is sent, since the daemon is awake then.
+        are read together, so the first of them is that much older: less while much comes, and
+        where a frame is sent, since the daemon is awake then.
         """
         if self._lost:
             raise self._gone()
