@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -285,6 +285,19 @@ def test_a_closed_standard_output_changes_no_exit_status(home: Path) -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
+def printing(
+    home: Path, words: str, output: IO[str], unbuffered: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), *words.split()],
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "unbuffered"),
     [
@@ -295,16 +308,8 @@ def test_a_closed_standard_output_changes_no_exit_status(home: Path) -> None:
 def test_a_full_disk_behind_standard_output_is_named(
     home: Path, words: str, unbuffered: str
 ) -> None:
-    command = [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), *words.split()]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            command,
-            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = printing(home, words, full, unbuffered)
     said = done.stderr.splitlines()
     assert said[0] == "ztpd: standard output cannot be written: No space left on device"
     assert (done.returncode, len(said)) == (74, 2)
@@ -312,18 +317,10 @@ def test_a_full_disk_behind_standard_output_is_named(
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_has_ended_is_no_failure(home: Path, unbuffered: str) -> None:
-    command = [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), "config", "show"]
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
-        done = subprocess.run(
-            command,
-            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
-            stdout=pipe,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = printing(home, "config show", pipe, unbuffered)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -106,7 +106,9 @@ def test_U04_a_reader_that_does_not_read_costs_whole_frames_and_no_time(
         while not first.endswith(b"<after>") and time.monotonic() < deadline:
             shared.write_frame(b"<after>")  # dropped, until the kernel has freed what was read
             first += read(file)
-    got = first.removesuffix(b"<after>")
+    got = first
+    while got.endswith(b"<after>"):  # the kernel may have been late with one of them
+        got = got.removesuffix(b"<after>")
     assert first != got, "and goes on afterwards"
     assert {got[at : at + 140] for at in range(0, len(got), 140)} < set(frames), "whole frames"
 

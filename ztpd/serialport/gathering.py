@@ -8,8 +8,8 @@ from __future__ import annotations
 from enum import Enum
 
 TTY_BUFFER_BYTES = 4096
-"""The kernel keeps so many for a reader, and 64 KiB more in the buffers of the driver (Linux,
-drivers/tty/tty_buffer.c), which a receiver on USB does not wait for."""
+"""The kernel keeps so many for a reader. More wait in the driver's own buffers, 64 KiB on a UART
+(Linux, drivers/tty/tty_buffer.c); on USB the driver stops the receiver instead."""
 
 _BUSY_SHARE = 0.8  # of a window in which bytes kept coming; with fewer, they have ended within it
 
