@@ -319,6 +319,18 @@ def test_G99_a_receiver_configured_as_a_modem_gets_no_byte(gateway: UsbTree) -> 
     assert result.took_s < 1
 
 
+def test_G99_a_receiver_behind_a_link_named_as_a_modems_port_gets_no_byte(
+    gateway: UsbTree,
+) -> None:
+    gateway.plug(EC25, {2: "ttyUSB2"})
+    gateway.plug("1546:01a9", {0: "ttyACM0"}, name="u-blox", driver="cdc_acm", socket="1-2")
+    own = gateway.root / "dev/mine/ttyUSB2"
+    own.parent.mkdir()
+    own.symlink_to("../ttyACM0")
+    result = untouched(gateway, "ttyACM0", port=str(own))
+    assert isinstance(result.outcome, NotAnAtPort)
+
+
 def test_C37_a_port_that_is_not_there_is_named(gateway: UsbTree) -> None:
     port = str(gateway.root / "dev/ttyUSB2")
     result = reading(gateway, port=port, timeout_s=10)
