@@ -565,6 +565,22 @@ async def test_Q17_a_flood_drops_the_oldest_and_keeps_the_newest_and_the_keys() 
     assert [frame.data for frame in kept[1:]] == frames[-len(kept) + 1 :]
 
 
+async def test_Q17_a_flood_without_end_takes_no_more_of_each_turn_as_it_goes_on() -> None:
+    flood = b"".join(publish(DATA, each) for each in corrections(1000)) * 200
+
+    async with (
+        ScriptedBroker(sends(flood)) as broker,
+        MqttSession(endpoint(broker)) as session,
+    ):
+        most_bytes = 0
+        for _ in range(300):  # turns of the event loop
+            before = session.counts.bytes
+            await asyncio.sleep(0)
+            most_bytes = max(most_bytes, session.counts.bytes - before)
+    assert session.counts.bytes > 1_000_000, "it was a flood"
+    assert most_bytes < 3 * 8192
+
+
 async def test_Q17_a_thousand_messages_a_second_are_read_as_they_come() -> None:
     frames = corrections(500)
 

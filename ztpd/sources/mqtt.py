@@ -216,7 +216,9 @@ class MqttSession:
 
     def _read(self) -> None:
         """Read packets and scan their payloads, as much as one turn of the loop allows."""
-        self._rest = None
+        if self._rest is not None:
+            self._rest.cancel()  # the socket is readable too: once a turn is enough
+            self._rest = None
         scannable = _BYTES_PER_TURN
         for _ in range(_PACKETS_PER_TURN):
             if self._inbox.has_payloads:
