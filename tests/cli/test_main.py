@@ -1,6 +1,5 @@
 import contextlib
 import io
-import itertools
 import json
 import os
 import subprocess
@@ -298,12 +297,10 @@ def printing(
     )
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    ("words", "unbuffered"),
-    [
-        *itertools.product(["status", "status --json", "metrics", "config show"], ["", "1"]),
-        ("--help", ""),  # argparse itself drops the error of a write
-    ],
+    "words",
+    ["status", "status --json", "metrics", "config show", "--help", "status --help", "--version"],
 )
 def test_a_full_disk_behind_standard_output_is_named(
     home: Path, words: str, unbuffered: str

@@ -24,6 +24,12 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given | {"allow_abbrev": False})  # half an option is a mistake
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            file.write(message)  # argparse itself drops the error of a write
+        else:
+            super()._print_message(message, file)
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         print(f"ztpd: {message}{_nearest(message)}", file=sys.stderr)
