@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ztpd.config import load
 from ztpd.model import Secret
 from ztpd.report.masking import LEFT_OUT, Masking
 from ztpd.wire import ubxcfg, ubxkeys
@@ -39,6 +41,19 @@ def test_the_lines_of_a_private_key_are_masked_one_by_one() -> None:
     masking = Masking(with_position=True)
     masking.hide([Secret(f"-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n")])
     assert line not in masking.mask(f"a log of {line} alone")
+
+
+def test_a_password_behind_a_link_is_masked_though_its_service_is_not_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    (tmp_path / "words").write_text("open sesame\n")
+    (tmp_path / "password").symlink_to("words")
+    file = tmp_path / "ztpd.toml"
+    file.write_text(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/password"\n')
+    masking = Masking(with_position=True)
+    masking.hide_own(load(file))
+    assert masking.mask("the words open sesame") == "the words ***"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Masking:
         for key, path in loaded.named_files():
             if key.endswith(("password_file", "key_file")):
                 with suppress(OSError, ValueError):
-                    self.hide([Secret(decoded(read_regular(path)).strip())])
+                    self.hide([Secret(decoded(read_regular(path, follow=True)).strip())])
         credentials = stored[0].credentials if stored else None
         try:
             found = endpoints(loaded.config, credentials)
