@@ -19,7 +19,7 @@ from tests.support.receiver_bench import (
 )
 from tests.support.until import until
 from ztpd.model import Frame, FrameKind
-from ztpd.receiver.filter import is_assistance, is_correction
+from ztpd.receiver.filter import is_assistance, is_correction, ubx_message
 from ztpd.wire import ubx
 from ztpd.wire.frames import rtcm_frame, spartn_frame
 from ztpd.wire.ubx import CfgRst, CfgValset, Message
@@ -67,7 +67,8 @@ def test_of_all_frames_only_corrections_and_assistance_get_through(
 def test_no_other_ubx_message_is_a_correction(number: Message) -> None:
     frame = ubx_frame(number, bytes(12))
     assert not is_correction(frame)
-    assert not is_assistance(frame)
+    assert ubx_message(frame) == (number, bytes(12))
+    assert not is_assistance(number)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,11 @@ def test_the_sync_of_ubx_alone_is_nothing_to_fear() -> None:
 def test_a_frame_of_another_kind_than_declared_is_refused() -> None:
     for kind in FrameKind:
         assert not is_correction(Frame(kind, FACTORY_RESET, "OCB-GPS"))
-        assert not is_assistance(Frame(kind, FACTORY_RESET, "MGA-GPS"))
-    assert not is_assistance(Frame(FrameKind.UBX, ubx.message(0x1300) + FACTORY_RESET, "MGA-GPS"))
+        assert not is_assistance(ubx_message(Frame(kind, FACTORY_RESET, "MGA-GPS"))[0])
+        if kind is not FrameKind.UBX:
+            assert ubx_message(Frame(kind, ubx.message(0x1300), "MGA-GPS")) == (0, b"")
+    two = Frame(FrameKind.UBX, ubx.message(0x1300) + FACTORY_RESET, "MGA-GPS")
+    assert ubx_message(two) == (0, b"")
 
 
 async def sent(b: ReceiverBench, frame: Frame) -> list[Frame]:

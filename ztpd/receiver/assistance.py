@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 
 from ztpd.model import Frame
-from ztpd.wire import ubx
-from ztpd.wire.ubx import Message
 
 KEPT_S = 7200.0
 _MOST_FRAMES = 512  # a fetch has some 100 to 200, each of up to 80 bytes
@@ -14,18 +12,13 @@ _STARTING_S = 600.0  # a receiver that has no position for longer is not helped 
 
 
 class AssistanceStore:
-    """UBX-MGA messages in memory, each once. Times are the loop's, in seconds.
-
-    MGA-INI is not kept: it has the time and place of its arrival.
-    """
+    """UBX-MGA messages in memory, each once. Times are the loop's, in seconds."""
 
     def __init__(self) -> None:
         self._kept: deque[tuple[float, Frame]] = deque(maxlen=_MOST_FRAMES)
         self._started_s: float | None = None
 
     def add(self, frame: Frame, now_s: float) -> None:
-        if ubx.unwrap(frame.data)[0] == Message.MGA_INI:
-            return
         kept = [each for each in self._kept if each[1].data != frame.data]
         self._kept = deque([*kept, (now_s, frame)], maxlen=_MOST_FRAMES)
 

@@ -8,6 +8,7 @@ from ztpd.wire.frames import Scanner
 
 _PREAMBLE = {FrameKind.SPARTN: b"\x73", FrameKind.RTCM3: b"\xd3"}
 _MGA_CLASS = 0x13
+_NONE = 0, b""
 
 
 def is_correction(frame: Frame) -> bool:
@@ -22,23 +23,16 @@ def is_correction(frame: Frame) -> bool:
     return ubx.SYNC not in frame.data or not Scanner(FrameKind.UBX).feed(frame.data)
 
 
-def ubx_payload(frame: Frame, number: int) -> bytes | None:
-    """The payload if ``frame`` is one whole UBX message of this class and id, else None."""
+def ubx_message(frame: Frame) -> tuple[int, bytes]:
+    """Number and payload if ``frame`` is one whole UBX message, else 0 and b""."""
     if frame.kind is not FrameKind.UBX:
-        return None
+        return _NONE
     try:
-        found, payload = ubx.unwrap(frame.data)
+        return ubx.unwrap(frame.data)
     except ValueError:
-        return None
-    return payload if found == number else None
+        return _NONE
 
 
-def is_assistance(frame: Frame) -> bool:
-    """Whether ``frame`` is one whole UBX-MGA message: orbits, time, rough position."""
-    if frame.kind is not FrameKind.UBX:
-        return False
-    try:
-        number, _ = ubx.unwrap(frame.data)
-    except ValueError:
-        return False
+def is_assistance(number: int) -> bool:
+    """Whether it is the number of a UBX-MGA message: orbits, time, rough position."""
     return number >> 8 == _MGA_CLASS

@@ -183,11 +183,11 @@ class Receiver:
         SPARTN, RTCM 3 and UBX-MGA go as they are. The keys of an RXM-SPARTNKEY are looked at,
         remembered and given in a message of our own. Everything else stops here and is counted.
         """
-        assists = filter.is_assistance(frame)
-        if assists:
+        number, payload = filter.ubx_message(frame)
+        assists = filter.is_assistance(number)
+        if assists and number != Message.MGA_INI:  # that has the time and place of its arrival
             self._state.assistance.add(frame, loop_time())
-        payload = filter.ubx_payload(frame, Message.RXM_SPARTNKEY)
-        if payload is not None:
+        if number == Message.RXM_SPARTNKEY:
             self._take_keys(lambda: keys.received(payload, self._clocks()))
         elif self._connection is None or not self.ready:
             self._state.counts.undelivered += 1
