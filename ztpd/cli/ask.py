@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from ztpd import status
 from ztpd.errors import DaemonSilent, NotPermitted, NotRunning
 from ztpd.status import Status
@@ -10,6 +13,13 @@ from ztpd.system.control import Verb
 from ztpd.system.runlock import is_running
 
 _WITHIN_S = 3.0
+_NICE = 10
+
+
+def yield_to_daemon() -> None:
+    """For a verb that has much to do: the daemon comes first, on a board with one core too."""
+    with suppress(OSError):
+        os.nice(_NICE)
 
 
 def daemon_runs() -> bool:

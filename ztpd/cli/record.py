@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from ztpd.cli import ask
 from ztpd.errors import DaemonSilent, RecordingUnwritable
 from ztpd.log import duration
 from ztpd.system import control, directories
 from ztpd.system.control import Verb
+from ztpd.system.files import create
 from ztpd.wire.recording import Record, RecordingParser, RecordKind
 
-_NICE = 10  # the daemon comes first, on a board with one core too
 _FLUSH_S = 2.0  # a file that is cut lacks no more than that
 _STANDARD_OUTPUT = Path("-")
 
@@ -31,8 +31,7 @@ def record(options: argparse.Namespace) -> int:
     Raises :class:`RecordingUnwritable`, and as :func:`control.stream`; what there is by then stays
     in the file, and can be played.
     """
-    with suppress(OSError):
-        os.nice(_NICE)
+    ask.yield_to_daemon()
     request = {"do": Verb.RECORD, "position": options.with_position}
     pieces = control.stream(directories.runtime_dir(), request)
     with closing(pieces):
@@ -41,7 +40,7 @@ def record(options: argparse.Namespace) -> int:
         to_stdout = path == _STANDARD_OUTPUT
         progress = _RecordingProgress()
         try:
-            with sys.stdout.buffer if to_stdout else _created(path) as file:
+            with sys.stdout.buffer if to_stdout else create(path) as file:
                 ended = _copy(first, pieces, file, options.seconds, progress)
         except BrokenPipeError:
             raise
@@ -55,12 +54,6 @@ def record(options: argparse.Namespace) -> int:
     if ended:
         raise DaemonSilent("it ended during the recording, which has all until then")
     return 0
-
-
-def _created(path: Path) -> IO[bytes]:
-    """A new file, of its owner alone. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def _copy(

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ztpd.cli import ask
 from ztpd.cli import status as screen
-from ztpd.cli.ask import daemon_status
 from ztpd.errors import NotPermitted, ReportUnwritable
+from ztpd.system.files import create
 from ztpd.unit import read as read_unit
 from ztpd.unit import why_not_running
 
 if TYPE_CHECKING:
     from ztpd.report.material import Material
     from ztpd.status import Status
-
-_NICE = 10  # the daemon comes first, on a board with one core too
 
 
 def report(options: argparse.Namespace) -> int:
@@ -30,10 +28,12 @@ def report(options: argparse.Namespace) -> int:
     from ztpd.report.gather import gather
     from ztpd.report.masking import Masking
 
-    with suppress(OSError):
-        os.nice(_NICE)
+    ask.yield_to_daemon()
     path = options.output or Path(f"ztpd-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.tar.gz")
-    file = _created(path)  # before anything is asked, and before root's rights are given up
+    try:
+        file = create(path)  # before anything is asked, and before root's rights are given up
+    except OSError as error:
+        raise ReportUnwritable(f"{path}: {error.strerror}") from error
     try:
         daemon, unknown = _daemon()
         masking = Masking(with_position=options.with_position)
@@ -46,8 +46,8 @@ def report(options: argparse.Namespace) -> int:
         material.status_text = screen.render(
             material.status, is_running=daemon is not None, clock="", down=down
         )
-        with os.fdopen(file, "wb") as stream:
-            sizes = archive.write(stream, material, masking, with_position=options.with_position)
+        with file:
+            sizes = archive.write(file, material, masking, with_position=options.with_position)
     except OSError as error:
         _remove(path)
         raise ReportUnwritable(f"{path}: {error.strerror}") from error
@@ -59,14 +59,6 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _created(path: Path) -> int:
-    """A new file, of its owner alone. Raises :class:`ReportUnwritable`."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ReportUnwritable(f"{path}: {error.strerror}") from error
-
-
 def _remove(path: Path) -> None:
     """As far as this user still may; else it stays behind, incomplete."""
     with suppress(OSError):
@@ -76,7 +68,7 @@ def _remove(path: Path) -> None:
 def _daemon() -> tuple[Status | None, str]:
     """The running daemon's status; and why it is not known, where this user may not know."""
     try:
-        return daemon_status(), ""
+        return ask.daemon_status(), ""
     except NotPermitted as error:
         return None, f"{error}: run it as root"
 

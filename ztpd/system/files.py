@@ -9,7 +9,7 @@ import os
 import pwd
 import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LIMIT = 1 << 20  # bytes of a file that another user may have written
 
@@ -42,6 +42,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int, durable: bool) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def create(path: Path) -> IO[bytes]:
+    """A new file, of its owner alone. Raises OSError, also where ``path`` exists."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def read_regular(path: Path, limit: int = LIMIT, *, follow: bool = False) -> bytes:
