@@ -1018,7 +1018,8 @@ class ReceiverNotSet(ReceiverRefused):
     code = "gnss.not_set"
     summary = "the receiver is not set for corrections, and ztpd cannot change that"
     advice = (
-        "Switch it on there (`ztpd receiver show`), or end the configuration lock "
+        "Switch it on there (`ztpd receiver show`) or in [receiver.keys], or end the "
+        "configuration lock "
         "(CFG-SEC-CFG_LOCK) and set [receiver] configure = true."
     )
 

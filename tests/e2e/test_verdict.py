@@ -108,6 +108,24 @@ async def test_FR01_a_receiver_whose_positions_stay_off_needs_a_person(
         assert not r.logged("gnss.configured")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [("CFG-MSGOUT-UBX_NAV_PVT_{}", "NAV-PVT output"), ("CFG-{}INPROT-SPARTN", "SPARTN input")],
+)
+@in_virtual_time
+async def test_FR01_an_input_or_output_that_the_configuration_switches_off_is_no_refusal(
+    tmp_path: Path, pattern: str, name: str
+) -> None:
+    keys = {pattern.format(port): 0 for port in ("UART1", "UART2", "USB")}
+    async with running(tmp_path, frames=spartn_frames, receiver={"keys": keys}) as r:
+        await until(lambda: r.health is Health.BLOCKED, 60)
+        assert r.cause.event == "gnss.not_set"
+        assert f"[receiver.keys] has {next(iter(keys))}" in r.cause.text
+        assert f" = 0; {name} is off" in r.cause.text
+        assert "refuse" not in r.cause.text
+        assert "in [receiver.keys]" in r.cause.advice
+
+
 @pytest.mark.parametrize("frames", [base_station_frames, rtcm_frames])
 @in_virtual_time
 async def test_FR01_an_input_that_another_program_switches_off_is_put_back(

@@ -63,12 +63,15 @@ def assess(
             raise ReceiverUnsuitable(without_rtk(version))
         lacking = [key for group in groups for key in applied.lacking(group)]
         raise ReceiverRefused(configure.names(lacking))
-    why = _why_it_stays(applied, may_configure=may_configure)
+    stays = _why_it_stays(applied, may_configure=may_configure)
+    zeros = {each.key for group in groups for each in group.settings if not each.value}
 
     def off(pattern: str, name: str) -> str:
         """The sentence about an input or output that is off, "" where it is on."""
         if applied.is_on(pattern, ports):
             return ""
+        keys = [key for key in configure.port_keys(pattern, ports) if key in zeros]  # the user's
+        why = f"[receiver.keys] has {configure.names(keys)} = 0" if keys else stays
         elsewhere = applied.is_on(pattern)
         where = f"on {ports[0]}, the port in use" if elsewhere else "on all its ports"
         return f"{why}; {name} is off {where}"
