@@ -23,6 +23,7 @@ from tests.support.services import services
 from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd import __version__, status
+from ztpd.daemon.pauses import FILE as PAUSE_FILE
 from ztpd.health import Health, health
 from ztpd.model import StoredCredentials, utc
 from ztpd.provisioning.store import CredentialStore
@@ -120,6 +121,24 @@ async def test_the_commands_say_who_paused_and_end_with_the_documented_status(
         assert (await command(gateway, "resume"))[0] == 0
         await streams(gateway)
         assert await command(gateway, "resume") == (0, "not paused: streaming\n")
+
+
+def test_FR119_a_pause_that_was_ended_while_the_runtime_directory_was_full_stays_ended(
+    memory_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with parked(memory_path) as (gateway, _, _):
+            async with gateway.running():
+                await streams(gateway)
+                await ask(gateway, Verb.PAUSE)
+                await paused(gateway)
+                (gateway.runtime_dir / f".{PAUSE_FILE}.{os.getpid()}").mkdir()
+                await ask(gateway, Verb.RESUME)
+                await streams(gateway)
+            async with gateway.running():
+                await streams(gateway)
+
+    run(scenario())
 
 
 def test_a_pause_survives_a_restart_and_not_a_reboot(memory_path: Path) -> None:

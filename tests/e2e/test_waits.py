@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,9 @@ from tests.support.chaos import Site
 from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd.lifecycle import State
+from ztpd.system import control
+from ztpd.system.control import Verb
+from ztpd.system.offload import offload
 
 HOUR_S = 3600.0
 
@@ -51,6 +55,33 @@ def test_FR86_a_caster_that_asks_for_a_wait_of_years_gets_an_hour_at_most(
                 left_s = (present.reason.until_s or 0) - asyncio.get_running_loop().time()
                 assert left_s <= HOUR_S
                 assert left_s > HOUR_S / 2 or asked_s > 100_000
+
+    run(scenario())
+
+
+def test_FR119_a_retry_ends_the_wait_although_the_runtime_directory_is_full(
+    tmp_path: Path,
+) -> None:
+    requests = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        requests += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nRetry-After: 3000\r\n\r\n")
+
+    async def scenario() -> None:
+        async with attacker(refuse) as port:
+            gateway = ntrip_only(tmp_path, port)
+            async with gateway.receiver(), gateway.running() as daemon:
+                await until(lambda: daemon.present.is_waiting and requests)
+                await asyncio.sleep(30)
+                before = requests
+                (gateway.runtime_dir / f".sessions.json.{os.getpid()}").mkdir()
+                request = {"do": Verb.RETRY}
+                answer = await offload(control.ask, gateway.runtime_dir, request)
+                assert "trying now" in answer["text"]
+                await until(lambda: requests > before, 30)
 
     run(scenario())
 

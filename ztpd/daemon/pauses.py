@@ -7,7 +7,6 @@ works again once it is switched on.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from ztpd.lifecycle import Dispatch, Event
 from ztpd.model import utc
 from ztpd.status import PauseStatus
 from ztpd.system.clock import Clock
-from ztpd.system.files import read_json, write_atomic
+from ztpd.system.files import read_json, write_or_remove
 
 FILE = "pause.json"
 
@@ -86,5 +85,4 @@ class Pauses:
 
     def _save(self) -> None:
         document = records.to_json(_PauseFile(self._boot, self.present, self.ignored_month))
-        with suppress(OSError):  # the pause then ends at a restart
-            write_atomic(self._path, json.dumps(document).encode(), mode=0o600, durable=False)
+        write_or_remove(self._path, json.dumps(document).encode())  # without it, a restart resumes

@@ -17,7 +17,7 @@ from ztpd.relay.channels import (
 )
 from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
-from ztpd.system.files import read_json, write_atomic
+from ztpd.system.files import read_json, write_atomic, write_or_remove
 from ztpd.system.looptime import loop_time
 
 _OLD_S = 2 * 3600.0
@@ -126,9 +126,7 @@ class ChannelState:
             for channel in channels
         }
         data = _bytes({"boot": boot, "saved_boot_s": boot_s, "channels": kept})
-        try:
-            write_atomic(self._path, data, mode=0o600, durable=False)
-        except OSError:
+        if not write_or_remove(self._path, data):
             self._path = None  # the waits are then lost at a restart, and nothing else
 
     def load(self, channels: Sequence[Channel]) -> None:

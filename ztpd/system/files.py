@@ -44,6 +44,18 @@ def write_atomic(path: Path, data: bytes, *, mode: int, durable: bool) -> None:
             os.close(directory)
 
 
+def write_or_remove(path: Path, data: bytes) -> bool:
+    """Replace the content of ``path``, with mode 0600, until the next reboot; whether it could be.
+    If not, the file is removed: the next start must not find the content of before."""
+    try:
+        write_atomic(path, data, mode=0o600, durable=False)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return False
+    return True
+
+
 def create(path: Path) -> IO[bytes]:
     """A new file, of its owner alone. Raises OSError, also where ``path`` exists."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
