@@ -225,7 +225,8 @@ MODEM_AWAITED = _event(
     "modem.awaited",
     _INFO,
     "{error}; waiting for it",
-    "The modem's port is not there, is in use, or does not answer yet.",
+    "The modem's port is not there, is in use, or does not answer yet. From the second try on this "
+    "line has level debug.",
     "ztpd looks again every second, until [identity] timeout_s has passed.",
 )
 MODEM_ANSWER = _event(

@@ -8,7 +8,9 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 from ztpd import events
@@ -21,18 +23,29 @@ _logger = logging.getLogger("ztpd")
 _SUMMARY_EVERY_S = 86_400.0
 _JOINTS = " ,:;"  # join a field to the words before it in the line; alone they mean nothing
 _LONGEST_LINE = 2000
+_in_detail = ContextVar("in_detail", default=False)
 _FIELD = re.compile(r"[A-Z0-9][A-Z0-9_]{0,63}")  # names that journald keeps
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|\Z)", re.DOTALL)
 
 
 def emit(event: JournalEvent, **fields: object) -> None:
     """Log ``event``; ``fields`` fill its text and become the journal's ``ZTPD_*`` fields."""
-    _log(event, event.level, fields)
+    _log(event, logging.DEBUG if _in_detail.get() else event.level, fields)
 
 
 def emit_detail(event: JournalEvent, **fields: object) -> None:
     """Log ``event`` at level DEBUG: another line reports the outage that it belongs to."""
     _log(event, logging.DEBUG, fields)
+
+
+@contextmanager
+def in_detail(wanted: bool) -> Iterator[None]:
+    """:func:`emit` is :func:`emit_detail` inside, also in the tasks begun there, if ``wanted``."""
+    token = _in_detail.set(wanted)
+    try:
+        yield
+    finally:
+        _in_detail.reset(token)
 
 
 def crash(task: str, error: Exception) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from tests.support import virtualtime
 from tests.support.gateway import Gateway
+from tests.support.services import services
 from tests.support.until import until
 from ztpd import config
 from ztpd.errors import ConfigError
@@ -81,6 +83,32 @@ async def test_retry_ends_a_wait(gateway: Gateway) -> None:
         await until(lambda: state(gateway) == "blocked" and gateway.status["since"] != since)
 
     assert answer["ok"]
+
+
+def test_a_retry_says_no_outage_over_while_a_file_is_still_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With stored credentials, which a retry loads again."""
+    caplog.set_level(logging.INFO)
+
+    async def scenario() -> None:
+        own = {"username": "me", "password_file": tmp_path / "password"}
+        async with services(tmp_path) as (gateway, service, _):
+            async with gateway.running():
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+            gateway.configure(ntrip=own | {"ca_file": gateway.ca_file})
+            async with gateway.running() as daemon:
+                for _ in range(2):
+                    await until(lambda: state(gateway) == "blocked", within_s=60)
+                    await asyncio.sleep(30)
+                    daemon.try_now("a person asks")
+            assert len(service.calls) == 1
+
+    virtualtime.run(scenario())
+
+    said = [getattr(record, "ZTPD_EVENT", "") for record in caplog.records]
+    assert "config.file" in said
+    assert "log.outage_over" not in said
 
 
 async def test_an_unknown_request_is_answered(gateway: Gateway) -> None:

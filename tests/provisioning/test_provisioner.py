@@ -41,6 +41,7 @@ from ztpd.provisioning.reply import Reply
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN, Profile
 
+OVER = "log.outage_over"
 DEAD = raises(ConnectTimeout)
 REFUSING = lambda: Reply(403, {}, b"Device hardware code not whitelisted")  # noqa: E731
 THROTTLING = lambda: Reply(429, {"retry-after": "120"}, b"")  # noqa: E731
@@ -584,3 +585,37 @@ def test_FR91_an_unusable_mqtt_pair_alone_is_refused(tmp_path: Path) -> None:
             await gateway.start().once()
 
     run(scenario())
+
+
+def outages_over(caplog: pytest.LogCaptureFixture) -> list[str]:
+    over = [each for each in caplog.records if each.__dict__.get("ZTPD_EVENT") == OVER]
+    return [str(each.__dict__["ZTPD_ERROR"]).split(":")[0] for each in over]
+
+
+def test_FR71_another_start_of_provisioning_says_no_outage_over(
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `ztpd retry` does: the identity is read again, and the call fails as before."""
+    caplog.set_level(logging.INFO)
+    gateway.answer = DEAD
+    provisioner = gateway.start()
+
+    async def scenario() -> None:
+        for _ in range(2):
+            assert not await ended_after(provisioner.obtain(), HOUR_S)
+
+    run(scenario())
+
+    assert not outages_over(caplog)
+
+
+def test_FR71_the_end_of_a_modem_outage_is_told_before_the_call(
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    gateway.modem = [ModemAbsent("/dev/ttyUSB2"), ModemAbsent("/dev/ttyUSB2"), gateway.modem[0]]
+    gateway.answer = DEAD
+
+    assert not run(ended_after(gateway.start().obtain(), HOUR_S))
+
+    assert outages_over(caplog) == [ModemAbsent.summary]

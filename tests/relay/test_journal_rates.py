@@ -14,7 +14,7 @@ import pytest
 from tests.support.relay_bench import MQTT, NTRIP, SPARTN, RelayBench, Script, steady
 from tests.support.virtualtime import run
 from ztpd import log
-from ztpd.config import Config, ZtpOptions
+from ztpd.config import Config, IdentityOptions, ZtpOptions
 from ztpd.errors import (
     ConnectionLost,
     ConnectRefused,
@@ -25,6 +25,7 @@ from ztpd.errors import (
     ZtpdError,
 )
 from ztpd.model import Identity, Secret
+from ztpd.modem import identity
 from ztpd.provisioning.provisioner import Provisioner
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -181,6 +182,28 @@ def test_D20_a_modem_that_is_never_there_stays_below_20_lines_a_minute(tmp_path:
 
     assert lines.most_in_a_minute() <= FAULT_A_MINUTE
     assert lines.between(DAY_S, 2 * DAY_S) <= 24 * 60
+
+
+def test_D20_the_wait_for_a_modem_is_said_once(tmp_path: Path) -> None:
+    config = Config(identity=IdentityOptions(source="at", port=str(tmp_path / "ttyUSB2")))
+
+    async def scenario() -> None:
+        provisioner = Provisioner(
+            config,
+            tmp_path,
+            dispatch=_nothing,
+            read_identity=lambda: identity.read(config),
+            token=lambda: Secret(""),
+            board_serial=lambda: "",
+            rng=random.Random(1),
+        )
+        async with asyncio.timeout(HOUR_S):
+            await provisioner.obtain()
+
+    with journal() as lines, pytest.raises(TimeoutError):
+        run(scenario())
+
+    assert lines.names == ["modem.awaited", "modem.absent"]
 
 
 def _nothing(*_: object, **__: object) -> None:

@@ -82,6 +82,7 @@ class Activities:
         self._relay: Relay | None = None
         self._first_corrections = asyncio.Event()
         self._failures = log.FailureLog()
+        self._load_failures = log.FailureLog()
 
     async def perform(self, activity: Activity, event: Event) -> Event:
         """Do ``activity``, which ``event`` started."""
@@ -131,9 +132,11 @@ class Activities:
             self.stored = None
             return Event.PAUSE if self._is_paused() else Event.HAVE_CREDENTIALS
         self.stored = await retry.until_done(
-            self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait
+            self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait_to_load
         )
-        self._end_outage()
+        if self._provisioner.keeper.sealed_off is None:  # else that outage is not over
+            self._load_failures.clear()
+        self._failures.begin_anew()
         if self.stored is None and backups_alone(self._config(), has_token=self._has_token()):
             log.emit(events.BACKUPS_ALONE)
             self._results.report(ZtpTokenMissing("[[backup]] alone is in use"))
@@ -255,7 +258,7 @@ class Activities:
                 self._wait(error, wait_s)
                 await asyncio.sleep(wait_s)
             else:
-                self._end_outage()
+                self._failures.clear()
                 return found
 
     async def _upkeep(self, stored: StoredCredentials) -> None:
@@ -299,9 +302,9 @@ class Activities:
         self._failures.record(error, retry_in_s=wait_s)
         self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
 
-    def _end_outage(self) -> None:
-        if self._provisioner.keeper.sealed_off is None:  # else it is not over
-            self._failures.clear()
+    def _wait_to_load(self, error: ZtpdError, wait_s: float) -> None:
+        self._load_failures.record(error, retry_in_s=wait_s)
+        self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
 
     async def _blocked(self, error: ZtpdError) -> None:
         """Wait for a person, and look again in an hour."""

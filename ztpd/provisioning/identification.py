@@ -8,42 +8,50 @@ from collections.abc import Awaitable, Callable
 
 from ztpd import events, log, retry
 from ztpd.errors import ZtpdError
-from ztpd.lifecycle import Dispatch, Event
+from ztpd.lifecycle import Dispatch, Event, waiting_event
 from ztpd.model import Identity, Imei, StoredCredentials
 
 ReadIdentity = Callable[[], Awaitable[Identity]]
 
 
 class Identification:
-    """``read`` reads the modem once, or raises; ``wait`` reports a failure and the wait after
-    it."""
+    """``read`` reads the modem once, or raises; ``dispatch`` receives each try and each wait."""
 
     def __init__(
         self,
         read: ReadIdentity,
         *,
         dispatch: Dispatch,
-        wait: Callable[[ZtpdError, float], None],
         rng: random.Random,
     ) -> None:
         self.read = read
         self._dispatch = dispatch
-        self._wait = wait
         self._rng = rng
+        self._failures = log.FailureLog()
         self._compared = False
 
     async def until_known(self) -> Identity:
         """The identity, read until the modem gives one."""
+        self._failures.log_next()
+        tried = False
 
         async def attempt() -> Identity:
+            nonlocal tried
             self._dispatch(Event.IDENTIFY)
-            return await self.read()
+            with log.in_detail(tried):  # the first try has said what it waits for
+                tried = True
+                return await self.read()
 
         backoff = retry.Backoff(retry.ZTP, self._rng)
         identity = await retry.until_done(attempt, backoff, waiting=self._wait)
         note = f" ({identity.note})" if identity.note else ""
         log.emit(events.IDENTIFIED, imei=identity, source=identity.source, note=note)
+        self._failures.clear()
         return identity
+
+    def _wait(self, error: ZtpdError, wait_s: float) -> None:
+        self._failures.record(error, retry_in_s=wait_s)
+        self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
 
     async def confirmed(self) -> Identity:
         """The identity that two readings in a row agree on."""

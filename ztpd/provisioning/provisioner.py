@@ -77,9 +77,7 @@ class Provisioner:
             state_dir / SCHEDULE_FILE, instant=clock.instant, now=clock.now, disk=disk
         )
         self.pacing = Pacing(schedule, self._failures, dispatch=dispatch, rng=rng)
-        self.identification = Identification(
-            read_identity, dispatch=dispatch, wait=self.pacing.begin_wait, rng=rng
-        )
+        self.identification = Identification(read_identity, dispatch=dispatch, rng=rng)
         store = CredentialStore(state_dir, seal=config.ztp.seal_credentials, sealer=sealer)
         self.keeper = Keeper(store, self._failures, rng)
 
@@ -109,7 +107,7 @@ class Provisioner:
     async def obtain(self) -> StoredCredentials:
         """Identify, call the service until it gives credentials, store them."""
         identity = await self.identification.until_known()
-        self._failures.clear()
+        self._failures.begin_anew()
         return await self._call_until_done(identity)
 
     async def replace(self, refused: StoredCredentials) -> StoredCredentials | None:
