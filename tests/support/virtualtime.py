@@ -2,13 +2,16 @@
 
 Timers fire in their order without waiting: when nothing else can run, the loop's clock jumps to
 the next timer. Bytes in the pipes, ptys and loopback sockets of this process are seen before a
-jump, and calls in threads are waited for.
+jump, and calls in threads are waited for, with the programs that they run.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
+import subprocess
+import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -18,8 +21,8 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 _LOOK_S = 0.003
 _LOOKS = 500
-"""For one call in a thread: one that hangs is waited for 1.5 s in all. Looks at a thread that waits
-for the processor or the disk do not count: the machine is busy."""
+"""For one call in a thread: one that hangs is waited for 1.5 s in all. Looks at a thread, or at its
+program, that waits for the processor or the disk do not count: the machine is busy."""
 
 
 class _Selector(selectors.PollSelector):
@@ -56,12 +59,29 @@ def offloaded_calls() -> list[threading.Thread]:
 
 
 def is_asleep(thread: threading.Thread) -> bool:
-    """Whether the kernel has nothing to do for it: proc(5), the state of a task."""
-    try:
-        stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
-    except OSError:  # it has ended
+    """Whether the kernel has nothing to do for it, nor for a program that it waits for."""
+    if _state_of(Path(f"/proc/self/task/{thread.native_id}"))[0] in _BUSY:
         return False
-    return stat.rpartition(")")[2].split()[0] not in ("R", "D")
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame and frame.f_code.co_filename != subprocess.__file__:
+        frame = frame.f_back
+    if frame is None:
+        return True
+    states = [_state_of(process) for process in Path("/proc").glob("[0-9]*")]
+    return not any(parent == os.getpid() and state in _BUSY for state, parent in states)
+
+
+_BUSY = ("R", "D", "")  # the last one: it has ended
+
+
+def _state_of(task: Path) -> tuple[str, int]:
+    """Its state, and the process that started it: proc(5)."""
+    try:
+        stat = (task / "stat").read_text()
+    except OSError:  # it has ended
+        return "", 0
+    state, parent = stat.rpartition(")")[2].split()[:2]
+    return state, int(parent)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
