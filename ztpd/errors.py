@@ -648,6 +648,17 @@ class StoreCorrupt(StoreError):
     advice = "Nothing to do; ztpd uses the previous ones or asks for new ones."
 
 
+class CredentialsLost(StoreError):
+    """A gateway whose disk loses them would else call at every start."""
+
+    code = "store.lost"
+    summary = "the disk has lost the credentials of the last call"
+    advice = (
+        "Run `sudo ztpd retry` to ask for others now; ztpd asks a day after that call. If they are "
+        "lost again, look for errors of the disk in `dmesg`."
+    )
+
+
 class StoreUnsealable(StoreError):
     code = "store.unsealable"
     exit_status = 65
@@ -864,6 +875,16 @@ class AccountRefused(SessionError):
     advice = (
         "Check [ntrip] or [[backup]] username and password_file, and with the operator that the "
         "account is paid, may use this mountpoint and is used nowhere else."
+    )
+
+
+class BrokerAccountRefused(SessionError):
+    code = "mqtt.account_refused"
+    retry = Retry.REFUSED
+    summary = "the broker refuses the configured log-in"
+    advice = (
+        "Check [mqtt] username, password_file, client_id, cert_file and key_file against those of "
+        "the broker's operator."
     )
 
 

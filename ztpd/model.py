@@ -275,6 +275,7 @@ class MqttEndpoint(NamedTuple):
     authority: str = ""  # PEM text of the certificate authority of the broker
     keepalive_s: int = 20
     public_only: bool = False  # the host is from an answer: it may not resolve to this machine
+    own_account: bool = False  # the log-in is the configuration's, not that of ZTP
 
     kind: Literal["mqtt"] = "mqtt"
 

@@ -181,6 +181,22 @@ def test_FR108_credentials_that_the_disk_refused_are_stored_when_it_takes_them(
     virtualtime.run(scenario())
 
 
+@pytest.mark.parametrize("works_again", [True, False])
+def test_S01_a_stop_tries_once_more_to_store_the_credentials(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, works_again: bool
+) -> None:
+    async def scenario() -> None:
+        async with streaming(tmp_path) as (gateway, _, _):
+            caplog.clear()
+            if works_again:
+                (gateway.state_dir / "credentials.json.new").rmdir()
+        assert (CredentialStore(gateway.state_dir).load() is not None) == works_again
+
+    virtualtime.run(scenario())
+
+    assert ("lost with this stop" in caplog.text) != works_again
+
+
 def said(caplog: pytest.LogCaptureFixture) -> set[str]:
     return {getattr(record, "ZTPD_EVENT", "") for record in caplog.records}
 

@@ -318,7 +318,7 @@ FAULTS = (
     Fault("S16", "the credentials are a newer version's", "store.version", newer_store),
     Fault("C01", "the clock shows 1970", "clock.unset", clock_at_1970),
     Fault("N16", "the server's certificate has expired", "tls.clock", expired_certificate),
-    Fault("Q04", "the broker refuses the log-in", "session.refused", broker_refuses),
+    Fault("Q04", "the broker refuses the log-in", "mqtt.account_refused", broker_refuses),
     Fault("Q10", "the broker sends nothing", "session.stale", broker_is_silent),
     Fault("R01", "the caster refuses the password", "ntrip.account_refused", wrong_password),
     Fault("R03", "the mountpoint does not exist", "ntrip.mountpoint", no_mountpoint),

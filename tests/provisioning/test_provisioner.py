@@ -29,6 +29,7 @@ from tests.support.provisioning_bench import (
 )
 from ztpd.errors import (
     ConnectTimeout,
+    CredentialsLost,
     ModemAbsent,
     ModemAmbiguous,
     ResolveFailed,
@@ -619,3 +620,20 @@ def test_FR71_the_end_of_a_modem_outage_is_told_before_the_call(
     assert not run(ended_after(gateway.start().obtain(), HOUR_S))
 
     assert outages_over(caplog) == [ModemAbsent.summary]
+
+
+def test_a_gateway_whose_disk_loses_credentials_says_so_while_it_waits(
+    gateway: ProvisioningBench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run(gateway.start().once())
+    (tmp_path / "credentials.json").unlink()
+    gateway.dispatched.clear()
+
+    assert not run(ended_after(gateway.start().obtain(), HOUR_S))
+
+    waits = [each for each in gateway.dispatched if each.wait_s]
+    assert [(each.event, type(each.error)) for each in waits] == [(Event.BACKOFF, CredentialsLost)]
+    assert waits[0].wait_s == pytest.approx(DAY_S, abs=60)
+    said = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert said == [f"{CredentialsLost.summary}; next try in 24 h. {CredentialsLost.advice}"]

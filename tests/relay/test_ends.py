@@ -212,6 +212,15 @@ def test_FR29_a_table_with_the_mountpoint_questions_the_password_until_it_worked
     assert 15 < len(bench.service.opened) < 60, "the base station comes back some time"
 
 
+def test_FR24_repeated_closing_by_a_private_broker_speaks_of_no_portal() -> None:
+    bench = RelayBench(mqtt=[Script(refuses=ClosedEarly("mqtt://b, waiting for CONNACK"))])
+    (channel,) = bench.runs(2 * HOUR_S, MQTT._replace(own_account=True)).channels
+
+    assert isinstance(channel.error, MqttDenied)
+    assert "portal" not in channel.error.advice
+    assert "[mqtt]" in channel.error.advice
+
+
 def test_FR24_repeated_closing_at_one_stage_is_a_refusal() -> None:
     bench = RelayBench(mqtt=[Script(refuses=ClosedEarly("mqtt://b, waiting for CONNACK"))])
     relay = bench.runs(2 * HOUR_S, MQTT)

@@ -91,6 +91,7 @@ def test_a_private_broker_needs_no_provisioning(tmp_path: Path) -> None:
     assert configured_without_ztp(config)
     assert isinstance(mqtt, MqttEndpoint)
     assert (mqtt.username, mqtt.password, mqtt.port) == ("u", Secret("s3cret"), 8883)
+    assert mqtt.own_account
 
 
 def test_a_private_caster_needs_no_provisioning() -> None:

@@ -16,11 +16,13 @@ import pytest
 from tests.support import scripted_broker
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from ztpd.errors import (
+    BrokerAccountRefused,
     ClosedEarly,
     ConnectTimeout,
     LocalizedOnly,
     NetworkError,
     SessionProtocol,
+    SessionRefused,
     SubscriptionRefused,
     ZtpdError,
 )
@@ -29,7 +31,7 @@ from ztpd.net.dial import dial
 from ztpd.net.resolve import Address
 from ztpd.sim.authority import Authority
 from ztpd.sim.mqtt_packets import CONNECT, PUBLISH, SUBSCRIBE, connack, packet, suback, subscribed
-from ztpd.sources import topics
+from ztpd.sources import open_session, topics
 from ztpd.sources.mqtt import MqttSession
 from ztpd.wire.frames import spartn_frame
 
@@ -283,3 +285,36 @@ async def test_FR110_a_missing_descriptor_is_no_refusal_of_the_credentials(
         assert error is not None or free > 1
         async with MqttSession(mine):
             pass
+
+
+@pytest.mark.parametrize(("own", "kind"), [(True, BrokerAccountRefused), (False, SessionRefused)])
+async def test_Q04_a_refusal_of_the_configured_log_in_speaks_of_no_portal(
+    own: bool, kind: type[ZtpdError]
+) -> None:
+    async def script(client: Peer) -> None:
+        await client.expect(CONNECT)
+        client.send(connack(5))
+        await client.packet()
+
+    async with ScriptedBroker(script) as broker:
+        wanted = endpoint(broker, own_account=own)
+        with pytest.raises(ZtpdError) as caught:
+            async with open_session(wanted, position=lambda: None, fresh_credentials=False):
+                pass
+    assert type(caught.value) is kind
+    assert ("portal" in caught.value.advice) != own
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_Q04_a_refusal_of_configured_topics_speaks_of_no_thing(own: bool) -> None:
+    async def script(client: Peer) -> None:
+        await client.expect(CONNECT)
+        client.send(connack())
+        identifier, asked = subscribed(await client.expect(SUBSCRIBE))
+        client.send(suback(identifier, [0x80] * len(asked)))
+        await forever()
+
+    async with ScriptedBroker(script) as broker:
+        error = await refusal(broker, own_account=own)
+    assert isinstance(error, SubscriptionRefused)
+    assert ("Thing" in error.advice) != own

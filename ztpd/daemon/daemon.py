@@ -148,8 +148,7 @@ class Daemon:
             self._publish()
             with suppress(TimeoutError):  # the files before stay whole
                 async with asyncio.timeout(_WRITTEN_WITHIN_S):
-                    with suppress(StoreError):
-                        await self.provisioner.keeper.written()
+                    await self.provisioner.keeper.save_at_end()
                     await self._disk.written()
         finally:
             loop.set_exception_handler(None)

@@ -44,6 +44,7 @@ and a call gives others at once."""
 
 STORING, READING = "storing the credentials", "reading the credentials"
 _READ_WITHIN_S = 10.0  # for a person who waits
+_LOST = "The credentials are lost with this stop; ztpd asks for others after the next start."
 
 
 def _seen(write: asyncio.Task[None]) -> None:
@@ -188,6 +189,21 @@ class Keeper:
     async def written(self) -> None:
         """Return when no write is under way any more, however long the disk takes."""
         await self._written_in(None)
+
+    async def save_at_end(self) -> None:
+        """Try once more to store what is unsaved, before the process ends."""
+        stored = self.unsaved
+        if stored is None:
+            return
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(stored))
+        try:
+            await self._writing
+        except StoreError as error:
+            self._failures.log_next()
+            self._failures.record(type(error)(error.detail, advice=_LOST))
+        else:
+            log_provisioned(stored)
 
     async def _written_in(self, timeout_s: float | None) -> bool:
         """Whether the newest write has ended within ``timeout_s``; logs its failure.

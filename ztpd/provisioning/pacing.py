@@ -40,16 +40,22 @@ class Pacing:
         self.backoff = retry.Backoff(retry.ZTP, rng)
         self.backoff.restore(schedule.steps)
 
-    async def before_first(self, hardware_id: str, request_hash: str, *, splay_s: float) -> None:
+    async def before_first(
+        self, hardware_id: str, request_hash: str, *, splay_s: float, without: ZtpdError
+    ) -> None:
         """Wait as the schedule says; else spread the first call, and keep to one a minute.
 
         ``splay_s`` is the longest splay; ``request_hash`` "" stands for a request that cannot be
-        made.
+        made; ``without`` is why credentials that the last call gave are not in use.
         """
         if self._schedule_applies(hardware_id, request_hash):
             why = "the wait after the last call is not over"
             wait_s = self._schedule.left_s()
             error = ZtpdError.named(*self._schedule.reason)
+            if error:
+                error.age_s = self._schedule.since_call_s()
+            elif self._schedule.succeeded_last:
+                error = without
         else:
             error = None
             wait_s, why = max(
@@ -60,8 +66,6 @@ class Pacing:
                 ),
             )
         if wait_s > 0:
-            if error:
-                error.age_s = self._schedule.since_call_s()
             self.begin_wait(error, wait_s, why)
             while error is None and wait_s > _KEEP_WAIT_EVERY_S:  # the power may be cut meanwhile
                 await asyncio.sleep(_KEEP_WAIT_EVERY_S)

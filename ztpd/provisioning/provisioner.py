@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ztpd import events, log, retry
 from ztpd.config import Config
-from ztpd.errors import Retry, ZtpdError
+from ztpd.errors import CredentialsLost, Retry, ZtpdError
 from ztpd.lifecycle import Dispatch, Event
 from ztpd.model import Identity, Secret, StoredCredentials
 from ztpd.provisioning import board, post_process, renewal
@@ -193,6 +193,7 @@ class Provisioner:
             identity.hardware_id,
             self._request_hash(identity),
             splay_s=self._config.ztp.splay_s,
+            without=self.keeper.sealed_off or CredentialsLost(),
         )
 
         async def attempt() -> StoredCredentials:

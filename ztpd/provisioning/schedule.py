@@ -89,7 +89,7 @@ class Schedule:
         if passed_s is None and "wall_s" in self._data:
             passed_s = max(0.0, self._now() - self._number("wall_s"))
         left_s = self._number("wait_s") - (passed_s or 0.0)
-        if self._data.get("succeeded"):
+        if self.succeeded_last:
             left_s = max(left_s, REFRESH_EVERY_S - self.since_call_s())
         return min(max(left_s, 0.0), LONGEST_WAIT_S)
 
@@ -114,6 +114,11 @@ class Schedule:
     def may_renew(self) -> bool:
         """Whether credentials that still work may be renewed: one call a day, failed or not."""
         return self.since_call_s() >= REFRESH_EVERY_S
+
+    @property
+    def succeeded_last(self) -> bool:
+        """Whether the last call gave credentials."""
+        return bool(self._data.get("succeeded"))
 
     @property
     def reason(self) -> tuple[str, str]:
@@ -189,7 +194,7 @@ class Schedule:
 
     def no_wait(self, steps: dict[str, int] | None = None) -> None:
         """A person asked for a try now. ``steps`` replace those of the wait that it ends."""
-        if self._number("wait_s") or self._data.get("succeeded"):
+        if self._number("wait_s") or self.succeeded_last:
             kept = self._data.get("steps") if steps is None else steps
             self._data |= {"wait_s": 0, "succeeded": False, "error": "", "steps": kept}
             self._save()

@@ -9,6 +9,7 @@ from ztpd import retry
 from ztpd.errors import (
     AccountRefused,
     AuthenticationUnknown,
+    BrokerAccountRefused,
     ClientCertificateWanted,
     ClosedEarly,
     ConnectionLost,
@@ -53,6 +54,7 @@ _MAY_COME_BACK = (MountpointUnknown, SessionEmpty)
 _NOT_OF_CREDENTIALS = (
     AccountRefused,
     AuthenticationUnknown,
+    BrokerAccountRefused,
     ClientCertificateWanted,
     FormatExcluded,
 )
@@ -206,7 +208,8 @@ class Channel:
         self.early_closes = self.early_closes + 1 if same else 1
         if self.early_closes < MAX_FRUITLESS:
             return error
-        return MqttDenied(f"{error.detail}, {self.early_closes} times in a row")
+        advice = BrokerAccountRefused.advice if self.endpoint.own_account else ""
+        return MqttDenied(f"{error.detail}, {self.early_closes} times in a row", advice=advice)
 
     @property
     def refuses(self) -> bool:

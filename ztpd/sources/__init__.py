@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from ztpd.errors import BrokerAccountRefused, SessionRefused
 from ztpd.model import Fix, Frame, SourceEndpoint
 from ztpd.sources import topics
 from ztpd.sources.casters import CasterVersions, GgaPolicy
@@ -62,8 +63,13 @@ async def open_session(
         if endpoint.topics_offered:
             chosen = topics.choose(endpoint.topics, region=endpoint.region, position=position())
             endpoint = endpoint._replace(topics=chosen)
-        async with MqttSession(endpoint) as mqtt:
-            yield mqtt
+        try:
+            async with MqttSession(endpoint) as mqtt:
+                yield mqtt
+        except SessionRefused as error:
+            if not endpoint.own_account:
+                raise
+            raise BrokerAccountRefused(error.detail) from error
     else:
         from ztpd.sources.ntrip import NtripSession
 

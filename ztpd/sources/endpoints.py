@@ -96,7 +96,8 @@ def backup_password(path: str) -> Secret:
 def _mqtt(config: Config, credentials: Credentials | None) -> MqttEndpoint | None:
     own = config.mqtt
     if own.host and own.topics:
-        endpoint = MqttEndpoint(host=own.host, port=8883 if own.tls else 1883, tls=own.tls)
+        port = 8883 if own.tls else 1883
+        endpoint = MqttEndpoint(host=own.host, port=port, tls=own.tls, own_account=True)
     elif credentials and credentials.mqtt:
         access = credentials.mqtt
         endpoint = MqttEndpoint(
@@ -117,6 +118,7 @@ def _mqtt(config: Config, credentials: Credentials | None) -> MqttEndpoint | Non
         endpoint = endpoint._replace(
             certificate=_read(own.cert_file, "[mqtt] cert_file"),
             private_key=Secret(_read(own.key_file, "[mqtt] key_file")),
+            own_account=True,
         )
     if own.topics:
         wanted = tuple(Topic(path) for path in own.topics)

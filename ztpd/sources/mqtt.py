@@ -47,6 +47,7 @@ _TOPICS_PER_SUBSCRIBE = 8  # AWS IoT Core quotas: subscriptions per SUBSCRIBE re
 _PACKETS_PER_TURN = 64  # then the event loop's other work has its turn
 _BYTES_PER_TURN = 8192
 _HTTPS_PORT = 443
+_OWN_TOPICS = "Check [mqtt] topics, and with the broker's operator that this log-in may read them."
 _MQTT_WITH_CERTIFICATE = "x-amzn-mqtt-ca"  # AWS IoT Core, "Device communication protocols"
 
 
@@ -177,7 +178,8 @@ class MqttSession:
         await self._until(lambda: not self._unanswered)
         self._stage = ""
         if set(self._paths) <= set(self.refused):
-            raise SubscriptionRefused(f"{self.where}: {', '.join(self.refused)}")
+            advice = _OWN_TOPICS if self._endpoint.own_account else ""
+            raise SubscriptionRefused(f"{self.where}: {', '.join(self.refused)}", advice=advice)
         if self.refused:
             log.emit(events.TOPICS_REFUSED, where=self.where, topics=", ".join(self.refused))
 
