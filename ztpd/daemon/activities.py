@@ -201,6 +201,8 @@ class Activities:
         except ZtpdError as error:
             self._failures.record(error)
             self._results.report(error)
+            unsaved = self._provisioner.keeper.unsaved
+            found = None if unsaved is self.stored else unsaved  # an answer, and no place for it
         if found is None:
             return Event.HAVE_CREDENTIALS
         self._obtained(found)

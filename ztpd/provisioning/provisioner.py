@@ -149,14 +149,15 @@ class Provisioner:
         return await renewal.renew(stored, clock=self.clock, ask=self._call_if_due)
 
     async def _call_if_due(self, stored: StoredCredentials) -> StoredCredentials:
-        """The answer of a call; ``stored`` if it fails, or the last one was today."""
+        """The answer of a call, on the disk or not; ``stored`` if it fails, or the last one was
+        today."""
         if not self.pacing.may_renew():
             return stored
         try:
             return await self._call(await self.identification.of(stored), background=True)
         except ZtpdError as error:
             self._failures.record(error)
-            return stored
+            return self.keeper.unsaved or stored
 
     async def once(self) -> StoredCredentials:
         """One try, for a person who waits for it. Raises a typed error, which counts as any."""
