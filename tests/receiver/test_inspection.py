@@ -17,7 +17,7 @@ from ztpd import records
 from ztpd.cli import main, receiver
 from ztpd.config import Config, LoadedConfig, ReceiverOptions
 from ztpd.daemon import Daemon
-from ztpd.errors import PortAbsent, ReceiverRefused, ReceiverSilent
+from ztpd.errors import PortAbsent, ReceiverRefused, ReceiverSilent, ReceiverUnconfigurable
 from ztpd.model import FrameKind
 from ztpd.receiver import Inspection, ReceiverSettings, inspect
 from ztpd.sim.pty import Pty
@@ -119,6 +119,20 @@ async def test_who_asks_while_the_port_goes_away_gets_an_answer(tmp_path: Path) 
         b.pty.unplug()
         await asyncio.wait([asking], timeout=10)
         assert asking.exception() is not None
+
+
+@in_virtual_time
+async def test_a_question_that_stays_unanswered_costs_no_corrections(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.receiver.wait_ready()
+        await asyncio.sleep(10)
+        b.sim.faults.answers_no_settings = True
+        with pytest.raises(ReceiverUnconfigurable):
+            await b.receiver.inspect()
+        await asyncio.sleep(1)
+        assert b.receiver.ready
+        b.sim.faults.answers_no_settings = False
+        assert states(await b.receiver.inspect(), "wrong") == []
 
 
 @in_virtual_time

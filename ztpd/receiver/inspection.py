@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from ztpd.errors import PortLost
+from ztpd.errors import ReceiverError, ZtpdError
 from ztpd.receiver import changes, configure
 from ztpd.receiver.assessment import known_inputs
 from ztpd.receiver.attach import Attachment
@@ -39,22 +39,29 @@ class Questions:
         settings: ReceiverSettings,
         groups: Sequence[Group],
     ) -> None:
-        """Raises as :func:`read`; the questions then still wait."""
+        """A receiver that does not answer costs the questions alone: corrections need no answer.
+
+        Raises :class:`ztpd.errors.PortLost`.
+        """
         every = self._every
-        found = await read(client, attachment, settings, groups, every=every)
+        try:
+            found = await read(client, attachment, settings, groups, every=every)
+        except ReceiverError as error:
+            self.fail(error)
+            return
         if self._every != every:
             return  # a question that came meanwhile wants more
-        self._every = False
         for question in self._take():
             question.set_result(found)
 
-    def fail(self, error: PortLost) -> None:
+    def fail(self, error: ZtpdError) -> None:
         for question in self._take():
             question.set_exception(error)
 
     def _take(self) -> list[asyncio.Future[Inspection]]:
         waiting = [question for question in self._waiting if not question.done()]
         self._waiting.clear()
+        self._every = False
         return waiting
 
 
