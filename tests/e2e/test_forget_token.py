@@ -14,6 +14,7 @@ from tests.support import TOP
 from tests.support.gateway import Gateway
 from tests.support.services import services, state
 from tests.support.until import until
+from tests.support.virtualtime import run
 
 SYSTEMD = TOP / "systemd"
 
@@ -44,6 +45,26 @@ async def test_T5_the_wish_is_left_in_the_runtime_directory_once_corrections_flo
             await asyncio.sleep(0.1)
 
         assert wish.exists() == forget
+
+
+def test_T5_credentials_that_the_disk_takes_late_still_need_the_token_until_then(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with services(tmp_path) as (gateway, _, _):
+            wish = wanted(gateway, forget=True)
+            in_the_way = gateway.state_dir / "credentials.json.new"
+            in_the_way.mkdir()
+            async with gateway.running():
+                await until(lambda: state(gateway) == "streaming")
+                await asyncio.sleep(120)
+                assert gateway.status["credentials"]["unsaved"]
+                assert not wish.exists()
+                in_the_way.rmdir()
+                await until(lambda: not gateway.status["credentials"]["unsaved"], 2 * 3600)
+                await until(wish.exists, 60)
+
+    run(scenario())
 
 
 async def test_T5_credentials_that_are_refused_still_need_the_token(tmp_path: Path) -> None:

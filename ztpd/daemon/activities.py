@@ -234,7 +234,7 @@ class Activities:
             clock=self._provisioner.clock,
         )
         self._first_corrections.clear()
-        self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
+        self._tasks.start(Task.SAVE, self._save)
         if stored:
             self._tasks.start(Task.UPKEEP, lambda: self._upkeep(stored))
         elif self._provisioner.keeper.sealed_off:
@@ -272,6 +272,11 @@ class Activities:
         )
         self._obtained(renewed)
         self._dispatch(Event.RESTART, "new credentials")
+
+    async def _save(self) -> None:
+        await self._provisioner.keeper.retry_save()
+        if self._first_corrections.is_set():  # the token was kept until now
+            self._remove_token()
 
     async def _unseal(self) -> None:
         """Use the credentials once systemd can unseal them again."""
