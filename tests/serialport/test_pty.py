@@ -98,7 +98,6 @@ def test_U04_a_reader_that_does_not_read_costs_whole_frames_and_no_time(
         for frame in frames:
             shared.write_frame(frame)
         assert time.monotonic() - began < 0.5
-        assert shared.dropped > 500
         first = b""
         while more := read(file):
             first += more
@@ -110,7 +109,9 @@ def test_U04_a_reader_that_does_not_read_costs_whole_frames_and_no_time(
     while got.endswith(b"<after>"):  # the kernel may have been late with one of them
         got = got.removesuffix(b"<after>")
     assert first != got, "and goes on afterwards"
-    assert {got[at : at + 140] for at in range(0, len(got), 140)} < set(frames), "whole frames"
+    arrived = {got[at : at + 140] for at in range(0, len(got), 140)}
+    assert arrived < set(frames), "whole frames"
+    assert len(arrived) < 500, "the others were dropped"
 
 
 def test_a_readers_leftovers_do_not_disturb_the_next_reader(shared: SharedPort) -> None:

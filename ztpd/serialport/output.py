@@ -21,7 +21,6 @@ class FrameQueue:
 
     def __init__(self, limit_bytes: int, max_age_s: float) -> None:
         self.queued_bytes = 0  # with the rest of the frame begun
-        self.dropped_frames = 0
         self._limit_bytes = limit_bytes
         self._max_age_s = max_age_s
         self._waiting: deque[tuple[float, bytes, OnDone]] = deque()
@@ -87,7 +86,6 @@ class FrameQueue:
     def _drop_oldest(self) -> None:
         _, data, on_done = self._waiting.popleft()
         self.queued_bytes -= len(data)
-        self.dropped_frames += 1
         on_done(False)
 
 

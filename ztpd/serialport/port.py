@@ -49,7 +49,7 @@ class SerialPort:
         """Takes over ``port``, which is open and locked."""
         self.path = path
         self.baudrate: int = port.baudrate
-        self.read_bytes = self.written_bytes = 0
+        self.read_bytes = 0
         self.read_s = float("-inf")  # the loop's time of the last bytes
         self.tap: Tap | None = None
         self._port = port
@@ -157,11 +157,6 @@ class SerialPort:
         return self._queue.queued_bytes
 
     @property
-    def dropped_frames(self) -> int:
-        """Frames that were dropped because too much waited, or for too long."""
-        return self._queue.dropped_frames
-
-    @property
     def lost(self) -> bool:
         """Whether the port is closed, or of no more use."""
         return bool(self._lost)
@@ -170,9 +165,9 @@ class SerialPort:
         """Queue ``data``, one whole frame. Raises :class:`PortLost`, also for an earlier frame.
 
         Frames leave in order and whole, those of one turn of the event loop together at its end.
-        Above the bounds the oldest frames not yet begun are dropped and counted; the newest one is
-        always kept. ``on_done`` is called once: with True when the kernel has the last byte, with
-        False where the frame was dropped or the port was lost first.
+        Above the bounds the oldest frames not yet begun are dropped; the newest one is always kept.
+        ``on_done`` is called once: with True when the kernel has the last byte, with False where
+        the frame was dropped or the port was lost first.
         """
         if self._queue.queued_bytes >= _BURST_BYTES and not self._lost:
             self._send_queued()  # the kernel may take what the bounds would drop
@@ -297,7 +292,6 @@ class SerialPort:
                 return
             self._pace.sent(count)
             self._sent_s = self._loop.time()
-            self.written_bytes += count
             if self.tap:
                 self.tap.sent(b"".join(parts)[:count])
             self._queue.sent(count)

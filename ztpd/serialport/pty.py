@@ -26,7 +26,6 @@ class SharedPort:
     def __init__(self, path: str, *, group: str = _GROUP) -> None:
         """``path`` becomes a symbolic link to the terminal, which ``group`` may use."""
         self.path = Path(path)
-        self.dropped = 0  # frames lost to a slow reader
         self._group = group
         self._ours: int | None = None  # master side
         self._terminal = ""
@@ -66,11 +65,8 @@ class SharedPort:
                 pass
         if self._rest:
             self._rest = self._rest[self._write(self._rest) :]
-        count = 0 if self._rest else self._write(frame)
-        if count:
+        if not self._rest and (count := self._write(frame)):
             self._rest = frame[count:]
-        else:
-            self.dropped += 1
 
     def close(self) -> None:
         """Remove the terminal; a reader sees a hang-up."""

@@ -86,11 +86,6 @@ class MqttSession:
     def ip_bytes(self) -> int | None:
         return ip_bytes(self._client.given) if self._client else None
 
-    @property
-    def strays(self) -> int:
-        """Messages or frames that do not belong under their topic."""
-        return self._inbox.strays
-
     async def __aenter__(self) -> Self:
         if not self._paths:
             raise SubscriptionRefused("there is no topic to subscribe to")

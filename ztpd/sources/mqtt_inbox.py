@@ -35,7 +35,6 @@ class Inbox:
     def __init__(self, queue_bytes: int, is_subscribed: Callable[[str], bool]) -> None:
         """``is_subscribed`` is true for a topic of a subscription."""
         self.counts = Counts()  # over all topics
-        self.strays = 0  # messages or frames that do not belong under their topic
         self._limit = queue_bytes
         self._is_subscribed = is_subscribed
         self._streams: dict[str, _Stream] = {}
@@ -56,8 +55,7 @@ class Inbox:
         """Take a message; ``topic`` is None where it is no UTF-8."""
         stream = self._stream(topic) if topic is not None else None
         if stream is None or (retained and stream.role is Role.CORRECTIONS):
-            self.strays += 1  # retained corrections are of any age
-            return
+            return  # retained corrections are of any age
         self._unscanned.append((stream, memoryview(payload)))
 
     def scan(self, limit: int) -> int:
@@ -72,8 +70,6 @@ class Inbox:
         for frame in frames:
             if frame.data.startswith(_BEGINNING[stream.role]):
                 self._put(frame)
-            else:
-                self.strays += 1
         return max(1, len(some))
 
     def take(self) -> Frame:
