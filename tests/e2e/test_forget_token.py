@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -65,6 +67,18 @@ def test_T5_credentials_that_the_disk_takes_late_still_need_the_token_until_then
                 await until(wish.exists, 60)
 
     run(scenario())
+
+
+async def test_T5_a_reload_puts_the_setting_in_force_where_corrections_flow_already(
+    tmp_path: Path,
+) -> None:
+    async with services(tmp_path) as (gateway, _, caster), gateway.running():
+        await until(lambda: state(gateway) == "streaming")
+        wish = wanted(gateway, forget=True)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(wish.exists)
+
+        assert caster.sessions == 1
 
 
 async def test_T5_credentials_that_are_refused_still_need_the_token(tmp_path: Path) -> None:

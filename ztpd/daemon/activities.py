@@ -127,6 +127,12 @@ class Activities:
         if self._relay:
             self._relay.receiver_changed()
 
+    def reconfigured_while_streaming(self) -> None:
+        """The configuration may ask for the token's removal, which the first corrections allow."""
+        by_credentials = self.progress is not None and not self.progress.backup
+        if by_credentials and self._first_corrections.is_set():
+            self._remove_token()
+
     async def _load(self) -> Event:
         if configured_without_ztp(self._config()):
             self.stored = None
