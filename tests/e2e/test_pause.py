@@ -20,10 +20,12 @@ from tests.support.clocks import Clocks
 from tests.support.gateway import FAST_LINE, Gateway
 from tests.support.rover import rare_corrections, rover, streams
 from tests.support.services import services
+from tests.support.tasks import next_time_out_s
 from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd import __version__, status
 from ztpd.daemon.pauses import FILE as PAUSE_FILE
+from ztpd.daemon.pauses import Asker
 from ztpd.health import Health, health
 from ztpd.model import StoredCredentials, utc
 from ztpd.provisioning.store import CredentialStore
@@ -89,6 +91,28 @@ def test_a_person_pauses_and_resumes(memory_path: Path) -> None:
             assert await streams(gateway, 10) < 5
             assert gateway.status.get("paused") is None
             assert await ask(gateway, Verb.RESUME) == "not paused: streaming"
+
+    run(scenario())
+
+
+def test_a_pause_that_comes_with_a_time_out_of_the_session_closes_it(memory_path: Path) -> None:
+    async def scenario() -> None:
+        async with parked(memory_path) as (gateway, _, _), gateway.running() as daemon:
+            await streams(gateway)
+            await asyncio.sleep(10)
+            at_s = next_time_out_s("Relay._forward")
+            assert at_s is not None
+            loop = asyncio.get_running_loop()
+            just_before_s = at_s - 5e-10  # in the same turn of the event loop
+            loop.call_at(just_before_s, daemon.pauses.begin, Asker.PERSON, "a person")
+            await paused(gateway)
+            await asyncio.sleep(60)
+            delivered = gateway.status["receiver"]["delivered_frames"]
+            await asyncio.sleep(60)
+            assert gateway.status["receiver"]["delivered_frames"] == delivered
+            assert gateway.status.get("source") is None
+            await ask(gateway, Verb.RESUME)
+            await streams(gateway, 10)
 
     run(scenario())
 

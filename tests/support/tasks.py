@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 
 def make_fail(name: str) -> None:
@@ -16,3 +17,16 @@ def make_fail(name: str) -> None:
 
 def is_at_work(name: str) -> bool:
     return any(each.get_name() == name for each in asyncio.all_tasks())
+
+
+def next_time_out_s(coroutine: str) -> float | None:
+    """The loop's time at which the next time-out passes in the task of ``coroutine``."""
+    loop: Any = asyncio.get_running_loop()
+    found = []
+    for handle in loop._scheduled:
+        limit = getattr(handle._callback, "__self__", None)
+        if isinstance(limit, asyncio.Timeout) and not handle.cancelled():
+            task: asyncio.Task[Any] = limit._task  # type: ignore[attr-defined]
+            if getattr(task.get_coro(), "__qualname__", "") == coroutine:
+                found.append(handle.when())
+    return min(found, default=None)

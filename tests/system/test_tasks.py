@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from typing import Any
 
 import pytest
 
 from tests.support.virtualtime import run
-from ztpd.system.tasks import end
+from ztpd.system.tasks import cancel, end
 
 
 async def test_tasks_have_ended_when_this_returns() -> None:
@@ -85,3 +86,24 @@ async def test_a_cancellation_of_the_caller_is_not_swallowed() -> None:
     with pytest.raises(asyncio.CancelledError):
         await ending
     await asyncio.wait([task])
+
+
+def test_a_time_out_at_the_same_moment_does_not_take_the_cancellation_for_its_own() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        times_out_s = loop.create_future()
+
+        async def reads_again_and_again() -> None:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.5) as limit:
+                        if not times_out_s.done():
+                            times_out_s.set_result(limit.when())
+                        await loop.create_future()
+
+        task = asyncio.create_task(reads_again_and_again())
+        loop.call_at(await times_out_s, cancel, task)  # in the same turn, behind the time-out
+        await asyncio.wait([task], timeout=60)
+        assert task.cancelled()
+
+    run(scenario())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from weakref import WeakSet
+
+_cancelled: WeakSet[asyncio.Task[Any]] = WeakSet()
 
 
 async def end(*tasks: asyncio.Task[Any], within_s: float | None = None) -> None:
@@ -21,6 +24,11 @@ async def end(*tasks: asyncio.Task[Any], within_s: float | None = None) -> None:
 
 
 def cancel(task: asyncio.Task[Any]) -> None:
-    """Cancel ``task`` once: a second time would interrupt its clean-up."""
-    if not task.cancelling():
+    """Cancel ``task`` once: a second time would interrupt its clean-up.
+
+    ``Task.cancelling()`` does not say whether that was done: a time-out of the task that has just
+    passed counts there too, and ends nothing.
+    """
+    if task not in _cancelled:
+        _cancelled.add(task)
         task.cancel()
