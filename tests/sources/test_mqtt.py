@@ -580,6 +580,22 @@ async def test_Q17_a_flood_without_end_takes_no_more_of_each_turn_as_it_goes_on(
     assert most_bytes < 3 * 8192
 
 
+async def test_Q17_a_flood_whose_acknowledgements_the_broker_reads_ends_no_session() -> None:
+    frame = corrections(1)[0]
+
+    async def script(client: Peer) -> None:
+        await client.accept()
+        for identifier in range(1, 10_001):
+            client.send(publish(KEYS, b"", identifier=identifier))
+        for _ in range(10_000):
+            await client.expect(mqtt_packets.PUBACK)
+        client.send(publish(DATA, frame))
+        await forever()
+
+    async with ScriptedBroker(script) as broker, MqttSession(endpoint(broker)) as session:
+        assert [each.data for each in await take(session, 1)] == [frame]
+
+
 async def test_Q17_a_thousand_messages_a_second_are_read_as_they_come() -> None:
     frames = corrections(500)
 

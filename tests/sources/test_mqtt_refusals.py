@@ -239,7 +239,7 @@ async def test_FR84_a_broker_that_reads_no_acknowledgement_is_left() -> None:
             await client.drain()
         await forever()
 
-    async with ScriptedBroker(script) as broker:
+    async with ScriptedBroker(script, narrow=True) as broker:
         assert isinstance(await end(broker), SessionProtocol)
 
 

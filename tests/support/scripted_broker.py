@@ -88,10 +88,22 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class ScriptedBroker:
-    """Listens on loopback and plays ``script`` to every client; closes when the script ends."""
+    """Listens on loopback and plays ``script`` to every client; closes when the script ends.
 
-    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+    ``narrow``: the kernel holds a few kilobytes of a connection, as on a mobile link; on loopback
+    it would hold megabytes.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
+        narrow: bool = False,
+    ) -> None:
         self.host, self.port = "127.0.0.1", port
+        self._narrow = narrow
         self.sessions = 0
         self._script = script
         self._tls = tls
@@ -100,7 +112,11 @@ class ScriptedBroker:
         self._error: BaseException | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._play, self.host, self.port, ssl=self._tls)
+        listening = socket.create_server((self.host, self.port))
+        if self._narrow:
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._server = await asyncio.start_server(self._play, sock=listening, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
