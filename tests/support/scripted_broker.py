@@ -112,12 +112,12 @@ class ScriptedBroker:
         self._error: BaseException | None = None
 
     async def __aenter__(self) -> Self:
-        listening = socket.create_server((self.host, self.port))
+        self._server = await asyncio.start_server(self._play, self.host, self.port, ssl=self._tls)
+        (listening,) = self._server.sockets
+        self.port = listening.getsockname()[1]
         if self._narrow:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._server = await asyncio.start_server(self._play, sock=listening, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
