@@ -128,6 +128,11 @@ def test_corrections_that_are_not_used_are_shown_with_the_reason_and_its_age() -
     assert "use  not used: they are damaged on the serial line (for 90 s)\n" in shown
 
 
+def test_use_that_is_not_known_may_have_been_known_before() -> None:
+    shown = render(document(receiver={"use": "unknown"}), is_running=True, now=NOW)
+    assert "not known at present whether the receiver uses them\n" in shown
+
+
 def test_a_wait_shows_cause_remedy_and_time() -> None:
     shown = render(
         document(

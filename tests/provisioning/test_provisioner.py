@@ -474,7 +474,9 @@ def test_even_a_person_has_the_service_asked_once_a_minute_only(gateway: Provisi
         provisioner = gateway.start()
         assert not provisioner.pacing.rate_limit_reason()
         await provisioner.once()
-        assert provisioner.pacing.rate_limit_reason() == "asked 0 s ago; again in 60 s"
+        assert provisioner.pacing.rate_limit_reason() == (
+            "the provisioning service was asked 0 s ago, and may be asked again in 60 s"
+        )
         await asyncio.sleep(59)
         assert gateway.start().pacing.rate_limit_reason()
         await asyncio.sleep(1)

@@ -316,7 +316,7 @@ class Check:
         if found := with_findings((not_used(view), *weak), view):
             raise Problem(found[0])
         if view.use != "used":
-            raise NotReached("the receiver has not reported yet whether it uses the corrections")
+            raise NotReached("it is not known at present whether the receiver uses the corrections")
         return f"the receiver uses them, fix {view.fix}"
 
     async def backups(self) -> str:

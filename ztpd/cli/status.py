@@ -153,7 +153,7 @@ def _headline(status: Status, word: Health, known: Cause | None, colour: bool) -
         case Health.HEALTHY:
             text = joined("the receiver uses the corrections", status.receiver.fix)
         case Health.STARTING if status.state == "streaming":
-            text = "corrections flow; the receiver has not reported yet whether it uses them"
+            text = "corrections flow; it is not known at present whether the receiver uses them"
         case _:
             text = known.text if known else ""
     version = f"ztpd {status.version}" if status.version else "ztpd"

@@ -100,7 +100,12 @@ class Pacing:
         """Why the service is not called now, even if a person asks; "" if it may be."""
         since_s = self._schedule.since_call_s()
         left_s = CALL_EVERY_S - since_s
-        return f"asked {since_s:.0f} s ago; again in {left_s:.0f} s" if left_s > 0 else ""
+        if left_s <= 0:
+            return ""
+        return (
+            f"the provisioning service was asked {since_s:.0f} s ago, "
+            f"and may be asked again in {left_s:.0f} s"
+        )
 
     @property
     def attempt(self) -> int:
