@@ -341,7 +341,7 @@ async def test_rtcm_is_followed_too(tmp_path: Path) -> None:
         await b.receiver.wait_ready()
         await asyncio.sleep(3)
         await b.stream(20, rtcm)
-        assert b.receiver.view.used == {"1077": 20}
+        await until(lambda: b.receiver.view.used == {"1077": 20}, 3)
         assert b.receiver.view.fix == "RTK fixed"
 
 

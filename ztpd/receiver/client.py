@@ -22,6 +22,7 @@ TRIES = 3
 ANSWER_S = 1.0  # receivers answer within 0.1 s; their output queue may add the rest
 _LATEST_ANSWER_S = 5.0  # the longest wait for the answers of a receiver that is slow
 _QUIET_S = 0.05  # bytes of one frame follow each other: after such a pause the rest is lost
+_FRAME_S = 0.5  # gathered at most within a frame, so that a pause is noticed where none follows
 
 
 class UbxClient:
@@ -61,7 +62,9 @@ class UbxClient:
         Raises :class:`ztpd.errors.PortLost`.
         """
         begun = self.scanner.pending > 0
-        data = await self.port.read(_QUIET_S if begun else within_s, gather_s=gather_s)
+        if begun:
+            within_s, gather_s = _QUIET_S, min(gather_s, _FRAME_S)
+        data = await self.port.read(within_s, gather_s=gather_s)
         frames = self.scanner.feed(data) if data else []
         if begun and not data:
             frames = self.scanner.flush()

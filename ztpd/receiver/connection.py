@@ -35,7 +35,7 @@ _STABLE_S = 60.0  # a receiver that served so long is well, and its next trouble
 _LOGGED_SET_UPS = 3  # of a receiver that comes and goes, before it is no longer logged
 _TICK_S = 1.0
 _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
-_GATHER_S = 0.5  # reports are read together and so much older: 100 wake-ups a second become 3
+_GATHER_S = 1.0  # reports are read together and so much older: 100 wake-ups a second become 2
 _SHARED_GATHER_S = 0.05  # the same where other programs read them
 _CHECK_S = 50.0  # between two looks at the settings, while corrections go unused
 
