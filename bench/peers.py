@@ -98,6 +98,12 @@ def _to_serial(job: Job) -> list[str]:
     return ["--clioutput", "2", "--output", f"{job.tty}@{job.baudrate}"]
 
 
+def _bare(job: Job) -> list[str]:
+    tls = [str(job.gateway.ca_file), *map(str, job.pair())] if job.via == "mqtt" else []
+    line = [job.via, str(job.port), job.source, job.tty, str(job.baudrate)]
+    return [sys.executable, "-m", "bench.bare", *line, *tls]
+
+
 def _mosquitto_sub(job: Job) -> list[str]:
     certificate, key = map(str, job.pair())
     tls = ["--cafile", str(job.gateway.ca_file), "--cert", certificate, "--key", key]
@@ -112,6 +118,7 @@ COMMANDS: dict[str, Callable[[Job], list[str]]] = {
     "gnssntripclient": _gnssntripclient,
     "gnssmqttclient": _gnssmqttclient,
     "mosquitto_sub": _mosquitto_sub,
+    "bare-python": _bare,
 }
 _PACKAGES = {"gpsd": "gpsd", "str2str": "rtklib", "mosquitto_sub": "mosquitto-clients"}
 
@@ -132,7 +139,7 @@ def missing(name: str) -> str:
     """Why a program cannot take part; "" where it can."""
     if name.startswith("gnss"):
         return "" if _pygnssutils(name) else f"{_PYGNSSUTILS} cannot be installed"
-    if name == "ztpd" or shutil.which(name):
+    if name in ("ztpd", "bare-python") or shutil.which(name):
         return ""
     return f"not installed: apt install {_PACKAGES[name]}"
 

@@ -18,8 +18,8 @@ from bench.sidebyside import Cost, Start, Work
 from bench.sources import Via
 
 _PEERS: dict[Via, tuple[str, ...]] = {
-    "ntrip": ("gpsd", "str2str", "gnssntripclient"),
-    "mqtt": ("mosquitto_sub", "gnssmqttclient"),
+    "ntrip": ("gpsd", "str2str", "gnssntripclient", "bare-python"),
+    "mqtt": ("mosquitto_sub", "gnssmqttclient", "bare-python"),
 }
 _LOOKS_FIRST = "gpsd"  # it asks its receiver for some seconds before it passes corrections on
 _STEADY = (
