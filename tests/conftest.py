@@ -55,6 +55,14 @@ def memory_path() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """As ``tmp_path``, for other users too: each start of pytest closes its own directories."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.fixture(autouse=True)
 def _no_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets other than Unix and loopback raise, and so do serial ports other than ptys."""

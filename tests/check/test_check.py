@@ -10,7 +10,6 @@ import random
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ import pytest
 
 from tests.support import virtualtime
 from tests.support.gateway import Gateway
+from tests.support.ptybench import ordinary_user
 from tests.support.until import until
 from tests.support.usbtree import UsbTree
 from tests.support.writer import generation
@@ -307,17 +307,11 @@ async def test_a_wrong_configuration_is_reported_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_an_unprivileged_user_is_asked_to_run_it_as_root() -> None:
-    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others
-        top = Path(name)
-        top.chmod(0o755)
-        gateway = Gateway(top)
-        gateway.configure()
-        os.seteuid(65534)
-        try:
-            found = asyncio.run(walk(gateway))
-        finally:
-            os.seteuid(0)
+def test_an_unprivileged_user_is_asked_to_run_it_as_root(open_path: Path) -> None:
+    gateway = Gateway(open_path)
+    gateway.configure()
+    with ordinary_user():
+        found = asyncio.run(walk(gateway))
 
     assert problem(found).event == "check.not_permitted"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import TOP
+from tests.support.ptybench import ordinary_user
 from ztpd import config
 from ztpd.config import Config, LoadedConfig
 from ztpd.config.options import TABLES
@@ -691,23 +690,21 @@ def test_with_the_credential_unset_the_file_counts(token_file: Path, tmp_path: P
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 @pytest.mark.parametrize("passed", ["", "\n", None])
 def test_FR55_a_container_that_empties_the_credential_is_named(
-    token_file: Path, tmp_path: Path, passed: str | None
+    open_path: Path, passed: str | None
 ) -> None:
+    token_file = open_path / "token"
     _write(token_file, TOKEN)
-    environ = _credentials(tmp_path, passed or "")
-    for folder in (tmp_path / "credentials", tmp_path, *tmp_path.parents):
-        if Path("/tmp") in folder.parents:
-            folder.chmod(folder.stat().st_mode | 0o055)
+    environ = _credentials(open_path, passed or "")
+    (open_path / "credentials").chmod(0o755)
     if passed is None:
-        (tmp_path / "credentials/ztp-token").unlink()
+        (open_path / "credentials/ztp-token").unlink()
     else:
-        (tmp_path / "credentials/ztp-token").chmod(0o444)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(ZtpTokenMissing, match="passed the unit an empty credential") as error:
-            config.read_token(_with(token_file), environ)
-    finally:
-        os.seteuid(0)
+        (open_path / "credentials/ztp-token").chmod(0o444)
+    with (
+        ordinary_user(),
+        pytest.raises(ZtpTokenMissing, match="passed the unit an empty credential") as error,
+    ):
+        config.read_token(_with(token_file), environ)
     assert "nesting=1" in error.value.advice
 
 
@@ -783,20 +780,9 @@ def test_a_directory_in_the_place_of_the_token_is_reported(tmp_path: Path) -> No
         config.read_token(_with(tmp_path), {})
 
 
-@contextlib.contextmanager
-def _as_an_ordinary_user() -> Iterator[None]:
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
 def test_a_token_file_that_only_root_can_read_is_reported_with_its_remedy(token_file: Path) -> None:
     _write(token_file, TOKEN, 0o000)
-    with _as_an_ordinary_user(), pytest.raises(ZtpTokenMissing, match="systemctl restart"):
+    with ordinary_user(), pytest.raises(ZtpTokenMissing, match="systemctl restart"):
         config.read_token(_with(token_file), {})
 
 

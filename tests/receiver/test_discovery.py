@@ -379,12 +379,10 @@ async def test_U08_a_receiver_that_another_program_holds_is_reported(tmp_path: P
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a root process changes its user here")
 @in_virtual_time
-async def test_U09_a_port_this_user_may_not_open_is_reported_with_its_owner(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents:
-        if folder != Path("/tmp") and Path("/tmp") in folder.parents:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    async with gateway(tmp_path) as here:
+async def test_U09_a_port_this_user_may_not_open_is_reported_with_its_owner(
+    open_path: Path,
+) -> None:
+    async with gateway(open_path) as here:
         sim = await here.receiver_on("ttyACM0")
         here.plug(F9, "ttyACM0")
         terminal = Path(os.path.realpath(here.tree.root / "dev/ttyACM0"))
