@@ -44,6 +44,7 @@ class Process:
     began_s: float = 0.0  # the loop's time of its start
     ready_s: float = 0.0  # from its start to READY=1
     lines: int = 0  # that it wrote to the journal
+    exit_status: int | None = None  # once it has ended
     imports: set[str] = field(default_factory=set)
 
     def memory_kib(self, field: str) -> int:
@@ -105,7 +106,7 @@ async def daemon(gateway: Gateway, *, trace_imports: bool = False) -> AsyncItera
         yield seen
     finally:
         process.terminate()
-        await process.wait()
+        seen.exit_status = await process.wait()
         await listening
 
 
