@@ -376,10 +376,9 @@ async def test_a_reading_ends_at_once_when_it_is_cancelled(bus: Bus) -> None:
     reading = asyncio.create_task(read())
     await asyncio.sleep(0.3)
     reading.cancel()
-    started = asyncio.get_running_loop().time()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
-    assert asyncio.get_running_loop().time() - started < 0.2
+    for _ in range(5):  # turns of the event loop: the machine may be slow
+        await asyncio.sleep(0)
+    assert reading.cancelled()
 
 
 _JSON = st.recursive(
