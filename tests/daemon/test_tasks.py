@@ -16,6 +16,7 @@ import pytest
 
 from tests.support import virtualtime
 from tests.support.gateway import Gateway
+from tests.support.receiver_bench import in_virtual_time
 from tests.support.services import services, state
 from tests.support.tasks import is_at_work, make_fail
 from tests.support.until import until
@@ -209,6 +210,7 @@ async def test_a_callback_that_fails_is_named_in_the_journal(
         await until(lambda: died(caplog, "event loop"))
 
 
+@in_virtual_time
 async def test_a_successor_begins_when_all_before_it_have_ended() -> None:
     tasks, at_work, most = Tasks(), 0, 0
 

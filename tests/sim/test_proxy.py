@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.support.receiver_bench import in_virtual_time
 from tests.support.virtualtime import run
 from ztpd.sim.authority import Authority
 from ztpd.sim.proxy import BAD_LINES, GOOD, FaultProxy, Line
@@ -147,6 +148,7 @@ async def test_a_reset_is_seen_as_one(at: int) -> None:
         await far.ended.wait()
 
 
+@in_virtual_time
 async def test_reset_and_cut_end_live_connections() -> None:
     async with server() as far, FaultProxy("127.0.0.1", far.port) as proxy:
         async with client(proxy.port) as (reader, _):
@@ -163,6 +165,7 @@ async def test_reset_and_cut_end_live_connections() -> None:
         assert proxy.alive == 0
 
 
+@in_virtual_time
 async def test_half_open_discards_bytes_without_closing() -> None:
     async with (
         server(close=True) as far,
@@ -178,6 +181,7 @@ async def test_half_open_discards_bytes_without_closing() -> None:
         assert far.got == b"are you there?"
 
 
+@in_virtual_time
 async def test_an_end_that_the_silent_line_swallowed_comes_when_the_line_recovers() -> None:
     async with (
         server() as far,
@@ -194,6 +198,7 @@ async def test_an_end_that_the_silent_line_swallowed_comes_when_the_line_recover
             await far.ended.wait()
 
 
+@in_virtual_time
 async def test_a_line_may_go_silent_and_recover() -> None:
     async with (
         server(b"") as far,
@@ -276,6 +281,7 @@ def test_a_rate_is_kept() -> None:
     assert run(main()) == pytest.approx(4.0, abs=0.2)
 
 
+@in_virtual_time
 async def test_a_slow_line_holds_the_sender_back() -> None:
     """Nothing grows without bound between a fast sender and a slow line."""
     async with (
@@ -335,6 +341,7 @@ def test_every_bad_line_is_described_for_a_person() -> None:
         assert line != GOOD
 
 
+@in_virtual_time
 async def test_stranded_connections_are_half_open_and_new_ones_are_well() -> None:
     async with (
         server(b"") as far,
