@@ -23,6 +23,7 @@ _LOOK_S = 0.003
 _LOOKS = 500
 """For one call in a thread: one that hangs is waited for 1.5 s in all. Looks at a thread, or at its
 program, that waits for the processor or the disk do not count: the machine is busy."""
+_MORE_LOOKS = 10  # between two at its program, which take 10 ms each
 
 
 class _Selector(selectors.PollSelector):
@@ -45,6 +46,8 @@ class _Selector(selectors.PollSelector):
             looks = self._looks.get(call, 0)
             while not ready and call.is_alive() and looks < _LOOKS:
                 ready, looks = super().select(_LOOK_S), looks + is_asleep(call)
+                if looks == _LOOKS and is_program_busy(call):
+                    looks -= _MORE_LOOKS
             self._looks[call] = looks
         if calls and not ready:
             ready = super().select(0)
@@ -59,16 +62,19 @@ def offloaded_calls() -> list[threading.Thread]:
 
 
 def is_asleep(thread: threading.Thread) -> bool:
-    """Whether the kernel has nothing to do for it, nor for a program that it waits for."""
-    if _state_of(Path(f"/proc/self/task/{thread.native_id}"))[0] in _BUSY:
-        return False
+    """Whether the kernel has nothing to do for it."""
+    return _state_of(Path(f"/proc/self/task/{thread.native_id}"))[0] not in _BUSY
+
+
+def is_program_busy(thread: threading.Thread) -> bool:
+    """Whether it waits for a program for which the kernel has something to do."""
     frame = sys._current_frames().get(thread.ident or 0)
     while frame and frame.f_code.co_filename != subprocess.__file__:
         frame = frame.f_back
     if frame is None:
-        return True
+        return False
     states = [_state_of(process) for process in Path("/proc").glob("[0-9]*")]
-    return not any(parent == os.getpid() and state in _BUSY for state, parent in states)
+    return any(parent == os.getpid() and state in _BUSY for state, parent in states)
 
 
 _BUSY = ("R", "D", "")  # the last one: it has ended
