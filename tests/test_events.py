@@ -90,6 +90,7 @@ def test_a_name_is_declared_once() -> None:
 
 PLAIN_DEBIAN = {
     "chmod",
+    "chown",
     "df",
     "dmesg",
     "getent",

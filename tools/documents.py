@@ -427,7 +427,7 @@ LABEL="ztpd_end"
 """
 
 
-_MANUAL_HEAD = r""".Dd November 23, 2026
+_MANUAL_HEAD = r""".Dd November 29, 2026
 .Dt ZTPD.TOML 5
 .Os ztpd
 .Sh NAME

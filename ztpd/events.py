@@ -194,6 +194,16 @@ UNKNOWN_KEY = _event(
     "Correct the spelling; `ztpd config check` lists all such keys.",
     ended_by="config.reloaded",
 )
+FILE_EXPOSED = _event(
+    "config.file_exposed",
+    _WARNING,
+    "{key} = {path} has mode {mode}: other users may read the secret in it",
+    "A file of a password or of a private key is open to users other than the daemon's.",
+    "ztpd uses it all the same.",
+    "Give the file to the daemon alone, by `chown ztpd` and `chmod 600`; consider whether somebody "
+    "has read it.",
+    ended_by="config.reloaded",
+)
 IDENTIFIED = _event(
     "identity.read", _INFO, "IMEI {imei} from {source}{note}", "The gateway's identity was read."
 )

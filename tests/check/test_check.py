@@ -94,6 +94,18 @@ async def test_a_chain_that_is_whole_is_walked_to_its_end(tmp_path: Path) -> Non
     assert texts["backup"] == "none is configured"
 
 
+async def test_a_password_file_that_others_may_read_is_named_and_no_problem(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret of a caster")
+    password.chmod(0o644)
+    async with site(tmp_path, username="u", password_file=password) as (gateway, _):
+        found = await walk(gateway)
+    assert [each.layer for each in well(found) if each.state is not LinkState.OK] == []
+    (permissions,) = [each for each in found if each.layer == "permissions"]
+    assert f"{password} has mode 0644: " in permissions.text
+    assert "`chmod 600`" in permissions.text
+
+
 @pytest.mark.parametrize(
     ("usual", "own", "found"),
     [("spartn", "rtcm", ""), ("rtcm", "spartn", "session.format_excluded")],

@@ -818,3 +818,41 @@ def test_FR34_a_byte_order_mark_is_not_part_of_the_token(tmp_path: Path) -> None
     token_file.touch(mode=0o600)
     token_file.write_bytes(b"\xef\xbb\xbf" + TOKEN.encode() + b"\r\n")
     assert config.read_token(_with(token_file), {}).reveal() == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "is_exposed"),
+    [
+        (0o600, os.getegid(), False),
+        (0o640, os.getegid(), False),
+        (0o604, os.getegid(), True),
+        (0o644, os.getegid(), True),
+        pytest.param(
+            0o640,
+            os.getegid() + 1,
+            True,
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to change the group"),
+        ),
+    ],
+)
+def test_a_password_file_that_other_users_may_read_is_found(
+    main: Path, mode: int, group: int, is_exposed: bool
+) -> None:
+    password = main.with_name("password")
+    password.touch()
+    os.chown(password, -1, group)
+    password.chmod(mode)
+    loaded = _load(main, f'[ntrip]\nusername = "u"\npassword_file = "{password}"\n')
+    expected = [("ntrip.password_file", password, f"{mode:04o}")] if is_exposed else []
+    assert list(config.exposed_files(loaded.config)) == expected
+
+
+def test_of_all_files_those_of_secrets_alone_are_to_be_private(main: Path) -> None:
+    names = ("ca_file", "cert_file", "key_file")
+    for name in names:
+        main.with_name(name).touch()
+        main.with_name(name).chmod(0o644)
+    files = "".join(f'{name} = "{main.with_name(name)}"\n' for name in names)
+    gone = 'username = "u"\npassword_file = "/no/password"\n'
+    loaded = _load(main, f"[mqtt]\n{files}{gone}")
+    assert [each.key for each in config.exposed_files(loaded.config)] == ["mqtt.key_file"]

@@ -183,6 +183,28 @@ async def test_D06_a_fifo_in_the_place_of_a_file_stops_no_daemon(
         assert bench.gateway.status["state"] == ("blocked" if setting else "streaming")
 
 
+async def test_a_password_file_that_others_may_read_is_named_and_used(
+    tmp_path: Path, reported: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret of a caster")
+    password.chmod(0o644)
+    async with streaming(tmp_path) as bench:
+        bench.write(ntrip={"username": "u", "password_file": password})
+        await bench.hup(reported)
+        await until(lambda: bench.caster.connections == 2)
+        await until(lambda: bench.gateway.status["state"] == "streaming")
+        assert reported == ["config.reloaded", "config.file_exposed"]
+        (line,) = (text for text in caplog.messages if " has mode " in text)
+        assert line.startswith(f"ntrip.password_file = {password} has mode 0644: ")
+        assert "`chmod 600`" in line
+
+        password.chmod(0o600)
+        reported.clear()
+        await bench.hup(reported)
+        assert reported == ["config.reloaded"]
+
+
 async def test_FR116_receivers_that_reloads_have_replaced_are_freed(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     async with Caster({"NEAR-RTCM": corrections}) as caster, gateway.receiver(speed=5.0):

@@ -14,7 +14,7 @@ from ztpd.check.direct import DirectProbe
 from ztpd.check.from_status import OWN_PROBES, StatusProbe
 from ztpd.check.network import Endpoint
 from ztpd.check.results import LinkState, NotReached, Probe, Problem, Result, joined, layer_of
-from ztpd.config import Config, LoadedConfig, is_absent, read_token
+from ztpd.config import Config, LoadedConfig, exposed_files, is_absent, read_token
 from ztpd.errors import (
     NoCredentials,
     NotPermitted,
@@ -129,12 +129,8 @@ class Check:
             self._stored = loaded.stored if loaded else None
             sealing = loaded.sealing(wanted=self._config.ztp.seal_credentials) if loaded else ""
         self._choose_source()
-        volatile = await offload(lost_at_power_off, directory)
-        return joined(
-            f"{directory} is private",
-            sealing,
-            f"on {volatile}: lost at power off (docs/fleet.md)" if volatile else "",
-        )
+        notes = await offload(_notes, directory, self._config)
+        return joined(f"{directory} is private", sealing, *notes)
 
     def _look_as_root(self) -> None:
         """The token that systemd hands to the daemon, and the holders of the ports."""
@@ -339,6 +335,13 @@ class Check:
         if self._daemon:
             return self._daemon.present()
         raise Problem(why_not_running(await offload(self._unit), self._load))
+
+
+def _notes(state_dir: Path, config: Config) -> list[str]:
+    volatile = lost_at_power_off(state_dir)
+    found = [f"on {volatile}: lost at power off (docs/fleet.md)"] if volatile else []
+    cure = "others may read it, so `chown ztpd` and `chmod 600` it"
+    return found + [f"{each.path} has mode {each.mode}: {cure}" for each in exposed_files(config)]
 
 
 async def _reached(probe: Probe, backup: SourceEndpoint) -> str:

@@ -3,7 +3,7 @@
 ``environment`` reads the ZTP token."""
 
 from ztpd.config.environment import has_token, is_absent, read_token
-from ztpd.config.load import LoadedConfig, UnknownKey, load
+from ztpd.config.load import LoadedConfig, UnknownKey, exposed_files, load
 from ztpd.config.options import (
     BackupOptions,
     BudgetOptions,
@@ -34,6 +34,7 @@ __all__ = [
     "UnknownKey",
     "ZtpOptions",
     "example",
+    "exposed_files",
     "has_token",
     "is_absent",
     "load",

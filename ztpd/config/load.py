@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,11 +58,35 @@ class LoadedConfig(NamedTuple):
 
     def named_files(self) -> Iterator[tuple[str, Path]]:
         """Key path and path of the files that the daemon reads itself; systemd reads the token."""
-        for prefix, table, section in sections(self.config):
-            for name in table.options:
-                path = getattr(section, name)
-                if name.endswith("_file") and name != "token_file" and path:
-                    yield f"{prefix}.{name}", Path(path)
+        return _named_files(self.config)
+
+
+def _named_files(config: Config) -> Iterator[tuple[str, Path]]:
+    for prefix, table, section in sections(config):
+        for name in table.options:
+            path = getattr(section, name)
+            if name.endswith("_file") and name != "token_file" and path:
+                yield f"{prefix}.{name}", Path(path)
+
+
+class ExposedFile(NamedTuple):
+    """A file of a secret that other users may read: the setting that names it, and its mode."""
+
+    key: str
+    path: Path
+    mode: str
+
+
+def exposed_files(config: Config) -> Iterator[ExposedFile]:
+    """The files of passwords and private keys that others than this user and its group may read."""
+    for key, path in _named_files(config):
+        if not key.endswith(("password_file", "key_file")):
+            continue
+        with suppress(OSError):  # its reader names that
+            found = path.stat()
+            group = 0 if found.st_gid == os.getegid() else stat.S_IRGRP
+            if found.st_mode & (group | stat.S_IROTH):
+                yield ExposedFile(key, path, f"{stat.S_IMODE(found.st_mode):04o}")
 
 
 def load(path: Path = CONFIG_FILE) -> LoadedConfig:

@@ -20,7 +20,10 @@ _OPTIONAL_PATH = rules.empty_or(rules.path())
 _OPTIONAL_HOST = rules.empty_or(rules.host())
 _OPTIONAL_NAME = rules.empty_or(rules.printable(128))
 _ANSWER = "Empty: the one of the provisioning service."
-_OWN = "Only the daemon's user may have the right to read it: `install -o ztpd -g ztpd -m 0600`."
+_OWN = (
+    "Only the daemon's user should have the right to read it (`install -o ztpd -g ztpd -m 0600`); "
+    "else ztpd warns."
+)
 _MOUNTPOINT = rules.text(
     "at most 100 letters, digits or -_.+~ without a slash", r"[A-Za-z0-9_.+~-]{0,100}"
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ztpd import __version__, events, log, metrics, status
-from ztpd.config import Config, LoadedConfig, has_token, read_token
+from ztpd.config import Config, LoadedConfig, exposed_files, has_token, read_token
 from ztpd.daemon import counters
 from ztpd.daemon.activities import Activities
 from ztpd.daemon.counters import Counters
@@ -120,7 +120,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Run until stopped. Raises :class:`LockHeld`, and nothing that is remote."""
-        self._warn_of_unknown_keys()
+        _warn_of(self._loaded)
         lock = RunLock(self._runtime_dir)
         try:
             lock.take()
@@ -249,7 +249,7 @@ class Daemon:
         changed = changes(self._loaded.config, loaded.config)
         self._loaded = loaded
         log.emit(events.RELOADED, note=changed)
-        self._warn_of_unknown_keys()
+        _warn_of(loaded)
         log.set_level(loaded.config.log.level)
         self.provisioner.reconfigured(loaded.config)
         if changed.receiver:
@@ -342,10 +342,14 @@ class Daemon:
             config_error=self._config_error,
         )
 
-    def _warn_of_unknown_keys(self) -> None:
-        for unknown in self._loaded.unknown:
-            hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
-            log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
+
+def _warn_of(loaded: LoadedConfig) -> None:
+    """Log what is wrong with a configuration that is used all the same."""
+    for unknown in loaded.unknown:
+        hint = f" (did you mean {unknown.nearest}?)" if unknown.nearest else ""
+        log.emit(events.UNKNOWN_KEY, path=unknown.file, key=unknown.key, hint=hint)
+    for exposed in exposed_files(loaded.config):
+        log.emit(events.FILE_EXPOSED, **exposed._asdict())
 
 
 async def _read_identity(config: Config) -> Identity:
