@@ -18,6 +18,7 @@ from tests.support.gateway import Gateway
 from tests.support.services import services
 from tests.support.until import until
 from ztpd import config
+from ztpd.daemon.pauses import Asker
 from ztpd.errors import ConfigError
 from ztpd.lifecycle import Event, State
 from ztpd.system import control
@@ -109,6 +110,28 @@ def test_a_retry_says_no_outage_over_while_a_file_is_still_missing(
     said = [getattr(record, "ZTPD_EVENT", "") for record in caplog.records]
     assert "config.file" in said
     assert "log.outage_over" not in said
+
+
+@pytest.mark.parametrize("order", ["pause", "stop"])
+def test_an_error_of_the_receiver_in_the_same_instant_as_an_order_changes_nothing(
+    tmp_path: Path, order: str
+) -> None:
+    """A session waits for the receiver, and has not ended yet when the receiver's error comes."""
+
+    async def scenario() -> None:
+        gateway = Gateway(tmp_path)
+        caster = {"host": "127.0.0.1", "port": 9, "mountpoint": "MP", "tls": False}
+        gateway.configure(ntrip=caster)
+        async with gateway.running() as daemon:
+            await until(lambda: state(gateway) in ("waiting", "blocked"))
+            if order == "pause":
+                daemon.pauses.begin(Asker.PERSON, "a person")
+            else:
+                daemon.stop()
+            daemon.receiver._hooks.on_change()
+            assert state(gateway) == {"pause": "paused", "stop": "stopping"}[order]
+
+    virtualtime.run(scenario())
 
 
 async def test_an_unknown_request_is_answered(gateway: Gateway) -> None:

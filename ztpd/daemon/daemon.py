@@ -209,7 +209,8 @@ class Daemon:
         )
 
     def _receiver_changed(self) -> None:
-        self._activities.receiver_changed()
+        if self.present.activity is Activity.RELAY:  # else its relay ends in this turn of the loop
+            self._activities.receiver_changed()
         self._publish()
 
     def _ask_for_keys(self) -> None:
