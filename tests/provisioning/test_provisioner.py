@@ -391,6 +391,29 @@ def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
     assert run(scenario()) <= 4
 
 
+@pytest.mark.parametrize("on_h", [0.5, 8])
+def test_a_clock_that_is_set_after_each_start_shows_that_the_wait_is_over(
+    gateway: ProvisioningBench, on_h: float
+) -> None:
+    """As above without a clock chip: each start has the image's date until the network comes."""
+
+    async def scenario() -> int:
+        loop = asyncio.get_running_loop()
+        gateway.portal.profile = Profile(allowlist=frozenset())
+        for day in range(10):
+            if day == 2:
+                gateway.portal.profile = Profile()
+            gateway.clock_off_s = -loop.time()
+            loop.call_later(120, setattr, gateway, "clock_off_s", 0.0)
+            if await ended_after(gateway.start().obtain(), on_h * HOUR_S):
+                return day
+            await asyncio.sleep(DAY_S - on_h * HOUR_S)
+            gateway.reboot()
+        return 99
+
+    assert run(scenario()) <= 4
+
+
 def test_after_a_power_cut_the_reason_of_the_wait_is_reported_again(
     gateway: ProvisioningBench,
 ) -> None:

@@ -18,7 +18,8 @@ from ztpd.provisioning.schedule import Schedule
 
 SCHEDULE_FILE = "ztp-schedule.json"
 CALL_EVERY_S = 60.0  # at most
-_KEEP_WAIT_EVERY_S = 600.0
+_LOOK_EVERY_S = 600.0  # at clock and disk, in a wait that began before this start
+_SHORTER_BY_S = 60.0  # else it is the same wait
 _COUNTED = (Retry.SERVER, Retry.REFUSED)  # errors of a service that has received a call
 
 
@@ -48,7 +49,7 @@ class Pacing:
         ``splay_s`` is the longest splay; ``request_hash`` "" stands for a request that cannot be
         made; ``without`` is why credentials that the last call gave are not in use.
         """
-        if self._schedule_applies(hardware_id, request_hash):
+        if applies := self._schedule_applies(hardware_id, request_hash):
             why = "the wait after the last call is not over"
             wait_s = self._schedule.left_s()
             error = ZtpdError.named(*self._schedule.reason)
@@ -67,11 +68,16 @@ class Pacing:
             )
         if wait_s > 0:
             self.begin_wait(error, wait_s, why)
-            while error is None and wait_s > _KEEP_WAIT_EVERY_S:  # the power may be cut meanwhile
-                await asyncio.sleep(_KEEP_WAIT_EVERY_S)
-                wait_s -= _KEEP_WAIT_EVERY_S
+        while wait_s > 0:
+            slice_s = min(wait_s, _LOOK_EVERY_S)
+            await asyncio.sleep(slice_s)
+            wait_s -= slice_s
+            if error is None and wait_s > 0:  # the power may be cut meanwhile
                 self.keep_rest()
-            await asyncio.sleep(wait_s)
+            if applies and (left_s := self._schedule.left_s()) < wait_s - _SHORTER_BY_S:
+                wait_s = left_s  # the clock was set: more time has passed since the last call
+                if wait_s > 0:
+                    self.begin_wait(error, wait_s, why)
 
     def on_demand(self, hardware_id: str, request_hash: str) -> None:
         """A person asks for a call now: its failure makes the next wait no longer."""
