@@ -258,6 +258,28 @@ def test_trips_of_less_than_an_hour_that_end_with_the_power_count_in_part(tmp_pa
     on_bench(tmp_path, scenario)
 
 
+def test_trips_that_begin_with_the_clock_of_an_earlier_day_count_in_part(tmp_path: Path) -> None:
+    """Without a clock chip: the network sets the clock a minute after each start."""
+
+    async def scenario(bench: MeterBench) -> None:
+        right = bench.unix_s
+        for _ in range(10):
+            bench.unix_s = right - _now()
+            bench.start()
+            await bench.meter.load()
+            await bench.works(60.0)
+            bench.unix_s = right
+            await bench.works(HOUR_S / 2)
+            await bench.disk.written()
+            await asyncio.sleep(8 * HOUR_S)
+        bench.start()
+        await bench.meter.load()
+        assert bench.month().session_s >= 10 * 600.0
+        assert len(bench.writes) == 10
+
+    on_bench(tmp_path, scenario)
+
+
 def test_a_gateway_without_a_session_writes_nothing(tmp_path: Path) -> None:
     async def scenario(bench: MeterBench) -> None:
         for _ in range(1000):

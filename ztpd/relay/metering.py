@@ -21,7 +21,7 @@ FILE = "traffic.json"
 SAVED_EVERY_S = 3600.0
 FIRST_SAVED_S = 600.0
 """After a start, where the last write is an hour ago by then: trips that all end with the power cut
-before an hour is over would else never count."""
+before an hour is over would else never count. The clock may be set only after the start."""
 
 
 class _Metered:
@@ -65,6 +65,8 @@ class TrafficMeter:
         self._is_loaded = False  # else a slow disk's file would be overwritten
         self._changed = False
         self._due_s: float | None = None  # of the next write
+        self._first: tuple[float, float] | None = None
+        """Until the first write: when the loop's time allows it, and the date of the last one."""
 
     async def load(self) -> None:
         """Add what was counted before; only then anything is written."""
@@ -73,9 +75,7 @@ class TrafficMeter:
             return
         self._record.merge(stored)
         self._is_loaded = True
-        written_s = self._clock.now() - number(stored.get("written_unix_s"))  # ago
-        if written_s >= 0:
-            self._due_s = loop_time() + max(FIRST_SAVED_S, SAVED_EVERY_S - written_s)
+        self._first = loop_time() + FIRST_SAVED_S, number(stored.get("written_unix_s"))
 
     def metered(self, open_session: SessionOpener) -> SessionOpener:
         """``open_session``, and the session counts as long as it is open."""
@@ -102,12 +102,18 @@ class TrafficMeter:
             self._record.date_is(today)
         for metered in self._open:
             self._count(metered)
-        if now >= self._due_s:
+        if now >= self._due_s or self._is_first_due(now):
             self.save()
+
+    def _is_first_due(self, now: float) -> bool:
+        if self._first is None:
+            return False
+        allowed_s, written_unix_s = self._first
+        return now >= allowed_s and self._clock.now() - written_unix_s >= SAVED_EVERY_S
 
     def save(self) -> None:
         """Write what has been counted, in the disk's own time."""
-        self._due_s = loop_time() + SAVED_EVERY_S
+        self._due_s, self._first = loop_time() + SAVED_EVERY_S, None
         if self._changed and self._is_loaded:
             self._changed = False
             document = self._record.to_json() | {"written_unix_s": int(self._clock.now())}
