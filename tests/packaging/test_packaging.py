@@ -252,6 +252,19 @@ def test_FR90_a_purge_empties_a_folder_that_is_a_link_to_a_data_partition(tmp_pa
     assert [path.name for path in data.iterdir()] == ["of another program"]
 
 
+@pytest.mark.parametrize("name", ["token", "token.cred"])
+def test_FR90_a_purge_removes_a_token_of_root_also_from_a_folder_that_is_a_link(
+    tmp_path: Path, name: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / name).write_text("s")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ztpd").symlink_to(data)
+    _purge(tmp_path)
+    assert not (data / name).exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away, and mounts")
 def test_FR90_a_purge_empties_a_folder_that_is_a_mount_point(tmp_path: Path) -> None:
     data, state = tmp_path / "data", tmp_path / "var/lib/ztpd"
