@@ -23,6 +23,7 @@ from ztpd.system.control import Verb
 from ztpd.system.offload import offload
 
 NOW_S = RELEASED_UNIX_S + 1e6
+ERA_S = 1024 * 7 * 86_400  # GPS sends its week modulo 1024
 
 
 class Clock:
@@ -112,10 +113,11 @@ def test_FR41_the_clock_is_never_set_back() -> None:
         [None],
         [0.0],
         [RELEASED_UNIX_S - 1.0],
-        [NOW_S + 1024 * 7 * 86_400 * 2],
+        [NOW_S + ERA_S, NOW_S + ERA_S + 10],
+        [NOW_S + 2 * ERA_S, NOW_S + 2 * ERA_S + 10],
         [NOW_S, NOW_S + 500, NOW_S, NOW_S + 900, None],
     ],
-    ids=["unresolved", "1970", "before the release", "weeks lost", "contradictory"],
+    ids=["unresolved", "1970", "before the release", "next era", "weeks lost", "contradictory"],
 )
 def test_a_time_that_cannot_be_right_sets_nothing(times: list[float | None]) -> None:
     clock = Clock()

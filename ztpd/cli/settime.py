@@ -18,6 +18,7 @@ from typing import Any
 
 from ztpd import RELEASED_UNIX_S
 from ztpd.errors import DaemonSilent, NotRunning
+from ztpd.model import WEEK_S
 from ztpd.system import control, directories
 from ztpd.system.control import Verb
 from ztpd.system.looptime import loop_time
@@ -26,7 +27,8 @@ from ztpd.system.offload import offload
 _EVERY_S = 10.0
 _LOOK_S = 60.0  # while nothing says that the clock is wrong
 _AGREE_WITHIN_S = 2.0
-_LATEST_UNIX_S = RELEASED_UNIX_S + 20 * 365 * 86_400  # a receiver that has lost its week count
+_LATEST_UNIX_S = RELEASED_UNIX_S + 1024 * WEEK_S
+"""A receiver that takes the week, which GPS sends modulo 1024, for one of the next era is later."""
 
 Ask = Callable[[], dict[str, Any]]
 
