@@ -134,6 +134,13 @@ def test_a_sample_comes_out_as_it_went_in() -> None:
     assert found.kinds == {"1077": (10, 0), "1006": (1, 0)}
 
 
+def test_no_session_gets_the_number_that_stands_for_none() -> None:
+    ring = HistoryRing()
+    for number in (0, 1, 0xFFFE, 0xFFFF, 0x10000):
+        ring.add(Sample(at_s=100.0, session=number))
+    assert fetched(ring).numbers["session"] == (0, 1, 0xFFFE, 1, 2)
+
+
 @given(st.integers(1, 12), st.integers(0, 40), st.integers(0, 45))
 def test_the_newest_samples_are_kept_in_their_order(length: int, count: int, until: int) -> None:
     ring = HistoryRing(length)

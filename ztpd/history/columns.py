@@ -104,7 +104,7 @@ def numbers(sample: Sample) -> dict[str, float | None]:
     known = signals.cno_dbhz is not None
     return {
         "at_s": sample.at_s,
-        "session": sample.session % 0xFFFF,
+        "session": (sample.session - 1) % 0xFFFE + 1 if sample.session else 0,
         "accuracy_m": sample.accuracy_m,
         "satellites": sample.satellites,
         "correction_age_s": sample.correction_age_s,
