@@ -54,6 +54,15 @@ async def test_the_socket_is_gone_after_a_clean_stop(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_daemon_that_accepts_nobody_at_the_moment_is_seen_all_the_same(tmp_path: Path) -> None:
+    path = str(tmp_path / control.SOCKET_NAME)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(path)
+        listener.listen(0)
+        client.connect(path)  # its queue is full now
+        assert control.is_listening(tmp_path) is True
+
+
 async def answers(directory: Path, *parts: bytes, every_s: float = 0.0) -> asyncio.Server:
     """A server in place of the daemon, which sends ``parts`` and keeps the connection open."""
 

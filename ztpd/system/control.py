@@ -138,7 +138,7 @@ def is_listening(directory: Path) -> bool | None:
             client.connect(str(directory / SOCKET_NAME))
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         return False
-    except TimeoutError:  # its queue is full, so there is one
+    except BlockingIOError:  # its queue is full, so there is one
         return True
     except OSError:
         return None
