@@ -100,8 +100,7 @@ daemon writes it at every change, and every 10 s; a document older than 20 s is 
 
 ## The verdict
 
-The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if a person is needed,
-3 if no daemon runs, 4 if the gateway is paused, and 2 otherwise. The first line has it in a word:
+The first line of `ztpd status` has the verdict in a word, and its exit status follows from it:
 
 | word | exit | meaning |
 | --- | --- | --- |
@@ -117,8 +116,10 @@ The exit status of `ztpd status` is 0 if the receiver uses the corrections, 1 if
 Degraded is, apart from corrections that the receiver does not use: no fix for {no_fix:.0f} s; a
 receiver without RTK; for {low:.0f} min no fix that is the best this receiver can reach (RTK float
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
-corrections from a backup; credentials that are only in memory; stored ones that systemd does not
-unseal, while a backup brings corrections; a paused gateway whose receiver is away.
+a receiver that is away or not set up, also in a pause; a cause in `receiver.findings`; an
+`[output]` that does not work; corrections from a backup in place of a service before it;
+credentials that are only in memory; stored ones that systemd does not unseal, while a backup brings
+corrections.
 
 Whether corrections are used is known from the reports of the receiver. A report of use counts for
 {window:.0f} s. If none comes for {patience:.0f} s, ztpd says why. If it has found no reason after
