@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
 
     add("metrics", verbs.metrics, "print the daemon's metrics, in the text form of Prometheus")
 
-    add("check", verbs.check, "check each link from the configuration to the use of corrections").add_argument(
+    add("check", verbs.check, "check each link from the configuration to the use").add_argument(
         "--json", action="store_true", help="as JSON"
     )
 
