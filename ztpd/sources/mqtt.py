@@ -223,18 +223,20 @@ class MqttSession:
                 if self._failure is not None:
                     self._release()
                     return
-            elif not self._read_packet():
+            elif self._client is None or not self._step(self._client.loop_read):
+                return
+            if not self._has_more:
                 return
             if scannable <= 0:
                 break
-        # Neither the rest of a payload nor OpenSSL's decrypted bytes make a socket readable.
         self._rest = asyncio.get_running_loop().call_soon(self._read)
 
-    def _read_packet(self) -> bool:
-        """Whether there is more to do at once."""
-        if self._client is None or not self._step(self._client.loop_read):
-            return False
-        return self._inbox.has_payloads or self._client.given.pending() > 0
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is what makes no socket readable: the rest of a payload, or bytes that
+        OpenSSL has decrypted."""
+        is_decrypted = self._client is not None and self._client.given.pending() > 0
+        return self._inbox.has_payloads or is_decrypted
 
     def _write(self) -> None:
         if self._client is not None:
