@@ -78,13 +78,14 @@ class ExposedFile(NamedTuple):
 
 
 def exposed_files(config: Config) -> Iterator[ExposedFile]:
-    """The files of passwords and private keys that others than this user and its group may read."""
+    """Files of passwords and private keys that others than this user and its groups may read."""
+    groups = {os.getegid(), *os.getgroups()}
     for key, path in _named_files(config):
         if not key.endswith(("password_file", "key_file")):
             continue
         with suppress(OSError):  # its reader names that
             found = path.stat()
-            group = 0 if found.st_gid == os.getegid() else stat.S_IRGRP
+            group = 0 if found.st_gid in groups else stat.S_IRGRP
             if found.st_mode & (group | stat.S_IROTH):
                 yield ExposedFile(key, path, f"{stat.S_IMODE(found.st_mode):04o}")
 
