@@ -44,7 +44,10 @@ class UnixSocketLine:
         while True:
             await self._plugged.wait()
             if self._host is None and self._listener is not None:
-                self._host, _ = await loop.sock_accept(self._listener)
+                await _readable(self._listener.fileno())
+                with contextlib.suppress(BlockingIOError):
+                    self._host, _ = self._listener.accept()
+                    self._host.setblocking(False)
             data = b""
             if self._host is not None:
                 with contextlib.suppress(ConnectionError):
@@ -60,3 +63,14 @@ class UnixSocketLine:
         if self._host is not None:
             with contextlib.suppress(ConnectionError):
                 await asyncio.get_running_loop().sock_sendall(self._host, data)
+
+
+async def _readable(fd: int) -> None:
+    """What ``sock_accept`` has accepted, a cancellation in that instant would lose."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)

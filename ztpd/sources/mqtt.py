@@ -223,9 +223,11 @@ class MqttSession:
                 if self._failure is not None:
                     self._release()
                     return
-            elif self._client is None or not self._step(self._client.loop_read):
-                return
-            if not self._has_more:
+                if self._inbox.has_frames and not self._has_more:
+                    return  # they go on first
+            elif (
+                self._client is None or not self._step(self._client.loop_read) or not self._has_more
+            ):
                 return
             if scannable <= 0:
                 break
