@@ -238,4 +238,4 @@ async def test_FR74_a_refusal_of_the_daemons_call_is_the_verbs(
             await until(lambda: state(gateway) == "streaming")
 
     assert "give its profile a plan" in refused
-    assert "asked 0 s ago; again in 60 s" in too_soon
+    assert "asked 0 s ago, and may be asked again in 60 s" in too_soon
