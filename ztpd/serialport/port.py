@@ -139,6 +139,9 @@ class SerialPort:
             raise self._fail(error.strerror) from error
         if not data:  # with VMIN 1 a tty says so only when it has hung up
             raise self._fail("hung up")
+        if len(data) < _READ_BYTES:  # n_tty fetches what the driver holds only once it has no more
+            with contextlib.suppress(OSError):  # the next reading reports it
+                data += os.read(self._fd, _READ_BYTES - len(data))
         self.read_bytes += len(data)
         self.read_s = self._loop.time()
         self._gathering.on_read(len(data), self.read_s, early=self._is_early)
