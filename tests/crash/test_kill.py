@@ -35,6 +35,7 @@ def place() -> Iterator[Path]:
 def calls(place: Path) -> list[tuple[str, int]]:
     """Each call that the writer makes for the store: its name, and which of that name it is."""
     trace = place / "trace"
+    _run(place, list(QUIETLY))  # the first run writes the bytecode, the others have no such calls
     _run(place, ["-o", str(trace)])
     counted: Counter[str] = Counter()
     found, begun = [], False
@@ -55,7 +56,8 @@ def _run(place: Path, options: list[str]) -> str:
     shutil.rmtree(directory, ignore_errors=True)
     CredentialStore(directory).save(generation(1))
     run = ["strace", *options, sys.executable, str(WRITER), str(directory), "store"]
-    done = subprocess.run(run, env=ENVIRON, check=False, capture_output=True, text=True)
+    bytecode = {"PYTHONPYCACHEPREFIX": str(place / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
+    done = subprocess.run(run, env=ENVIRON | bytecode, check=False, capture_output=True, text=True)
     return done.stdout
 
 
