@@ -534,7 +534,7 @@ def test_an_unknown_key_of_a_backup_names_the_nearest(main: Path) -> None:
 
 def test_the_files_of_backups_are_checked_too(main: Path) -> None:
     loaded = _load(main, f"{TWO_BACKUPS}username = 'u'\npassword_file = '/no/password'\n")
-    assert ("backup[2].password_file", Path("/no/password")) in loaded.named_files()
+    assert ("backup[2].password_file", Path("/no/password")) in config.named_files(loaded.config)
 
 
 def test_a_token_was_given_also_where_it_cannot_be_used(tmp_path: Path) -> None:

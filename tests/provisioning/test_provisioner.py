@@ -373,22 +373,28 @@ def test_Z02_a_cure_that_comes_while_a_call_waits_for_the_clock_ends_the_wait_af
     assert len(gateway.calls) == 2
 
 
+async def days_until_provisioned(
+    gateway: ProvisioningBench, on_h: float, wake: Callable[[], object]
+) -> int:
+    """The portal refuses a gateway until the third day. It is on for ``on_h`` a day, from ``wake``
+    on."""
+    gateway.portal.profile = Profile(allowlist=frozenset())
+    for day in range(10):
+        if day == 2:
+            gateway.portal.profile = Profile()
+        wake()
+        if await ended_after(gateway.start().obtain(), on_h * HOUR_S):
+            return day
+        await asyncio.sleep(DAY_S - on_h * HOUR_S)
+        gateway.reboot()
+    return 99
+
+
 @pytest.mark.parametrize("on_h", [0.5, 4, 8, 11])
 def test_a_gateway_whose_power_is_cut_every_evening_asks_again_all_the_same(
     gateway: ProvisioningBench, on_h: float
 ) -> None:
-    async def scenario() -> int:
-        gateway.portal.profile = Profile(allowlist=frozenset())
-        for day in range(10):
-            if day == 2:
-                gateway.portal.profile = Profile()
-            if await ended_after(gateway.start().obtain(), on_h * HOUR_S):
-                return day
-            await asyncio.sleep(DAY_S - on_h * HOUR_S)
-            gateway.reboot()
-        return 99
-
-    assert run(scenario()) <= 4
+    assert run(days_until_provisioned(gateway, on_h, lambda: None)) <= 4
 
 
 @pytest.mark.parametrize("on_h", [0.5, 8])
@@ -397,21 +403,12 @@ def test_a_clock_that_is_set_after_each_start_shows_that_the_wait_is_over(
 ) -> None:
     """As above without a clock chip: each start has the image's date until the network comes."""
 
-    async def scenario() -> int:
+    def with_the_images_date() -> None:
         loop = asyncio.get_running_loop()
-        gateway.portal.profile = Profile(allowlist=frozenset())
-        for day in range(10):
-            if day == 2:
-                gateway.portal.profile = Profile()
-            gateway.clock_off_s = -loop.time()
-            loop.call_later(120, setattr, gateway, "clock_off_s", 0.0)
-            if await ended_after(gateway.start().obtain(), on_h * HOUR_S):
-                return day
-            await asyncio.sleep(DAY_S - on_h * HOUR_S)
-            gateway.reboot()
-        return 99
+        gateway.clock_off_s = -loop.time()
+        loop.call_later(120, setattr, gateway, "clock_off_s", 0.0)
 
-    assert run(scenario()) <= 4
+    assert run(days_until_provisioned(gateway, on_h, with_the_images_date)) <= 4
 
 
 def test_after_a_power_cut_the_reason_of_the_wait_is_reported_again(

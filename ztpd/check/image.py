@@ -120,7 +120,7 @@ def _configuration(image: Image, loaded: configuration.LoadedConfig) -> ImageFin
         return ImageFinding(
             "configuration", f"{unknown.file}: unknown key {unknown.key}{hint}", "Correct the key."
         )
-    for key, path in loaded.named_files():
+    for key, path in configuration.named_files(loaded.config):
         if not image.at(str(path)).is_file():
             return ImageFinding(
                 "configuration",

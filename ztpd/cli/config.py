@@ -33,7 +33,7 @@ def check(options: argparse.Namespace) -> int:
     for unknown in loaded.unknown:
         hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
         problems.append(f"{unknown.file}: unknown key {unknown.key}{hint}")
-    for key, path in loaded.named_files():
+    for key, path in configuration.named_files(loaded.config):
         try:
             require_regular(path)
             path.open("rb").close()

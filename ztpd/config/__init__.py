@@ -3,7 +3,7 @@
 ``environment`` reads the ZTP token."""
 
 from ztpd.config.environment import has_token, is_absent, read_token
-from ztpd.config.load import LoadedConfig, UnknownKey, exposed_files, load
+from ztpd.config.load import LoadedConfig, UnknownKey, exposed_files, load, named_files
 from ztpd.config.options import (
     BackupOptions,
     BudgetOptions,
@@ -38,6 +38,7 @@ __all__ = [
     "has_token",
     "is_absent",
     "load",
+    "named_files",
     "read_token",
     "reference",
     "show",

@@ -56,12 +56,9 @@ class LoadedConfig(NamedTuple):
     origins: Mapping[str, str]
     unknown: tuple[UnknownKey, ...]
 
-    def named_files(self) -> Iterator[tuple[str, Path]]:
-        """Key path and path of the files that the daemon reads itself; systemd reads the token."""
-        return _named_files(self.config)
 
-
-def _named_files(config: Config) -> Iterator[tuple[str, Path]]:
+def named_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Key path and path of the files that the daemon reads itself; systemd reads the token."""
     for prefix, table, section in sections(config):
         for name in table.options:
             path = getattr(section, name)
@@ -80,7 +77,7 @@ class ExposedFile(NamedTuple):
 def exposed_files(config: Config) -> Iterator[ExposedFile]:
     """Files of passwords and private keys that others than this user and its groups may read."""
     groups = {os.getegid(), *os.getgroups()}
-    for key, path in _named_files(config):
+    for key, path in named_files(config):
         if not key.endswith(("password_file", "key_file")):
             continue
         with suppress(OSError):  # its reader names that

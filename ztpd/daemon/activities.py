@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ztpd import events, log, retry
@@ -127,18 +128,21 @@ class Activities:
         if self._relay:
             self._relay.receiver_changed()
 
-    def reconfigured_while_streaming(self) -> None:
-        """The configuration may ask for the token's removal, which the first corrections allow."""
-        by_credentials = self.progress is not None and not self.progress.backup
-        if by_credentials and self._first_corrections.is_set():
-            self._remove_token()
+    def forget_token(self) -> None:
+        """Remove the token where that is wanted, once the credentials are stored, and corrections
+        flow by them."""
+        flow = self._first_corrections.is_set() and not self._is_on_backup
+        if flow and self._config().ztp.forget_token and self._provisioner.keeper.unsaved is None:
+            remove_token(self._runtime_dir)
 
     async def _load(self) -> Event:
         if configured_without_ztp(self._config()):
             self.stored = None
             return Event.PAUSE if self._is_paused() else Event.HAVE_CREDENTIALS
         self.stored = await retry.until_done(
-            self._provisioner.stored, retry.Backoff(retry.ZTP), waiting=self._wait_to_load
+            self._provisioner.stored,
+            retry.Backoff(retry.ZTP),
+            waiting=partial(self._wait, failures=self._load_failures),
         )
         if self._provisioner.keeper.sealed_off is None:  # else that outage is not over
             self._load_failures.clear()
@@ -274,15 +278,14 @@ class Activities:
             stored,
             self._provisioner,
             first_corrections=self._first_corrections,
-            remove_token=self._remove_token,
+            forget_token=self.forget_token,
         )
         self._obtained(renewed)
         self._dispatch(Event.RESTART, "new credentials")
 
     async def _save(self) -> None:
         await self._provisioner.keeper.retry_save()
-        if self._first_corrections.is_set():  # the token was kept until now
-            self._remove_token()
+        self.forget_token()  # it was kept until now
 
     async def _unseal(self) -> None:
         """Use the credentials once systemd can unseal them again."""
@@ -294,9 +297,9 @@ class Activities:
                     self._dispatch(Event.RESTART, "the stored credentials can be unsealed again")
                     return
 
-    def _remove_token(self) -> None:
-        if self._config().ztp.forget_token and self._provisioner.keeper.unsaved is None:
-            remove_token(self._runtime_dir)
+    @property
+    def _is_on_backup(self) -> bool:
+        return self.progress is not None and self.progress.backup
 
     def _dispatch_from_relay(
         self,
@@ -306,17 +309,14 @@ class Activities:
         error: ZtpdError | None = None,
         wait_s: float | None = None,
     ) -> None:
-        backup = self.progress is not None and self.progress.backup
-        if event is Event.FIRST_FRAME and not backup:  # else the credentials are unproven
+        if event is Event.FIRST_FRAME and not self._is_on_backup:  # else they are unproven
             self._first_corrections.set()
         self._dispatch(event, why, error=error, wait_s=wait_s)
 
-    def _wait(self, error: ZtpdError, wait_s: float) -> None:
-        self._failures.record(error, retry_in_s=wait_s)
-        self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
-
-    def _wait_to_load(self, error: ZtpdError, wait_s: float) -> None:
-        self._load_failures.record(error, retry_in_s=wait_s)
+    def _wait(
+        self, error: ZtpdError, wait_s: float, *, failures: log.FailureLog | None = None
+    ) -> None:
+        (failures or self._failures).record(error, retry_in_s=wait_s)
         self._dispatch(waiting_event(error), error=error, wait_s=wait_s)
 
     async def _blocked(self, error: ZtpdError) -> None:

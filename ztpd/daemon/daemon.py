@@ -257,7 +257,7 @@ class Daemon:
             self.receiver = receiver
             self._tasks.start(Task.RECEIVER, receiver.run)
         if self.present.state is State.STREAMING:
-            self._activities.reconfigured_while_streaming()
+            self._activities.forget_token()
         if changed.session or (changed.provisioning and not self.present.has_session):
             self._tasks.start(Task.RELOAD, self._begin_with_config)
         self._publish()

@@ -18,7 +18,7 @@ async def upkeep(
     provisioner: Provisioner,
     *,
     first_corrections: asyncio.Event,
-    remove_token: Callable[[], None],
+    forget_token: Callable[[], None],
 ) -> StoredCredentials:
     """Compare the modem, wait until ``stored`` are close to their end, and renew them.
 
@@ -26,7 +26,7 @@ async def upkeep(
     other ones needs it. The modem is asked when start-up is over and its port is free.
     """
     await first_corrections.wait()
-    remove_token()
+    forget_token()
     await asyncio.sleep(_START_UP_S)
     await provisioner.identification.compare(stored)
     return await provisioner.renew(stored)

@@ -12,7 +12,7 @@ from functools import cache
 from html import escape
 from urllib.parse import quote
 
-from ztpd.config import LoadedConfig, read_token
+from ztpd.config import LoadedConfig, named_files, read_token
 from ztpd.errors import ZtpdError
 from ztpd.log import Redaction
 from ztpd.model import Secret, StoredCredentials
@@ -54,7 +54,7 @@ class Masking:
             return
         with suppress(ZtpdError):  # none, or not for this user
             self.hide([read_token(loaded.config)])
-        for key, path in loaded.named_files():
+        for key, path in named_files(loaded.config):
             if key.endswith(("password_file", "key_file")):
                 with suppress(OSError, ValueError):
                     self.hide([Secret(decoded(read_regular(path, follow=True)).strip())])
