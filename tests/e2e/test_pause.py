@@ -55,10 +55,10 @@ async def parked(
     top: Path, clocks: Clocks | None = None, *, position_every_s: int = 1, **tables: Any
 ) -> AsyncIterator[tuple[Gateway, Caster, SimReceiver]]:
     """A rover, and all that it needs; it is not started yet."""
-    clock = (clocks or Clocks()).clock
+    clocks = clocks or Clocks.mid_month()
     async with Caster({"MP": rare_corrections}) as caster:
-        gateway = rover(top, caster, clock, position_every_s=position_every_s, **tables)
-        async with gateway.receiver() as receiver:
+        gateway = rover(top, caster, clocks.clock, position_every_s=position_every_s, **tables)
+        async with gateway.receiver(wall_clock=clocks.utc) as receiver:
             yield gateway, caster, receiver
 
 
@@ -353,7 +353,7 @@ BUDGET = {"hours_per_month": 10, "then": "pause", "month_begins_on": 1}
 
 
 def test_a_budget_that_is_spent_pauses_until_the_month_ends(memory_path: Path) -> None:
-    clocks = Clocks()
+    clocks = Clocks.mid_month()
 
     async def scenario() -> None:
         async with parked(memory_path, clocks, budget=BUDGET) as (gateway, _, _):
@@ -374,7 +374,7 @@ def test_a_budget_that_is_spent_pauses_until_the_month_ends(memory_path: Path) -
 
 
 def test_a_pause_by_the_budget_survives_a_restart_and_a_reboot(memory_path: Path) -> None:
-    clocks = Clocks()
+    clocks = Clocks.mid_month()
 
     async def scenario() -> None:
         async with parked(memory_path, clocks, budget=BUDGET) as (gateway, caster, receiver):
@@ -395,7 +395,7 @@ def test_a_pause_by_the_budget_survives_a_restart_and_a_reboot(memory_path: Path
 
 
 def test_a_person_may_exceed_the_budget_for_the_month_until_a_reboot(memory_path: Path) -> None:
-    clocks = Clocks()
+    clocks = Clocks.mid_month()
 
     async def scenario() -> None:
         async with parked(memory_path, clocks, budget=BUDGET) as (gateway, _, receiver):
@@ -419,7 +419,7 @@ def test_a_person_may_exceed_the_budget_for_the_month_until_a_reboot(memory_path
 
 
 def test_a_budget_that_is_raised_ends_the_pause(memory_path: Path) -> None:
-    clocks = Clocks()
+    clocks = Clocks.mid_month()
 
     async def scenario() -> None:
         async with parked(memory_path, clocks, budget=BUDGET) as (gateway, _, _):
@@ -437,7 +437,7 @@ def test_a_budget_that_is_raised_ends_the_pause(memory_path: Path) -> None:
 def test_a_budget_that_only_warns_keeps_the_session(
     memory_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clocks = Clocks()
+    clocks = Clocks.mid_month()
 
     async def scenario() -> None:
         budget = BUDGET | {"then": "warn"}
@@ -508,7 +508,7 @@ def test_a_pause_while_standing_still_survives_a_restart_and_ends_with_its_setti
 
 
 async def _day(top: Path, drives: Callable[[SimReceiver, random.Random], Any]) -> dict[str, Any]:
-    clocks = Clocks()
+    clocks = Clocks.mid_month()
     async with parked(top, clocks, position_every_s=10, corrections=STILL) as site:
         gateway, caster, receiver = site
         dice = random.Random(7)

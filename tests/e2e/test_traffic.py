@@ -30,11 +30,13 @@ def traffic(gateway: Gateway) -> dict[str, Any]:
 def test_the_status_counts_by_month_day_and_channel_and_a_restart_goes_on(
     memory_path: Path,
 ) -> None:
+    clocks = Clocks.mid_month()
+
     async def scenario() -> None:
         budget = {"megabytes_per_month": 1000, "hours_per_month": 730}
         async with Caster({"MP": rare_corrections}) as caster:
-            gateway = rover(memory_path, caster, Clocks().clock, budget=budget)
-            async with gateway.receiver():
+            gateway = rover(memory_path, caster, clocks.clock, budget=budget)
+            async with gateway.receiver(wall_clock=clocks.utc):
                 for end_s in (300.0, 600.0):
                     async with gateway.running():
                         await streams(gateway)
@@ -66,12 +68,12 @@ def test_tls_and_its_handshake_count(memory_path: Path) -> None:
 
 async def _cut(top: Path, times: int, longest_s: float) -> list[tuple[float, float]]:
     """The session's seconds, and those that are left of it, after each power cut."""
-    dice, clocks = random.Random(19), Clocks()
+    dice, clocks = random.Random(19), Clocks.mid_month()
     found: list[tuple[float, float]] = []
     async with Caster({"MP": rare_corrections}) as caster:
         gateway = rover(top, caster, clocks.clock)
         kept, before_s = top / "kept", 0.0
-        async with gateway.receiver() as receiver:
+        async with gateway.receiver(wall_clock=clocks.utc) as receiver:
             for _ in range(times):
                 async with gateway.running() as daemon:
                     await streams(gateway)

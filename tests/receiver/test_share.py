@@ -26,12 +26,13 @@ class Reader:
         self.scanner = Scanner(FrameKind.UBX, FrameKind.NMEA, FrameKind.RTCM3)
 
     def names(self) -> list[str]:
-        """Of the frames that came since."""
-        found = b""
+        """Of the frames that came since: a read gives what the kernel has moved so far."""
+        names: list[str] = []
         with contextlib.suppress(BlockingIOError):
-            found = os.read(self.file, 1 << 20)
-        self.data += found
-        return [frame.name for frame in self.scanner.feed(found)]
+            while found := os.read(self.file, 65536):
+                self.data += found
+                names += [frame.name for frame in self.scanner.feed(found)]
+        return names
 
 
 @in_virtual_time

@@ -22,7 +22,6 @@ from tests.support.until import until
 from ztpd.daemon import Daemon
 from ztpd.errors import ConfigError, ZtpdError
 from ztpd.lifecycle import Activity, State
-from ztpd.model import utc
 from ztpd.serialport.port import SerialPort
 from ztpd.sim import corrections, mqtt_packets
 from ztpd.sim.caster import Caster
@@ -141,7 +140,7 @@ class Site:
         self.ztp = await stack.enter_async_context(FaultProxy("127.0.0.1", self.service.port))
         self.modem = await stack.enter_async_context(SimModem(gateway.top / "modem", SARA_R5))
         self.receiver = await stack.enter_async_context(
-            gateway.receiver(wall_clock=lambda: utc(self.clocks.true_unix_s()))
+            gateway.receiver(wall_clock=self.clocks.utc)
         )
         self.configure()
 

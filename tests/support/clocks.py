@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 
 from ztpd.system.clock import Clock
 
@@ -22,6 +23,17 @@ class Clocks:
             instant=lambda: (f"boot {self._boot}", _now() - self._booted_s),
             synchronised=lambda: True,
         )
+
+    @classmethod
+    def mid_month(cls) -> Clocks:
+        """They begin at noon of the next month's tenth: a test that counts by months or days
+        crosses no end of one by chance. Its receiver must have their :meth:`utc`."""
+        next_month = datetime.now(UTC).replace(day=1) + timedelta(days=31)
+        return cls(next_month.replace(day=10, hour=12).timestamp())
+
+    def utc(self) -> datetime:
+        """The time of the satellites."""
+        return datetime.fromtimestamp(self.true_unix_s(), UTC)
 
     def true_unix_s(self) -> float:
         """The time that services and satellites have."""
