@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.support import virtualtime
+from tests.support.until import until
 from tests.support.usbtree import UsbTree
 from ztpd.config import Config, IdentityOptions
 from ztpd.errors import IdentityError
@@ -96,7 +97,8 @@ def reading(
     locked: str = "",
     **settings: Any,
 ) -> Result:
-    """The identity, with ``models`` on their ttys; the ports are given back.
+    """The identity, with ``models`` on their ttys; the ports are given back, one whose opening was
+    given up once the kernel has opened it.
 
     Another program holds the tty ``locked`` meanwhile.
     """
@@ -105,7 +107,7 @@ def reading(
         async with wired(gateway, **(models or {})) as modems:
             with held(gateway, locked) if locked else contextlib.nullcontext():
                 result = await read(gateway, **settings)
-            assert all(not modem.pty.users() for modem in modems.values())
+            await until(lambda: not any(modem.pty.users() for modem in modems.values()), 5)
             assert all(not modem.engine.forbidden for modem in modems.values())
             return result
 
