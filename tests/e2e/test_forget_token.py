@@ -14,9 +14,10 @@ import pytest
 
 from tests.support import TOP
 from tests.support.gateway import Gateway
-from tests.support.services import services, state
+from tests.support.services import corrections, services, state
 from tests.support.until import until
 from tests.support.virtualtime import run
+from ztpd.sim.caster import Caster
 
 SYSTEMD = TOP / "systemd"
 
@@ -79,6 +80,23 @@ async def test_T5_a_reload_puts_the_setting_in_force_where_corrections_flow_alre
         await until(wish.exists)
 
         assert caster.sessions == 1
+
+
+async def test_T5_a_gateway_that_needs_no_provisioning_keeps_a_token_it_may_need_later(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    async with Caster({"MP": corrections}) as caster, gateway.receiver():
+        gateway.configure(
+            ntrip={"host": "127.0.0.1", "port": caster.port, "mountpoint": "MP", "tls": False}
+        )
+        wish = wanted(gateway, forget=True)
+        async with gateway.running():
+            await until(lambda: caster.sessions and state(gateway) == "streaming")
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.5)
+
+        assert not wish.exists()
 
 
 async def test_T5_credentials_that_are_refused_still_need_the_token(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.support.clocks import Clocks
 from tests.support.gateway import FAST_LINE, Gateway
 from tests.support.rover import rare_corrections, rover, streams
-from tests.support.services import services
+from tests.support.services import kept, reissue, services
 from tests.support.tasks import next_time_out_s
 from tests.support.until import until
 from tests.support.virtualtime import run
@@ -27,13 +27,13 @@ from ztpd import __version__, status
 from ztpd.daemon.pauses import FILE as PAUSE_FILE
 from ztpd.daemon.pauses import Asker
 from ztpd.health import Health, health
-from ztpd.model import StoredCredentials, utc
+from ztpd.model import utc
 from ztpd.provisioning.store import CredentialStore
 from ztpd.relay.metering import FILE
 from ztpd.sim.caster import Caster
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import SimReceiver
-from ztpd.sim.ztp_service import Answer, Drip, ZtpService
+from ztpd.sim.ztp_service import Answer, Drip
 from ztpd.system import control
 from ztpd.system.control import Verb
 from ztpd.system.offload import offload
@@ -254,20 +254,6 @@ def test_a_gateway_without_credentials_can_be_paused_too(memory_path: Path) -> N
                 await streams(gateway)
 
     run(scenario())
-
-
-def kept(gateway: Gateway) -> StoredCredentials:
-    loaded = CredentialStore(gateway.state_dir).load()
-    assert loaded
-    return loaded.stored
-
-
-def reissue(gateway: Gateway, service: ZtpService) -> None:
-    """The Thing's certificate from now on is another one."""
-    (thing,) = service.portal.things.values()
-    pair = gateway.authority.client(thing.client_id)
-    thing.credentials["certificate"] = pair.certificate
-    thing.credentials["privateKey"] = pair.private_key.reveal()
 
 
 def test_credentials_that_end_in_a_pause_are_renewed_in_it(memory_path: Path) -> None:

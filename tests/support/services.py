@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.gateway import Gateway
+from ztpd.model import StoredCredentials
+from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.caster import Caster
 from ztpd.sim.modem import SARA_R5, SimModem
 from ztpd.sim.portal import Profile
@@ -68,3 +70,17 @@ def state(gateway: Gateway) -> str:
 
 def reason(gateway: Gateway) -> str:
     return str(gateway.status.get("reason", {}).get("event"))
+
+
+def kept(gateway: Gateway) -> StoredCredentials:
+    loaded = CredentialStore(gateway.state_dir).load()
+    assert loaded
+    return loaded.stored
+
+
+def reissue(gateway: Gateway, service: ZtpService) -> None:
+    """The Thing's certificate from now on is another one."""
+    (thing,) = service.portal.things.values()
+    pair = gateway.authority.client(thing.client_id)
+    thing.credentials["certificate"] = pair.certificate
+    thing.credentials["privateKey"] = pair.private_key.reveal()

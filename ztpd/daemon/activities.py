@@ -130,9 +130,10 @@ class Activities:
 
     def forget_token(self) -> None:
         """Remove the token where that is wanted, once the credentials are stored, and corrections
-        flow by them."""
+        flow by them: if they are refused, the call for other ones needs it."""
+        stored = self.stored and self._provisioner.keeper.unsaved is None
         flow = self._first_corrections.is_set() and not self._is_on_backup
-        if flow and self._config().ztp.forget_token and self._provisioner.keeper.unsaved is None:
+        if stored and flow and self._config().ztp.forget_token:
             remove_token(self._runtime_dir)
 
     async def _load(self) -> Event:
@@ -278,7 +279,6 @@ class Activities:
             stored,
             self._provisioner,
             first_corrections=self._first_corrections,
-            forget_token=self.forget_token,
         )
         self._obtained(renewed)
         self._dispatch(Event.RESTART, "new credentials")
@@ -311,6 +311,7 @@ class Activities:
     ) -> None:
         if event is Event.FIRST_FRAME and not self._is_on_backup:  # else they are unproven
             self._first_corrections.set()
+            self.forget_token()
         self._dispatch(event, why, error=error, wait_s=wait_s)
 
     def _wait(

@@ -1,9 +1,8 @@
-"""Upkeep of credentials beside a session, after its first corrections."""
+"""Upkeep of credentials beside a session."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ztpd.model import StoredCredentials
 from ztpd.provisioning.provisioner import Provisioner
 
 _START_UP_S = 60.0
+_LONGEST_START_UP_S = 3600.0
 
 
 async def upkeep(
@@ -18,15 +18,15 @@ async def upkeep(
     provisioner: Provisioner,
     *,
     first_corrections: asyncio.Event,
-    forget_token: Callable[[], None],
 ) -> StoredCredentials:
     """Compare the modem, wait until ``stored`` are close to their end, and renew them.
 
-    The token is kept until corrections have come: if the credentials are refused, the call for
-    other ones needs it. The modem is asked when start-up is over and its port is free.
+    The modem is asked when start-up is over and its port is free: after the first corrections by
+    ``stored``, or an hour, as their service may be out while a backup brings corrections.
     """
-    await first_corrections.wait()
-    forget_token()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LONGEST_START_UP_S):
+            await first_corrections.wait()
     await asyncio.sleep(_START_UP_S)
     await provisioner.identification.compare(stored)
     return await provisioner.renew(stored)
