@@ -50,6 +50,19 @@ async def test_T5_the_wish_is_left_in_the_runtime_directory_once_corrections_flo
         assert wish.exists() == forget
 
 
+async def test_T5_the_wish_is_left_once_and_not_with_each_session(tmp_path: Path) -> None:
+    async with services(tmp_path) as (gateway, _, caster):
+        wish = wanted(gateway, forget=True)
+        async with gateway.running():
+            await until(wish.exists)
+            wish.unlink()  # as root's unit does
+            caster.end_sessions()
+            await until(lambda: caster.sessions == 2 and state(gateway) == "streaming")
+            await asyncio.sleep(0.1)
+
+        assert not wish.exists()
+
+
 def test_T5_credentials_that_the_disk_takes_late_still_need_the_token_until_then(
     tmp_path: Path,
 ) -> None:

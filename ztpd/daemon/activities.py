@@ -309,7 +309,8 @@ class Activities:
         error: ZtpdError | None = None,
         wait_s: float | None = None,
     ) -> None:
-        if event is Event.FIRST_FRAME and not self._is_on_backup:  # else they are unproven
+        proven = event is Event.FIRST_FRAME and not self._is_on_backup
+        if proven and not self._first_corrections.is_set():
             self._first_corrections.set()
             self.forget_token()
         self._dispatch(event, why, error=error, wait_s=wait_s)
