@@ -10,7 +10,7 @@ from ztpd.model import StoredCredentials
 from ztpd.provisioning.provisioner import Provisioner
 
 _START_UP_S = 60.0
-_LONGEST_START_UP_S = 3600.0
+_LONGEST_START_UP_S = 600.0
 
 
 async def upkeep(
@@ -22,7 +22,7 @@ async def upkeep(
     """Compare the modem, wait until ``stored`` are close to their end, and renew them.
 
     The modem is asked when start-up is over and its port is free: after the first corrections by
-    ``stored``, or an hour, as their service may be out while a backup brings corrections.
+    ``stored``, or ten minutes, as their service may be out while a backup brings corrections.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(_LONGEST_START_UP_S):
