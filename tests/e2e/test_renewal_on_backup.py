@@ -1,10 +1,11 @@
-"""Credentials that end while a backup brings the corrections, in the whole daemon."""
+"""Credentials that end while their own service is out, in the whole daemon."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ HOUR_S, DAY_S = 3600.0, 86_400.0
 
 @asynccontextmanager
 async def site(
-    memory_path: Path, clocks: Clocks
+    memory_path: Path, clocks: Clocks, **tables: Any
 ) -> AsyncIterator[tuple[Gateway, ZtpService, Caster]]:
     """A gateway that streams by what it was given, which ends in 100 days; it has stopped."""
     receiver = {
@@ -39,7 +40,7 @@ async def site(
             profile=Profile(protocol="both"),
             speed=1.0,
             receiver=receiver,
-            backup=[spare | {"name": "spare"}],
+            **{"backup": [spare | {"name": "spare"}]} | tables,
         ) as (gateway, service, first):
             gateway.clock = clocks.clock
             async with gateway.running():
@@ -81,3 +82,21 @@ async def test_credentials_that_end_while_a_backup_streams_are_renewed_beside_it
             await until(lambda: first.alive, 2 * HOUR_S)
             await until(lambda: not is_on_backup(gateway), 2 * HOUR_S)
         assert len(service.calls) == 2, "the new ones are accepted after the old ones' end"
+
+
+@in_virtual_time
+async def test_credentials_whose_service_is_out_since_the_start_are_renewed_without_a_backup(
+    memory_path: Path,
+) -> None:
+    clocks = Clocks()
+    async with site(memory_path, clocks, backup=[]) as (gateway, service, first):
+        before = kept(gateway)
+        first.fault = "unavailable"
+        clocks.suspend(95 * DAY_S)
+        async with gateway.running():
+            await until(lambda: len(service.calls) == 2, 3 * HOUR_S)
+            await until(lambda: kept(gateway) != before, 60)
+            clocks.suspend(60 * DAY_S)
+            first.fault = ""
+            await streams(gateway, 2 * HOUR_S)
+        assert len(service.calls) == 2
