@@ -331,8 +331,8 @@ CERTIFICATE_EXPIRING = _event(
     _WARNING,
     "the client certificate expires in {days} days",
     "The client certificate expires soon.",
-    "In the last 7 days ztpd asks for new credentials once a day, also while it is paused.",
-    "Nothing to do if that works.",
+    "Also while it is paused, ztpd renews it by a call.",
+    "Nothing to do if ztpd gets new credentials; it asks once a day in the last 7 days.",
     ended_by="ztp.provisioned",
 )
 CONNECTED = _event(
