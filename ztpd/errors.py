@@ -586,6 +586,19 @@ class ZtpHostNotAllowed(ZtpRefused):
     advice = "If the host is right, list it in [ztp] allowed_hosts."
 
 
+class HostFiltered(ZtpHostNotAllowed):
+    """No refusal for good: the name server answers otherwise once there is an uplink."""
+
+    code = "net.dns_filtered"
+    retry = Retry.LOCAL
+    exit_status = 75
+    summary = "the name server answers with an address that leads nowhere"
+    advice = (
+        "A filter, or a router without uplink, answers so: check the uplink and the nameservers in "
+        "/etc/resolv.conf."
+    )
+
+
 class ZtpKeyMismatch(ZtpError):
     code = "ztp.key_mismatch"
     summary = "certificate and private key of the answer do not belong together"
@@ -763,6 +776,15 @@ class SessionProtocol(SessionError):
     advice = "Check host and port; if they are right, report it with the journal lines around it."
 
 
+class SessionCaptivePortal(SessionProtocol):
+    code = "session.captive_portal"
+    summary = "a captive portal, proxy or web server answered instead of the correction service"
+    advice = (
+        "Log in to the portal, or use an uplink without one; else check host and port: a web "
+        "server may be there."
+    )
+
+
 class StreamCorrupt(SessionError):
     code = "session.corrupt"
     summary = "the stream of the correction service is damaged: its checksums are wrong"
@@ -909,10 +931,25 @@ class CasterForbidden(SessionError):
     advice = "Read the caster's reason; the address or the user may be banned for a while."
 
 
+class CasterBusy(CasterForbidden):
+    """A caster still counts a session that the network has cut; or the account is used twice."""
+
+    code = "ntrip.busy"
+    retry = Retry.SERVER
+    summary = "the caster allows no further session at present"
+    advice = (
+        "Nothing to do if it passes: a caster counts a session that was cut for minutes. Else find "
+        "the other user of the account, or ask the operator."
+    )
+
+
 class CasterRedirect(CasterForbidden):
     code = "ntrip.redirect"
     summary = "the caster sends its clients to another address, which ztpd does not follow"
-    advice = "If the address is right, set [ntrip] or [[backup]] host, port and mountpoint to it."
+    advice = (
+        "If the address is right, set [ntrip] or [[backup]] host, port and mountpoint to it; a "
+        "network that wants a log-in redirects, too."
+    )
 
 
 class GgaRequired(SessionError):

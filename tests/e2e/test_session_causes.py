@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from tests.support.gateway import Gateway
 from tests.support.services import reason, state
 from tests.support.until import until
 from ztpd.sim.caster import Caster
+from ztpd.sim.receiver import SimReceiver
+from ztpd.system.tasks import end
 from ztpd.wire.frames import rtcm_frame
 
 PASSWORD = "geheim-0815"
@@ -228,4 +230,116 @@ def test_FR113_the_daemon_waits_for_a_receiver_that_is_unplugged_without_using_d
                 await running.__aexit__(None, None, None)
 
     caplog.set_level(logging.INFO)
+    virtualtime.run(scenario())
+
+
+# Casters and networks in between that refuse for a while, and in words only
+
+
+def page(status: str, words: str, kind: str = "text/html") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(words)}\r\n\r\n"
+    return (head + words).encode()
+
+
+BUSY = page("403 Forbidden", "User is already logged in", "text/plain")
+PORTAL = page("200 OK", "<html><title>Hotel</title>Please log in</html>")
+WANTS_GGA = page("400 Bad Request", "GGA required", "text/plain")
+
+
+@asynccontextmanager
+async def answering(
+    tmp_path: Path, answer: Callable[[bytes], bytes | None]
+) -> AsyncIterator[tuple[Gateway, SimReceiver, list[float]]]:
+    """The daemon, its receiver, and a server of plain NTRIP that gives ``answer`` to a request;
+    None is a stream. The list has the loop's time of each connection."""
+    gateway = Gateway(tmp_path)
+    (tmp_path / "password").touch(mode=0o600)
+    (tmp_path / "password").write_text(PASSWORD)
+    connected_s: list[float] = []
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected_s.append(asyncio.get_running_loop().time())
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            said = answer(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(
+                b"ICY 200 OK\r\nContent-Type: text/plain\r\n\r\n" if said is None else said
+            )
+            if said is None:
+                async for frame in frames():
+                    writer.write(frame)
+        writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    account = {"username": "me", "password_file": tmp_path / "password"}
+    gateway.configure(
+        ntrip={"host": "localhost", "port": port, "mountpoint": "NEAR", "tls": False} | account
+    )
+    try:
+        async with gateway.receiver() as receiver, gateway.running():
+            yield gateway, receiver, connected_s
+    finally:
+        server.close()
+        await end(*serving)
+
+
+@pytest.mark.parametrize(
+    ("said", "event", "words"),
+    [
+        pytest.param(BUSY, "ntrip.busy", "already logged in", id="account-in-use"),
+        pytest.param(b"ERROR - Too Many Clients\r\n", "ntrip.busy", "Too Many", id="full"),
+        pytest.param(PORTAL, "session.captive_portal", "Hotel Please log in", id="portal"),
+        pytest.param(
+            page("511 Network Authentication Required", "<p>"),
+            "session.captive_portal",
+            "511",
+            id="network-log-in",
+        ),
+    ],
+)
+def test_FR31_what_passes_without_a_person_is_no_refusal_of_the_account(
+    said: bytes, event: str, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusing = True
+
+    async def scenario() -> None:
+        nonlocal refusing
+        bench = answering(tmp_path, lambda _: said if refusing else None)
+        async with bench as (gateway, _, connected_s):
+            await until(lambda: len(connected_s) >= 4, within_s=60)
+            await until(lambda: reason(gateway) == event)
+            assert state(gateway) == "waiting"
+            assert words in reported(gateway)["text"]
+            refusing = False
+            await until(lambda: state(gateway) == "streaming", within_s=60)
+
+    caplog.set_level(logging.INFO)
+    virtualtime.run(scenario())
+    assert len(named(caplog, event)) == 1
+    assert not named(caplog, "ntrip.account_refused")
+    assert not named(caplog, "ntrip.mountpoint")
+
+
+@pytest.mark.parametrize(
+    "said", [WANTS_GGA, b"ERROR - NMEA position required\r\n", b"Position missing\r\n"]
+)
+def test_R12_a_caster_that_refuses_for_want_of_a_position_is_asked_again_with_one(
+    said: bytes, tmp_path: Path
+) -> None:
+    def answer(request: bytes) -> bytes | None:
+        return None if b"Ntrip-GGA" in request else said
+
+    async def scenario() -> None:
+        async with answering(tmp_path, answer) as (gateway, receiver, _):
+            receiver.faults.no_sky = True
+            await until(lambda: reason(gateway) == "ntrip.gga_missing", within_s=30)
+            assert state(gateway) == "waiting"
+            await asyncio.sleep(20)
+            receiver.faults.no_sky = False
+            await until(lambda: state(gateway) == "streaming", within_s=15)
+
     virtualtime.run(scenario())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.ipv6 import needs_ipv6
 from tests.support.virtualtime import run
-from ztpd.errors import ResolveFailed, ZtpHostNotAllowed
+from ztpd.errors import HostFiltered, ResolveFailed, Retry, ZtpHostNotAllowed
 from ztpd.net import dial as dialling
 from ztpd.net.dial import dial, farthest, on_trial
 from ztpd.net.resolve import RESOLVE_S, Address, Resolver, resolve
@@ -329,3 +329,17 @@ async def test_FR93_a_public_name_may_lead_to_a_private_range(inner: str) -> Non
 async def test_FR93_localhost_itself_is_no_public_name() -> None:
     with pytest.raises(ZtpHostNotAllowed):
         await resolve("localhost", 2102, public_only=True)
+
+
+@pytest.mark.parametrize("nowhere", ["0.0.0.0", "::"])
+async def test_N02_a_name_server_that_hides_a_name_is_named_and_asked_again_soon(
+    nowhere: str,
+) -> None:
+    """As a DNS filter does, and a router that has no uplink yet."""
+    resolver = resolves_to([nowhere])
+    with pytest.raises(HostFiltered, match=f"caster.invalid is {nowhere}") as refused:
+        await resolve("caster.invalid", 2102, public_only=True, resolver=resolver)
+    assert refused.value.retry is Retry.LOCAL
+    with pytest.raises(ResolveFailed, match=f"{nowhere} leads nowhere") as failed:
+        await connect("caster.invalid", 1, resolver=resolver)
+    assert "filter" in failed.value.advice

@@ -211,11 +211,15 @@ async def test_more_topics_than_a_broker_takes_at_once_are_asked_for_in_turn() -
 @pytest.mark.parametrize(
     ("code", "kind", "words"),
     [
-        pytest.param(1, SessionProtocol, "MQTT 3.1.1", id="Q01"),
-        pytest.param(2, SessionProtocol, "client identifier", id="Q02"),
+        pytest.param(1, SessionProtocol, "does not speak MQTT 3.1.1", id="Q01"),
+        pytest.param(2, SessionRefused, 'client identifier "', id="Q02"),
+        pytest.param(133, SessionRefused, 'client identifier "', id="Q02-MQTT-5"),
         pytest.param(3, SessionError, "not available", id="Q03"),
+        pytest.param(137, SessionError, "not available", id="Q03-busy"),
+        pytest.param(159, SessionError, "not available", id="Q03-rate"),
         pytest.param(4, SessionRefused, "bad user name", id="Q04-bad-password"),
         pytest.param(5, SessionRefused, "not authorised", id="Q04-not-authorised"),
+        pytest.param(138, SessionRefused, "not authorised", id="Q04-banned"),
         pytest.param(77, SessionProtocol, "", id="unknown"),
     ],
 )

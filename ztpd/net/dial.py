@@ -8,9 +8,9 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ztpd.errors import FamilyUnreachable
+from ztpd.errors import FamilyUnreachable, HostFiltered, ResolveFailed
 from ztpd.net.errormap import NO_ROUTE
-from ztpd.net.resolve import Address
+from ztpd.net.resolve import Address, lead_nowhere
 from ztpd.system.looptime import loop_time
 from ztpd.system.tasks import end
 
@@ -37,8 +37,11 @@ async def dial(addresses: Sequence[Address], *, within_s: float = CONNECT_S) -> 
     is dead on this uplink costs a quarter of a second. One that failed in the last ten minutes
     goes last. Where none answers within ``within_s``, the failure of the address that got
     farthest is raised, as OSError; :class:`FamilyUnreachable` where the uplink has no route for
-    this kind of address at all.
+    this kind of address at all, :class:`ResolveFailed` where the only address is 0.0.0.0.
     """
+    if lead_nowhere(addresses):  # the kernel would connect to this machine
+        said = f"{addresses[0].place[0]} leads nowhere: a name server that hides a name answers so"
+        raise ResolveFailed(said, advice=HostFiltered.advice)
     waiting = sorted(addresses, key=_has_failed)
     running: dict[asyncio.Task[socket.socket], Address] = {}
     failures: list[OSError] = []

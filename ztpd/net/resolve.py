@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ztpd.errors import ResolveFailed, ZtpHostNotAllowed
+from ztpd.errors import HostFiltered, ResolveFailed, ZtpHostNotAllowed
 from ztpd.system.offload import offload
 from ztpd.wire.hostnames import address, is_address
 
@@ -36,15 +36,21 @@ async def resolve(
 
     With ``public_only`` addresses of this machine and its link do not count. Raises
     :class:`ResolveFailed`, after ``RESOLVE_S`` where the resolver hangs, and
-    :class:`ZtpHostNotAllowed` where no address counts.
+    :class:`ZtpHostNotAllowed` where no address counts (:class:`HostFiltered` for 0.0.0.0).
     """
     addresses = await _ask(host, port, resolver)
     if not public_only:
         return addresses
     public = [each for each in addresses if not _is_here(each)]
     if not public:
-        raise ZtpHostNotAllowed(f"{host} is {addresses[0].place[0]}, on this machine or its link")
+        kind = HostFiltered if lead_nowhere(addresses) else ZtpHostNotAllowed
+        raise kind(f"{host} is {addresses[0].place[0]}, on this machine or its link")
     return public
+
+
+def lead_nowhere(addresses: Iterable[Address]) -> bool:
+    """Whether all are 0.0.0.0 or ::, by which name servers hide a name."""
+    return all(each.place[0] in ("0.0.0.0", "::") for each in addresses)
 
 
 def _is_here(found: Address) -> bool:

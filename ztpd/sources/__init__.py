@@ -69,7 +69,7 @@ async def open_session(
         except SessionRefused as error:
             if not endpoint.own_account:
                 raise
-            raise BrokerAccountRefused(error.detail) from error
+            raise BrokerAccountRefused(error.detail, advice=error.own_advice) from error
     else:
         from ztpd.sources.ntrip import NtripSession
 

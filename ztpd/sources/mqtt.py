@@ -185,7 +185,7 @@ class MqttSession:
         self._client = client = Client(sock, endpoint.client_id)
         if endpoint.username:
             client.username_pw_set(endpoint.username, endpoint.password.reveal() or None)
-        client.on_connect = self._on_connect
+        client.on_connack = self._on_connack
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
@@ -265,16 +265,15 @@ class MqttSession:
     def _on_wants_no_write(self, _client: Any, _userdata: Any, sock: Any) -> None:
         asyncio.get_running_loop().remove_writer(sock.fileno())
 
-    def _on_connect(self, *given: Any) -> None:
-        """Of paho: client, user data, flags, code; 2.x adds properties."""
-        code = mqtt_codes.number(given[3])
+    def _on_connack(self, code: int) -> None:
         if self._accepted:
             self._fail(SessionProtocol(f"{self.where}: a second CONNACK"))
         elif code == 0:
             self._accepted = True
             self._news.set()
         else:
-            self._fail(mqtt_codes.refusal(code, self.where))
+            client_id = log.quoted(self._endpoint.client_id, 64)
+            self._fail(mqtt_codes.refusal(code, self.where, client_id))
 
     def _on_subscribe(self, *given: Any) -> None:
         """Of paho: client, user data, identifier, codes; 2.x adds properties."""

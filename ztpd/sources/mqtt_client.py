@@ -6,7 +6,7 @@ import importlib
 import socket
 import sys
 import urllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -56,6 +56,7 @@ class Client(paho.Client):
 
     def __init__(self, given: WatchedSocket, client_id: str) -> None:
         self.given = given
+        self.on_connack: Callable[[int], None] = lambda _: None  # given the broker's own code
         options: dict[str, Any] = {
             "client_id": client_id,
             "clean_session": True,
@@ -65,9 +66,19 @@ class Client(paho.Client):
         if hasattr(paho, "CallbackAPIVersion"):  # since 2.0, which warns where it is not named
             options["callback_api_version"] = paho.CallbackAPIVersion.VERSION2
         super().__init__(**options)
+        self.on_connect = lambda *_: self.on_connack(0)
 
     def _create_socket_connection(self) -> socket.socket:
         return self.given
+
+    def _handle_connack(self) -> Any:
+        """Hand on a code that refuses: paho calls 1, and any answer in MQTT 5, a broken packet, and
+        its version 2 has one number for all codes that it does not know."""
+        answer = bytes(self._in_packet["packet"])
+        if len(answer) >= 2 and answer[1]:
+            self.on_connack(answer[1])
+            return paho.MQTT_ERR_CONN_REFUSED
+        return super()._handle_connack()
 
     def _handle_publish(self) -> Any:
         """Refuse messages with QoS 2: paho keeps each until a PUBREL comes, and none was asked for

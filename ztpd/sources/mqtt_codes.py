@@ -14,18 +14,24 @@ from ztpd.errors import (
 )
 from ztpd.net.errormap import CLIENT_CERTIFICATE, network_error
 
-# MQTT 3.1.1 section 3.2.2.3, and behind it the MQTT 5 reason that paho 2 makes of each.
+# MQTT 3.1.1 section 3.2.2.3, and MQTT 5 section 3.2.2.2, in which some brokers answer.
 _CONNACK: dict[int, tuple[type[SessionError], str]] = {
     code: meaning
     for codes, meaning in (
         ((1, 132), (SessionProtocol, "the broker does not speak MQTT 3.1.1")),
-        ((2, 133), (SessionProtocol, "the broker does not take the client identifier")),
-        ((3, 136), (SessionError, "the broker is not available")),
+        ((2, 133), (SessionRefused, "the broker does not take the client identifier")),
+        ((3, 136, 137, 151, 159), (SessionError, "the broker is not available")),
         ((4, 134), (SessionRefused, "bad user name or password")),
-        ((5, 135), (SessionRefused, "not authorised")),
+        ((5, 135, 138), (SessionRefused, "not authorised")),
     )
     for code in codes
 }
+
+_IDENTIFIER = (2, 133)
+_SET_CLIENT_ID = (
+    "Check [mqtt] client_id, or leave it out where the credentials have one; else ask the "
+    "broker's operator which client identifier it takes."
+)
 
 # paho's reasons for a disconnection: its own number in 1.x, an MQTT 5 reason in 2.x.
 _KEEPALIVE_LOST = (16, 141)
@@ -37,10 +43,11 @@ def number(code: Any) -> int:
     return int(getattr(code, "value", code))
 
 
-def refusal(code: int, where: str) -> SessionError:
+def refusal(code: int, where: str, client_id: str) -> SessionError:
     """The error of a CONNACK with ``code``, which is not 0."""
     kind, words = _CONNACK.get(code, (SessionProtocol, f"CONNACK with code {code}"))
-    return kind(f"{where}: {words}")
+    named = f' "{client_id}"' if code in _IDENTIFIER else ""
+    return kind(f"{where}: {words}{named}", advice=_SET_CLIENT_ID if named else "")
 
 
 def broken(code: int, where: str) -> ZtpdError | None:

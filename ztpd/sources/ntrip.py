@@ -39,6 +39,7 @@ from ztpd.system.offload import offload
 from ztpd.wire.foreign import SAMPLE_BYTES, is_text
 from ztpd.wire.frames import Counts, Scanner
 from ztpd.wire.ntrip import Response, request
+from ztpd.wire.ntrip_refusal import wants_position
 
 _ANSWER_S = 10.0  # for the whole head of the answer
 _GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
@@ -308,6 +309,8 @@ class NtripSession:
                 return GgaRequired(f"{detail}, before a position could be sent")
             if self._endpoint.own_account:
                 return AccountRefused(detail)
+        if type(failure) is CasterForbidden and not self._sent and wants_position(failure.detail):
+            return GgaRequired(detail)
         position_lost = self._sent > 0 and not self._gga.has_position(loop_time())
         if isinstance(failure, SessionClosed) and (self._waits_for_gga or position_lost):
             return GgaRequired(detail)

@@ -319,7 +319,8 @@ class Response:
             self._refuse()
 
     def _may_stream(self) -> bool:
-        return self.status == 200 and self._protocol.startswith("HTTP")
+        named_text = self._protocol == "ICY" and "content-type" in self._headers
+        return self.status == 200 and (self._protocol.startswith("HTTP") or named_text)
 
     def _end(self) -> None:
         if self._text is None:
@@ -356,10 +357,11 @@ class Response:
         said = f"status {said}" + (f": {words}" if words not in ("", said, self._reason) else "")
         table = self._table
         is_table = self._may_be_table() or (self.status == 200 and table.complete and not is_cut)
-        if is_table and (table.names or not is_ban(said)):
+        is_page = text.lstrip()[:1] == b"<" and not table.names
+        if is_table and not is_page and (table.names or not is_ban(said)):
             self._fail(table.failure(words))
         else:
-            self._fail(refusal(self.status, said, self._headers, self._mountpoint))
+            self._fail(refusal(self.status, said, self._headers, self._mountpoint, is_page=is_page))
 
 
 def _is_frame(data: bytes | bytearray) -> bool:
