@@ -10,7 +10,7 @@ from tools.faulttable import names, numbers, rows, untested
 
 MOST = {
     "N": 30,
-    "Z": 17,
+    "Z": 19,
     "S": 21,
     "C": 9,
     "M": 14,

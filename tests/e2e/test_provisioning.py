@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.services import IMEI, reason, services, state
+from tests.support.services import IMEI, kept, reason, services, state
 from tests.support.until import until
 from ztpd.sim.portal import TOKEN, Profile
-from ztpd.sim.ztp_service import Answer, Cut
+from ztpd.sim.ztp_service import Answer, Cut, ZtpService
+from ztpd.wire.ztp import PATHS
 
 
 async def test_from_power_on_to_corrections(tmp_path: Path) -> None:
@@ -70,6 +71,97 @@ async def test_FR57_a_token_of_a_wrong_form_is_named_with_its_remedy(tmp_path: P
         reported = gateway.status["reason"]
         assert reported["text"].endswith("status 422: token invalid token format")
         assert "ztpd token set" in reported["advice"]
+
+
+@pytest.mark.parametrize("status", [201, 202, 203])
+async def test_Z18_credentials_with_another_status_of_success_are_used(
+    tmp_path: Path, status: int
+) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        service.script.append(Answer(status, credentials_for(service)))
+        async with gateway.running():
+            await until(lambda: state(gateway) == "streaming")
+
+        assert service.requests == 1
+        assert kept(gateway).hardware_id == IMEI
+
+
+@pytest.mark.parametrize("status", [409, 500])
+async def test_Z18_T14_credentials_with_a_status_of_failure_are_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    async with services(tmp_path) as (gateway, service, _):
+        service.script.append(Answer(status, credentials_for(service)))
+        async with gateway.running():
+            await until(lambda: f"status {status}" in str(gateway.status.get("reason")))
+            shown = json.dumps(gateway.status)
+
+        for secret in (service.portal.password.reveal(), "PRIVATE KEY"):
+            assert secret not in caplog.text + shown
+
+
+def credentials_for(service: ZtpService) -> str:
+    """The answer of ``service``, which has made the gateway's Thing."""
+    asked = json.dumps({"token": TOKEN.reveal(), "hardwareId": IMEI}).encode()
+    headers = {"content-length": str(len(asked))}
+    return service.portal.answer("POST", PATHS["flex"], headers, asked)[1].decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (
+            Answer(200, '{"error":"Device hardware code not whitelisted"}'),
+            "ztp.refused.not_listed",
+            "Device hardware code not whitelisted",
+        ),
+        (
+            Answer(403, '{"message":"Missing Authentication Token"}'),
+            "ztp.refused.not_found",
+            "Missing Authentication Token",
+        ),
+        (
+            Answer(409, '{"message":"hardware code already in use"}'),
+            "ztp.refused.already_registered",
+            "hardware code already in use",
+        ),
+        (Answer(409), "ztp.refused.already_registered", "status 409"),
+        (
+            Answer(403, "<html><title>403 ERROR</title><h1>Request blocked.</h1></html>"),
+            "ztp.refused.unknown",
+            "status 403: 403 ERROR Request blocked.",
+        ),
+    ],
+)
+async def test_Z19_a_refusal_in_an_odd_form_is_known_and_asked_about_once(
+    tmp_path: Path, answer: Answer, code: str, words: str
+) -> None:
+    async with services(tmp_path, script=(answer,)) as (gateway, service, _), gateway.running():
+        await until(lambda: state(gateway) == "blocked")
+
+        assert reason(gateway) == code
+        assert gateway.status["reason"]["text"].endswith(words)
+        page = answer.text.startswith("<")
+        assert ("firewall or proxy" in gateway.status["reason"]["advice"]) == page
+        assert service.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answer(202, '{"status":"pending"}'), "ztp.not_active"),
+        (Answer(400, '{"message":"Rate exceeded"}'), "ztp.throttled"),
+        (Answer(200, '{"outcome":"it rains"}'), "ztp.schema"),
+    ],
+)
+async def test_Z19_a_delay_in_an_odd_form_needs_no_person(
+    tmp_path: Path, answer: Answer, code: str
+) -> None:
+    async with services(tmp_path, script=(answer,)) as (gateway, _, _), gateway.running():
+        await until(lambda: state(gateway) == "waiting")
+
+        assert reason(gateway) == code
+        assert answer.text.rpartition('"')[0].rpartition('"')[2] in gateway.status["reason"]["text"]
 
 
 async def test_Z04_once_the_person_has_helped_a_retry_provisions_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -165,6 +166,29 @@ def test_a_refusal_that_quotes_a_secret_is_scrubbed(
     shown = seen(ztp.refusal(status, headers, raw, secrets=CANARIES)).lower()
     for part in PARTS:
         assert part.lower() not in shown
+
+
+@pytest.mark.parametrize("status", [206, 400, 409, 500])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: text,
+        lambda text: text[:250],
+        lambda text: json.dumps({"message": "exists", "details": json.loads(text)}),
+        lambda text: json.dumps({"body": text}),
+        lambda text: "\ufeff" + text,
+    ],
+    ids=["whole", "cut", "in an envelope", "as a text", "BOM"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_Z18_credentials_in_a_failure_are_not_shown(
+    status: int, wrap: Callable[[str], str], encoding: str
+) -> None:
+    fields = ("rtcmCredentials", "dynamickeys", "privateKey")
+    for raw in (json.dumps({name: BOTH[name]}) for name in fields):
+        shown = seen(ztp.refusal(status, {}, wrap(raw).encode(encoding)))
+        for part in (*PARTS, "synth.Pass", "s.y.n.t.h.P"):
+            assert part not in shown
 
 
 def test_a_short_secret_does_not_tear_a_longer_one_apart() -> None:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from ztpd import events, log
 from ztpd.config.options import ZtpOptions
-from ztpd.errors import StoreError, ZtpdError, ZtpKeyMismatch
+from ztpd.errors import StoreError, ZtpBadAnswer, ZtpdError, ZtpKeyMismatch
 from ztpd.model import Credentials, Identity, Secret, StoredCredentials, fingerprint
 from ztpd.net.tls import load_pair
-from ztpd.provisioning.reply import Post
+from ztpd.provisioning.reply import Post, Reply
 from ztpd.system.offload import offload
 from ztpd.wire import x509, ztp
 
@@ -71,10 +71,7 @@ async def call(
     reply = await post(
         request.url, request.body, timeout_s=settings.timeout_s, ca_file=settings.ca_file
     )
-    if reply.status != 200:
-        secrets = [request.token, Secret(request.hardware_id)]
-        raise ztp.refusal(reply.status, reply.headers, reply.body, secrets=secrets)
-    credentials = ztp.parse_answer(settings.service, reply.body)
+    credentials = _credentials(reply, settings, request)
     log.redaction.hide(credentials.secrets())
     ztp.check_hosts(credentials, allowed_hosts=settings.allowed_hosts, service_host=request.host)
     try:
@@ -83,6 +80,24 @@ async def call(
         )
     except StoreError as error:  # of no local try: the service has answered
         raise ZtpdError(error.detail) from error
+
+
+def _credentials(reply: Reply, settings: ZtpOptions, request: Request) -> Credentials:
+    """The credentials in ``reply``: any status of success will do, 201 for a new Thing. Raises the
+    refusal in it, whatever its status: some front ends send every answer with 200."""
+    unknown: ZtpBadAnswer | None = None
+    if 200 <= reply.status < 300:
+        try:
+            return ztp.parse_answer(settings.service, reply.body)
+        except ZtpBadAnswer as error:
+            if ztp.holds_credentials(reply.body):
+                raise
+            unknown = error
+    secrets = [request.token, Secret(request.hardware_id)]
+    refusal = ztp.refusal(reply.status, reply.headers, reply.body, secrets=secrets)
+    if unknown and isinstance(refusal, ZtpBadAnswer):
+        refusal.detail = f"{unknown.detail}; {refusal.detail}"
+    raise refusal
 
 
 def bind_to_gateway(

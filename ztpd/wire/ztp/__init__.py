@@ -6,7 +6,7 @@ ignored, and one usable transport of corrections is enough. No text of the servi
 and none reaches a log before it is sanitised.
 """
 
-from ztpd.wire.ztp.answer import BODY_LIMIT, Service, parse_answer
+from ztpd.wire.ztp.answer import BODY_LIMIT, Service, holds_credentials, parse_answer
 from ztpd.wire.ztp.hosts import check_hosts, must_be_public
 from ztpd.wire.ztp.refusal import RETRY_AFTER_LIMIT_S, refusal
 from ztpd.wire.ztp.request import GIVEN_NAME_LIMIT, PATHS, check_token, request_body
@@ -19,6 +19,7 @@ __all__ = [
     "Service",
     "check_hosts",
     "check_token",
+    "holds_credentials",
     "must_be_public",
     "parse_answer",
     "refusal",

@@ -71,6 +71,11 @@ _FIELDS = (
 )
 
 
+def holds_credentials(body: bytes) -> bool:
+    """Whether ``body`` has the name of a field of an answer, sound or not."""
+    return any(f'"{name}"'.encode() in body for name in (*_FIELDS, "userName", "MQTT"))
+
+
 def _json_object(body: bytes) -> Mapping[str, Any]:
     if len(body) > BODY_LIMIT:
         raise ZtpTooBig(f"{len(body)} bytes, {BODY_LIMIT} are taken")

@@ -16,6 +16,7 @@ from ztpd.errors import (
     ZtpdError,
     ZtpHardwareCode,
     ZtpNoPlan,
+    ZtpNotActive,
     ZtpNotFound,
     ZtpNotListed,
     ZtpRedirect,
@@ -30,6 +31,7 @@ from ztpd.wire.ztp.answer import BODY_LIMIT, is_web_page
 
 RETRY_AFTER_LIMIT_S = 86_400.0
 _DEPTH_LIMIT = 4
+_PAGE_LIMIT = 4096
 
 
 def refusal(
@@ -42,16 +44,23 @@ def refusal(
 ) -> ZtpdError:
     """The error for an answer without credentials: by its status, then by its text.
 
-    The refusals known by their text have status 403 or 422. The detail holds the text without
-    ``secrets`` (a service may quote the token) and control characters.
+    The refusals known by their text have status 403 or 422; a front end may send them with 200. The
+    detail holds the text without ``secrets`` (a service may quote the token), credentials (an
+    answer may come with a status of failure) and control characters.
     """
-    text = body[:BODY_LIMIT].decode(errors="replace")
-    kind = _kind(status, text.lower(), is_web_page=is_web_page(body))
+    text = "" if b"\0" in body else body[:BODY_LIMIT].decode(errors="replace")  # "": UTF-16, noise
+    text = _CONFIDENTIAL.sub(r'\1"***"', text)
+    web_page = is_web_page(body)
+    kind = _kind(status, text.lower(), is_web_page=web_page)
     if 300 <= status < 400:
         text = f"to {headers['location']}" if "location" in headers else ""
+    elif web_page:
+        text = " ".join(_TAG.sub(" ", text[:_PAGE_LIMIT]).split())
     said = quoted(_scrubbed(_message(text), secrets))
     detail = f"status {status}: {said}" if said else f"status {status}"
-    return kind(detail, retry_after_s=_retry_after_s(headers.get("retry-after", ""), now))
+    advice = _OF_A_WEB_PAGE if kind is ZtpRefused and web_page else ""
+    retry_after_s = _retry_after_s(headers.get("retry-after", ""), now)
+    return kind(detail, advice=advice, retry_after_s=retry_after_s)
 
 
 def _kind(status: int, text: str, *, is_web_page: bool) -> type[ZtpdError]:
@@ -67,23 +76,43 @@ def _kind(status: int, text: str, *, is_web_page: bool) -> type[ZtpdError]:
         case 408 | 425:
             return ZtpServerError
         case _ if 200 <= status < 300:
-            return ZtpCaptivePortal if is_web_page else ZtpBadAnswer
+            otherwise = ZtpNotActive if status == 202 else ZtpBadAnswer  # 202: accepted, not done
+            return ZtpCaptivePortal if is_web_page else _by_words(text, otherwise)
         case _ if 300 <= status < 400:
             return ZtpRedirect
         case _ if 400 <= status < 500:
-            return next((kind for words, kind in _WORDS if re.search(words, text)), ZtpRefused)
+            return _by_words(text, ZtpAlreadyRegistered if status == 409 else ZtpRefused)
         case _ if 500 <= status < 600:
             return ZtpServerError
     return ZtpBadAnswer
 
 
+def _by_words(text: str, otherwise: type[ZtpdError]) -> type[ZtpdError]:
+    return next((kind for words, kind in _WORDS if re.search(words, text)), otherwise)
+
+
+_CONFIDENTIAL = re.compile(
+    r'(\\*"[^"]{0,64}(?:pass|key|secret|cert|value)[^"]{0,64}"\s*:\s*\\*)"(?:[^"\\]|\\.)*"?',
+    re.IGNORECASE | re.DOTALL,
+)
+"""A field of JSON whose text may be a secret, also in a text that is cut, or JSON within JSON."""
+
+_TAG = re.compile("<[^<>]*>")
+_OF_A_WEB_PAGE = (
+    "A web page: perhaps a firewall or proxy refuses in place of the service; try another uplink. "
+    "Else check the device profile in the portal: status Enabled, plan, token, allowlist."
+)
+
 _WRONG = r"\b(invalid|malformed|format|unknown|expired|revoked|disabled|missing|required|not)\b"
 
-# Public clients search for the first three; a device has logged "token invalid token format"; the
-# others are likely wordings.
+# Public clients search for "whitelist", "already registered" and "no plan"; a device has logged
+# "token invalid token format". "Missing Authentication Token" is not about ours: AWS API Gateway
+# answers so at a path that it does not know. The others are likely wordings.
 _WORDS: tuple[tuple[str, type[ZtpdError]], ...] = (
+    ("missing authentication token", ZtpNotFound),
+    (r"too many requests|rate (limit )?exceeded|throttl", ZtpThrottled),
     ("whitelist", ZtpNotListed),
-    ("already registered", ZtpAlreadyRegistered),
+    ("already (registered|exists|in use)", ZtpAlreadyRegistered),
     ("no plan", ZtpNoPlan),
     ("allowlist", ZtpNotListed),
     ("allow[- ]list", ZtpNotListed),
