@@ -390,6 +390,25 @@ def test_C49_a_busy_sim_is_asked_again(ask: Ask) -> None:
     assert result.command == "AT+CGSN=1"
 
 
+@pytest.mark.parametrize("busy", ["+CME ERROR: SIM BUSY", "+CME ERROR:14"])
+def test_C49_a_busy_sim_is_known_in_every_spelling(ask: Ask, busy: str) -> None:
+    result = ask(usb({"AT+CGSN=1": [Say(final=busy), Say(final=busy), NAMED]}))
+    assert result.command == "AT+CGSN=1"
+
+
+@pytest.mark.parametrize(
+    "line", ["+CGSN: {imei},02", '+CGSN: "{imei}","01"', '0x6744775,"{imei}"', "{imei} / 78"]
+)
+def test_M07_of_several_numbers_on_one_line_the_imei_counts(ask: Ask, line: str) -> None:
+    assert ask(usb({"AT+CGSN=1": Say(line)}, imei=IMEI)).imei == IMEI
+
+
+def test_C42_words_beside_a_number_make_it_no_answer(ask: Ask) -> None:
+    line = Say("CALLER {imei}, 02")
+    result = ask(usb({"AT+CGSN=1": line, "AT+CGSN": line}))
+    assert isinstance(result.outcome, ImeiInvalid)
+
+
 def test_C49_a_sim_that_stays_busy_is_named(ask: Ask) -> None:
     result = ask(usb({"AT+CGSN=1": Refuse(14)}))
     assert isinstance(result.outcome, ModemRefused)

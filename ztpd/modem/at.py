@@ -55,7 +55,6 @@ _TRIES = 10  # of one command whose answers disagree
 _MISSES = 3  # in a row: the modem is silent
 _TRAFFIC_BYTES = 2048
 _CARRIER_LOST = ("NO CARRIER", "3")
-_BUSY = ("+CME ERROR: 14", "+CME ERROR: SIM busy")
 
 _MEANING: dict[type[SerialError], type[IdentityError]] = {
     PortAbsent: ModemAbsent,
@@ -239,7 +238,7 @@ class _AtReading:
                 self.trouble = ImeiInvalid(f"{command} on {self._port}: garbled answers")
                 before = None
                 continue
-            if answer.final in _BUSY:
+            if answer.is_busy:
                 self.trouble = ModemRefused(f"{self._port}: {command} {answer.final}")
                 await asyncio.sleep(_POLL_S)
                 continue

@@ -32,6 +32,9 @@ _UNSOLICITED = re.compile(r"[+^%#*$]|(?:RING|RDY|APP RDY|SMS DONE|PB DONE|NORMAL
 _OK = {"OK", "0"}  # the digits are the result codes of ATV0
 _REFUSED = {"ERROR", "4", "NO CARRIER", "3", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS"}
 _ERROR_TEXTS = ("+CME ERROR:", "+CMS ERROR:")
+_SIM_BUSY = re.compile(r"\+CME ERROR:\s*(14|SIM busy)", re.IGNORECASE)
+_BETWEEN_NUMBERS = re.compile(r'[\s,;/"]+')
+_NUMBER = re.compile(r"(0x)?[0-9A-F]+", re.IGNORECASE)
 _BINARY_RUN = re.compile(rb"[\x00\xfe\xff]{%d}" % _MOST_NOISE)
 
 
@@ -42,6 +45,11 @@ class AtAnswer(NamedTuple):
     final: str  # "OK", "ERROR", "+CME ERROR: 13"
     lines: tuple[str, ...]
     garbage: bool  # bytes that are not text, or a line too long: the answer is unreliable
+
+    @property
+    def is_busy(self) -> bool:
+        """The SIM is busy: the modem is starting, and will answer soon."""
+        return _SIM_BUSY.fullmatch(self.final) is not None
 
 
 class Exchange:
@@ -92,8 +100,9 @@ def imeis_in(command: str, answer: AtAnswer) -> tuple[str, ...]:
     A single number is not checked yet; two or more, of a modem with several SIM slots, are valid.
     Empty for a refusal, for other identifiers (serial number, UUID, MEID), and for unreliable
     answers: noise, a bare number of another length, or several numbers with only one valid, since
-    one may be unsolicited. A number with its name in front wins over bare ones. Only ``AT+CGSN=1``
-    is defined to give the IMEI, so 16 digits (IMEISV) count from it alone.
+    one may be unsolicited. Of several on one line (IMEI and software version, ESN and IMEI) the
+    valid ones count. A number with its name in front wins over bare ones. Only ``AT+CGSN=1`` is
+    defined to give the IMEI, so 16 digits (IMEISV) count from it alone.
     """
     if not answer.ok or answer.garbage:
         return ()
@@ -101,13 +110,11 @@ def imeis_in(command: str, answer: AtAnswer) -> tuple[str, ...]:
     bare: dict[str, None] = {}
     for line in answer.lines:
         match = _VALUE.match(line)
-        text = (match[1] if match else line).strip(' "')
-        if not (text.isascii() and text.isdigit()):
-            continue
-        if match:
-            named[text] = None
-        elif command != "ATI":
-            bare[text] = None
+        for text in _numbers_on(match[1] if match else line):
+            if match:
+                named[text] = None
+            elif command != "ATI":
+                bare[text] = None
     found = tuple(named or bare)
     if len(found) > 1:
         valid = tuple(filter(_would_do, found))
@@ -118,6 +125,16 @@ def imeis_in(command: str, answer: AtAnswer) -> tuple[str, ...]:
         for text in found
         if len(text) in (14, 15, 17) or (imei_command and (named or len(text) == 16))
     )
+
+
+def _numbers_on(text: str) -> list[str]:
+    """The numbers on one line of an answer; of several those of 15 digits that are an IMEI."""
+    found = [part for part in _BETWEEN_NUMBERS.split(text) if part]
+    if not all(map(_NUMBER.fullmatch, found)):
+        return []
+    if len(found) > 1:
+        return [part for part in found if len(part) == 15 and _would_do(part)]
+    return [part for part in found if part.isdigit()]
 
 
 def _would_do(text: str) -> bool:
