@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.attack.bench import ntrip_only, responsive, some_fast, status
+from tests.support.services import corrections
 from tests.support.until import until
+from ztpd.sim.caster import Caster
 from ztpd.system.control import SOCKET_NAME
 
 REQUESTS = {
@@ -18,6 +24,7 @@ REQUESTS = {
     "an endless line": b"a" * (1 << 20),
     "deep nesting": b"[" * 60_000 + b"\n",
     "a number of 100,000 digits": b'{"do": ' + b"9" * 60_000 + b"}\n",
+    "a wait of 400 digits": b'{"do": "status", "wait_s": 1' + b"0" * 400 + b"}\n",
     "no object": b'["retry"]\n',
     "a verb that is none": b'{"do": "__class__"}\n',
     "a verb that is no text": b'{"do": {"do": "retry"}}\n',
@@ -54,6 +61,58 @@ async def test_idle_control_connections_do_not_block_others(tmp_path: Path) -> N
         assert await status(gateway)
         for _, writer in open_ones:
             writer.transport.abort()
+
+
+AS_NOBODY = """
+import os, resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+held = []
+while True:
+    client = socket.socket(socket.AF_UNIX)
+    client.setblocking(False)
+    try:
+        client.connect(sys.argv[1])
+        held.append(client)
+        del held[:-1000]
+    except OSError:
+        client.close()
+        time.sleep(0.01)
+"""
+
+
+@contextmanager
+def few_descriptors(most: int) -> Iterator[None]:
+    """systemd's limit is 1024."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+async def test_connections_of_another_user_leave_descriptors_for_the_corrections() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # pytest's own directories are closed to others
+        async with Caster({"MP": corrections}) as caster:
+            gateway = ntrip_only(Path(name), caster.port)
+            control = gateway.runtime_dir / SOCKET_NAME
+            async with gateway.running(), responsive():
+                await until(control.exists)
+                with few_descriptors(len(os.listdir("/proc/self/fd")) + 64):
+                    other = await asyncio.create_subprocess_exec(
+                        sys.executable, "-c", AS_NOBODY, str(control)
+                    )
+                    try:
+                        await asyncio.sleep(1)
+                        async with gateway.receiver(speed=20):
+                            await until(lambda: gateway.status["state"] == "streaming")
+                    finally:
+                        other.kill()
+                        await other.wait()
+                assert await status(gateway)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])

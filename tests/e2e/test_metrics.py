@@ -24,6 +24,7 @@ from ztpd.sim.caster import Caster
 from ztpd.sim.portal import Profile
 from ztpd.sim.receiver import SimReceiver
 from ztpd.sim.ztp_service import Answer
+from ztpd.system.runlock import RunLock
 
 
 async def stream() -> AsyncIterator[bytes]:
@@ -177,6 +178,20 @@ async def test_the_verb_prints_them_and_knows_whether_a_daemon_runs(
     (gateway.runtime_dir / metrics.FILE).write_text("ztpd_up 1\n")  # as a kill -9 leaves it
     assert main(["metrics"]) == 3
     assert capsys.readouterr().out == metrics.DOWN
+
+
+def test_FR88_the_verb_prints_no_control_character_of_a_daemon_that_was_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    (tmp_path / metrics.FILE).write_bytes(b"ztpd_up 1\n\x1b[2J\x1b]0;owned\x07\rztpd_up 0\n")
+    lock = RunLock(tmp_path)
+    lock.take()
+    try:
+        assert main(["metrics"]) == 0
+    finally:
+        lock.release()
+    assert capsys.readouterr().out == "ztpd_up 1\n.[2J.]0;owned..ztpd_up 0\n"
 
 
 async def test_a_runtime_directory_that_takes_no_file_costs_the_metrics_alone(

@@ -6,6 +6,7 @@ import argparse
 
 from ztpd import metrics as text
 from ztpd.cli.ask import daemon_runs
+from ztpd.cli.screen import line
 from ztpd.errors import RuntimeDirectoryUnusable
 from ztpd.health import EXIT_NOT_RUNNING
 from ztpd.system import directories
@@ -22,5 +23,6 @@ def metrics(_: argparse.Namespace) -> int:
         found = read_regular(path)
     except OSError as error:
         raise RuntimeDirectoryUnusable(f"{path}: {error.strerror}") from error
-    print(found.decode(errors="replace"), end="")
+    lines = found.decode(errors="replace").removesuffix("\n").split("\n")
+    print("\n".join(map(line, lines)))  # the directory belongs to the daemon's user
     return 0

@@ -46,7 +46,7 @@ def patience_s(request: dict[str, Any]) -> float:
     given = request.get("wait_s")
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
         return 0.0
-    return min(float(given), LONGEST_WAIT_S)
+    return float(min(given, LONGEST_WAIT_S))  # a whole number may be longer than any float
 
 
 def ask(directory: Path, request: dict[str, Any], *, timeout_s: float = 10.0) -> dict[str, Any]:
