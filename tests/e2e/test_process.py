@@ -44,6 +44,7 @@ NTRIP = {
     "ztpd.sources.ntrip",
     "ztpd.wire.ntrip",
     "ztpd.wire.ntrip_refusal",
+    "ztpd.wire.ntrip_text",
     "ztpd.wire.sourcetable",
 }
 MQTT = {

@@ -32,7 +32,6 @@ from ztpd.net.resolve import Address, resolve
 from ztpd.net.streams import open_streams
 from ztpd.net.tcpinfo import ip_bytes
 from ztpd.net.tls import client_context
-from ztpd.sanitize import clean
 from ztpd.sources.casters import CLOSEST_S, CasterVersions, GgaPolicy, is_a_place
 from ztpd.system.looptime import loop_time
 from ztpd.system.offload import offload
@@ -40,6 +39,7 @@ from ztpd.wire.foreign import SAMPLE_BYTES, is_text
 from ztpd.wire.frames import Counts, Scanner
 from ztpd.wire.ntrip import Response, request
 from ztpd.wire.ntrip_refusal import wants_position
+from ztpd.wire.ntrip_text import CasterText
 
 _ANSWER_S = 10.0  # for the whole head of the answer
 _GGA_WAIT_S = 10.0  # silence that a missing position explains; below the time of a stale stream
@@ -107,10 +107,9 @@ class NtripSession:
         self._versions = versions or CasterVersions()
         self._sent = 0  # sentences, the one in the request included
         self._sent_on_stream = False
-        self._response = Response(endpoint.mountpoint)
+        self._response = Response(endpoint.mountpoint, CasterText(endpoint))
         self._scanner = Scanner(FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX)
-        self.sample = b""
-        """The beginning of the stream."""
+        self._sample = b""
         self._frames: deque[Frame] = deque()
         self._failure: ZtpdError | None = None
         self._stage = "connecting"
@@ -123,6 +122,11 @@ class NtripSession:
     def _table(self) -> str:
         """The table of the configuration that the endpoint is from."""
         return "[[backup]]" if self._endpoint.backup else "[ntrip]"
+
+    @property
+    def sample(self) -> bytes:
+        """The beginning of the stream, without secrets of the request."""
+        return self._response.text.hide(self._sample)
 
     @property
     def counts(self) -> Counts:
@@ -188,7 +192,7 @@ class NtripSession:
             if not about_version or not self._versions.fall_back(endpoint, now):
                 raise
             await self._close()
-            version, self._response = "1", Response(endpoint.mountpoint)
+            version, self._response = "1", Response(endpoint.mountpoint, CasterText(endpoint))
             try:
                 await self._ask(version, sentence, addresses)
             except (OSError, ZtpdError):
@@ -278,7 +282,7 @@ class NtripSession:
     def _receive(self, data: bytes) -> None:
         if data:
             payload = self._response.feed(data)
-            self.sample += payload[: SAMPLE_BYTES - len(self.sample)]
+            self._sample += payload[: SAMPLE_BYTES - len(self._sample)]
             self._frames += self._scanner.feed(payload)
         else:
             self._response.eof()
@@ -314,8 +318,8 @@ class NtripSession:
         position_lost = self._sent > 0 and not self._gga.has_position(loop_time())
         if isinstance(failure, SessionClosed) and (self._waits_for_gga or position_lost):
             return GgaRequired(detail)
-        if isinstance(failure, SessionClosed) and not self.counts.frames and is_text(self.sample):
-            words = clean(self.sample, 200)
+        if isinstance(failure, SessionClosed) and not self.counts.frames and is_text(self._sample):
+            words = self._response.text.said(self._sample, 200)
             banned = "banned" in words.lower() or "sandbox" in words.lower()
             return (CasterForbidden if banned else SessionClosed)(f'{detail}; it said "{words}"')
         return type(failure)(detail, retry_after_s=failure.retry_after_s)

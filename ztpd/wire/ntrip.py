@@ -22,6 +22,7 @@ from ztpd.errors import (
 from ztpd.model import NtripEndpoint
 from ztpd.sanitize import clean
 from ztpd.wire.ntrip_refusal import is_ban, refusal, refused_in_a_line
+from ztpd.wire.ntrip_text import CasterText
 from ztpd.wire.sourcetable import Sourcetable
 
 HEAD_LIMIT = 8192  # bytes of status line and headers, and again of a chunked body's trailer
@@ -34,7 +35,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 5.6.2, of 
 _HEADER_NAME = re.compile(_TOKEN.pattern + rb"[ \t]*")
 _CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r]*)?\r\n")
 _PRINTABLE = re.compile(r"[!-~]+")
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(rb"<[^>]*>")
 _SPARTN = re.compile(rb"s[^\t\r\n -~]")
 
 
@@ -81,7 +82,8 @@ class Response:
     Heads are read as leniently as NTRIP 1 was always written. A line that cannot be read is quoted.
     """
 
-    def __init__(self, mountpoint: str) -> None:
+    def __init__(self, mountpoint: str, text: CasterText | None = None) -> None:
+        self.text = text or CasterText()
         self.accepted = False
         self.status = 0
         self.failure: ZtpdError | None = None
@@ -140,10 +142,10 @@ class Response:
             return True
         match = _STATUS.fullmatch(line)
         if match is None:
-            return self._fail(refused_in_a_line(clean(line, 80), self._mountpoint))
+            return self._fail(refused_in_a_line(self.text.said(line, 80), self._mountpoint))
         protocol, status, reason = match.groups()
         self._protocol, self.status = protocol.decode().upper(), int(status)
-        self._reason = clean(reason or b"", 80)
+        self._reason = self.text.said(reason or b"", 80)
         self._step = self._header_line
         if self._protocol == "ICY" and self.status == 200:
             self.accepted = True
@@ -183,9 +185,12 @@ class Response:
             return self._words_begin(line)
         name = name.rstrip(b" \t")
         if not _TOKEN.fullmatch(name):
-            said = clean(line, 80)
-            return self._fail(SessionProtocol(f'the answer\'s head has the line "{said}"'))
-        key, text = name.decode().lower(), value.strip().decode("latin-1")
+            shown = self.text.said(line, 80)
+            return self._fail(SessionProtocol(f'the answer\'s head has the line "{shown}"'))
+        key = name.decode().lower()
+        if key == "location":  # shown, where the others are read
+            value = self.text.hide(value)
+        text = value.strip().decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
         return True
 
@@ -248,9 +253,9 @@ class Response:
             return False
         match = _CHUNK_SIZE.fullmatch(self._waiting, 0, end)
         if match is None:
-            said = clean(bytes(self._waiting[:end]), 40)
+            shown = self.text.said(self._waiting[:end], 40)
             return self._fail(
-                SessionProtocol(f'a chunk\'s size is no number below 4 GiB: "{said}"')
+                SessionProtocol(f'a chunk\'s size is no number below 4 GiB: "{shown}"')
             )
         self._left = int(match[1], 16)
         self._first_chunk = False
@@ -352,16 +357,18 @@ class Response:
         """Set the failure that an answer without a stream means. ``is_cut``: the connection ended
         before the length that was announced."""
         text = bytes(self._text or b"")
-        words = clean(_TAG.sub(" ", text.decode("utf-8", "ignore")), 200)
-        said = f"{self.status} {self._reason}".rstrip()
-        said = f"status {said}" + (f": {words}" if words not in ("", said, self._reason) else "")
+        words = self.text.said(_TAG.sub(b" ", text), 200)
+        line = f"{self.status} {self._reason}".rstrip()
+        whole = f"status {line}" + (f": {words}" if words not in ("", line, self._reason) else "")
         table = self._table
         is_table = self._may_be_table() or (self.status == 200 and table.complete and not is_cut)
         is_page = text.lstrip()[:1] == b"<" and not table.names
-        if is_table and not is_page and (table.names or not is_ban(said)):
+        if is_table and not is_page and (table.names or not is_ban(whole)):
             self._fail(table.failure(words))
         else:
-            self._fail(refusal(self.status, said, self._headers, self._mountpoint, is_page=is_page))
+            self._fail(
+                refusal(self.status, whole, self._headers, self._mountpoint, is_page=is_page)
+            )
 
 
 def _is_frame(data: bytes | bytearray) -> bool:
