@@ -24,6 +24,7 @@ from tests.support.tasks import next_time_out_s
 from tests.support.until import until
 from tests.support.virtualtime import run
 from ztpd import __version__, status
+from ztpd.cli.main import main
 from ztpd.daemon.pauses import FILE as PAUSE_FILE
 from ztpd.daemon.pauses import Asker
 from ztpd.health import Health, health
@@ -235,6 +236,30 @@ def test_credentials_can_be_replaced_in_a_pause_which_goes_on(memory_path: Path)
                 assert caster.connections == opened
                 await ask(gateway, Verb.RESUME)
                 await streams(gateway)
+
+    run(scenario())
+
+
+def test_credentials_that_a_person_deletes_are_replaced_after_the_pause(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk that loses credentials has to wait for a day; a person has not."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(memory_path / "state"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(memory_path / "run"))
+
+    async def scenario() -> None:
+        async with services(memory_path) as (gateway, service, _):
+            gateway.clock = Clocks().clock
+            async with gateway.running():
+                await streams(gateway)
+                await asyncio.sleep(120)  # the service is asked once a minute at most
+                assert await offload(main, ["credentials", "forget"]) == 0
+                assert gateway.status["state"] == "streaming"
+                await ask(gateway, Verb.PAUSE)
+                await paused(gateway)
+                await ask(gateway, Verb.RESUME)
+                await streams(gateway, 120)
+                assert len(service.calls) == 2
 
     run(scenario())
 

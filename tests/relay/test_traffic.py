@@ -83,6 +83,24 @@ def test_days_and_names_without_end_cost_bounded_room() -> None:
     assert total(last.of_day(DAY)).bytes == 100
 
 
+def test_days_that_a_wrong_clock_has_made_push_out_none_of_this_month() -> None:
+    record = TrafficRecord()
+    for number in range(60):  # as many starts without a clock, each with another date
+        record.add(DAY + timedelta(days=1000 * number + 1000), "a", Traffic(1, 1.0))
+    record = read_again(record)
+    for number in range(30):
+        record.add(DAY + timedelta(days=number), "a", Traffic(1, 1.0))
+    record = read_again(record)
+    month = record.between(DAY, DAY + timedelta(days=30))
+    assert month["a"] == Traffic(30, 30.0)
+
+
+def read_again(record: TrafficRecord) -> TrafficRecord:
+    again = TrafficRecord()
+    again.merge(record.to_json())
+    return again
+
+
 counts = st.builds(Traffic, st.integers(0, 2**40), st.floats(0, DAY_S))
 days = st.dictionaries(st.dates(), st.dictionaries(st.text("ab:/.1"), counts), max_size=9)
 

@@ -72,6 +72,8 @@ def forget(_: argparse.Namespace) -> int:
     store.forget()
     with contextlib.suppress(OSError):  # the day between two calls is for losses, not for persons
         Schedule(state_dir / SCHEDULE_FILE).no_wait()
+    with contextlib.suppress(NotRunning, NotPermitted, DaemonSilent):  # it has the schedule, too
+        control.ask(directories.runtime_dir(), {"do": Verb.FORGOTTEN})
     print("credentials deleted; a running daemon keeps its own until `ztpd provision` or a restart")
     return 0
 

@@ -74,6 +74,10 @@ async def answer(
         case Verb.IMPORTED:
             daemon.provisioner.keeper.forget_unsaved()
             return _try_now(daemon, "credentials were imported")
+        case Verb.FORGOTTEN:
+            daemon.provisioner.keeper.forget_unsaved()
+            daemon.provisioner.pacing.retry_now()
+            return {"ok": True, "text": "the present ones are used until the next start"}
         case Verb.TIME:
             return _time(daemon.receiver) | {"clock": _clock(daemon)}
         case Verb.RECEIVER:

@@ -234,7 +234,8 @@ class Keeper:
             log.emit(events.NOT_SEALED, reason=error.detail)
 
     def forget_unsaved(self) -> None:
-        """Drop credentials that the disk does not have: a person has imported others."""
+        """Drop credentials that the disk does not have: a person has imported others, or deleted
+        all."""
         self.unsaved = None
 
     async def retry_save(self) -> None:

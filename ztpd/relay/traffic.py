@@ -95,7 +95,8 @@ class TrafficRecord:
         if day is None:
             return self._undated
         if day not in self._days and len(self._days) >= _MOST_DAYS:
-            del self._days[min(self._days)]
+            # the farthest one, since days that a wrong clock has made may lie far ahead
+            del self._days[max(self._days, key=lambda each: abs(each - day))]
         return self._days.setdefault(day, {})
 
 

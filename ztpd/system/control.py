@@ -34,6 +34,7 @@ class Verb(StrEnum):
     PAUSE = "pause"  # close the session, and open none
     RESUME = "resume"  # end any pause
     IMPORTED = "imported"  # load the credentials that were imported
+    FORGOTTEN = "forgotten"  # the stored credentials were deleted: no wait precedes a call
     TIME = "time"  # UTC by the receiver
     RECEIVER = "receiver"  # its settings, read from it now
     STATUS = "status"
