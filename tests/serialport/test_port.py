@@ -304,6 +304,30 @@ async def test_D62_an_open_that_hangs_ends_in_time_and_leaves_nothing_open(
         assert not pty.exclusive
 
 
+async def test_a_driver_that_hangs_without_end_holds_one_thread(
+    link: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver_done = threading.Event()
+    real_open = os.open
+
+    def slow_open(path: Any, *args: Any, **kwargs: Any) -> int:
+        if str(path) == str(link):
+            driver_done.wait(10)
+        return real_open(path, *args, **kwargs)
+
+    async with Pty(link) as pty:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", slow_open)
+            before = threading.active_count()
+            for _ in range(5):
+                with pytest.raises(PortHung, match=r"after 0\.05 s"):
+                    await SerialPort.open(pty.path, 9600, timeout_s=0.05)
+            assert threading.active_count() == before + 1
+            driver_done.set()
+            (await SerialPort.open(pty.path, 9600)).close()
+        finish_threads()
+
+
 async def test_a_cancelled_open_is_undone(link: Path) -> None:
     async with Pty(link) as pty:
         opening = asyncio.create_task(SerialPort.open(pty.path, 9600))

@@ -21,10 +21,20 @@ from ztpd.errors import (
     SerialError,
 )
 from ztpd.serialport import access, holders
+from ztpd.system.offload import offload
 
 OpenPort = serial.Serial
 
 _TIOCGEXCL = 0x80045440  # linux/ioctls.h; not in the termios module
+
+_abandoned: dict[str, Opening] = {}  # by path, while their thread goes on
+
+
+async def others_end(path: str, within_s: float | None) -> bool:
+    """Whether no abandoned attempt to open ``path`` goes on after ``within_s``: a driver that hangs
+    without end would get one more thread with each attempt."""
+    earlier = _abandoned.get(path)
+    return earlier is None or await offload(earlier.ended.wait, within_s)
 
 
 class Opening:
@@ -38,6 +48,7 @@ class Opening:
         self._turn = threading.Lock()
         self._wanted = True
         self._opened: serial.Serial | None = None
+        self.ended = threading.Event()
 
     def abandon(self) -> None:
         """The caller was cancelled: the port does not stay open, whenever it is opened."""
@@ -45,8 +56,19 @@ class Opening:
             self._wanted = False
             if self._opened is not None:
                 release(self._opened)
+            elif not self.ended.is_set():
+                _abandoned[self._path] = self
 
     def run(self) -> OpenPort:
+        try:
+            return self._run()
+        finally:
+            with self._turn:
+                self.ended.set()
+                if _abandoned.get(self._path) is self:
+                    del _abandoned[self._path]
+
+    def _run(self) -> OpenPort:
         try:
             access.check(self._path)
             stale = self._check_lock_file()

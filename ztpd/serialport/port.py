@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ztpd.errors import PortHung, PortLost
 from ztpd.serialport.gathering import Arrival, Gathering
-from ztpd.serialport.opening import Opening, OpenPort, release
+from ztpd.serialport.opening import Opening, OpenPort, others_end, release
 from ztpd.serialport.output import (
     BITS_PER_BYTE,
     KERNEL_QUEUE_S,
@@ -93,6 +93,8 @@ class SerialPort:
         :class:`PortPermission`, :class:`NotASerialPort`, :class:`PortLost`, and
         :class:`PortHung` after ``timeout_s``.
         """
+        if not await others_end(path, timeout_s):
+            raise PortHung(f"{path} after {timeout_s:g} s")
         opening = Opening(path, baudrate, Path(lock_directory))
         try:
             port = await offload(opening.run, timeout_s=timeout_s)
