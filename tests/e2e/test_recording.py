@@ -28,7 +28,7 @@ from tests.support.until import until
 from ztpd.cli import main
 from ztpd.daemon import Daemon
 from ztpd.daemon.record_buffer import BUFFER_BYTES
-from ztpd.errors import DaemonRefused
+from ztpd.errors import DaemonRefused, DaemonSilent
 from ztpd.model import FrameKind
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.portal import TOKEN
@@ -36,7 +36,7 @@ from ztpd.system import control
 from ztpd.system.offload import offload
 from ztpd.wire import recording, ubx
 from ztpd.wire.frames import Scanner
-from ztpd.wire.recording import ReadRecording, RecordKind
+from ztpd.wire.recording import ReadRecording, Record, RecordKind
 from ztpd.wire.ubx import NavPvt
 
 PLACES = (round(52.52e7), round(13.405e7))
@@ -282,3 +282,32 @@ async def test_the_end_of_the_daemon_is_told_and_the_file_is_whole(
     assert not recording.read(path.read_bytes()).is_cut
     assert "ended during the recording" in capsys.readouterr().err
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"no recording\n" * 10,
+        recording.header({}) + b"no record\n",
+        recording.header({})
+        + Record(0.0, RecordKind.EVENT, b'{"event": "lost", "bytes": "x"}').encode(),
+    ],
+)
+async def test_FR89_a_daemon_that_was_taken_over_ends_a_recording_in_order(
+    sent: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def enemy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"ok": true}\n' + sent)
+        await writer.drain()
+        writer.close()
+
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    server = await asyncio.start_unix_server(enemy, tmp_path / control.SOCKET_NAME)
+    async with server:
+        status = await offload(main, ["record", "--seconds", "2", str(tmp_path / "file")])
+    assert status == DaemonSilent.exit_status
+    assert "Traceback" not in capsys.readouterr().err

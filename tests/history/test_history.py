@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.memory import size_bytes
 from ztpd.history import transfer
-from ztpd.history.columns import EVERY_S, LENGTH, Sample, Signals
+from ztpd.history.columns import COLUMNS, EVERY_S, LENGTH, Sample, Signals
 from ztpd.history.ring import MOST_KINDS, MOST_NAMES, OTHER, HistoryRing
 from ztpd.model import Carrier, Fix
+from ztpd.report.gather import history_rows
 from ztpd.wire.ubx import Antenna, Jamming, Spoofing
 
 DAY_SAMPLES = 8640
@@ -232,3 +234,58 @@ def test_kinds_and_texts_without_number_do_not_grow_the_ring() -> None:
 def test_an_answer_that_is_no_history_is_an_empty_one(answer: dict[str, Any]) -> None:
     assert len(transfer.fetch(lambda _: {"history": answer})) == 0
     assert len(transfer.fetch(lambda _: answer)) == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("unix_s", 10**400),
+        ("unix_s", float("nan")),
+        ("unix_s", float("-inf")),
+        ("unix_s", 1e15),
+        ("kinds", [str(number) for number in range(60_000)]),
+        ("kinds", [["x"], None]),
+        ("columns", ["at_s"]),
+        ("columns", [["at_s"], {}, *(each.name for each in COLUMNS)]),
+        ("data", "A"),
+        ("data", "no base64 \u00e9"),
+        ("data", None),
+        ("data", base64.b64encode(bytes(700_000)).decode()),
+        ("names", ["\x1b[2J" + "x" * 50_000] * 250),
+        ("names", [["x"], None]),
+    ],
+)
+def test_FR89_the_history_of_a_daemon_that_was_taken_over_is_read_within_bounds(
+    part: str, value: Any
+) -> None:
+    ring = HistoryRing()
+    ring.add(busy(1))
+    asked = 0
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        if "column" not in request:
+            found = transfer.contents(ring, now_s=0.0, unix_s=1.8e9)
+            return {"history": found | ({part: value} if part in found else {})}
+        answer = transfer.series(ring, request["column"], 1)
+        return {"series": answer | ({part: value} if part in answer else {})}
+
+    def counted(request: dict[str, Any]) -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        return ask(request) if known(request) else {}
+
+    for column in ("fix", "accuracy_m"):
+        few = transfer.fetch(counted, only=(column,))
+        assert not len(few) or column in few.texts or column in few.numbers
+    found = transfer.fetch(counted)
+    assert asked < 100
+    assert len(found) <= LENGTH
+    assert set(found.texts) == {each.name for each in COLUMNS if each.is_text} or not len(found)
+    text = "".join(cell for row in history_rows(found, with_position=True) for cell in row[:20])
+    assert "\x1b" not in text
+    assert len(text) < 10_000_000
+
+
+def known(request: dict[str, Any]) -> bool:
+    names = [each.name for each in COLUMNS] + [str(1000 + kind) for kind in range(MOST_KINDS)]
+    return request.get("column", "at_s") in names

@@ -16,6 +16,7 @@ from typing import IO
 from ztpd.cli import ask
 from ztpd.errors import DaemonSilent, RecordingUnwritable
 from ztpd.log import duration
+from ztpd.records import number
 from ztpd.system import control, directories
 from ztpd.system.control import Verb
 from ztpd.system.files import create
@@ -100,11 +101,16 @@ class _RecordingProgress:
         self._is_shown = False
 
     def took(self, piece: bytes) -> None:
-        for each in self._parser.feed(piece):
+        """Raises :class:`DaemonSilent` for what is no recording."""
+        try:
+            found = self._parser.feed(piece)
+        except ValueError as error:
+            raise DaemonSilent(f"what it sends is no recording: {error}") from error
+        for each in found:
             self._last = each
             self._counts[each.kind] += len(each.data)
             if each.kind is RecordKind.EVENT and each.fields.get("event") == "lost":
-                self._lost_bytes += int(each.fields.get("bytes", 0))
+                self._lost_bytes += int(number(each.fields.get("bytes")))
 
     def show(self) -> None:
         if sys.stderr.isatty():

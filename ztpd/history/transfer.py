@@ -7,15 +7,18 @@ import base64
 import sys
 from array import array
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ztpd.history.columns import COLUMNS, EVERY_S, KIND, TIME, Column
-from ztpd.history.ring import HistoryRing
+from ztpd.history.columns import COLUMNS, EVERY_S, KIND, LENGTH, TIME, Column
+from ztpd.history.ring import MOST_KINDS, HistoryRing
+from ztpd.records import number
+from ztpd.sanitize import quoted
 
 SCHEMA = 1
 
-_MOST_BYTES = 1 << 20  # of one series, as it comes
+_LATEST_S = 2e11  # of a time; a date has four digits for its year
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,15 @@ def fetch(
     """The history by requests: ``ask`` takes ``column``, ``until`` and ``last``, or nothing for
     the contents. ``only``: these columns, and no kinds; ``last``: so many samples at most.
 
-    Empty where the daemon has none, or is of a version without. Raises as ``ask``.
+    Empty where the daemon has none, or is of a version without; a column that it lacks has no
+    values. Answers may come from an enemy. Raises as ``ask``.
     """
     found = _mapping(ask({}).get("history"))
     known = {each.name for each in COLUMNS if each.name in _list(found.get("columns"))}
     until = found.get("count")
-    if found.get("schema") != SCHEMA or not isinstance(until, int) or TIME.name not in known:
+    offset_s = number(found.get("unix_s")) - number(found.get("now_s"))
+    is_sound = isinstance(until, int) and abs(offset_s) < _LATEST_S
+    if found.get("schema") != SCHEMA or not is_sound or TIME.name not in known:
         return HistoryData()
     if only:
         known &= {TIME.name, *only}
@@ -82,17 +88,25 @@ def fetch(
             answer = _mapping(ask({"column": column.name} | which).get("series"))
             raw = _values(column, answer)
             if column.is_text:
-                names = [str(each) for each in _list(answer.get("names"))]
+                names = [quoted(str(each)) for each in _list(answer.get("names"))]
                 texts[column.name] = tuple(names[each] if each < len(names) else "" for each in raw)
             else:
                 numbers[column.name] = tuple(
                     None if each == column.missing else each / column.per_unit for each in raw
                 )
     kinds = {
-        str(kind): tuple(_values(KIND, _mapping(ask({"column": kind} | which).get("series"))))
-        for kind in ([] if only else _list(found.get("kinds")))
+        quoted(kind): tuple(_values(KIND, _mapping(ask({"column": kind} | which).get("series"))))
+        for kind in ([] if only else _list(found.get("kinds"))[: MOST_KINDS + 1])
+        if isinstance(kind, str)
     }
-    return _aligned(numbers, texts, kinds, offset_s=_number(found, "unix_s", "now_s"))
+    for column in COLUMNS:
+        if column.name not in known and (not only or column.name in only):
+            count = len(numbers[TIME.name])
+            if column.is_text:
+                texts[column.name] = ("",) * count
+            else:
+                numbers[column.name] = (None,) * count
+    return _aligned(numbers, texts, kinds, offset_s=offset_s)
 
 
 def _aligned(
@@ -120,9 +134,10 @@ def _aligned(
 def _values(column: Column, answer: Mapping[str, Any]) -> array[int]:
     values = array(column.typecode)
     data = str(answer.get("data", ""))
-    if len(data) <= _MOST_BYTES:
-        decoded = base64.b64decode(data)
-        values.frombytes(decoded[: len(decoded) - len(decoded) % values.itemsize])
+    decoded = b""
+    with suppress(ValueError):
+        decoded = base64.b64decode(data)[: LENGTH * values.itemsize]
+    values.frombytes(decoded[: len(decoded) - len(decoded) % values.itemsize])
     if sys.byteorder == "big":
         values.byteswap()
     return values
@@ -134,9 +149,3 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _number(found: Mapping[str, Any], plus: str, minus: str) -> float:
-    first, second = found.get(plus), found.get(minus)
-    both = isinstance(first, (int, float)) and isinstance(second, (int, float))
-    return first - second if both else 0.0  # type: ignore[operator]
