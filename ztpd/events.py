@@ -211,9 +211,9 @@ MODEM_CHANGED = _event(
     "identity.modem_changed",
     _WARNING,
     "the modem now says IMEI {imei}; the credentials were obtained for {stored}",
-    "The modem was swapped.",
-    "ztpd keeps the credentials, which belong to this board, and goes on streaming.",
-    "If the allowlist or billing is by IMEI, run `ztpd provision --force`.",
+    "The modem was swapped, or the card is a copy and the board has no serial number.",
+    "ztpd keeps the credentials and goes on streaming.",
+    "If the card is a copy, or the allowlist or billing is by IMEI, run `ztpd provision --force`.",
 )
 BOARD_CHANGED = _event(
     "identity.board_changed",

@@ -38,6 +38,7 @@ def test_a_serial_number_of_zeros_is_none(tmp_path: Path) -> None:
         ("firmware/devicetree/base/serial-number", "0123456789ABCDEF\0"),
         ("firmware/devicetree/base/serial-number", "Default string\0"),
         ("class/dmi/id/product_uuid", "03000200-0400-0500-0006-000700080009\n"),
+        ("class/dmi/id/product_uuid", "00020003-0004-0005-0006-000700080009\n"),
         ("class/dmi/id/product_uuid", "ffffffff-ffff-ffff-ffff-ffffffffffff\n"),
     ],
 )

@@ -659,3 +659,28 @@ def test_a_gateway_whose_disk_loses_credentials_says_so_while_it_waits(
     assert waits[0].wait_s == pytest.approx(DAY_S, abs=60)
     said = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     assert said == [f"{CredentialsLost.summary}; next try in 24 h. {CredentialsLost.advice}"]
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, 100 * DAY_S])
+def test_C10_lost_credentials_are_replaced_a_day_after_a_call_though_no_run_lasts_a_day(
+    gateway: ProvisioningBench, ahead_s: float
+) -> None:
+    """The clock was ahead at the call, and is right from the next power-up on."""
+
+    async def scenario() -> None:
+        gateway.clock_off_s = ahead_s
+        await gateway.start().obtain()
+        for file in gateway.state_dir.glob("credentials*"):
+            file.unlink()
+        gateway.clock_off_s = 0.0
+        days = 0
+        while len(gateway.calls) == 1:
+            days += 1
+            gateway.reboot()
+            gateway.clock_off_s += 16 * HOUR_S  # so long it is off
+            await ended_after(gateway.start().obtain(), 8 * HOUR_S)
+            assert days <= 2
+        assert len(gateway.calls) == 2
+        assert days * 16 * HOUR_S + gateway.calls[1] - gateway.calls[0] >= DAY_S - 2
+
+    run(scenario())

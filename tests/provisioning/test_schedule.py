@@ -67,6 +67,41 @@ def test_a_power_cut_does_not_restart_the_wait(gateway: ScheduleBench) -> None:
     assert gateway.schedule().left_s() == 2100
 
 
+def test_C10_a_call_noted_while_the_clock_was_ahead_ages_across_reboots(
+    gateway: ScheduleBench,
+) -> None:
+    schedule, right_s = gateway.schedule(), gateway.date_s
+    gateway.date_s += 100 * 86_400
+    schedule.calling(0, {}, "gw-1")
+    schedule.succeeded()
+    assert not schedule.is_ahead
+
+    gateway.reboots(right_s + 3600)
+    schedule = gateway.schedule()
+    assert schedule.is_ahead
+    schedule.correct_dates()
+    assert not schedule.is_ahead
+    assert schedule.since_call_s() == 10, "not before this boot began"
+    gateway.reboots(right_s + 3600 + 86_400)
+    assert gateway.schedule().may_refresh()
+    assert gateway.schedule().left_s() == 0
+
+
+def test_C10_a_wait_noted_while_the_clock_was_ahead_goes_on_across_reboots(
+    gateway: ScheduleBench,
+) -> None:
+    right_s = gateway.date_s
+    gateway.date_s += 100 * 86_400
+    gateway.schedule().wait(50_000, {"refused": 2}, error="ztp.failed", detail="moon")
+    gateway.reboots(right_s)
+    gateway.schedule().correct_dates()
+    gateway.reboots(right_s + 20_000)
+
+    assert gateway.schedule().left_s() == 30_000
+    assert gateway.schedule().steps == {"refused": 2}
+    assert gateway.schedule().reason == ("ztp.failed", "moon")
+
+
 def test_the_reason_of_a_wait_is_kept_with_it(gateway: ScheduleBench) -> None:
     gateway.schedule().wait(3600, {}, error="ztp.refused.not_listed", detail="status 403")
     gateway.reboots()

@@ -9,7 +9,7 @@ _PLACEHOLDERS = frozenset(
     (
         *("default string", "none", "not specified", "unknown", "to be filled by o.e.m."),
         *("0123456789abcdef", "0123456789", "123456789"),
-        "03000200-0400-0500-0006-000700080009",
+        *("03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"),
     )
 )
 """Of boards whose maker left the number out: all of a kind have the same."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ztpd import log, retry
 from ztpd.errors import Retry, StoreError, ZtpdError
@@ -24,7 +24,8 @@ _COUNTED = (Retry.SERVER, Retry.REFUSED)  # errors of a service that has receive
 
 
 class Pacing:
-    """Waits before calls and keeps account of them. ``dispatch`` receives each wait."""
+    """Waits before calls and keeps account of them. ``dispatch`` receives each wait;
+    ``synchronised`` tells whether the clock can be believed."""
 
     def __init__(
         self,
@@ -33,11 +34,13 @@ class Pacing:
         *,
         dispatch: Dispatch,
         rng: random.Random,
+        synchronised: Callable[[], Awaitable[bool]],
     ) -> None:
         self._schedule = schedule
         self._failures = failures
         self._dispatch = dispatch
         self._rng = rng
+        self._synchronised = synchronised
         self.backoff = retry.Backoff(retry.ZTP, rng)
         self.backoff.restore(schedule.steps)
 
@@ -72,12 +75,18 @@ class Pacing:
             slice_s = min(wait_s, _LOOK_EVERY_S)
             await asyncio.sleep(slice_s)
             wait_s -= slice_s
+            await self.look_at_clock()
             if error is None and wait_s > 0:  # the power may be cut meanwhile
                 self.keep_rest()
             if applies and (left_s := self._schedule.left_s()) < wait_s - _SHORTER_BY_S:
                 wait_s = left_s  # the clock was set: more time has passed since the last call
                 if wait_s > 0:
                     self.begin_wait(error, wait_s, why)
+
+    async def look_at_clock(self) -> None:
+        """Correct dates that were noted while the clock was ahead, once it is synchronised."""
+        if self._schedule.is_ahead and await self._synchronised():
+            self._guard(self._schedule.correct_dates)
 
     def on_demand(self, hardware_id: str, request_hash: str) -> None:
         """A person asks for a call now: its failure makes the next wait no longer."""

@@ -76,7 +76,13 @@ class Provisioner:
         schedule = schedule or Schedule(
             state_dir / SCHEDULE_FILE, instant=clock.instant, now=clock.now, disk=disk
         )
-        self.pacing = Pacing(schedule, self._failures, dispatch=dispatch, rng=rng)
+        self.pacing = Pacing(
+            schedule,
+            self._failures,
+            dispatch=dispatch,
+            rng=rng,
+            synchronised=clock.is_synchronised,
+        )
         self.identification = Identification(read_identity, dispatch=dispatch, rng=rng)
         store = CredentialStore(state_dir, seal=config.ztp.seal_credentials, sealer=sealer)
         self.keeper = Keeper(store, self._failures, rng)
@@ -146,7 +152,9 @@ class Provisioner:
 
     async def renew(self, stored: StoredCredentials) -> StoredCredentials:
         """Return other credentials than ``stored`` once those are close to their end."""
-        return await renewal.renew(stored, clock=self.clock, ask=self._call_if_due)
+        return await renewal.renew(
+            stored, clock=self.clock, look=self.pacing.look_at_clock, ask=self._call_if_due
+        )
 
     async def _call_if_due(self, stored: StoredCredentials) -> StoredCredentials:
         """The answer of a call, on the disk or not; ``stored`` if it fails, or the last one was

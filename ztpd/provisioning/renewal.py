@@ -21,18 +21,20 @@ async def renew(
     stored: StoredCredentials,
     *,
     clock: Clock,
+    look: Callable[[], Awaitable[None]],
     ask: Callable[[StoredCredentials], Awaitable[StoredCredentials]],
 ) -> StoredCredentials:
     """Return other credentials than ``stored`` once those are close to their end.
 
-    ``ask`` is awaited once an hour from 7 days before the end on, and decides whether a call is
-    due. Credentials without an end are never renewed: this then does not return.
+    ``look`` is awaited once an hour; ``ask`` too from 7 days before the end on, and decides whether
+    a call is due. Credentials without an end are never renewed: this then does not return.
     """
     noted: set[int] = set()
     while True:
         if clock.is_past:
             with contextlib.suppress(ZtpdError):
                 await clock.wait_usable()
+        await look()
         if stored.expires_unix_s is not None and not clock.is_past:
             left_s = stored.expires_unix_s - clock.now()
             _note_end(left_s, noted)

@@ -116,6 +116,21 @@ class Schedule:
         return self.since_call_s() >= REFRESH_EVERY_S
 
     @property
+    def is_ahead(self) -> bool:
+        """Whether a date was noted that is yet to come: then, or now, the clock is wrong."""
+        return max(self._number("called_unix_s"), self._number("wall_s")) > self._now() + 1
+
+    def correct_dates(self) -> None:
+        """The clock is right: what was noted while it was ahead was noted before now. Without this
+        a gateway that never runs for a day would not ask before those dates."""
+        since_s, left_s = self.since_call_s(), self._number("wait_s") - (self._passed_s() or 0.0)
+        if "called_unix_s" in self._data:
+            self._data["called_unix_s"] = int(self._now() - since_s)
+        steps = self._data.get("steps")
+        self._set_wait(max(0.0, left_s), steps if isinstance(steps, dict) else {})
+        self._save()
+
+    @property
     def succeeded_last(self) -> bool:
         """Whether the last call gave credentials."""
         return bool(self._data.get("succeeded"))

@@ -127,6 +127,12 @@ class Clock:
             await asyncio.sleep(_POLL_S)
             self.check()
 
+    async def is_synchronised(self) -> bool:
+        """Whether the clock was set from the network, as far as that is known."""
+        from ztpd.system.offload import offload
+
+        return not self.is_past and await offload(self._synchronised) is True
+
     def describe(self) -> str:
         """For the status: "synchronised", "not synchronised", "behind", "unknown"."""
         if self.is_past:
