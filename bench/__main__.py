@@ -118,6 +118,7 @@ def _compile() -> None:
 
 def main() -> None:
     options = _options()
+    process.end_with_sigterm()
     _compile()
     log.setup("critical")
     times, for_s = options.times, options.seconds

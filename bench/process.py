@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import re
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -70,6 +71,11 @@ class Process:
         before = self.switches()
         await asyncio.sleep(for_s)
         return (self.switches() - before) / for_s
+
+
+def end_with_sigterm() -> None:
+    """Let SIGTERM end this program as Ctrl-C does: with the daemons that it has started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @asynccontextmanager

@@ -235,6 +235,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30, help="of virtual time (30)")
     parser.add_argument("--hours", type=float, default=24.0, help="of such a day (24)")
     options = parser.parse_args()
+    process.end_with_sigterm()
     with tempfile.TemporaryDirectory(prefix="ztpd-soak-") as top:
         for name in ("hour", "month"):
             (Path(top) / name).mkdir()
