@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import aiohttp  # noqa: F401 - its import takes longer than an attack
 import pytest
 
 from tests.attack.bench import attacker, flood, responsive, some_fast
+from ztpd.config.options import ZtpOptions
 from ztpd.errors import ZtpdError
+from ztpd.model import Identity
 from ztpd.provisioning import http
+from ztpd.provisioning.call import Request, call
 from ztpd.sim.authority import Authority
 from ztpd.sim.portal import TOKEN
-from ztpd.wire import ztp
 
-BODY = ztp.request_body(token=TOKEN, given_name="gw", tags=(), hardware_id="356938035643809")
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
 _HEADERS = b"".join(b"X-%d: %s\r\n" % (each, b"a" * 4000) for each in range(16))
@@ -52,6 +54,8 @@ ANSWERS = {
     "repeated names": (_whole(b"{" + b'"id": "x",' * 10_000 + b'"id": 1}'), b""),
     "control characters": (_whole(json.dumps({"errors": ["\x1b[2J\n\x07" * 50]}).encode()), b""),
     "no text": (_whole(bytes(range(256))), b""),
+    "a refusal of backslashes": (_whole(b"\\" * 200_000, b"HTTP/1.1 422 No\r\n"), b""),
+    "a refusal of names of secrets": (_whole(b'"key' * 50_000, b"HTTP/1.1 422 No\r\n"), b""),
     "an empty body": (_whole(b""), b""),
 }
 
@@ -62,11 +66,11 @@ def authority() -> Authority:
 
 
 async def _provision(url: str, ca_file: str) -> None:
+    settings = ZtpOptions(url=url, ca_file=ca_file, timeout_s=5)
+    gateway = Identity(None, "configuration", fixed="356938035643809")
+    request = Request.of(settings, gateway, TOKEN, hostname="gw")
     async with asyncio.timeout(8):
-        reply = await http.post(url, BODY, timeout_s=5, ca_file=ca_file)
-    if reply.status != 200:
-        raise ztp.refusal(reply.status, reply.headers, reply.body, secrets=[TOKEN])
-    ztp.parse_answer("flex", reply.body)
+        await call(request, settings, board_serial="", now=time.time, post=http.post)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,7 @@ async def _provision(url: str, ca_file: str) -> None:
         "two lengths",
         "deep nesting",
         "control characters",
+        "a refusal of backslashes",
     ),
 )
 async def test_a_hostile_server_is_refused_in_bounded_time_and_memory(
@@ -98,7 +103,7 @@ async def test_a_hostile_server_is_refused_in_bounded_time_and_memory(
     context = authority.server_context()
     async with attacker(attack, ssl=context) as port, responsive():
         with pytest.raises(ZtpdError) as refused:
-            await _provision(f"https://localhost:{port}{ztp.PATHS['flex']}", ca_file)
+            await _provision(f"https://localhost:{port}", ca_file)
     assert asked == 1, "the request goes out once"
     assert str(refused.value).isprintable()
     assert TOKEN.reveal() not in str(refused.value)

@@ -92,7 +92,7 @@ def _by_words(text: str, otherwise: type[ZtpdError]) -> type[ZtpdError]:
 
 
 _CONFIDENTIAL = re.compile(
-    r'(\\*"[^"]{0,64}(?:pass|key|secret|cert|value)[^"]{0,64}"\s*:\s*\\*)"(?:[^"\\]|\\.)*"?',
+    r'("[^"]{0,64}(?:pass|key|secret|cert|value)[^"]{0,64}"\s*:\s*\\{0,7})"(?:[^"\\]|\\.)*"?',
     re.IGNORECASE | re.DOTALL,
 )
 """A field of JSON whose text may be a secret, also in a text that is cut, or JSON within JSON."""
