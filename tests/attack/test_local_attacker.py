@@ -7,13 +7,13 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.attack.bench import ntrip_only, responsive, some_fast, status
+from tests.support.limits import limited
 from tests.support.services import corrections
 from tests.support.until import until
 from ztpd.sim.caster import Caster
@@ -81,17 +81,6 @@ while True:
 """
 
 
-@contextmanager
-def few_descriptors(most: int) -> Iterator[None]:
-    """systemd's limit is 1024."""
-    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 async def test_connections_of_another_user_leave_descriptors_for_the_corrections() -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -101,7 +90,8 @@ async def test_connections_of_another_user_leave_descriptors_for_the_corrections
             control = gateway.runtime_dir / SOCKET_NAME
             async with gateway.running(), responsive():
                 await until(control.exists)
-                with few_descriptors(len(os.listdir("/proc/self/fd")) + 64):
+                few = len(os.listdir("/proc/self/fd")) + 64  # systemd's limit is 1024
+                with limited(resource.RLIMIT_NOFILE, few):
                     other = await asyncio.create_subprocess_exec(
                         sys.executable, "-c", AS_NOBODY, str(control)
                     )

@@ -7,7 +7,7 @@ import os
 import resource
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.limits import limited
 from tests.support.provisioning_bench import ProvisioningBench, ended_after, run
 from ztpd.config import Config
 from ztpd.errors import ConnectionLost, ConnectTimeout, NoRoute, Retry, ZtpdError
@@ -114,23 +115,18 @@ def test_N29_a_link_that_flaps_makes_few_attempts_and_leaves_no_task() -> None:
 async def test_N30_without_descriptors_it_fails_by_name_and_recovers(tmp_path: Path) -> None:
     async with behind(tmp_path, Line()) as (provisioner, service):
         await asyncio.sleep(0)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         held: list[int] = []
-        try:
-            resource.setrlimit(
-                resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard)
-            )
-            while True:
-                try:
-                    held.append(os.open("/dev/null", os.O_RDONLY))
-                except OSError:
-                    break
-            with pytest.raises(ZtpdError):
-                await provisioner.once()
-        finally:
-            for descriptor in held:
-                os.close(descriptor)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        few = max(map(int, os.listdir("/proc/self/fd"))) + 8
+        with limited(resource.RLIMIT_NOFILE, few):
+            try:
+                with suppress(OSError):
+                    while True:
+                        held.append(os.open("/dev/null", os.O_RDONLY))
+                with pytest.raises(ZtpdError):
+                    await provisioner.once()
+            finally:
+                for descriptor in held:
+                    os.close(descriptor)
         assert await provisioner.once()
 
     assert len(service.calls) == 1

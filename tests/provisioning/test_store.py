@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import ANSWERS, TOP
+from tests.support.limits import limited
 from ztpd.errors import (
     StoreCorrupt,
     StoreError,
@@ -475,21 +476,11 @@ def test_a_directory_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> Non
         CredentialStore(tmp_path / "neither" / "nor").save(FIRST)
 
 
-@contextlib.contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_S01_a_write_that_stops_half_way_leaves_the_old_generation(
     store: CredentialStore, directory: Path
 ) -> None:
     store.save(FIRST)
-    with largest_file(1000), pytest.raises(StoreFull):
+    with limited(resource.RLIMIT_FSIZE, 1000), pytest.raises(StoreFull):
         store.save(SECOND)
     assert names(directory) == {CURRENT}
     assert loaded(store) == FIRST

@@ -277,17 +277,22 @@ async def test_U12_other_devices_than_serial_ports_are_refused(link: Path, kind:
         await SerialPort.open(str(link), 9600)
 
 
-async def test_D62_an_open_that_hangs_ends_in_time_and_leaves_nothing_open(
-    link: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    driver_done = threading.Event()
-    real_open = os.open
+def hanging_driver(link: Path) -> tuple[threading.Event, Callable[..., int]]:
+    """Opens ``link`` once the event is set, and other files at once."""
+    done, real_open = threading.Event(), os.open
 
     def slow_open(path: Any, *args: Any, **kwargs: Any) -> int:
         if str(path) == str(link):
-            driver_done.wait(10)
+            done.wait(10)
         return real_open(path, *args, **kwargs)
 
+    return done, slow_open
+
+
+async def test_D62_an_open_that_hangs_ends_in_time_and_leaves_nothing_open(
+    link: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver_done, slow_open = hanging_driver(link)
     async with Pty(link) as pty:
         monkeypatch.setattr(os, "open", slow_open)
         loop_turns = 0
@@ -307,14 +312,7 @@ async def test_D62_an_open_that_hangs_ends_in_time_and_leaves_nothing_open(
 async def test_a_driver_that_hangs_without_end_holds_one_thread(
     link: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    driver_done = threading.Event()
-    real_open = os.open
-
-    def slow_open(path: Any, *args: Any, **kwargs: Any) -> int:
-        if str(path) == str(link):
-            driver_done.wait(10)
-        return real_open(path, *args, **kwargs)
-
+    driver_done, slow_open = hanging_driver(link)
     async with Pty(link) as pty:
         with monkeypatch.context() as patched:
             patched.setattr(os, "open", slow_open)

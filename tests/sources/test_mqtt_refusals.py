@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import scripted_broker
+from tests.support.limits import limited
 from tests.support.scripted_broker import Peer, ScriptedBroker
 from ztpd.errors import (
     BrokerAccountRefused,
@@ -251,7 +252,6 @@ async def test_FR110_a_missing_descriptor_is_no_refusal_of_the_credentials(
 ) -> None:
     authority = Authority()
     pair = authority.client("gateway")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     async def script(client: Peer) -> None:
         await client.accept()
@@ -266,23 +266,21 @@ async def test_FR110_a_missing_descriptor_is_no_refusal_of_the_credentials(
             private_key=pair.private_key,
         )
         held: list[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-        try:
-            with suppress(OSError):
-                while True:
-                    held.append(os.open("/dev/null", os.O_RDONLY))
-            for _ in range(free):
-                os.close(held.pop())
-            error: ZtpdError | None = None
+        error: ZtpdError | None = None
+        with limited(resource.RLIMIT_NOFILE, 256):
             try:
+                with suppress(OSError):
+                    while True:
+                        held.append(os.open("/dev/null", os.O_RDONLY))
+                for _ in range(free):
+                    os.close(held.pop())
                 async with MqttSession(mine, timeout_s=3):
                     pass
             except ZtpdError as caught:
                 error = caught
-        finally:
-            for number in held:
-                os.close(number)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            finally:
+                for number in held:
+                    os.close(number)
         assert error is None or type(error) in (NetworkError, ConnectTimeout)
         assert error is not None or free > 1
         async with MqttSession(mine):
