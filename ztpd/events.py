@@ -628,6 +628,14 @@ OTHER_SOURCE = _not_used(
     "Switch the other source off: Galileo HAS, an L-band receiver, a radio, another program.",
     "ztpd makes sure once a minute that corrections of the host are selected.",
 )
+KEPT_OUT = _not_used(
+    "kept_out",
+    "its setting {setting}",
+    "A setting of the receiver keeps the corrections of its host out, and ztpd may not change it.",
+    "Set it in the receiver (`ztpd receiver show`) or below [receiver.keys], or set [receiver] "
+    "configure = true; end a configuration lock (CFG-SEC-CFG_LOCK).",
+    "ztpd checks the settings once a minute.",
+)
 PREFERS_OTHERS = _not_used(
     "others",
     "they are in order, and it may prefer another source or await a restart",

@@ -95,6 +95,12 @@ def time_mode(sim: SimReceiver) -> None:
         sim.set(name, 1)
 
 
+def l_band(sim: SimReceiver) -> None:
+    for name in ("CFG-MSGOUT-UBX_RXM_COR_{}", "CFG-MSGOUT-UBX_NAV_PVT_{}", "CFG-{}INPROT-SPARTN"):
+        sim.set(name, 1)
+    sim.set("CFG-SPARTN-USE_SOURCE", 1)
+
+
 def see_nothing(sim: SimReceiver) -> None:
     """Questions arrive, and corrections do not."""
     sim.faults.ignores_corrections = True
@@ -176,6 +182,13 @@ VERDICTS = (
         before=settings(CFG__RTCM__DF003_IN=1234, CFG__RTCM__DF003_IN_FILTER=2),
     ),
     Verdict(events.OTHER_SOURCE, "a radio", before=fault(radio_station=77)),
+    Verdict(
+        events.KEPT_OUT,
+        "SPARTN of L-band is set, and ztpd may not change it",
+        frames=spartn_frames,
+        before=l_band,
+        receiver={"configure": False},
+    ),
     Verdict(events.PREFERS_OTHERS, "in order, and not used", before=fault(ignored_stations={OURS})),
     Verdict(events.DAMAGED_ON_LINE, "a bad cable", frames=spartn_frames, later=damage),
     Verdict(

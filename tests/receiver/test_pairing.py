@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.receiver_bench import rtcm
+from tests.support.receiver_bench import rtcm, spartn
 from ztpd.receiver.pairing import WINDOW_S, Delivered
-from ztpd.receiver.usage import CorrectionUsage, UsageVerdict
-from ztpd.wire.ubx import PROTOCOL_RTCM3, NavPvt, RxmCor
+from ztpd.receiver.usage import CorrectionUsage, MessageOutcome, UsageVerdict
+from ztpd.wire.ubx import PROTOCOL_RTCM3, PROTOCOL_SPARTN, NavPvt, RxmCor
 
 STATION = 5
 NUMBERS = (1006, 1077, 1087, 1097, 1127)
@@ -132,6 +132,26 @@ def test_any_messages_and_reports_are_counted(steps: list[tuple[float, bool, int
             sent.is_of_other(report(number, used=True), now_s)
         else:
             sent.add(rtcm(STATION, number), now_s)
-        pairs = sent._pairs
+        pairs = sent._pairs[PROTOCOL_RTCM3]
         assert sum(pairs._counts.values()) == len(pairs._reports)
         assert all(now_s - when_s <= WINDOW_S for when_s, _ in pairs._reports) or not is_report
+
+
+def test_bursts_of_spartn_whose_reports_come_later_are_all_ours() -> None:
+    """A continental service: clocks each 5 s, 20 messages of the atmosphere each 30 s. The line
+    takes some seconds for those, and the reports are read once a second."""
+    usage = CorrectionUsage()
+    reports: list[tuple[int, RxmCor]] = []
+    for second in range(120):
+        names = ["OCB-GPS", "OCB-GLO"] if second % 5 == 0 else []
+        names += ["GAD"] * 20 if second % 30 == 0 else []
+        for place, name in enumerate(names):
+            usage.delivered(spartn(name=name), second + 0.1 * place)
+            number, subtype = {"OCB-GPS": (0, 0), "OCB-GLO": (0, 1), "GAD": (2, 0)}[name]
+            told = RxmCor(PROTOCOL_SPARTN, message_type=number, subtype=subtype)
+            reports.append((round(second + 0.1 * place) + 1, told))
+        while reports and reports[0][0] <= second:
+            at_s, told = reports.pop(0)
+            assert usage.reported(told, at_s) is MessageOutcome.USED
+        usage.judge(second, FIX, has_keys=False)
+    assert usage.verdict is UsageVerdict.USED

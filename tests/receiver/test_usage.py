@@ -22,13 +22,13 @@ from tests.support.receiver_bench import (
 from tests.support.until import until
 from ztpd.model import Carrier, DynamicKey, Fix, Secret
 from ztpd.receiver.fixes import FixHistory
+from ztpd.receiver.pairing import report_name
 from ztpd.receiver.usage import (
     Abilities,
     CorrectionUsage,
     MessageOutcome,
     UsageVerdict,
     outcome,
-    report_name,
 )
 from ztpd.sim.receiver import X20P
 from ztpd.wire.ubx import PROTOCOL_RTCM3, NavPvt, RxmCor

@@ -90,6 +90,8 @@ def assess(
             reports=_reported(applied, ports),
             rtk=has_rtk(version),
             only_station=applied.only_station,
+            is_base=bool(applied.values.get(configure.TMODE)),
+            kept_out=_kept_out(applied),
         ),
         best_fix=_best_fix(version, applied),
         fix_interval_s=applied.fix_interval_s(ports),
@@ -108,6 +110,18 @@ def _reported(applied: AppliedSettings, ports: Sequence[str]) -> frozenset[Frame
         return frozenset({FrameKind.SPARTN, FrameKind.RTCM3})
     rtcm = applied.is_on(configure.RTCM_REPORTS_OUT, ports)
     return frozenset({FrameKind.RTCM3}) if rtcm else frozenset()
+
+
+def _kept_out(applied: AppliedSettings) -> Mapping[FrameKind, str]:
+    """What settings keep out although the input is on, with the words about them."""
+    kept_out: dict[FrameKind, str] = {}
+    if applied.values.get(configure.SPARTN_SOURCE):
+        name = configure.names([configure.SPARTN_SOURCE])
+        kept_out[FrameKind.SPARTN] = f"{name} = 1 takes SPARTN over L-band only"
+    if applied.values.get(configure.HOST_CORRECTIONS) == 0:
+        name = configure.names([configure.HOST_CORRECTIONS])
+        kept_out = dict.fromkeys(_INPUTS, f"{name} = 0 keeps corrections of its host out")
+    return kept_out
 
 
 def _best_fix(version: MonVer, applied: AppliedSettings) -> str:

@@ -54,6 +54,8 @@ POSITION_OUT = "CFG-MSGOUT-UBX_NAV_PVT_{}"
 REPORTS_OUT = "CFG-MSGOUT-UBX_RXM_COR_{}"
 RTCM_REPORTS_OUT = "CFG-MSGOUT-UBX_RXM_RTCM_{}"
 TMODE = ubxcfg.KEYS["CFG-TMODE-MODE"]
+SPARTN_SOURCE = ubxcfg.KEYS["CFG-SPARTN-USE_SOURCE"]
+HOST_CORRECTIONS = ubxcfg.KEYS["CFG-NAVCOR-ENABLE_HOST"]
 STATION_FILTER = ubxcfg.KEYS["CFG-RTCM-DF003_IN_FILTER"]
 FILTERED_STATION = ubxcfg.KEYS["CFG-RTCM-DF003_IN"]
 MEASURE_MS, MEASURES_PER_FIX = ubxcfg.KEYS["CFG-RATE-MEAS"], ubxcfg.KEYS["CFG-RATE-NAV"]
@@ -252,8 +254,8 @@ async def _ask(client: UbxClient, keys: Collection[int]) -> dict[int, int]:
     """The values of ``keys``; none where the receiver does not know all of them."""
 
     def answer(message: Parsed) -> dict[int, int] | None:
-        if isinstance(message, CfgValget) and message.values.keys() == set(keys):
-            return dict(message.values)
+        if isinstance(message, CfgValget) and message.values and message.values.keys() <= set(keys):
+            return dict(message.values)  # some firmware leaves out what it does not know
         is_ack = isinstance(message, Ack)
         return {} if is_ack and message == Ack(Message.CFG_VALGET, ok=False) else None
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ztpd.model import Frame, FrameKind
 from ztpd.wire import rtcm
+from ztpd.wire.frames import spartn_name
 from ztpd.wire.ubx import (
     NO_STATION,
     PROTOCOL_RTCM3,
@@ -31,30 +32,44 @@ _FEW = 10  # a tenth of the reports may be alone by chance
 _SURPLUS = 10  # reports in a window for which no message had left, before another source is sure
 
 
-class _Kind(NamedTuple):
-    """Of a report: its message's number, whether it was paired, whether the message was used."""
+_PROTOCOLS = {FrameKind.RTCM3: PROTOCOL_RTCM3, FrameKind.SPARTN: PROTOCOL_SPARTN}
 
-    number: int
+
+def report_name(report: RxmCor) -> str:
+    """The name of the message reported, as its frame has it: "OCB-GPS", "1077"."""
+    if report.protocol == PROTOCOL_RTCM3:
+        return str(report.message_type)
+    return spartn_name(report.message_type, report.subtype)
+
+
+class _Kind(NamedTuple):
+    """Of a report: its message's name, whether it was paired, whether the message was used."""
+
+    name: str
     paired: bool
     used: bool
 
 
 class PairedReports:
     """Pairs each report with a message that has left. Reports that stay alone are about messages of
-    another source, though their reference station be the same."""
+    another source, though their reference station be the same.
 
-    def __init__(self) -> None:
-        self._sent_s: defaultdict[int, deque[float]] = defaultdict(deque)  # by message number
+    ``corrects``: whether messages of a name are corrections by themselves.
+    """
+
+    def __init__(self, corrects: Callable[[str], object]) -> None:
+        self._corrects = corrects
+        self._sent_s: defaultdict[str, deque[float]] = defaultdict(deque)  # by message name
         self._reports: deque[tuple[float, _Kind]] = deque()  # of the last 30 seconds
         self._counts: Counter[_Kind] = Counter()
 
-    def on_sent(self, number: int, now_s: float) -> None:
-        self._waiting(number, now_s).append(now_s)
+    def on_sent(self, name: str, now_s: float) -> None:
+        self._waiting(name, now_s).append(now_s)
 
-    def on_report(self, report: RxmCor, now_s: float) -> None:
-        waiting = self._waiting(report.message_type, now_s)
+    def on_report(self, name: str, now_s: float, *, used: bool) -> None:
+        waiting = self._waiting(name, now_s)
         paired = bool(waiting) and now_s - waiting[0] >= _EARLIEST_S
-        kind = _Kind(report.message_type, paired=paired, used=bool(report.used))
+        kind = _Kind(name, paired=paired, used=used)
         if paired:
             waiting.popleft()
         self._reports.append((now_s, kind))
@@ -68,34 +83,34 @@ class PairedReports:
         """Whether there is another source, and the receiver uses its messages rather than those
         that were sent.
 
-        Observations that only ztpd sends decide. Where the other source sends the same ones, a
+        Corrections that only ztpd sends decide. Where the other source sends the same ones, a
         message of it that comes between one of ours and its report is taken for ours, so the
         majority counts.
         """
         if self._count(paired=False) < _SURPLUS:
             return False
-        numbers = {kind.number for kind in self._counts if rtcm.observed_system(kind.number)}
+        names = {kind.name for kind in self._counts if self._corrects(kind.name)}
         own = [
-            number
-            for number in numbers
-            if _FEW * self._count(number, paired=False) < self._count(number, paired=True)
+            name
+            for name in names
+            if _FEW * self._count(name, paired=False) < self._count(name, paired=True)
         ]
         if own:
-            return not any(self._counts[_Kind(number, True, True)] for number in own)
+            return not any(self._counts[_Kind(name, True, True)] for name in own)
         ours, others = self._count(paired=True, used=True), self._count(paired=False, used=True)
         return 2 * ours < others
 
-    def _count(self, number: int | None = None, *, paired: bool, used: bool | None = None) -> int:
-        """Of the reports that are so; None: of any number, used or not."""
+    def _count(self, name: str | None = None, *, paired: bool, used: bool | None = None) -> int:
+        """Of the reports that are so; None: of any name, used or not."""
         return sum(
             count
             for kind, count in self._counts.items()
-            if number in (None, kind.number) and kind.paired == paired and used in (None, kind.used)
+            if name in (None, kind.name) and kind.paired == paired and used in (None, kind.used)
         )
 
-    def _waiting(self, number: int, now_s: float) -> deque[float]:
+    def _waiting(self, name: str, now_s: float) -> deque[float]:
         """When the messages left whose report has not come yet."""
-        waiting = self._sent_s[number]
+        waiting = self._sent_s[name]
         while waiting and now_s - waiting[0] > _LATEST_S:
             waiting.popleft()
         return waiting
@@ -107,7 +122,10 @@ class Delivered:
     def __init__(self) -> None:
         self.last_s: dict[FrameKind, float] = {}
         self.stations_s: dict[tuple[int, int | None], float] = {}
-        self._pairs = PairedReports()
+        self._pairs = {
+            PROTOCOL_RTCM3: PairedReports(lambda name: rtcm.observed_system(int(name))),
+            PROTOCOL_SPARTN: PairedReports(lambda _: True),
+        }
 
     def add(self, frame: Frame, now_s: float) -> None:
         self.last_s[frame.kind] = now_s
@@ -117,7 +135,8 @@ class Delivered:
             self.stations_s[key] = now_s
             if len(self.stations_s) > _MOST_STATIONS:
                 del self.stations_s[next(iter(self.stations_s))]
-            self._pairs.on_sent(key[0], now_s)
+        if (pairs := self._pairs.get(_PROTOCOLS.get(frame.kind, 0))) is not None:
+            pairs.on_sent(frame.name, now_s)
 
     def kinds(self, now_s: float) -> set[FrameKind]:
         """Those of the last 30 seconds."""
@@ -149,12 +168,20 @@ class Delivered:
         return None in stations or (report.correction_id == NO_STATION and bool(stations))
 
     def is_of_other(self, report: RxmCor, now_s: float) -> bool:
-        """Note a report that :meth:`covers`; whether the message of that station which the
-        receiver uses comes from another source all the same."""
-        if report.protocol != PROTOCOL_RTCM3 or not report.type_valid or report.erroneous:
+        """Note a report that :meth:`covers`; whether the message of that kind which the receiver
+        uses comes from another source all the same."""
+        pairs = self._pairs.get(report.protocol)
+        if pairs is None or not report.type_valid or report.erroneous:
             return False
-        self._pairs.on_report(report, now_s)
-        return bool(report.used) and self._pairs.other_in_use
+        pairs.on_report(report_name(report), now_s, used=bool(report.used))
+        return bool(report.used) and pairs.other_in_use
+
+    def corrects(self, report: RxmCor, now_s: float) -> bool:
+        """Whether the message reported is a correction: the position of a station and such are
+        none, where observations come too."""
+        if report.protocol != PROTOCOL_RTCM3 or rtcm.observed_system(report.message_type):
+            return True
+        return not any(rtcm.observed_system(number) for number, _ in self._recent(now_s))
 
     def _recent(self, now_s: float) -> Iterator[tuple[int, int | None]]:
         return (key for key, last_s in self.stations_s.items() if now_s - last_s <= WINDOW_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -9,8 +10,7 @@ from ztpd import events
 from ztpd.model import Fix, Frame, FrameKind, ServiceUse
 from ztpd.receiver.effect import NO_EFFECT_S, CorrectionEffect
 from ztpd.receiver.fixes import CALM_S
-from ztpd.receiver.pairing import WINDOW_S, Delivered
-from ztpd.wire.frames import spartn_name
+from ztpd.receiver.pairing import WINDOW_S, Delivered, report_name
 from ztpd.wire.ubx import (
     NO_STATION,
     PROTOCOL_HAS,
@@ -57,13 +57,6 @@ def outcome(report: RxmCor) -> MessageOutcome | None:
     return MessageOutcome.IGNORED if report.used is False else None
 
 
-def report_name(report: RxmCor) -> str:
-    """The name of the message reported, as its frame has it: "OCB-GPS", "1077"."""
-    if report.protocol == PROTOCOL_RTCM3:
-        return str(report.message_type)
-    return spartn_name(report.message_type, report.subtype)
-
-
 def source_name(report: RxmCor) -> str:
     """Where corrections come from that ztpd did not send."""
     if report.protocol == PROTOCOL_RTCM3:
@@ -88,6 +81,7 @@ class UsageVerdict(Enum):
     TIME_ONLY = events.TIME_ONLY
     STATION_FILTERED = events.STATION_FILTERED
     OTHER_SOURCE = events.OTHER_SOURCE
+    KEPT_OUT = events.KEPT_OUT
     PREFERS_OTHERS = events.PREFERS_OTHERS
     DAMAGED = events.DAMAGED_ON_LINE
     UNSUPPORTED = events.UNSUPPORTED
@@ -100,11 +94,14 @@ class UsageVerdict(Enum):
         return self.value is not None and self.value.name.startswith("gnss.not_used.")
 
 
+_TELLING = frozenset(MessageOutcome) - {MessageOutcome.USED}  # these leave nothing open
+
 _SETTINGS_MAY_BE_WRONG = frozenset(
     {
         UsageVerdict.TIME_ONLY,
         UsageVerdict.STATION_FILTERED,
         UsageVerdict.OTHER_SOURCE,
+        UsageVerdict.KEPT_OUT,
         UsageVerdict.PREFERS_OTHERS,
         UsageVerdict.DAMAGED,  # a parser whose input for this format is off finds others in it
         UsageVerdict.NOT_REPORTED,
@@ -132,6 +129,8 @@ class Abilities(NamedTuple):
     reports: frozenset[FrameKind] = frozenset(FrameKind)  # it reports the use of these
     rtk: bool | None = None  # None: not known
     only_station: int | None = None  # the reference station that its filter lets pass
+    is_base: bool = False  # it is set to be a base station
+    kept_out: Mapping[FrameKind, str] = {}  # by a setting: the words about it
 
 
 class CorrectionUsage:
@@ -149,6 +148,7 @@ class CorrectionUsage:
         self.abilities = Abilities()
         self._delivered = Delivered()
         self._effect = CorrectionEffect()
+        self._fix: Fix | None = None  # the last one since the set-up
         self._seen_s: dict[MessageOutcome, float] = {}
         self._other: tuple[str, float] | None = None  # another source in use, and when
         self._details: dict[str, object] = {}  # fields of the verdict's text
@@ -185,7 +185,7 @@ class CorrectionUsage:
         self._seen_s.clear()
         self._effect = CorrectionEffect()
         self._delivered = Delivered()
-        self._other = None
+        self._fix = self._other = None
         self.abilities = abilities or self.abilities
 
     def delivered(self, frame: Frame, now_s: float) -> None:
@@ -207,17 +207,29 @@ class CorrectionUsage:
         self._unreported_since_s = now_s
         result = outcome(report)
         if result is not None:
-            self._seen_s[result] = now_s
+            if result is not MessageOutcome.USED or self._may_show_use(report, now_s):
+                self._seen_s[result] = now_s
             counts = self.used if result is MessageOutcome.USED else self.rejected
             name = report_name(report)
             counts[name] = counts.get(name, 0) + 1
         return result
 
+    def _may_show_use(self, report: RxmCor, now_s: float) -> bool:
+        """Whether ``report``, that a message is used, is about a correction, and there is a
+        position of satellites that it can be used for."""
+        without_position = self._fix is not None and (
+            self._fix.time_only or self._fix.dead_reckoning
+        )
+        return not without_position and self._delivered.corrects(report, now_s)
+
     def followed(self, fix: Fix, now_s: float) -> None:
-        """Note a fix: without reports it may show that corrections are used."""
+        """Note a fix: without reports, or where they leave it open, it may show that corrections
+        are used."""
+        self._fix = fix
         shows_use = self._effect.on_fix(fix, now_s)
-        silent = not self._can_report(now_s) or not self._reported_lately(now_s)
-        if silent and shows_use and self._other_source(now_s) is None:
+        told = self._can_report(now_s) and self._reported_lately(now_s)
+        is_open = not told or not any(self._recent(each, now_s) for each in _TELLING)
+        if is_open and shows_use and self._other_source(now_s) is None:
             self._seen_s[MessageOutcome.USED] = now_s
 
     def judge(self, now_s: float, fix: Fix | None, *, has_keys: bool) -> bool:
@@ -236,6 +248,7 @@ class CorrectionUsage:
         self._details = {
             "source": self._other_source(now_s) or "",
             "filter": self.abilities.only_station,
+            "setting": self._kept_out(now_s) or "",
             "station": ", ".join(map(str, stations)),
             "product": self.abilities.product,
             "minutes": NO_EFFECT_S / 60,
@@ -294,7 +307,7 @@ class CorrectionUsage:
 
     def _cause(self, now_s: float, fix: Fix | None) -> UsageVerdict | None:
         """Why corrections that are in order are not used, where that can be seen."""
-        if fix is not None and fix.time_only:
+        if self.abilities.is_base or (fix is not None and fix.time_only):
             return UsageVerdict.TIME_ONLY
         if fix is None or fix.utc is None:
             return UsageVerdict.NO_TIME
@@ -302,7 +315,14 @@ class CorrectionUsage:
             return UsageVerdict.NO_POSITION
         if self._is_filtered(now_s):
             return UsageVerdict.STATION_FILTERED
-        return UsageVerdict.OTHER_SOURCE if self._other_source(now_s) else None
+        if self._other_source(now_s):
+            return UsageVerdict.OTHER_SOURCE
+        return UsageVerdict.KEPT_OUT if self._kept_out(now_s) else None
+
+    def _kept_out(self, now_s: float) -> str | None:
+        """The words about the setting that keeps out all that was delivered."""
+        words = [self.abilities.kept_out.get(kind) for kind in self._delivered.kinds(now_s)]
+        return words[0] if words and all(words) else None
 
     def _is_filtered(self, now_s: float) -> bool:
         stations, only = self._delivered.stations(now_s), self.abilities.only_station

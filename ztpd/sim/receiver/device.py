@@ -29,6 +29,7 @@ from ztpd.wire.frames import Scanner
 from ztpd.wire.ubx import (
     PROTOCOL_HAS,
     PROTOCOL_RTCM3,
+    PROTOCOL_SPARTN,
     Ack,
     CfgRst,
     CfgValget,
@@ -245,9 +246,10 @@ class SimReceiver:
                     self._answer(CfgValget(dict(items), layer, position).encode())
                 self._answer(Ack(number, bool(items)).encode())
             case CfgValgetPoll(keys):
-                known = all(self._knows(key) for key in keys)
+                found = {key: self.settings[key] for key in keys if self._knows(key)}
+                known = bool(found) if self.faults.answers_in_part else len(found) == len(keys)
                 if known:
-                    self._answer(CfgValget({key: self.settings[key] for key in keys}).encode())
+                    self._answer(CfgValget(found).encode())
                 self._answer(Ack(number, known).encode())
             case CfgValset(values, layers):
                 taken = not self.faults.locked and all(self._knows(key) for key in values)
@@ -357,7 +359,8 @@ class SimReceiver:
             station = self.faults.radio_station
             self._take(RxmCor(PROTOCOL_RTCM3, correction_id=station, message_type=1077))
         if (protocol := self.faults.other_protocol) is not None:
-            self._take(RxmCor(protocol, type_valid=False, subtype_valid=False))
+            typed = protocol == PROTOCOL_SPARTN
+            self._take(RxmCor(protocol, type_valid=typed, subtype_valid=typed))
         has = self.setting("CFG-NAVCOR-ENABLE_GAL_HAS")
         if has and not self.setting("CFG-NAVCOR-ENABLE_HOST"):
             self._take(RxmCor(PROTOCOL_HAS, type_valid=False, subtype_valid=False))

@@ -30,6 +30,7 @@ class Faults:
     answer_delay_s: float = 0.0
     refused: set[int] = field(default_factory=set)  # keys it does not know
     locked: bool = False  # configuration lock: VALGET answers, VALSET is refused
+    answers_in_part: bool = False  # VALGET leaves keys out that it does not know
     answers_no_settings: bool = False  # MON-VER alone is answered, CFG messages are not
     keys_held: int = 2  # so many decryption keys it takes
     stuck: bool = False  # answers, but navigates no more
