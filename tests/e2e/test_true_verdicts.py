@@ -18,7 +18,7 @@ from tests.support.verdict_bench import (
     spartn_frames,
 )
 from ztpd.health import Health
-from ztpd.sim.receiver import F9P, F9P_NEW, F9P_OLD, F9R, X20P_HAS, Model, SimReceiver
+from ztpd.sim.receiver import F9P, F9P_NEW, F9P_OLD, F9R, M9N, X20P_HAS, Model, SimReceiver
 from ztpd.wire import ubx
 from ztpd.wire.rtcm import observed_system
 from ztpd.wire.ubx import PROTOCOL_SPARTN, RxmCor, RxmRtcm
@@ -201,3 +201,19 @@ async def test_FR01_firmware_that_leaves_unknown_settings_out_of_its_answer_is_s
     async with running(tmp_path, F9P_OLD, before=answers_in_part) as r:
         await until(lambda: r.health is Health.HEALTHY, 60)
         assert r.view.used["1077"] > 0
+
+
+@in_virtual_time
+async def test_FR08_another_receiver_is_tried_at_once_although_the_one_before_was_unsuitable(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, F9P_OLD, frames=spartn_frames) as r:
+        await until(lambda: r.health is Health.BLOCKED, 300)
+        assert "HPG 1.30 or newer" in r.cause.advice
+        await asyncio.sleep(3600)
+        r.sim.exchange(M9N)
+        await until(lambda: r.cause.event == "gnss.unsuitable", 30)
+        assert "NEO-M9N with SPG 4.04 has no RTK" in r.cause.text
+        await asyncio.sleep(3600)
+        r.sim.exchange(F9P_NEW)
+        await until(lambda: r.health is Health.HEALTHY, 30)

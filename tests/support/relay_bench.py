@@ -32,6 +32,7 @@ from ztpd.model import (
 )
 from ztpd.relay import Relay
 from ztpd.wire.frames import Counts
+from ztpd.wire.ubx import MonVer
 
 NTRIP = NtripEndpoint(host="caster.example", port=2102, mountpoint="NEAR")
 MQTT = MqttEndpoint(host="broker.example")
@@ -95,6 +96,7 @@ class Session:
 class Receiver:
     ready: bool = True
     error: ZtpdError | None = None
+    version: MonVer = field(default_factory=lambda: MonVer("", ""))
     accepts: frozenset[FrameKind] = frozenset(FrameKind)
     fix: Fix | None = None
     dropped: int = 0

@@ -6,24 +6,30 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from ztpd.errors import ReceiverError
 from ztpd.lifecycle import Dispatch
-from ztpd.model import Fix
+from ztpd.model import Fix, FrameKind
 from ztpd.relay.channels import FAST_S, Channel
 from ztpd.system.looptime import loop_time
+from ztpd.wire.ubx import MonVer
 
 LOOK_S = 1.0
 
 
-class _HasFix(Protocol):
+class _Taker(Protocol):
     @property
     def fix(self) -> Fix | None: ...
+    @property
+    def version(self) -> MonVer: ...
+    @property
+    def accepts(self) -> frozenset[FrameKind]: ...
 
 
 class ChannelChoice:
     """By the order of preference; a channel that was left, since the receiver did not use its
     corrections, comes after all others until it has proved itself."""
 
-    def __init__(self, channels: Sequence[Channel], receiver: _HasFix, dispatch: Dispatch) -> None:
+    def __init__(self, channels: Sequence[Channel], receiver: _Taker, dispatch: Dispatch) -> None:
         self._channels = channels
         self._receiver = receiver
         self._dispatch = dispatch
@@ -35,7 +41,14 @@ class ChannelChoice:
     async def due(self) -> Channel:
         """Wait for a channel to be due: the first in the order of preference."""
         reported: tuple[Channel, float] | None = None
+        before = self._receiver.version, self._receiver.accepts
         while True:
+            refused = [each for each in self._channels if isinstance(each.error, ReceiverError)]
+            present = self._receiver.version, self._receiver.accepts
+            if present != before:  # it may take what the one before refused
+                before = present
+                for each in refused:
+                    each.retry_now()
             now, has_fix = loop_time(), self.has_fix
             for channel in sorted(self._channels, key=lambda each: each.left):
                 wait_s = channel.ready_s(has_fix=has_fix) - now
@@ -51,7 +64,7 @@ class ChannelChoice:
                 reported = channel, due_s
                 self._dispatch(channel.waiting_event, error=channel.error, wait_s=wait_s)
             waiting_for_fix = any(each.hold_without_fix_until_s > now for each in self._channels)
-            await asyncio.sleep(min(wait_s, LOOK_S) if waiting_for_fix else wait_s)
+            await asyncio.sleep(min(wait_s, LOOK_S) if waiting_for_fix or refused else wait_s)
 
     def better(self, present: Channel) -> list[Channel]:
         """The channels that take over from ``present`` once they have proved themselves."""

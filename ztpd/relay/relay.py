@@ -34,6 +34,7 @@ from ztpd.system.clock import Clock
 from ztpd.system.disk import DiskWriter
 from ztpd.system.looptime import loop_time
 from ztpd.system.tasks import end
+from ztpd.wire.ubx import MonVer
 
 _POSITION_WITHIN_S = 60.0
 _TOGETHER_S = 0.05  # frames that come so close together are one sign of life
@@ -46,6 +47,8 @@ class Sink(Protocol):
     def ready(self) -> bool: ...
     @property
     def error(self) -> ZtpdError | None: ...
+    @property
+    def version(self) -> MonVer: ...
     @property
     def accepts(self) -> frozenset[FrameKind]: ...
     @property
