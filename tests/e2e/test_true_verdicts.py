@@ -217,3 +217,80 @@ async def test_FR08_another_receiver_is_tried_at_once_although_the_one_before_wa
         await asyncio.sleep(3600)
         r.sim.exchange(F9P_NEW)
         await until(lambda: r.health is Health.HEALTHY, 30)
+
+
+@in_virtual_time
+async def test_FR05_a_carrier_solution_that_another_program_limits_to_float_is_put_back(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.fix == "RTK fixed", 60)
+        await asyncio.sleep(60)
+        r.sim.set("CFG-NAVHPG-DGNSSMODE", 2)
+        await until(lambda: r.view.fix == "RTK float", 30)
+        await until(lambda: r.view.fix == "RTK fixed", 120)
+        (line,) = r.logged("gnss.changed")
+        assert "CFG-NAVHPG-DGNSSMODE" in line
+        assert r.health is Health.HEALTHY
+
+
+@in_virtual_time
+async def test_FR05_a_float_of_its_own_is_no_reason_to_ask_the_receiver_all_the_time(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.fix == "RTK fixed", 60)
+        r.sim.faults.never_fixed = True
+        await asyncio.sleep(300)
+        before = len([each for each in r.sim.received if each.name == "CFG-VALGET"])
+        await asyncio.sleep(3600)
+        asked = len([each for each in r.sim.received if each.name == "CFG-VALGET"]) - before
+        assert 0 < asked <= 30
+
+
+@in_virtual_time
+async def test_G03_after_a_restart_that_nobody_noticed_all_is_as_before(tmp_path: Path) -> None:
+    """Positions are switched on in its flash, and it says no word."""
+
+    def quiet(sim: SimReceiver) -> None:
+        sim.set("CFG-MSGOUT-UBX_NAV_PVT_{}", 1, saved=True)
+        sim.set("CFG-{}OUTPROT-NMEA", 0, saved=True)
+
+    async with running(tmp_path, frames=spartn_frames, before=quiet) as r:
+        await until(lambda: r.view.use == "used", 60)
+        await asyncio.sleep(30)
+        assert r.sim.setting("CFG-MSGOUT-UBX_MON_RF_{}") > 0
+        r.sim.reset()
+        await until(lambda: r.logged("gnss.changed"), 120)
+        await until(lambda: r.health is Health.HEALTHY, 60)
+        await until(lambda: r.sim.setting("CFG-MSGOUT-UBX_MON_RF_{}") > 0, 30)
+        assert r.sim.setting("CFG-HW-ANT_CFG_SHORTDET") == 1
+
+
+@in_virtual_time
+async def test_FR04_ubx_output_that_another_program_switches_off_is_named(tmp_path: Path) -> None:
+    """NMEA alone is left, which any receiver sends."""
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.sim.set("CFG-{}OUTPROT-UBX", 0)
+        await until(lambda: r.cause.event == "gnss.deaf", 30)
+        assert "sends GGA" in r.cause.text
+        assert "UBX input and output are on" in r.cause.advice
+        await asyncio.sleep(600)
+        assert r.cause.event == "gnss.deaf"
+        assert len(r.logged("gnss.deaf")) == 1
+        r.sim.set("CFG-{}OUTPROT-UBX", 1)
+        await until(lambda: r.health is Health.HEALTHY, 180)
+
+
+@in_virtual_time
+async def test_FR04_a_device_plugged_in_instead_of_the_receiver_is_not_taken_for_it(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as r:
+        await until(lambda: r.view.use == "used", 30)
+        r.gateway.gnss.unplug()
+        await until(lambda: r.logged("serial.absent"), 30)
+        r.sim.set("CFG-{}OUTPROT-UBX", 0)  # it now looks like one of another make
+        r.gateway.gnss.plug()
+        await until(lambda: r.cause.event == "gnss.unknown", 60)

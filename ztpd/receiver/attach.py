@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ztpd import events, log
-from ztpd.errors import ReceiverSilent, ReceiverUnknown, ReceiverUnsuitable
+from ztpd.errors import ReceiverDeaf, ReceiverSilent, ReceiverUnknown, ReceiverUnsuitable
 from ztpd.receiver import baudrate
 from ztpd.receiver.client import UbxClient
 from ztpd.receiver.configure import PORTS
@@ -44,6 +44,7 @@ class Attachment:
         self.ports: Sequence[str] = PORTS  # of the receiver: one of these is in use
         self._had_speed = False  # the line was at the configured one
         self._failures = 0
+        self._answered = False  # a u-blox receiver, on the port that has not been away since
 
     @property
     def wanted_baudrate(self) -> int | None:
@@ -95,6 +96,10 @@ class Attachment:
             if words := await offload(access.same_name, self._settings.port, self._root):
                 log.emit(events.PORT_NAME_SHARED, words=words)
 
+    def lost(self) -> None:
+        """The port is away: what comes back may be another device."""
+        self._answered = False
+
     async def identify(self, client: UbxClient, *, again: bool = False) -> None:
         """Identify the receiver, unless that has just been done.
 
@@ -104,10 +109,13 @@ class Attachment:
             try:
                 self.version = await identify(client, self._baudrate, others=self._others)
             except (ReceiverSilent, ReceiverUnknown) as error:
+                if isinstance(error, ReceiverUnknown) and self._answered:
+                    raise ReceiverDeaf(f"{error.detail} any more") from error
                 if self._caution:
                     raise type(error)(error.detail, advice=self._caution) from error
                 raise
         self._baudrate = client.port.baudrate
+        self._answered = True
         if reason := unsuitable(self.version):
             raise ReceiverUnsuitable(reason)
 

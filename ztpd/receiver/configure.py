@@ -150,6 +150,10 @@ class AppliedSettings:
         """Whether the receiver has a key such as "CFG-{}INPROT-SPARTN" for one of its ports."""
         return any(key in self.values for key in port_keys(pattern))
 
+    def wrote(self, pattern: str) -> bool:
+        """Whether such a key had to be changed for one of its ports."""
+        return any(key in self.written for key in port_keys(pattern))
+
     def port_values(self, pattern: str, ports: Sequence[str] = PORTS) -> list[int]:
         """The values of a key such as "CFG-{}INPROT-SPARTN" on those ``ports`` that have it."""
         keys = port_keys(pattern, ports)

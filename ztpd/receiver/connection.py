@@ -7,6 +7,7 @@ arrive or are missing.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -38,6 +39,8 @@ _SILENCE_S = 3.0  # without NAV-PVT, or three of its intervals if that is longer
 _GATHER_S = 1.0  # reports are read together and so much older: 100 wake-ups a second become 2
 _SHARED_GATHER_S = 0.05  # the same where other programs read them
 _CHECK_S = 50.0  # between two looks at the settings, while corrections go unused
+_LOW_S = 60.0  # a fix below one that was reached may come of a setting, when it lasts so long
+_LOW_CHECK_S = 600.0  # between two looks at the settings then
 
 
 class SetUpLog:
@@ -113,6 +116,7 @@ class Connection:
         self._ready_s = 0.0
         self._position_s: float | None = None  # last NAV-PVT since the set-up
         self._evaluate_s = self._check_s = 0.0  # when to do so next
+        self._checked_s = -math.inf  # last look at the settings after the set-up
 
     async def run(self) -> None:
         """Identify, configure and follow the receiver. Ends by an error only; the port is then
@@ -283,8 +287,12 @@ class Connection:
 
     def _in_doubt(self, now: float) -> bool:
         """Whether another program may have changed settings that are ours."""
-        state = self._state
-        return self._format_missed or state.usage.doubts_settings(now, state.fixes.present(now))
+        state, best = self._state, self._state.assessment.best_fix
+        if self._format_missed or state.usage.doubts_settings(now, state.fixes.present(now)):
+            return True
+        was_better = bool(best) and state.fixes.first_at_least(best) is not None
+        low_s = state.fixes.below_for_s(best, now) if was_better else None
+        return (low_s or 0.0) >= _LOW_S and now - self._checked_s >= _LOW_CHECK_S
 
     async def _start_over(self, sign: str) -> None:
         """The receiver seems to have restarted: set it up again without closing."""
@@ -298,7 +306,8 @@ class Connection:
 
     async def _check_settings(self) -> None:
         """Corrections go unused for no reason of their own: are the settings still ours?"""
-        self._check_s = loop_time() + _CHECK_S
+        self._checked_s = loop_time()
+        self._check_s = self._checked_s + _CHECK_S
         self._format_missed = False
         try:
             applied = await self._apply()
@@ -309,6 +318,9 @@ class Connection:
         if applied.written:
             log.emit(events.RECEIVER_CHANGED, keys=configure.names(applied.written))
             self._state.usage.restarted(self._state.assessment.abilities)
+            if applied.wrote(configure.REPORTS_OUT) or applied.wrote(configure.RTCM_REPORTS_OUT):
+                self._state.ring.restarted()  # it seems to have restarted unnoticed
+                self._monitoring.restarted(self._checked_s, applied.epoch_s)
         self._state.usage.abilities = self._state.assessment.abilities
 
     def on_format_missed(self) -> None:

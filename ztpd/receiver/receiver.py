@@ -271,6 +271,7 @@ class Receiver:
     def _wait_after(self, error: ZtpdError) -> Delay:
         if isinstance(error, (PortAbsent, PortLost, ReceiverAbsent)):
             self._steps.clear()  # the device that comes back may work, or be another one
+            self._state.attachment.lost()
             return _LOST if isinstance(error, PortLost) else _ABSENT
         return _FAILED if self._state.attachment.path else _FOREIGN
 
