@@ -764,6 +764,16 @@ USE_UNKNOWN = _event(
 )
 _SENDS_ON = "ztpd goes on sending corrections."
 
+UNSTEADY = _event(
+    "gnss.reception.unsteady",
+    _WARNING,
+    "the receiver had to be set up {count} times in {period}",
+    "It restarts, its port comes and goes, or another program changes its settings.",
+    "ztpd sets it up each time; meanwhile corrections are lost.",
+    "Check power supply, plugs and cable. After gnss.changed in the journal: find the other "
+    "program that configures the receiver.",
+    ended_by="gnss.reception.over",
+)
 ANTENNA_SHORT = _event(
     "gnss.reception.antenna_short",
     _WARNING,

@@ -294,3 +294,37 @@ async def test_FR04_a_device_plugged_in_instead_of_the_receiver_is_not_taken_for
         r.sim.set("CFG-{}OUTPROT-UBX", 0)  # it now looks like one of another make
         r.gateway.gnss.plug()
         await until(lambda: r.cause.event == "gnss.unknown", 60)
+
+
+def change_again(sim: SimReceiver) -> None:
+    sim.set("CFG-{}INPROT-SPARTN", 0)
+
+
+@pytest.mark.parametrize(
+    ("strike", "every_s", "event"),
+    [(SimReceiver.reset, 20, "gnss.reset"), (change_again, 60, "gnss.changed")],
+    ids=["restarts", "another program"],
+)
+@in_virtual_time
+@pytest.mark.slow
+async def test_G03_a_receiver_that_is_set_up_again_and_again_is_not_well(
+    tmp_path: Path, strike: Callable[[SimReceiver], None], every_s: int, event: str
+) -> None:
+    async with running(tmp_path, frames=spartn_frames) as r:
+        await until(lambda: r.health is Health.HEALTHY, 60)
+        for _ in range(3):
+            await asyncio.sleep(600)
+            strike(r.sim)
+        await asyncio.sleep(599)
+        assert not r.logged("gnss.reception.unsteady"), "once in ten minutes"
+        for _ in range(3600 // every_s):
+            strike(r.sim)
+            await asyncio.sleep(every_s)
+        assert r.health is Health.DEGRADED
+        assert r.cause.event == "gnss.reception.unsteady"
+        assert "times in 10 min" in r.cause.text
+        assert "power supply" in r.cause.advice
+        assert len(r.logged("gnss.reception.unsteady")) == 1
+        assert len(r.logged(event)) < 10
+        await until(lambda: r.health is Health.HEALTHY, 900)
+        assert len(r.logged("gnss.reception.over")) == 1

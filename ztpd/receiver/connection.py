@@ -209,6 +209,7 @@ class Connection:
         state.fixes.restarted(now, state.assessment.fix_interval_s)
         state.ring.restarted()
         state.reception.restarted()
+        state.reception.set_up(now)
         self._monitoring.restarted(now, applied.epoch_s)
         self._position_s = None
         self._ready_s, self._check_s = now, now + _CHECK_S
@@ -316,7 +317,9 @@ class Connection:
                 return  # the questions, or the answers, were damaged too
             raise
         if applied.written:
-            log.emit(events.RECEIVER_CHANGED, keys=configure.names(applied.written))
+            if not self._state.reception.is_unsteady(self._checked_s):
+                log.emit(events.RECEIVER_CHANGED, keys=configure.names(applied.written))
+            self._state.reception.set_up(self._checked_s)
             self._state.usage.restarted(self._state.assessment.abilities)
             if applied.wrote(configure.REPORTS_OUT) or applied.wrote(configure.RTCM_REPORTS_OUT):
                 self._state.ring.restarted()  # it seems to have restarted unnoticed

@@ -9,6 +9,7 @@ over once it has been away for a minute: each finding is logged once, not with e
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -47,11 +48,16 @@ FAR_M = 35_000.0
 OLD_S = 20.0
 """Age of corrections in use, upper bound of NAV-PVT's class, above which they are late."""
 
+UNSTEADY_S = 600.0
+OFTEN = 5
+"""So many set-ups in this time are no accident."""
+
 _KEPT = (MonRf, SecSig, NavSat)  # reports of which the last one counts
 _VALID_S = 90.0  # a report counts so long; the most seldom one is due each minute
 _KINDS_S = 120.0  # a stream must lack a kind of message for so long
 _GAP_S = 60.0  # after such a pause another stream may have begun
 _UNUSED_S = 120.0  # age of the corrections at which it is known that new ones are not used
+_MOST_SET_UPS = 99
 _OVERRUN_S = 150.0  # an overrun counts so long: two intervals of MON-COMMS
 
 
@@ -102,10 +108,22 @@ class Reception:
         self._overrun: tuple[str, int, float] | None = None  # port, count, when
         self._stream = _StationStream()
         self._age = CorrectionAge()
+        self._set_ups_s: deque[float] = deque(maxlen=_MOST_SET_UPS)
         self._watches: dict[str, _Watch] = {}
 
+    def set_up(self, now_s: float) -> None:
+        """The receiver was set up, or settings of it were put back."""
+        self._set_ups_s.append(now_s)
+
+    def is_unsteady(self, now_s: float) -> bool:
+        """Whether that has been so often that a line for each says nothing new."""
+        return self._recent_set_ups(now_s) >= OFTEN
+
+    def _recent_set_ups(self, now_s: float) -> int:
+        return sum(now_s - each <= UNSTEADY_S for each in self._set_ups_s)
+
     def restarted(self) -> None:
-        """The receiver was set up again; its counters start at 0."""
+        """The receiver has started again; its counters begin at 0."""
         self._fix = None
         self._age = CorrectionAge()
         self._reports.clear()
@@ -212,6 +230,11 @@ class Reception:
         found = self._reports.get(kind)
         return found[0] if found and now_s - found[1] <= _VALID_S else None
 
+    def _unsteady(self, now_s: float) -> Mapping[str, object] | None:
+        """Also with a fixed position, which will not last."""
+        count = self._recent_set_ups(now_s)
+        return {"count": count, "period": log.duration(UNSTEADY_S)} if count >= OFTEN else None
+
     def _antenna(self, now_s: float) -> Antenna:
         report = self._report(MonRf, now_s)
         return report.antenna if isinstance(report, MonRf) else Antenna.UNKNOWN
@@ -308,6 +331,7 @@ class Reception:
 
 _Probe = Callable[[Reception, float], Mapping[str, object] | None]
 _PROBES: tuple[tuple[JournalEvent, _Probe, float], ...] = (
+    (events.UNSTEADY, Reception._unsteady, 0.0),
     (events.ANTENNA_SHORT, Reception._antenna_short, LASTING_S),
     (events.ANTENNA_OPEN, Reception._antenna_open, LASTING_S),
     (events.JAMMED, Reception._jammed, LASTING_S),
