@@ -274,7 +274,7 @@ async def test_FR04_ubx_output_that_another_program_switches_off_is_named(tmp_pa
         await until(lambda: r.view.use == "used", 30)
         r.sim.set("CFG-{}OUTPROT-UBX", 0)
         await until(lambda: r.cause.event == "gnss.deaf", 30)
-        assert "sends GGA" in r.cause.text
+        assert "GGA at 38400 baud" in r.cause.text
         assert "UBX input and output are on" in r.cause.advice
         await asyncio.sleep(600)
         assert r.cause.event == "gnss.deaf"

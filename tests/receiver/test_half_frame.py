@@ -100,6 +100,22 @@ def test_FR80_a_receiver_that_holds_half_a_frame_is_reached_by_filler(
 
 
 @in_virtual_time
+async def test_FR80_a_restart_within_a_frame_is_survived(tmp_path: Path) -> None:
+    """The receiver sends NMEA alone then, and takes some bytes of the rest for a frame's head."""
+    async with line(tmp_path) as (pty, sim):
+        sim.set("CFG-{}INPROT-SPARTN", 1, saved=True)  # its parser goes on as before
+        async with ztpd(pty) as receiver:
+            await receiver.wait_ready()
+            sim.reset()
+            await asyncio.sleep(1.05)
+            host = os.open(pty.path, os.O_RDWR | os.O_NOCTTY)
+            os.write(host, rtcm_frame(bytes(1023))[:6])
+            os.close(host)
+            await asyncio.sleep(3)
+            assert await ready_after_s(receiver) < SOON_S
+
+
+@in_virtual_time
 async def test_FR80_a_receiver_that_takes_nothing_delays_no_stop(tmp_path: Path) -> None:
     async with line(tmp_path) as (pty, sim):
         async with ztpd(pty) as receiver:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ztpd import events, log
-from ztpd.errors import ReceiverDeaf, ReceiverSilent, ReceiverUnknown, ReceiverUnsuitable
+from ztpd.errors import ReceiverSilent, ReceiverUnknown, ReceiverUnsuitable
 from ztpd.receiver import baudrate
 from ztpd.receiver.client import UbxClient
 from ztpd.receiver.configure import PORTS
@@ -107,10 +107,10 @@ class Attachment:
         """
         if again or self._settings.port != AUTO:
             try:
-                self.version = await identify(client, self._baudrate, others=self._others)
+                self.version = await identify(
+                    client, self._baudrate, others=self._others, known=self._answered
+                )
             except (ReceiverSilent, ReceiverUnknown) as error:
-                if isinstance(error, ReceiverUnknown) and self._answered:
-                    raise ReceiverDeaf(f"{error.detail} any more") from error
                 if self._caution:
                     raise type(error)(error.detail, advice=self._caution) from error
                 raise

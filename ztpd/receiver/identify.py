@@ -1,7 +1,7 @@
 """Identifies a u-blox receiver on a port, and its speed.
 
 ztpd writes only the empty poll of MON-VER before an answer, so that it disturbs no other device.
-Filler follows only where UBX frames prove a u-blox receiver.
+Filler follows only where UBX frames, or an earlier answer, prove a u-blox receiver.
 """
 
 from __future__ import annotations
@@ -35,15 +35,21 @@ _NOISE = 40  # bytes without a valid frame: more than one cut in two can leave
 
 
 async def identify(
-    client: UbxClient, first: int, *, others: Sequence[int] = SPEEDS, only_if_heard: bool = False
+    client: UbxClient,
+    first: int,
+    *,
+    others: Sequence[int] = SPEEDS,
+    only_if_heard: bool = False,
+    known: bool = False,
 ) -> MonVer:
     """The version report of the receiver; the port keeps the speed that works, ``first`` if
     possible.
 
     ``others`` are tried after ``first``. With ``only_if_heard`` a device is asked only once it
-    has sent something that a receiver sends. Raises :class:`ReceiverDeaf` where a u-blox receiver
-    sends and does not answer, :class:`ReceiverUnknown` where another device sends,
-    :class:`ReceiverSilent` where nothing intelligible comes, and :class:`ztpd.errors.PortLost`.
+    has sent something that a receiver sends. ``known``: a u-blox receiver has answered there.
+    Raises :class:`ReceiverDeaf` where a u-blox receiver sends and does not answer,
+    :class:`ReceiverUnknown` where another device sends, :class:`ReceiverSilent` where nothing
+    intelligible comes, and :class:`ztpd.errors.PortLost`.
     """
     heard_bytes = 0
     for baudrate in dict.fromkeys((first, *others)):
@@ -53,7 +59,7 @@ async def identify(
         if only_if_heard:
             await client.sniff(_LISTEN_S)
         for tried in range(TRIES if client.valid_frames or not only_if_heard else 0):
-            if tried and client.is_ublox:
+            if tried and (known or client.is_ublox):
                 client.port.write(_FILLER)
             try:
                 return await version(client, tries=1)
@@ -62,7 +68,9 @@ async def identify(
                     break  # not this speed
         if client.valid_frames:
             names = ", ".join(list(client.scanner.counts.frames)[:3])
-            if client.is_ublox or not others:  # without other speeds it is u-blox's own USB
+            if (
+                known or client.is_ublox or not others
+            ):  # without other speeds it is u-blox's own USB
                 raise ReceiverDeaf(
                     f"{client.port.path}, {names} at {baudrate} baud, and no answer to MON-VER"
                 )
