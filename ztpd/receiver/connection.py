@@ -288,12 +288,11 @@ class Connection:
 
     def _in_doubt(self, now: float) -> bool:
         """Whether another program may have changed settings that are ours."""
-        state, best = self._state, self._state.assessment.best_fix
+        state = self._state
         if self._format_missed or state.usage.doubts_settings(now, state.fixes.present(now)):
             return True
-        was_better = bool(best) and state.fixes.first_at_least(best) is not None
-        low_s = state.fixes.below_for_s(best, now) if was_better else None
-        return (low_s or 0.0) >= _LOW_S and now - self._checked_s >= _LOW_CHECK_S
+        lost_s = state.fixes.lost_for_s(state.assessment.best_fix, now)
+        return lost_s >= _LOW_S and now - self._checked_s >= _LOW_CHECK_S
 
     async def _start_over(self, sign: str) -> None:
         """The receiver seems to have restarted: set it up again without closing."""

@@ -98,6 +98,11 @@ class FixHistory:
         good = [self._latest_s.get(each, 0.0) for each in FIX_LABELS[FIX_LABELS.index(label) :]]
         return now_s - max(self._started_s, *good)
 
+    def lost_for_s(self, label: str, now_s: float) -> float:
+        """As :meth:`below_for_s`; 0 where the fix was never so good since the set-up."""
+        below_s = self.below_for_s(label, now_s)
+        return below_s if below_s and self.first_at_least(label) is not None else 0.0
+
     def seconds(self, now_s: float) -> dict[str, float]:
         """For how many seconds each label was the present one; "unknown" without a present fix.
         They add up to the time since the first call, or the first fix."""
