@@ -279,7 +279,7 @@ PROVISIONED = _event(
 CREDENTIALS_UNSAVED = _event(
     "credentials.unsaved",
     _WARNING,
-    "the credentials have been in memory only for {period}: the disk does not take them",
+    "the disk has not taken the credentials for {period}: they are in memory only",
     "The credentials work, and a restart or a power cut would lose them.",
     "ztpd tries to store them again, once an hour at least.",
     "Check the disk: `dmesg`, `df -h`; it may be full or read-only.",

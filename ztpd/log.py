@@ -116,7 +116,12 @@ class FailureLog:
             self._logged[event.name] = now
 
     def clear(self, ended_s: float | None = None) -> None:
-        """The outage is over since ``ended_s``, by default since now."""
+        """The outage is over since ``ended_s``, by default since now.
+
+        One that began after ``ended_s`` goes on: another part has worked meanwhile.
+        """
+        if ended_s is not None and ended_s < self._began_s:
+            return
         if self._first is not None and self._count >= self._ends_after:
             period_s = (self._monotonic() if ended_s is None else ended_s) - self._began_s
             emit(

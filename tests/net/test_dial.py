@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +47,8 @@ def resolves_to(*answers: list[str] | OSError) -> Resolver:
 async def connect(
     host: str, port: int, *, resolver: Resolver | None = None, within_s: float = 10
 ) -> socket.socket:
-    addresses = await resolve(host, port, resolver=resolver)
+    unknown_routes = Path("/nonexistent")  # whatever network this machine has
+    addresses = await resolve(host, port, resolver=resolver, proc=unknown_routes)
     return (await dial(addresses, within_s=within_s)).sock
 
 

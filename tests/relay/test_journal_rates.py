@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.relay_bench import MQTT, NTRIP, SPARTN, RelayBench, Script, steady
+from tests.support.relay_bench import BACKUP, MQTT, NTRIP, SPARTN, RelayBench, Script, steady
 from tests.support.virtualtime import run
 from ztpd import log
 from ztpd.config import Config, IdentityOptions, ZtpOptions
@@ -255,3 +255,15 @@ def test_FR71_an_outage_has_a_line_for_each_cause_and_one_for_its_end(
         RelayBench(mqtt=[*sessions, steady(DAY_S)]).runs(HOUR_S / 2, MQTT)
 
     assert logged.names == lines
+
+
+def test_FR71_nothing_is_said_to_work_again_while_a_backup_stands_in() -> None:
+    """It took over at once; the service before it goes on failing."""
+    refusing = Script(refuses=ConnectRefused("caster"))
+    bench = RelayBench(ntrip=[steady(30), *[refusing] * 40, steady(DAY_S)], backup=[steady(DAY_S)])
+    with journal() as logged:
+        bench.runs(DAY_S / 2, NTRIP, BACKUP)
+
+    began, back = (n for n, name in enumerate(logged.names) if name == "session.service_changed")
+    meanwhile = [name for name in logged.names[began + 1 : back] if name != "stream.summary"]
+    assert meanwhile == ["net.refused", "session.ended", OVER, "session.streaming"]

@@ -66,7 +66,7 @@ def _make_output_lenient() -> None:
     """Neither a closed standard output nor a character that its encoding lacks ends a verb."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process
-    elif isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it
 
 

@@ -123,7 +123,7 @@ def render(
         lines.append(row("do", known.advice))
     if is_running and word is not Health.STARTING:
         lines.append(row("next try", _next_try(status, now)))
-    lines += [*_settings(status), "\n"]
+    lines += [*(_settings(status) if is_running else ()), "\n"]
     state = f"{status.state} {_since(status.since, now)}".rstrip()
     if is_running:
         lines.append(row("state", joined(state, _renewed(status, now))))

@@ -16,7 +16,7 @@ from ztpd.daemon.results import Results
 from ztpd.errors import ClockError, TlsClock, ZtpdError
 from ztpd.history import transfer
 from ztpd.history.ring import HistoryRing
-from ztpd.lifecycle import State
+from ztpd.lifecycle import Activity, State
 from ztpd.model import StoredCredentials
 from ztpd.provisioning.provisioner import Provisioner
 from ztpd.receiver import Receiver
@@ -101,7 +101,8 @@ def _retry(daemon: Controlled) -> Answer:
         return {"ok": True, "text": f"paused {daemon.pauses.text}"}
     if not daemon.present.is_waiting:
         return {"ok": True, "text": f"nothing to wait for: {daemon.present.state.value}"}
-    if daemon.stored is None and (reason := daemon.provisioner.pacing.rate_limit_reason()):
+    calls = daemon.stored is None and daemon.present.activity is not Activity.RELAY
+    if calls and (reason := daemon.provisioner.pacing.rate_limit_reason()):
         return _no(reason)
     return _try_now(daemon, "asked to try again now")
 

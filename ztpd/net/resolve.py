@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import socket
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ztpd.errors import HostFiltered, ResolveFailed, ZtpHostNotAllowed
+from ztpd.errors import HostFiltered, NetworkError, NoRoute, ResolveFailed, ZtpHostNotAllowed
+from ztpd.net import routes
 from ztpd.system.offload import offload
 from ztpd.wire.hostnames import address, is_address
 
@@ -29,16 +31,25 @@ class Address(NamedTuple):
 
 
 async def resolve(
-    host: str, port: int, *, public_only: bool = False, resolver: Resolver | None = None
+    host: str,
+    port: int,
+    *,
+    public_only: bool = False,
+    resolver: Resolver | None = None,
+    proc: Path = routes.PROC,
 ) -> list[Address]:
     """The addresses of ``host``, families taking turns, beginning with the one that the resolver
     prefers (RFC 8305 section 4). The name is looked up each time.
 
     With ``public_only`` addresses of this machine and its link do not count. Raises
-    :class:`ResolveFailed`, after ``RESOLVE_S`` where the resolver hangs, and
-    :class:`ZtpHostNotAllowed` where no address counts (:class:`HostFiltered` for 0.0.0.0).
+    :class:`ResolveFailed`, after ``RESOLVE_S`` where the resolver hangs; :class:`NoRoute` where no
+    server of names can be reached; :class:`ZtpHostNotAllowed` where no address counts
+    (:class:`HostFiltered` for 0.0.0.0).
     """
-    addresses = await _ask(host, port, resolver)
+    try:
+        addresses = await _ask(host, port, resolver)
+    except ResolveFailed as error:
+        raise await _explained(error, proc) from error.__cause__
     if not public_only:
         return addresses
     public = [each for each in addresses if not _is_here(each)]
@@ -51,6 +62,21 @@ async def resolve(
 def lead_nowhere(addresses: Iterable[Address]) -> bool:
     """Whether all are 0.0.0.0 or ::, by which name servers hide a name."""
     return all(each.place[0] in ("0.0.0.0", "::") for each in addresses)
+
+
+async def _explained(error: ResolveFailed, proc: Path) -> NetworkError:
+    """``error``, or the missing route as its cause."""
+    cause = error.__cause__
+    if not isinstance(cause, (socket.gaierror, TimeoutError)):
+        return error
+    known = await offload(routes.read, proc)
+    if any(route.is_default for route in known) or not routes.are_known(proc):
+        return error
+    if known and cause.errno == socket.EAI_NONAME:  # a server of names has answered
+        return error
+    if known:
+        return ResolveFailed(f"{error.detail}; there is no default route", advice=NoRoute.advice)
+    return NoRoute("there is none at all")
 
 
 def _is_here(found: Address) -> bool:

@@ -8,6 +8,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+PROC = Path("/proc/net")
+
 _UP, _REJECT = 0x1, 0x200  # linux/route.h: RTF_UP, RTF_REJECT
 
 
@@ -26,9 +28,14 @@ class Route(NamedTuple):
         return f"{name}{via} on {self.interface}"
 
 
-def read(proc: Path = Path("/proc/net")) -> list[Route]:
+def read(proc: Path = PROC) -> list[Route]:
     """The routes that lead out of this machine, IPv4 first (proc(5), route and ipv6_route)."""
     return _of_ipv4(_lines(proc / "route")[1:]) + _of_ipv6(_lines(proc / "ipv6_route"))
+
+
+def are_known(proc: Path = PROC) -> bool:
+    """Whether :func:`read` can tell that there is none."""
+    return (proc / "route").exists()
 
 
 def _of_ipv4(lines: list[list[str]]) -> list[Route]:

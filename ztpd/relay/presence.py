@@ -28,20 +28,21 @@ class ReceiverPresence:
     def __init__(self, receiver: _Watched, dispatch: Dispatch) -> None:
         self._receiver, self._dispatch = receiver, dispatch
         self._away_since_s: float | None = None
-        self._reported = False
+        self._reported: str | None = None  # the cause, as the daemon's state has it
 
     def check(self, now: float, where: str) -> None:
         """Report a receiver that is away, and its return. Raises :class:`ReceiverAway`."""
         if self._receiver.ready:
-            if self._reported:
+            if self._reported is not None:
                 self._dispatch(Event.FIRST_FRAME, f"the receiver is back; corrections from {where}")
-            self._away_since_s, self._reported = None, False
+            self._away_since_s = self._reported = None
             return
         if self._away_since_s is None:
             self._away_since_s = now
         away_s, error = now - self._away_since_s, self._receiver.error
         if away_s >= _CLOSED_AFTER_S:
             raise ReceiverAway(f"closed, because the receiver is away ({error or 'not ready'})")
-        if away_s >= _REPORTED_AFTER_S and not self._reported:
-            self._reported = True
-            self._dispatch(waiting_event(error), "waiting for the receiver", error=error)
+        cause = str(error or "")
+        if away_s >= _REPORTED_AFTER_S and cause != self._reported:  # another one may have come
+            self._reported = cause
+            self._dispatch(waiting_event(error), "the receiver is not ready yet", error=error)

@@ -145,13 +145,13 @@ class Relay:
         """Report why the receiver is not ready, if the next session waits for it."""
         if self._awaits_receiver and not self._receiver.ready:
             error = self._receiver.error
-            self._dispatch(waiting_event(error), "waiting for the receiver", error=error)
+            self._dispatch(waiting_event(error), "the receiver is not ready yet", error=error)
 
     async def _position(self) -> None:
         """Wait for the receiver's first position, which decides the region's topics."""
         deadline_s = loop_time() + _POSITION_WITHIN_S
         while not self._choice.has_fix and loop_time() < deadline_s:
-            self._dispatch(Event.BACKOFF, "waiting for the receiver's first position")
+            self._dispatch(Event.BACKOFF, "the receiver has no position yet")
             await asyncio.sleep(LOOK_S)
 
     async def _open(self, channel: Channel) -> OpenSession | None:

@@ -43,6 +43,8 @@ class SessionLog:
         if before.error:
             reason = str(before.error)
         log.emit(events.SERVICE_CHANGED, service=channel.name, before=before.name, reason=reason)
+        if self._failures.count == 1:  # that line tells its end: later ones are of other services
+            self._failures.begin_anew()
         return True
 
     def ended(self, progress: Progress, reason: str, *, at_s: float, failed: bool) -> None:
