@@ -462,3 +462,39 @@ async def test_FR75_a_position_that_the_sky_costs_is_one_problem(tmp_path: Path)
         found = await walk(gateway, status.from_json(reported))
 
     assert (problem(found).layer, problem(found).event) == ("use", "gnss.reception.no_signal")
+
+
+STREAMING = {
+    "state": "streaming",
+    "pid": 1,
+    "source": {"where": "ntrip://b.example:2101/VRS", "frames": {"1077": 9}},
+    "receiver": {"model": "ZED-F9P", "ready": True, "use": "used", "fix": "RTK fixed"},
+}
+
+
+async def test_FR75_what_flows_by_a_backup_is_not_hidden_by_the_service_before_it(
+    tmp_path: Path,
+) -> None:
+    async with site(tmp_path, port=1) as (gateway, _):
+        found = await walk(gateway, status.from_json(STREAMING))
+
+    assert (problem(found).layer, problem(found).event) == ("tcp", "net.refused")
+    states = {each.layer: (each.state, each.text) for each in found}
+    assert states["login"] == (LinkState.OK, "ntrip://b.example:2101/VRS, by the daemon")
+    assert states["data"][0] is LinkState.OK
+    assert states["use"] == (LinkState.OK, "the receiver uses them, fix RTK fixed")
+
+
+async def test_FR75_beside_a_mistake_in_the_configuration_the_antenna_is_named(
+    tmp_path: Path,
+) -> None:
+    """The daemon goes on with the settings before it."""
+    antenna = {"event": "gnss.reception.antenna_open", "text": "no antenna", "advice": "Connect."}
+    view = {"model": "ZED-F9P", "ready": True, "use": "used", "fix": "3D", "findings": [antenna]}
+    gateway = Gateway(tmp_path)
+    gateway.configure(ntrip={"port": "many"})
+    found = await walk(gateway, status.from_json(STREAMING | {"receiver": view}))
+
+    broken = [(each.layer, each.event) for each in found if each.state is LinkState.PROBLEM]
+    assert broken == [("config", "config.invalid"), ("use", "gnss.reception.antenna_open")]
+    assert found[-1].text == "runs as process 1: streaming"

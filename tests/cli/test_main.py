@@ -267,13 +267,18 @@ def test_a_token_is_stored_for_its_owner_only(home: Path, monkeypatch: pytest.Mo
     assert (home / "token").stat().st_mode & 0o777 == 0o600
 
 
-def test_text_that_the_terminal_cannot_show_ends_no_verb(home: Path) -> None:
+@pytest.mark.parametrize(
+    "environ",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}],
+    ids=["ascii", "locale C"],
+)
+def test_text_that_the_terminal_cannot_show_ends_no_verb(
+    home: Path, environ: dict[str, str]
+) -> None:
     backup = '[[backup]]\nname = "Straße"\nhost = "a.example"\nmountpoint = "M"\n'
     (home / "ztpd.toml").write_text(backup, encoding="utf-8")
     command = [sys.executable, "-m", "ztpd", "--config", str(home / "ztpd.toml"), "config", "show"]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False
-    )
+    done = subprocess.run(command, env=os.environ | environ, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b'name = "Stra\\xdfe"' in done.stdout
 

@@ -179,6 +179,9 @@ def test_D06_a_configuration_that_is_not_in_force_is_shown_while_all_is_well() -
     assert "healthy" in shown
     assert "    settings  not used: line 3\n              Correct it.\n" in shown
 
+    after = render(document(config_problem=broken), is_running=False, now=NOW)
+    assert "settings" not in after, "the next start reads the file anew"
+
 
 def test_S21_credentials_that_cannot_be_unsealed_are_shown_in_a_pause() -> None:
     problem = {"event": "store.sealing", "text": "systemd does not unseal", "advice": "See."}

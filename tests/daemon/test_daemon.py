@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.support.gateway import Gateway
 from tests.support.services import services
 from tests.support.until import until
 from ztpd import config
+from ztpd.daemon import requests
 from ztpd.daemon.pauses import Asker
 from ztpd.errors import ConfigError
 from ztpd.lifecycle import Event, State
@@ -84,6 +86,24 @@ async def test_retry_ends_a_wait(gateway: Gateway) -> None:
         await until(lambda: state(gateway) == "blocked" and gateway.status["since"] != since)
 
     assert answer["ok"]
+
+
+def test_a_retry_needs_no_patience_where_the_configuration_names_the_service(
+    tmp_path: Path,
+) -> None:
+    """A moment after a provisioning call, which this retry does not lead to."""
+
+    async def scenario() -> dict[str, Any]:
+        own = {"host": "localhost", "port": 1, "mountpoint": "NEAR"}
+        async with services(tmp_path) as (gateway, _, _):
+            async with gateway.running():
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+            gateway.configure(ntrip=own)
+            async with gateway.running() as daemon:
+                await until(lambda: state(gateway) == "waiting", within_s=60)
+                return await requests.answer(daemon, {"do": Verb.RETRY})
+
+    assert virtualtime.run(scenario())["ok"]
 
 
 def test_a_retry_says_no_outage_over_while_a_file_is_still_missing(

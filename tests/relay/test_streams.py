@@ -13,6 +13,7 @@ from tests.support.virtualtime import run
 from ztpd.errors import (
     FormatExcluded,
     PortAbsent,
+    ReceiverNotSet,
     SessionEmpty,
     SessionStale,
     SessionUnreadable,
@@ -205,6 +206,32 @@ def test_FR113_a_receiver_that_is_back_within_a_minute_keeps_its_session() -> No
 
     assert len(bench.service.opened) == 1
     assert [event for event, _ in bench.reports.entries][2:] == [Event.BACKOFF, Event.FIRST_FRAME]
+
+
+def test_FR105_another_cause_of_the_absence_is_reported_at_once() -> None:
+    """As when a receiver that refuses its settings is unplugged."""
+    bench = RelayBench(ntrip=[steady(1000)])
+    relay = bench.relay(NTRIP)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(150), asyncio.TaskGroup() as group:
+            group.create_task(relay.run())
+            await asyncio.sleep(100)
+            bench.receiver.ready = False
+            for error in (
+                ReceiverNotSet("locked"),
+                PortAbsent("/dev/gnss"),
+                PortAbsent("/dev/gnss"),
+            ):
+                bench.receiver.error = error
+                await asyncio.sleep(12)
+
+    with pytest.raises(TimeoutError):
+        run(scenario())
+    assert bench.reports.entries[2:] == [
+        (Event.BLOCKED, ReceiverNotSet.code),
+        (Event.BACKOFF, PortAbsent.code),
+    ]
 
 
 def test_FR113_a_restart_of_the_receiver_is_not_reported() -> None:

@@ -76,14 +76,16 @@ class Check:
     async def run(self, tell: Callable[[Result], None] = lambda _: None) -> list[Result]:
         """The findings, one for each of :data:`LINKS`; ``tell`` is called with each at once.
 
-        A link that needs a broken one is not reached; all others are tried.
+        A link that needs a broken one is not reached, unless the daemon's status has its finding;
+        all others are tried.
         """
         found: list[Result] = []
         broken: set[str] = set()
         async with self._held:
             for link in CHAIN:
                 one = Result(link.layer, LinkState.NOT_REACHED)
-                if broken.intersection((link.layer, *link.needs)):
+                needs = () if self._daemon and self._daemon.knows(link.layer) else link.needs
+                if broken.intersection((link.layer, *needs)):
                     broken.add(link.layer)
                 else:
                     one = await _judged(one, link.probe(self))

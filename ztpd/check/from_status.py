@@ -41,6 +41,12 @@ class StatusProbe:
     def has_credentials(self) -> bool:
         return bool(self._status.client_id)
 
+    def knows(self, layer: str) -> bool:
+        """Whether the status has the finding of ``layer``, whichever links are broken before."""
+        if self._status.state == "streaming" and layer in ("login", "data"):
+            return True
+        return layer in ("receiver", "daemon")
+
     @property
     def is_paused(self) -> bool:
         return self._status.paused is not None
