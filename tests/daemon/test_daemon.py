@@ -93,7 +93,7 @@ def test_a_retry_needs_no_patience_where_the_configuration_names_the_service(
 ) -> None:
     """A moment after a provisioning call, which this retry does not lead to."""
 
-    async def scenario() -> dict[str, Any]:
+    async def scenario() -> Any:
         own = {"host": "localhost", "port": 1, "mountpoint": "NEAR"}
         async with services(tmp_path) as (gateway, _, _):
             async with gateway.running():
