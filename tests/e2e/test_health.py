@@ -130,7 +130,7 @@ async def test_FR61_credentials_in_memory_only_are_degraded_and_not_provisioned(
     known = cause(reported)
     assert known
     assert known.event == "credentials.unsaved"
-    assert "memory only for" in render(reported, is_running=True)
+    assert "in memory only" in render(reported, is_running=True)
     assert problems(found) == [("credentials", "credentials.unsaved")]
     assert "ztp.provisioned" not in logged(caplog)
 
