@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ztpd import events
+from ztpd.check import layer_of
 from ztpd.errors import (
     GgaRequired,
     RegionUnknown,
@@ -14,7 +15,15 @@ from ztpd.errors import (
 )
 from ztpd.events import JournalEvent
 from ztpd.health import Health, cause, causes, health, with_findings
-from ztpd.status import Cause, Failure, FindingStatus, PauseStatus, ReceiverView, Status
+from ztpd.status import (
+    Cause,
+    CredentialsStatus,
+    Failure,
+    FindingStatus,
+    PauseStatus,
+    ReceiverView,
+    Status,
+)
 
 OPEN = events.ANTENNA_OPEN
 FINDING = FindingStatus(OPEN.name, OPEN.text, OPEN.remedy, "2026-11-28T12:00:00+00:00")
@@ -56,6 +65,36 @@ def test_corrections_that_flow_without_an_antenna_are_degraded(
     status = Status(schema=1, state="streaming", receiver=view)
     assert health(status, is_running=True) is Health.DEGRADED
     assert cause(status) == Cause(FINDING.event, FINDING.text, FINDING.advice)
+
+
+@pytest.mark.parametrize(
+    ("expires", "word"),
+    [
+        ("2026-12-05", Health.HEALTHY),
+        ("2026-12-02", Health.DEGRADED),
+        ("2026-11-29", Health.DEGRADED),
+        ("some day", Health.HEALTHY),
+        (None, Health.HEALTHY),
+    ],
+)
+def test_a_certificate_in_its_last_days_is_no_healthy_one(
+    expires: str | None, word: Health
+) -> None:
+    """It is renewed in its last week, so the calls for another one fail."""
+    view = ReceiverView(use="used", fix="RTK fixed", best_fix="RTK fixed")
+    status = Status(
+        schema=1,
+        at="2026-11-30T12:00:00+00:00",
+        state="streaming",
+        credentials=CredentialsStatus(86_400, expires, unsaved=False),
+        receiver=view,
+    )
+    assert health(status, is_running=True) is word
+    if word is Health.DEGRADED:
+        found = cause(status)
+        assert found
+        assert (found.event, layer_of(found.event)) == ("cert.not_renewed", "credentials")
+        assert found.text.startswith(f"the client certificate is valid until {expires}")
 
 
 PAUSED = PauseStatus("person", "a person", "`ztpd resume` or a reboot")

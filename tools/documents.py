@@ -118,7 +118,8 @@ receiver without RTK; for {low:.0f} min no fix that is the best this receiver ca
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
 a receiver that is away or not set up, also in a pause; a cause in `receiver.findings`; an
 `[output]` that does not work; corrections from a backup in place of a service before it;
-credentials that are only in memory; stored ones that systemd does not unseal, while a backup brings
+credentials that are only in memory; a client certificate that ends within {ends} days, with no other
+one so far; stored ones that systemd does not unseal, while a backup brings
 corrections.
 
 Whether corrections are used is known from the reports of the receiver. A report of use counts for
@@ -199,6 +200,7 @@ def _status() -> str:
         no_fix=health.NO_FIX_AFTER_S,
         low=health.FIX_LOW_AFTER_S / 60,
         share=health.DROPPED_SHARE,
+        ends=health.ENDS_WITHIN_DAYS,
         window=pairing.WINDOW_S,
         patience=usage.PATIENCE_S,
         minutes=effect.NO_EFFECT_S / 60,

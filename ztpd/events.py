@@ -335,6 +335,17 @@ CERTIFICATE_EXPIRING = _event(
     "Nothing to do if ztpd gets new credentials; it asks once a day in the last 7 days.",
     ended_by="ztp.provisioned",
 )
+CERTIFICATE_NOT_RENEWED = _event(
+    "cert.not_renewed",
+    _WARNING,
+    "the client certificate is valid until {expires}, and there is no other one so far",
+    "ztpd asks for other credentials in the last week, and has not got any three days before the "
+    "end.",
+    "Corrections go on until then. ztpd asks once a day.",
+    "See why in `journalctl -u ztpd -p warning`; when that is mended, `sudo ztpd provision --force "
+    "--wait`.",
+    ended_by="ztp.provisioned",
+)
 CONNECTED = _event(
     "session.connected",
     _INFO,

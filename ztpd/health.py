@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ USE_UNKNOWN_AFTER_S = 120.0
 NO_FIX_AFTER_S = 60.0
 FIX_LOW_AFTER_S = 600.0
 DROPPED_SHARE = 0.05
+ENDS_WITHIN_DAYS = 3  # ztpd renews credentials in their last week
 """The limits beyond which corrections that flow are not enough; docs/status.md has them."""
 
 FOLLOW_FROM_FINDINGS = {
@@ -171,6 +172,17 @@ def weaknesses(status: Status) -> Iterator[Weakness]:
     credentials = status.credentials
     if credentials and credentials.unsaved:
         yield Weakness(events.CREDENTIALS_UNSAVED, {"period": duration(credentials.age_s)})
+    if credentials and credentials.expires and _ends_soon(credentials.expires, status.at):
+        yield Weakness(events.CERTIFICATE_NOT_RENEWED, {"expires": credentials.expires})
+
+
+def _ends_soon(expires: str, at: str) -> bool:
+    """Whether that day comes so soon that at least three calls for other credentials have failed,
+    as far as the gateway was on."""
+    with suppress(ValueError, TypeError, OverflowError):
+        left = date.fromisoformat(expires) - datetime.fromisoformat(at).date()
+        return left < timedelta(days=ENDS_WITHIN_DAYS)
+    return False
 
 
 def _backup_in_use(status: Status) -> Iterator[Weakness]:

@@ -77,6 +77,7 @@ _LAYERS = {
     "gnss.reception": "use",
     "stream.": "use",
     "credentials.": "credentials",
+    "cert.": "credentials",
     "control.": "daemon",
     "gnss.": "receiver",
 }
