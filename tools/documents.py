@@ -118,9 +118,8 @@ receiver without RTK; for {low:.0f} min no fix that is the best this receiver ca
 where it can do RTK fixed); more than {share:.0%} of the corrections of five minutes dropped;
 a receiver that is away or not set up, also in a pause; a cause in `receiver.findings`; an
 `[output]` that does not work; corrections from a backup in place of a service before it;
-credentials that are only in memory; a client certificate that ends within {ends} days, with no other
-one so far; stored ones that systemd does not unseal, while a backup brings
-corrections.
+credentials that are only in memory; a client certificate that ends within {ends} days, with no
+other one so far; stored ones that systemd does not unseal, while a backup brings corrections.
 
 Whether corrections are used is known from the reports of the receiver. A report of use counts for
 {window:.0f} s. If none comes for {patience:.0f} s, ztpd says why. If it has found no reason after

@@ -183,6 +183,19 @@ def test_D06_a_configuration_that_is_not_in_force_is_shown_while_all_is_well() -
     assert "settings" not in after, "the next start reads the file anew"
 
 
+@pytest.mark.parametrize("model", ["ZED-F9P", ""], ids=["known", "not heard so far"])
+def test_a_second_problem_has_its_remedy_too(model: str) -> None:
+    """As a port that is away, beside an IMEI that is not on the allowlist."""
+    absent = {"event": "serial.absent", "text": "the port is not there", "advice": "Plug it in."}
+    view = {"model": model, "problem": absent["text"]}
+    refused = {"event": "ztp.refused.not_listed", "text": "not listed", "advice": "Add the IMEI."}
+    given = {"state": "blocked", "receiver": view, "receiver_problem": absent}
+    shown = render(document(**given, reason=refused), is_running=True, now=NOW)
+    assert "the port is not there\n              Plug it in.\n" in shown
+    alone = render(document(**given, reason=absent), is_running=True, now=NOW)
+    assert alone.count("Plug it in.") == 1
+
+
 def test_S21_credentials_that_cannot_be_unsealed_are_shown_in_a_pause() -> None:
     problem = {"event": "store.sealing", "text": "systemd does not unseal", "advice": "See."}
     paused = {"by": "person", "why": "a person", "ends": "`ztpd resume`"}

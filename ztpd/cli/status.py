@@ -137,7 +137,7 @@ def render(
         lines += _source_rows(status.source) if status.source else []
         several = status.channels if len(status.channels) > 1 else ()
         lines += _channel_rows(several)
-        lines += _receiver_rows(status.receiver, now)
+        lines += _receiver_rows(status.receiver, now, _other_remedy(status, known))
         lines += _traffic_rows(status.traffic, several) if status.traffic else []
     lines.append(row("clock", joined(f"{now:%Y-%m-%d %H:%M:%S} UTC", IN_WORDS.get(clock, clock))))
     return "".join(lines)
@@ -245,13 +245,20 @@ def _month(used: ChannelStatus | ChannelTraffic) -> TrafficStatus:
     )
 
 
-def _receiver_rows(view: ReceiverView, now: datetime) -> list[str]:
+def _other_remedy(status: Status, known: Cause | None) -> str:
+    """The remedy of the receiver's problem, unless the first lines have it."""
+    problem = status.receiver_problem
+    return problem.advice if problem and not (known and known.advice == problem.advice) else ""
+
+
+def _receiver_rows(view: ReceiverView, now: datetime, remedy: str) -> list[str]:
     if not view.model:
-        return [row("receiver", view.problem)]
+        return [row("receiver", view.problem), row("", remedy)]
     age_s = view.correction_age_s
     return [
         row("receiver", joined(view.model, view.firmware, view.port)),
         row("problem", view.problem),
+        row("", remedy),
         row(
             "fix",
             joined(
