@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ztpd.errors import HostFiltered, NetworkError, NoRoute, ResolveFailed, ZtpHostNotAllowed
-from ztpd.net import routes
 from ztpd.system.offload import offload
 from ztpd.wire.hostnames import address, is_address
 
@@ -17,6 +16,7 @@ RESOLVE_S = 45.0
 """Above the resolver's own retries: by default 5 s for each of up to three name servers, twice
 (resolv.conf(5), ``timeout`` and ``attempts``). It ends only a look-up that hangs."""
 
+_PROC = Path("/proc/net")
 _STREAM = (socket.AF_UNSPEC, socket.SOCK_STREAM)
 
 Resolver = Callable[..., list[Any]]
@@ -36,7 +36,7 @@ async def resolve(
     *,
     public_only: bool = False,
     resolver: Resolver | None = None,
-    proc: Path = routes.PROC,
+    proc: Path = _PROC,
 ) -> list[Address]:
     """The addresses of ``host``, families taking turns, beginning with the one that the resolver
     prefers (RFC 8305 section 4). The name is looked up each time.
@@ -66,6 +66,8 @@ def lead_nowhere(addresses: Iterable[Address]) -> bool:
 
 async def _explained(error: ResolveFailed, proc: Path) -> NetworkError:
     """``error``, or the missing route as its cause."""
+    from ztpd.net import routes  # for a failure only
+
     cause = error.__cause__
     if not isinstance(cause, (socket.gaierror, TimeoutError)):
         return error
