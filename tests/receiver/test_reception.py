@@ -299,26 +299,6 @@ def test_a_finding_is_logged_once_and_its_end_once() -> None:
     assert bench.reception.findings() == ()
 
 
-@pytest.mark.parametrize(
-    ("bad", "good", "fix", "shown"),
-    [
-        (radio(Antenna.OPEN), radio(), FIXED, []),
-        (radio(Antenna.OPEN), radio(), FLOAT, ["antenna_open"]),
-        (sky(), sky(45), FLOAT._replace(satellites=9), []),
-        (sky(), sky(45), NavPvt(), ["no_signal"]),
-        (SecSig(Jamming.NONE, Spoofing.INDICATED), SecSig(Jamming.NONE), FIXED, ["spoofed"]),
-    ],
-    ids=["antenna, fixed", "antenna, float", "sky, position", "sky, none", "spoofed, fixed"],
-)
-def test_a_finding_that_the_position_refutes_is_not_shown_for_another_minute(
-    bad: Parsed, good: Parsed, fix: NavPvt, shown: list[str]
-) -> None:
-    bench = Bench()
-    assert len(bench.run(60, bad, fix=NavPvt())) == 1
-    assert bench.run(5, good, fix=fix) == shown
-    assert len(bench.log) == 1, "the journal has its end after the minute"
-
-
 def test_a_report_that_no_longer_comes_ends_its_finding() -> None:
     bench = Bench()
     bench.run(30, radio(Antenna.SHORT))

@@ -110,7 +110,6 @@ class Reception:
         self._age = CorrectionAge()
         self._set_ups_s: deque[float] = deque(maxlen=_MOST_SET_UPS)
         self._watches: dict[str, _Watch] = {}
-        self._judged_s = -math.inf
 
     def set_up(self, now_s: float) -> None:
         """The receiver was set up, or settings of it were put back."""
@@ -184,7 +183,6 @@ class Reception:
         """Judge again: the findings that have begun, and those that are over with the seconds
         they lasted."""
         begun, over = [], []
-        self._judged_s = now_s
         for event, probe, lasting_s in _PROBES:
             fields = probe(self, now_s)
             watch = self._watches.get(event.name)
@@ -212,24 +210,12 @@ class Reception:
         return bool(begun or over)
 
     def findings(self) -> tuple[Finding, ...]:
-        """Those that hold, as of the last :meth:`update`; the most direct reason first.
-
-        One that was not seen in it holds for its minute, unless the position shows otherwise.
-        """
+        """Those that hold, as of the last :meth:`update`; the most direct reason first."""
         return tuple(
             Finding(event, watch.fields, watch.began_s)
             for event, _, _ in _PROBES
-            if (watch := self._watches.get(event.name)) is not None
-            and watch.found
-            and (watch.seen_s >= self._judged_s or not self._refutes(event))
+            if (watch := self._watches.get(event.name)) is not None and watch.found
         )
-
-    def _refutes(self, event: JournalEvent) -> bool:
-        """Whether the position shows that ``event``, which is not seen any more, is over."""
-        has_satellites = self._fix is not None and self._fix.satellites > 0
-        if event is events.NO_SIGNALS and has_satellites:
-            return True
-        return self.fixed and event is not events.SPOOFED
 
     def _on_ports(self, message: MonComms, now_s: float) -> None:
         for port, counts in message.ports.items():
