@@ -38,6 +38,25 @@ def alert(reason: str) -> ssl.SSLError:
 
 
 @pytest.mark.parametrize(
+    ("error", "kind", "advice"),
+    [
+        (unverified(66, "EE certificate key too weak"), TlsUntrusted, "2048 bits"),
+        (unverified(68, "CA signature digest algorithm too weak"), TlsUntrusted, "SHA-1"),
+        (alert("UNSAFE_LEGACY_RENEGOTIATION_DISABLED"), TlsError, "outdated"),
+        (alert("DH_KEY_TOO_SMALL"), TlsError, "outdated"),
+        (alert("SSLV3_ALERT_HANDSHAKE_FAILURE"), TlsError, "outdated"),
+    ],
+)
+def test_N18_a_server_of_the_last_decade_is_a_matter_of_its_operator(
+    error: OSError, kind: type[NetworkError], advice: str
+) -> None:
+    found = network_error(error, "caster.example:2102")
+    assert type(found) is kind
+    assert advice in found.advice
+    assert "operator must" in found.advice
+
+
+@pytest.mark.parametrize(
     ("error", "kind"),
     [
         pytest.param(OSError(errno.ENETUNREACH, "unreachable"), NoRoute, id="N01"),

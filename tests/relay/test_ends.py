@@ -185,6 +185,22 @@ def test_FR107_a_network_that_cuts_every_20_s_loses_about_5_percent() -> None:
     assert delivered(bench) / (6 * HOUR_S) > 0.93
 
 
+def test_FR107_a_network_that_cuts_every_20_s_without_a_word_loses_the_time_to_notice_it() -> None:
+    """15 s of silence, a try at once: as where the uplink's address changes under a connection."""
+    bench = RelayBench(ntrip=[Script([(1.0, SPARTN)] * 20)])
+    bench.runs(6 * HOUR_S, NTRIP)
+
+    assert delivered(bench) / (6 * HOUR_S) > 0.53
+
+
+def test_FR107_a_caster_that_sends_little_and_then_nothing_is_asked_slowly() -> None:
+    """As one that sends the last epoch of a base station that is off."""
+    bench = RelayBench(ntrip=[Script([(0.1, SPARTN)] * 5)])
+    bench.runs(6 * HOUR_S, NTRIP)
+
+    assert len(bench.service.opened) < 6 * 30
+
+
 def test_FR107_sessions_that_the_caster_closes_after_corrections_are_still_evictions() -> None:
     bench = RelayBench(ntrip=[steady(20)])
     bench.runs(HOUR_S, NTRIP)

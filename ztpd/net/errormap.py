@@ -67,6 +67,28 @@ _OTHER_ALERTS = {
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server speaks another protocol (ALPN)",
 }
 
+# _EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL, _CA_MD_TOO_WEAK: below OpenSSL's security level 2.
+_WEAK_CODES = frozenset({66, 67, 68})
+_REPLACE_CERTIFICATE = (
+    "The server's operator must replace the certificate: it, or one above it, has a key below 2048 "
+    "bits or is signed with SHA-1."
+)
+
+# What a server of the last decade runs into, and a server that wants a certificate.
+_OUTDATED = frozenset(
+    {
+        "DH_KEY_TOO_SMALL",
+        "LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "UNSAFE_LEGACY_RENEGOTIATION_DISABLED",
+        "WRONG_SIGNATURE_TYPE",
+    }
+)
+_UPDATE_SERVER = (
+    "The server's TLS may be outdated: its operator must update it. Else it wants a client "
+    "certificate: see [mqtt] cert_file."
+)
+
 _UNKNOWN_NAME = "TLSV1_UNRECOGNIZED_NAME"
 
 NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
@@ -82,7 +104,8 @@ def tls_error(error: ssl.SSLError, host: str) -> NetworkError:
             return TlsHostname(detail)
         if error.verify_code in _ISSUER_CODES:
             detail += f" ({_ISSUER_MISSING})"
-        return TlsUntrusted(detail)
+        weak = error.verify_code in _WEAK_CODES
+        return TlsUntrusted(detail, advice=_REPLACE_CERTIFICATE if weak else "")
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return ConnectionLost(f"{host}: in the middle of TLS")
     reason = error.reason or str(error)
@@ -92,7 +115,8 @@ def tls_error(error: ssl.SSLError, host: str) -> NetworkError:
         return TlsClientCertificate(f"{host}: {CLIENT_CERTIFICATE[reason]}")
     if reason == _UNKNOWN_NAME:
         return TlsHostname(f"{host}: the server does not serve this name")
-    return TlsError(f"{host}: {_OTHER_ALERTS.get(reason) or _words(reason)}")
+    advice = _UPDATE_SERVER if reason in _OUTDATED else ""
+    return TlsError(f"{host}: {_OTHER_ALERTS.get(reason) or _words(reason)}", advice=advice)
 
 
 def network_error(error: OSError, where: str) -> NetworkError:

@@ -24,6 +24,7 @@ from ztpd.errors import (
     SessionEmpty,
     SessionError,
     SessionEvicted,
+    SessionStale,
     TableInstead,
     ZtpdError,
 )
@@ -41,7 +42,7 @@ again."""
 
 _RECENTLY_STABLE_S = 600.0  # a channel that was stable until then is tried fast, and not evicted
 _ONE_ROW_S = 3600.0  # short sessions further apart are not in one row
-_CUT_S = 10.0  # a session that delivered for so long and is then reset costs one fast try
+_CUT_S = 10.0  # a session that delivered for so long and is then cut costs one fast try
 _LEFT_GROWTH = 4  # of the time until a service is used again, each time in vain
 LONGEST_LEFT_S = 86_400.0
 MOST_UNUSED_TIMES = 16  # counted: the time until it is used again grows no longer
@@ -175,8 +176,9 @@ class Channel:
             closed = type(error) is SessionClosed
             return SessionEmpty(error.detail) if closed else error
         self.empty_sessions = 0
-        if isinstance(error, ConnectionLost) and carried_s >= _CUT_S:
-            self.backoff.allow_fast_try()
+        flowed_s = self.last_corrections_s - (now - carried_s)
+        if isinstance(error, (ConnectionLost, SessionStale)) and flowed_s >= _CUT_S:
+            self.backoff.allow_fast_try()  # a network that cuts may do so without a word
         if not isinstance(error, SessionClosed) or carried_s >= STABLE_S:
             return error
         in_one_row = now - self.last_short_s <= _ONE_ROW_S

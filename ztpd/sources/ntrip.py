@@ -67,6 +67,8 @@ _CERTIFICATE_WANTED = (
     "SSLV3_ALERT_HANDSHAKE_FAILURE",
 )
 
+_NO_COMMON_CIPHER = _CERTIFICATE_WANTED[-1]  # an alert of many meanings
+
 _NO_VERSION_2 = (400, 501, 505)  # statuses by which a caster of NTRIP 1 refuses HTTP/1.1
 
 
@@ -329,8 +331,10 @@ class NtripSession:
         if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
             return TlsMismatch(f"{self.where}: no TLS there, and {self._table} tls is on")
         if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_WANTED:
+            said = error.reason.lower().replace("_", " ")
+            unsure = error.reason == _NO_COMMON_CIPHER
             return ClientCertificateWanted(
-                f"{self.where}: {error.reason.lower().replace('_', ' ')}"
+                f"{self.where}: {said}{', or it knows old ciphers only' if unsure else ''}"
             )
         found = network_error(error, where)
         if "TLS" in self._stage and isinstance(found, (ConnectionLost, ConnectTimeout)):
