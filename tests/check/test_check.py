@@ -7,6 +7,7 @@ import encodings.utf_8_sig  # noqa: F401 - another user may not read it where Py
 import grp
 import os
 import random
+import socket
 import stat
 import subprocess
 import sys
@@ -365,6 +366,24 @@ async def test_FR70_the_certificate_that_a_server_shows_is_described(
     assert shown in broken.text
     assert advice in broken.advice
     assert caster.sessions == 0
+
+
+async def test_Q04_a_key_of_another_certificate_at_a_private_broker_is_no_matter_of_the_portal(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    certificate, _ = gateway.authority.client("gateway").write(tmp_path, "one")
+    _, key = gateway.authority.client("gateway").write(tmp_path, "other")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        mqtt = {"host": "localhost", "port": listening.getsockname()[1], "topics": ["base"]}
+        pair = {"cert_file": certificate, "key_file": key}
+        gateway.configure(mqtt=mqtt | pair | {"ca_file": gateway.ca_file})
+        found = await walk(gateway)
+
+    (broken,) = (each for each in found if each.layer == "tls")
+    assert (broken.state, broken.event) == (LinkState.PROBLEM, "mqtt.account_refused")
+    assert "key values mismatch" in broken.text
+    assert "portal" not in broken.advice
 
 
 async def test_FR68_the_holder_of_a_port_that_was_looked_for_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,18 @@ async def test_a_client_without_a_certificate_is_refused(
     async with Broker(authority) as broker:
         with pytest.raises(SessionRefused, match="a client certificate is wanted"):
             async with MqttSession(endpoint(broker, ca_file=tls["ca_file"])):
+                pass
+
+
+@needs_mosquitto
+async def test_C07_a_certificate_that_has_ended_is_refused_and_named_with_its_dates(
+    authority: Authority, tls: dict[str, Any]
+) -> None:
+    pair = authority.client("gateway", not_after=datetime(2021, 2, 3))
+    mine = tls | {"certificate": pair.certificate, "private_key": pair.private_key}
+    async with Broker(authority) as broker:
+        with pytest.raises(SessionRefused, match=r"has expired.*to 2021-02-03"):
+            async with MqttSession(endpoint(broker, **mine)):
                 pass
 
 

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 from ztpd.config import Config
 from ztpd.errors import (
+    BrokerAccountRefused,
     ConnectTimeout,
     NetworkError,
     NoRoute,
+    SessionRefused,
     TlsClock,
     TlsHostname,
     TlsUntrusted,
@@ -43,6 +45,7 @@ class Endpoint:
     private_key: Secret = field(default_factory=lambda: Secret(""))
     authority: str = ""
     public_only: bool = False
+    own_account: bool = False
     _addresses: Sequence[Address] = ()
     _connected: Dialled | None = None
 
@@ -58,7 +61,7 @@ class Endpoint:
         there = cls(given.host, given.port, given.tls, given.ca_file, public_only=given.public_only)
         if given.kind == "mqtt":
             there.certificate, there.private_key = given.certificate, given.private_key
-            there.authority = given.authority
+            there.authority, there.own_account = given.authority, given.own_account
         return there
 
     @property
@@ -103,6 +106,10 @@ class Endpoint:
                     secured = await handshake(context, connected, self.host)
         except TimeoutError as error:
             raise ConnectTimeout(f"{self.where}, in the middle of TLS") from error
+        except SessionRefused as error:
+            if not self.own_account:
+                raise
+            raise BrokerAccountRefused(error.detail) from error
         except OSError as error:
             raise await self._described(network_error(error, self.host)) from error
         finally:

@@ -319,7 +319,8 @@ class MqttSession:
             self._fail(mqtt_codes.broken(code, self.where) or closed)
 
     def _network_error(self, error: OSError) -> ZtpdError:
-        return mqtt_codes.lost(error, self.where, self._stage, accepted=self._accepted)
+        shown = self._endpoint.certificate
+        return mqtt_codes.lost(error, self.where, self._stage, shown, accepted=self._accepted)
 
     def _fail(self, error: ZtpdError) -> None:
         """The session is over because of ``error``; the first one counts."""

@@ -12,7 +12,9 @@ from ztpd.errors import (
     SessionRefused,
     ZtpdError,
 )
+from ztpd.model import utc
 from ztpd.net.errormap import CLIENT_CERTIFICATE, network_error
+from ztpd.wire import x509
 
 # MQTT 3.1.1 section 3.2.2.3, and MQTT 5 section 3.2.2.2, in which some brokers answer.
 _CONNACK: dict[int, tuple[type[SessionError], str]] = {
@@ -59,10 +61,20 @@ def broken(code: int, where: str) -> ZtpdError | None:
     return None
 
 
-def lost(error: OSError, where: str, stage: str, *, accepted: bool) -> ZtpdError:
-    """The error of a connection that failed in ``stage``; ``accepted``: behind the log-in."""
+def lost(error: OSError, where: str, stage: str, certificate: str, *, accepted: bool) -> ZtpdError:
+    """The error of a connection that failed in ``stage``; ``accepted``: behind the log-in;
+    ``certificate``: that of this client (PEM), "" for none."""
     if isinstance(error, ssl.SSLError) and error.reason in CLIENT_CERTIFICATE:
-        return SessionRefused(f"{where}: {CLIENT_CERTIFICATE[error.reason]}")
+        return SessionRefused(f"{where}: {CLIENT_CERTIFICATE[error.reason]}{_dates(certificate)}")
     if accepted:
         return ConnectionLost(f"{where}: {error.strerror or error}")
     return network_error(error, f"{where}, {stage}")
+
+
+def _dates(certificate: str) -> str:
+    """A server gives one reason for many faults: a certificate may also not be valid yet."""
+    try:
+        first, last = x509.not_before(certificate), x509.not_after(certificate)
+    except ValueError:  # there is none
+        return ""
+    return f"; it is valid from {utc(first):%Y-%m-%d} to {utc(last):%Y-%m-%d}"
