@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ztpd import __version__
 from ztpd.errors import (
     AuthenticationUnknown,
+    CasterBusy,
     CasterForbidden,
     CasterRedirect,
     ClientCertificateWanted,
@@ -385,6 +386,31 @@ def test_R14_a_troubled_caster_and_how_long_it_asks_to_wait(status: int) -> None
     assert type(error) is SessionError
     assert error.retry is Retry.SERVER
     assert error.retry_after_s == 120
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 403 Forbidden\r\n\r\nUser is already logged in",
+        b"HTTP/1.1 401 Unauthorized\r\n\r\nMaximum number of connections reached",
+        b"HTTP/1.1 409 Conflict\r\n\r\nAccount in use",
+        b"HTTP/1.1 403 Too many concurrent sessions\r\n\r\n",
+        b"ICY 403 Client limit reached\r\n\r\n",
+        b"ERROR - Server full\r\n",
+    ],
+)
+def test_R14_a_caster_that_allows_no_further_session_may_do_so_later(said: bytes) -> None:
+    error = failure(said)
+    assert type(error) is CasterBusy
+    assert error.retry is Retry.SERVER
+    assert not error.needs_person
+
+
+@pytest.mark.parametrize(
+    "words", [b"Too many failed logins", b"Maximum login attempts, address blocked", b"Limits"]
+)
+def test_R10_too_many_failures_are_no_busy_caster(words: bytes) -> None:
+    assert type(failure(b"HTTP/1.1 403 Forbidden\r\n\r\n" + words)) is SessionRefused
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def refusal(
     if is_ban(said):
         return CasterForbidden(said)
     if 400 <= status < 500 and status not in _LATER and _is_busy(said):
-        return CasterBusy(said)
+        return CasterBusy(said, retry_after_s=_retry_after_s(headers))
     if status == 401 and (scheme := _unknown_scheme(headers)):
         return AuthenticationUnknown(f"{scheme} ({said})")
     if status in (401, 403):  # some casters say the one, some the other
