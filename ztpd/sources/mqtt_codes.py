@@ -14,7 +14,6 @@ from ztpd.errors import (
 )
 from ztpd.model import utc
 from ztpd.net.errormap import CLIENT_CERTIFICATE, network_error
-from ztpd.wire import x509
 
 # MQTT 3.1.1 section 3.2.2.3, and MQTT 5 section 3.2.2.2, in which some brokers answer.
 _CONNACK: dict[int, tuple[type[SessionError], str]] = {
@@ -73,6 +72,8 @@ def lost(error: OSError, where: str, stage: str, certificate: str, *, accepted: 
 
 def _dates(certificate: str) -> str:
     """A server gives one reason for many faults: a certificate may also not be valid yet."""
+    from ztpd.wire import x509
+
     try:
         first, last = x509.not_before(certificate), x509.not_after(certificate)
     except ValueError:  # there is none
