@@ -68,9 +68,8 @@ async def identify(
                     break  # not this speed
         if client.valid_frames:
             names = ", ".join(list(client.scanner.counts.frames)[:3])
-            if (
-                known or client.is_ublox or not others
-            ):  # without other speeds it is u-blox's own USB
+            # without other speeds it is u-blox's own USB
+            if known or client.is_ublox or not others:
                 raise ReceiverDeaf(
                     f"{client.port.path}, {names} at {baudrate} baud, and no answer to MON-VER"
                 )
