@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.gateway import Gateway
-from ztpd.system.control import SOCKET_NAME
+from ztpd.system.control import Verb, ask
 
 ANSWERS_WITHIN_S = 5.0
 GROWS_AT_MOST_KIB = 64 << 10
@@ -36,13 +35,10 @@ measured: list[Measured] = []
 
 async def status(gateway: Gateway) -> dict[str, Any]:
     """As the daemon answers it now. Fails where it does not, within seconds."""
-    async with asyncio.timeout(ANSWERS_WITHIN_S):
-        reader, writer = await asyncio.open_unix_connection(gateway.runtime_dir / SOCKET_NAME)
-        writer.write(b'{"do": "status"}\n')
-        answer = json.loads(await reader.readline())
-        writer.close()
-        found: dict[str, Any] = answer["status"]
-        return found
+    asked = {"do": Verb.STATUS}
+    answer = await asyncio.to_thread(ask, gateway.runtime_dir, asked, timeout_s=ANSWERS_WITHIN_S)
+    found: dict[str, Any] = answer["status"]
+    return found
 
 
 @asynccontextmanager

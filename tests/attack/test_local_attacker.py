@@ -99,10 +99,10 @@ async def test_connections_of_another_user_leave_descriptors_for_the_corrections
                         await asyncio.sleep(1)
                         async with gateway.receiver(speed=20):
                             await until(lambda: gateway.status["state"] == "streaming")
+                            assert await status(gateway)
                     finally:
                         other.kill()
                         await other.wait()
-                assert await status(gateway)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])

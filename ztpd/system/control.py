@@ -22,6 +22,7 @@ SOCKET_NAME = "control.sock"
 LINE_LIMIT = 65_536
 _ANSWER_LIMIT = 1 << 20
 _STREAM_LOOK_S = 0.5
+_FULL_S = 0.01  # before the next try to connect
 LONGEST_WAIT_S = 600.0  # for the result of a request
 ONLY = "only root and the daemon's user may ask this"
 
@@ -93,7 +94,7 @@ def _answered(
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
-            client.connect(str(path))
+            _connect(client, path, deadline_s)
             client.sendall(json.dumps(request).encode() + b"\n")
             line, behind = _read_line(client, deadline_s)
             answer = json.loads(line)
@@ -108,6 +109,16 @@ def _answered(
         raise NotPermitted(str(path)) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DaemonSilent(str(path)) from error
+
+
+def _connect(client: socket.socket, path: Path, deadline_s: float) -> None:
+    while True:
+        try:
+            return client.connect(str(path))
+        except BlockingIOError:  # its queue is full: a socket with a timeout does not wait for that
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_FULL_S)
 
 
 def _read_line(client: socket.socket, deadline_s: float) -> tuple[bytes, bytes]:
