@@ -168,7 +168,8 @@ class Connection:
             log.emit(events.FORMAT_CHANGED, format=kind.value, before=before.value)
             state.usage.restarted()
             state.ring.restarted()
-        state.format = kind
+        if not self.port.lost:
+            state.format = kind
 
     async def inspect(self, *, every: bool = False) -> Inspection:
         """Read the settings that ztpd cares for, or ``every`` one. Raises :class:`PortLost`."""

@@ -259,25 +259,23 @@ class Relay:
         try:
             async with asyncio.timeout(self._stale_after_s) as idle:
                 async for frame in current.session:
-                    now = loop_time()
-                    if frame.kind in CORRECTION_FORMATS.values():
-                        if not self._of_this_format(frame, current):
-                            continue
-                        if now - looked_s >= _TOGETHER_S:
-                            looked_s = now
-                            idle.reschedule(now + self._stale_after_s)
-                            self._works(current, now, probing=probing)
-                            if not probing:
-                                presence.check(now, current.progress.where)
-                                self._watch.check(current.channel, now)
-                            elif (current.carried_s(now) or 0.0) >= current.channel.proof_s:
-                                return
-                        if probing:
-                            continue
-                        if current.progress.count(frame, now):
+                    now, corrects = loop_time(), frame.kind in CORRECTION_FORMATS.values()
+                    if corrects and not self._of_this_format(frame, current):
+                        continue
+                    if not (corrects and probing):
+                        if corrects and current.progress.count(frame, now):
                             self._streaming(frame.kind, current, now)
-                    self._receiver.deliver(frame)
-                    losses.update(now)
+                        self._receiver.deliver(frame)
+                        losses.update(now)
+                    if corrects and now - looked_s >= _TOGETHER_S:  # behind the delivery, which
+                        looked_s = now  # would be later by as much
+                        idle.reschedule(now + self._stale_after_s)
+                        self._works(current, now, probing=probing)
+                        if not probing:
+                            presence.check(now, current.progress.where)
+                            self._watch.check(current.channel, now)
+                        elif (current.carried_s(now) or 0.0) >= current.channel.proof_s:
+                            return
         except TimeoutError as error:
             raise SessionStale(f"{current.progress.where}, {self._stale_after_s:g} s") from error
         raise SessionClosed(current.progress.where)

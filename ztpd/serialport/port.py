@@ -169,7 +169,8 @@ class SerialPort:
     def write(self, data: bytes, on_done: OnDone | None = None) -> None:
         """Queue ``data``, one whole frame. Raises :class:`PortLost`, also for an earlier frame.
 
-        Frames leave in order and whole, those of one turn of the event loop together at its end.
+        Frames leave in order and whole: the first one of a turn of the event loop at once, those
+        that follow it together at the end of the turn.
         Above the bounds the oldest frames not yet begun are dropped; the newest one is always kept.
         ``on_done`` is called once: with True when the kernel has the last byte, with False where
         the frame was dropped or the port was lost first.
@@ -181,8 +182,10 @@ class SerialPort:
         if not data:
             return
         self._queue.put(data, self._loop.time(), on_done)
-        if self._resume is None:  # frames that come together leave together
-            self._resume = self._loop.call_soon(self._send_queued)
+        if self._resume is None:
+            self._send_queued()
+            if self._resume is None:
+                self._resume = self._loop.call_soon(self._send_queued)
 
     async def drained(self) -> None:
         """Wait until all that was queued has been handed to the kernel (or dropped for age).
