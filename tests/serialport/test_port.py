@@ -586,6 +586,31 @@ def test_an_overloaded_line_carries_fresh_frames_only(link: Path) -> None:
     virtualtime.run(scenario())
 
 
+async def test_the_first_frame_of_a_turn_leaves_at_once_and_the_others_together(link: Path) -> None:
+    class Writes:
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def received(self, data: bytes) -> None:
+            """Nothing comes."""
+
+        def sent(self, data: bytes) -> None:
+            self.sizes.append(len(data))
+
+    async with Pty(link) as pty:
+        port = await SerialPort.open(pty.path, 115200)
+        port.tap = writes = Writes()
+        with contextlib.closing(port):
+            for _ in range(2):
+                port.write(b"a" * 100)
+                assert writes.sizes == [100]
+                port.write(b"b" * 10)
+                port.write(b"c")
+                await asyncio.sleep(0)
+                assert writes.sizes == [100, 11]
+                writes.sizes.clear()
+
+
 def test_nothing_ticks_while_nothing_waits(link: Path) -> None:
     async def scenario() -> None:
         loop: Any = asyncio.get_running_loop()
