@@ -8,7 +8,6 @@ thread, and paho's own reconnecting is not used: a session ends once, with a typ
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import struct
 from collections.abc import Callable, Sequence
@@ -33,7 +32,7 @@ from ztpd.net.resolve import Address, resolve
 from ztpd.net.tcpinfo import ip_bytes
 from ztpd.net.tls import client_context, handshake
 from ztpd.sources import mqtt_codes
-from ztpd.sources.mqtt_client import Client, Message, topic_matches_sub
+from ztpd.sources.mqtt_client import Client, topic_matches_sub
 from ztpd.sources.mqtt_inbox import Inbox
 from ztpd.sources.mqtt_socket import UnwantedPacket, WatchedSocket, WatchedTlsSocket
 from ztpd.sources.topics import Role, qos, role
@@ -187,7 +186,7 @@ class MqttSession:
             client.username_pw_set(endpoint.username, endpoint.password.reveal() or None)
         client.on_connack = self._on_connack
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
+        client.on_payload = self._inbox.add
         client.on_disconnect = self._on_disconnect
         client.on_socket_close = _unwatch
         client.on_socket_register_write = self._on_wants_write
@@ -287,12 +286,6 @@ class MqttSession:
         del self._unanswered[given[2]]
         self.refused += tuple(path for path, code in zip(paths, codes, strict=True) if code & 0x80)
         self._news.set()
-
-    def _on_message(self, _client: Any, _userdata: Any, message: Message) -> None:
-        topic: str | None = None
-        with contextlib.suppress(UnicodeDecodeError):
-            topic = message.topic
-        self._inbox.add(topic, message.payload, retained=bool(message.retain))
 
     def _is_subscribed(self, topic: str) -> bool:
         return any(topic_matches_sub(each, topic) for each in self._paths)

@@ -7,7 +7,7 @@ import socket
 import sys
 import urllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -38,12 +38,14 @@ def _without_http_client() -> Iterator[None]:
 
 with _without_http_client():
     import paho.mqtt.client as paho
-    from paho.mqtt.client import MQTTMessage as Message
     from paho.mqtt.client import topic_matches_sub
 
-__all__ = ["Client", "Message", "topic_matches_sub"]
+__all__ = ["Client", "topic_matches_sub"]
 
 _MOST_UNSENT = 1000  # acknowledgements
+
+OnPayload = Callable[[str, bytes, bool], None]
+"""Given the topic, the payload, and whether the broker had retained it."""
 
 
 class Client(paho.Client):
@@ -57,6 +59,7 @@ class Client(paho.Client):
     def __init__(self, given: WatchedSocket, client_id: str) -> None:
         self.given = given
         self.on_connack: Callable[[int], None] = lambda _: None  # given the broker's own code
+        self.on_payload: OnPayload = lambda *_: None  # a topic that is no UTF-8 is nobody's
         options: dict[str, Any] = {
             "client_id": client_id,
             "clean_session": True,
@@ -67,6 +70,7 @@ class Client(paho.Client):
             options["callback_api_version"] = paho.CallbackAPIVersion.VERSION2
         super().__init__(**options)
         self.on_connect = lambda *_: self.on_connack(0)
+        self.on_message = self._on_acknowledged
 
     def _create_socket_connection(self) -> socket.socket:
         return self.given
@@ -81,12 +85,27 @@ class Client(paho.Client):
         return super()._handle_connack()
 
     def _handle_publish(self) -> Any:
-        """Refuse messages with QoS 2: paho keeps each until a PUBREL comes, and none was asked for
-        (MQTT 3.1.1 section 4.3: at most the QoS of the subscription)."""
-        if self._in_packet["command"] & 0x06 > 0x02:
+        """Take what needs no acknowledgement, as corrections, without the locks and log lines of
+        paho (MQTT 3.1.1 section 3.3).
+
+        Refuse QoS 2: paho keeps each message until a PUBREL comes, and none was asked for (section
+        4.3: at most the QoS of the subscription).
+        """
+        command, packet = self._in_packet["command"], self._in_packet["packet"]
+        if command & 0x06 > 0x02:
             self.given.failure = UnwantedPacket("a message with QoS 2, which was not asked for")
             return paho.MQTT_ERR_PROTOCOL
         if len(self._out_packet) > _MOST_UNSENT:
             self.given.failure = UnwantedPacket("the broker does not read acknowledgements")
             return paho.MQTT_ERR_PROTOCOL
-        return super()._handle_publish()
+        topic_end = 2 + int.from_bytes(packet[:2], "big")
+        if command & 0x06 or not 2 < topic_end <= len(packet):
+            return super()._handle_publish()
+        with suppress(UnicodeDecodeError):
+            topic = packet[2:topic_end].decode()
+            self.on_payload(topic, bytes(packet[topic_end:]), bool(command & 1))
+        return paho.MQTT_ERR_SUCCESS
+
+    def _on_acknowledged(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+        with suppress(UnicodeDecodeError):
+            self.on_payload(message.topic, bytes(message.payload), bool(message.retain))

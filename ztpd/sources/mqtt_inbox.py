@@ -51,9 +51,9 @@ class Inbox:
         """Whether some are not scanned yet."""
         return bool(self._unscanned)
 
-    def add(self, topic: str | None, payload: bytes | bytearray, *, retained: bool) -> None:
-        """Take a message; ``topic`` is None where it is no UTF-8."""
-        stream = self._stream(topic) if topic is not None else None
+    def add(self, topic: str, payload: bytes, retained: bool) -> None:
+        """Take a message."""
+        stream = self._stream(topic)
         if stream is None or (retained and stream.role is Role.CORRECTIONS):
             return  # retained corrections are of any age
         self._unscanned.append((stream, memoryview(payload)))
