@@ -168,8 +168,7 @@ class Connection:
             log.emit(events.FORMAT_CHANGED, format=kind.value, before=before.value)
             state.usage.restarted()
             state.ring.restarted()
-        if not self.port.lost:
-            state.format = kind
+        state.format = before if self.port.lost else kind
 
     async def inspect(self, *, every: bool = False) -> Inspection:
         """Read the settings that ztpd cares for, or ``every`` one. Raises :class:`PortLost`."""
