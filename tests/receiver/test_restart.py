@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,23 @@ from ztpd.wire.ubx import Message
 
 def is_set_up(b: ReceiverBench) -> bool:
     return b.receiver.ready and b.sim.setting("CFG-{}INPROT-SPARTN") == 1
+
+
+@contextlib.contextmanager
+def overloaded(b: ReceiverBench) -> Iterator[None]:
+    """2000 bytes of corrections a second, and a line of 9600 baud takes 960."""
+
+    async def deliver() -> None:
+        while True:
+            for _ in range(2):
+                b.receiver.deliver(only_frame(rtcm_frame(b"\x43\x50" + bytes(990))))
+            await asyncio.sleep(1)
+
+    task = asyncio.ensure_future(deliver())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @in_virtual_time
@@ -51,6 +70,34 @@ async def test_G03_a_restart_without_a_word_is_seen_by_the_silence(tmp_path: Pat
         await until(lambda: is_set_up(b), 10)
         (line,) = b.logged("gnss.reset")
         assert "no NAV-PVT for " in line
+
+
+@pytest.mark.parametrize("says_so", [0, 1])
+@in_virtual_time
+async def test_G03_a_restart_on_a_full_line_is_over_in_ten_seconds(
+    tmp_path: Path, says_so: int
+) -> None:
+    """Corrections that wait for the line are not before the questions of the set-up."""
+    async with bench(tmp_path, wired="UART1", settings={"baudrate": 9600}) as b:
+        await b.receiver.wait_ready()
+        b.sim.set("CFG-{}-BAUDRATE", 9600, saved=True)
+        b.sim.set("CFG-{}OUTPROT-NMEA", says_so, saved=True)
+        with overloaded(b):
+            await asyncio.sleep(30)
+            b.sim.reset()
+            await until(lambda: is_set_up(b), 10)
+        assert len(b.logged("gnss.reset")) == 1
+        assert not b.logged("gnss.deaf")
+        assert not b.logged("gnss.silent")
+
+
+@in_virtual_time
+async def test_a_question_on_a_full_line_is_answered(tmp_path: Path) -> None:
+    async with bench(tmp_path, wired="UART1", settings={"baudrate": 9600}) as b:
+        await b.receiver.wait_ready()
+        with overloaded(b):
+            await asyncio.sleep(30)
+            assert (await b.receiver.inspect()).model == "ZED-F9P"
 
 
 @in_virtual_time

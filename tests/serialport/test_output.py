@@ -50,3 +50,31 @@ def test_a_frame_begun_leaves_whole_and_a_stale_one_behind_it_not_at_all() -> No
 
     assert [bytes(part) for part in waiting.next(11.5)] == [b"three"]
     assert done == [b"one", b"-two"], "each is done once"
+
+
+def test_a_question_of_ztpd_passes_the_corrections_that_wait() -> None:
+    waiting, done = queue(b"one", b"two", b"three")
+    waiting.next(3.0)
+    waiting.sent(1)
+
+    waiting.put(b"first?", 3.0)
+    waiting.put(b"second?", 3.0)
+
+    parts = waiting.next(3.0)
+    assert [bytes(part) for part in parts] == [b"ne", b"first?", b"second?", b"two", b"three"]
+    waiting.sent(9)
+    waiting.put(b"third?", 3.0)
+    parts = waiting.next(3.0)
+    assert [bytes(part) for part in parts] == [b"econd?", b"third?", b"two", b"three"]
+    assert done == [b"one"]
+
+
+def test_a_full_queue_loses_corrections_before_questions_and_never_the_newest_frame() -> None:
+    waiting, done = queue(*(b"%d" % number * 300 for number in (1, 2, 3)))
+    waiting.put(b"?" * 300, 3.0)
+    assert done == [b"-" + b"1" * 300]
+
+    waiting.put(b"4" * 900, 4.0, lambda _: None)
+    assert done == [b"-" + b"%d" % number * 300 for number in (1, 2, 3)]
+    assert [bytes(part) for part in waiting.next(4.0)] == [b"4" * 900]
+    assert waiting.queued_bytes == 900

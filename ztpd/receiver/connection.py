@@ -300,6 +300,7 @@ class Connection:
             raise ReceiverSilent(f"{self.port.path}, NAV-PVT is switched on and does not come")
         self._state.set_ups.emit(events.RECEIVER_RESTARTED, sign=sign)
         self._state.ready.clear()
+        self.port.drop_waiting()  # its inputs may be off, and the set-up is not to wait for them
         self._hooks.on_change()
         await self._identify(again=True)
         await self._configure()

@@ -96,8 +96,9 @@ class Monitoring:
             self._unfixed_since_s = (
                 now_s if self._unfixed_since_s is None else self._unfixed_since_s
             )
-        if not self._enabled or now_s < self._due_s:
-            return False
+        line_bytes_per_s = self._port.line_bytes_per_s or math.inf
+        if not self._enabled or now_s < self._due_s or self._port.queued_bytes > line_bytes_per_s:
+            return False  # each question takes seconds on a line that is full
         return not self._reports_on or self._satellites_wanted(now_s) != bool(self._satellites)
 
     async def update(self, client: UbxClient, now_s: float) -> None:

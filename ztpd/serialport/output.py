@@ -17,28 +17,38 @@ OnDone = Callable[[bool], None]
 
 class FrameQueue:
     """Whole frames, oldest first. A frame that has begun leaves whole; the others may be dropped:
-    the oldest first, above ``limit_bytes`` or older than ``max_age_s``. The newest is kept."""
+    the oldest first, above ``limit_bytes`` or older than ``max_age_s``. The newest is kept.
+
+    Frames without ``on_done``, ztpd's own questions, pass the others: behind what waits for a full
+    line their answers would come too late.
+    """
 
     def __init__(self, limit_bytes: int, max_age_s: float) -> None:
         self.queued_bytes = 0  # with the rest of the frame begun
         self._limit_bytes = limit_bytes
         self._max_age_s = max_age_s
         self._waiting: deque[tuple[float, bytes, OnDone]] = deque()
+        self._own = 0  # of them, the first ones: without on_done
         self._rest = memoryview(b"")  # of the frame begun
         self._on_done: OnDone = _ignore  # of that frame
 
     def put(self, data: bytes, now_s: float, on_done: OnDone | None = None) -> None:
-        self._waiting.append((now_s, data, on_done or _ignore))
+        if on_done is None:
+            self._waiting.insert(self._own, (now_s, data, _ignore))
+            self._own += 1
+        else:
+            self._waiting.append((now_s, data, on_done))
         self.queued_bytes += len(data)
         while self.queued_bytes > self._limit_bytes and len(self._waiting) > 1:
-            self._drop_oldest()
+            others = len(self._waiting) - self._own - (on_done is not None)
+            self._drop(self._own if others else 0)
 
     def next(self, now_s: float, limit_bytes: int | None = None) -> list[memoryview]:
         """The rest of the frame begun, else the next frame, which then has begun; and the frames
         behind it, as far as ``limit_bytes`` go. Empty where nothing waits."""
         if not self._rest:
             while self._waiting and now_s - self._waiting[0][0] > self._max_age_s:
-                self._drop_oldest()
+                self._drop(0)
             if not self._waiting:
                 return []
             self._begin_next()
@@ -68,12 +78,13 @@ class FrameQueue:
 
     def _begin_next(self) -> None:
         _, data, self._on_done = self._waiting.popleft()
+        self._own = max(0, self._own - 1)
         self._rest = memoryview(data)
 
     def drop_waiting(self) -> None:
         """Drop the frames that have not begun."""
         while self._waiting:
-            self._drop_oldest()
+            self._drop(0)
 
     def lost(self) -> None:
         """The port is lost, and all frames with it; they do not count as dropped."""
@@ -83,8 +94,10 @@ class FrameQueue:
             on_done(False)
         self._waiting.clear()
 
-    def _drop_oldest(self) -> None:
-        _, data, on_done = self._waiting.popleft()
+    def _drop(self, place: int) -> None:
+        _, data, on_done = self._waiting[place]
+        del self._waiting[place]
+        self._own -= place < self._own
         self.queued_bytes -= len(data)
         on_done(False)
 

@@ -187,6 +187,10 @@ class SerialPort:
             if self._resume is None:
                 self._resume = self._loop.call_soon(self._send_queued)
 
+    def drop_waiting(self) -> None:
+        """Drop the frames that have not begun."""
+        self._queue.drop_waiting()
+
     async def drained(self) -> None:
         """Wait until all that was queued has been handed to the kernel (or dropped for age).
         Raises :class:`PortLost`."""
@@ -230,7 +234,7 @@ class SerialPort:
         """Let the frame begun leave, then close. The next program to speak would else be taken
         for the rest of that frame. Bounded; a device that takes nothing is not waited for."""
         self._send_queued()
-        self._queue.drop_waiting()
+        self.drop_waiting()
         taking = self._loop.time() - self._sent_s < DRAIN_GRACE_S
         has_left = False
         try:
