@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,13 +26,14 @@ from ztpd.errors import (
     ReceiverAmbiguous,
     ReceiverSilent,
     ReceiverUnknown,
+    ReceiverUnsuitable,
 )
 from ztpd.receiver import Receiver, ReceiverSettings
 from ztpd.receiver.discovery import PortFinder
 from ztpd.serialport import discovery
 from ztpd.serialport.port import SerialPort
 from ztpd.sim.pty import Pty
-from ztpd.sim.receiver import F9P, X20P, Model, SimReceiver
+from ztpd.sim.receiver import D9S, F9P, F9T, X20P, Model, SimReceiver
 from ztpd.wire import ubx
 from ztpd.wire.ubx import Message
 
@@ -259,6 +261,92 @@ async def test_of_two_receivers_the_one_that_takes_corrections_is_meant(tmp_path
 
 
 @in_virtual_time
+async def test_a_receiver_behind_an_adapter_is_found_beside_one_of_l_band_on_usb(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as here:
+        other = await here.receiver_on("ttyACM0", D9S)
+        sim = await here.receiver_on("ttyUSB0", wired="UART1")
+        here.plug(F9, "ttyACM0")
+        here.plug(FTDI, "ttyUSB0", socket="1-2")
+        async with running(here):
+            await flows_to(here, sim, 10)
+        assert {frame.data for frame in other.received} == {ASKED}
+
+
+@in_virtual_time
+async def test_a_receiver_behind_an_adapter_is_found_when_it_begins_to_send(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as here:
+        await here.receiver_on("ttyACM0", D9S)
+        sim = await here.receiver_on("ttyUSB0", wired="UART1")
+        sim.faults.sends_nothing = True
+        here.plug(F9, "ttyACM0")
+        here.plug(FTDI, "ttyUSB0", socket="1-2")
+        async with running(here):
+            await until(lambda: isinstance(here.receiver.error, ReceiverUnsuitable), 20)
+            assert here.receiver.view.model == "NEO-D9S"
+            sim.faults.sends_nothing = False
+            await flows_to(here, sim, 120)
+
+
+@in_virtual_time
+async def test_the_reason_why_the_known_receiver_does_not_answer_is_given_beside_another(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as here:
+        other, sim = await here.receiver_on("ttyACM0", F9T), await here.receiver_on("ttyACM1")
+        here.plug(F9, "ttyACM0")
+        here.plug(F9, "ttyACM1", socket="1-2")
+        async with running(here):
+            await flows_to(here, sim, 10)
+            sim.faults.ignores_input = sim.faults.sends_nothing = True
+            await asyncio.sleep(120)
+            assert isinstance(here.receiver.error, ReceiverSilent)
+            sim.faults.ignores_input = sim.faults.sends_nothing = False
+            await flows_to(here, sim, 130)
+        assert {frame.data for frame in other.received} == {ASKED}
+
+
+@pytest.mark.parametrize("away_s", [3, 300])
+@pytest.mark.parametrize("model", [F9T, M9N, D9S], ids=lambda model: model.module)
+@in_virtual_time
+async def test_U02_P17_a_receiver_that_is_away_is_waited_for_beside_one_without_rtk(
+    tmp_path: Path, model: Model, away_s: float
+) -> None:
+    async with gateway(tmp_path) as here:
+        other, pty = await here.receiver_on("ttyACM0", model), await here.line("ttyACM1")
+        here.plug(F9, "ttyACM0")
+        async with SimReceiver(pty) as sim:
+            here.plug(F9, "ttyACM1", socket="1-2")
+            async with running(here):
+                await flows_to(here, sim, 10)
+                here.unplug("ttyACM1")
+                await asyncio.sleep(away_s)
+                assert isinstance(here.receiver.error, ReceiverAbsent)
+                assert "ZED-F9P with HPG 1.32 is away" in str(here.receiver.error)
+                pty.plug()
+                here.plug(F9, "ttyACM1", socket="1-2")
+                await flows_to(here, sim, 5)
+        assert {frame.data for frame in other.received} == {ASKED}
+
+
+@in_virtual_time
+async def test_an_adapter_is_left_alone_beside_a_receiver_on_usb_that_is_silent(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as here:
+        silent = await here.receiver_on("ttyACM0")
+        silent.faults.sends_nothing = True
+        sim = await here.receiver_on("ttyUSB0", wired="UART1")
+        here.plug(F9, "ttyACM0")
+        here.plug(FTDI, "ttyUSB0", socket="1-2")
+        async with running(here):
+            await asyncio.sleep(60)
+            assert isinstance(here.receiver.error, ReceiverSilent)
+        assert sim.received == []
+
+
+@in_virtual_time
 async def test_of_two_that_both_take_corrections_a_person_must_choose(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here:
         sims = [await here.receiver_on("ttyACM0"), await here.receiver_on("ttyACM1")]
@@ -375,6 +463,28 @@ async def test_U08_a_receiver_that_another_program_holds_is_reported(tmp_path: P
             assert isinstance(here.receiver.error, PortBusy)
             other.close()
             await flows_to(here, sim, 60)
+
+
+@in_virtual_time
+async def test_U08_an_adapter_that_another_program_holds_is_reported(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as here:
+        sim = await here.receiver_on("ttyUSB0", wired="UART1")
+        here.plug(FTDI, "ttyUSB0")
+        with open(here.tree.root / "dev/ttyUSB0") as port:
+            other = subprocess.Popen(["sleep", "60"], stdin=port)
+        try:
+            async with running(here):
+                await until(lambda: here.receiver.error, 5)
+                error = here.receiver.error
+                assert isinstance(error, ReceiverAbsent)
+                assert f"ttyUSB0 is in use by sleep (process {other.pid})" in str(error)
+                assert error.advice == PortBusy.advice
+                other.kill()
+                other.wait()
+                await flows_to(here, sim, 90)
+        finally:
+            other.kill()
+            other.wait()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a root process changes its user here")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ztpd.errors import (
+    PortBusy,
     PortLost,
     ReceiverAbsent,
     ReceiverAmbiguous,
@@ -24,7 +25,7 @@ from ztpd.errors import (
 )
 from ztpd.receiver.client import UbxClient
 from ztpd.receiver.identify import SPEEDS, identify
-from ztpd.receiver.products import has_rtk
+from ztpd.receiver.products import has_rtk, product, unsuitable
 from ztpd.retry import Delay
 from ztpd.serialport import access, discovery, usbdevices, usbids
 from ztpd.serialport.discovery import Tty
@@ -90,6 +91,7 @@ class PortFinder:
         self._rng = rng or random.SystemRandom()
         self._left: dict[_Key, _FailedPort] = {}
         self._known: Tty | None = None
+        self._rtk = ""  # the last one with RTK
         self._vain: _EmptyScan | None = None
 
     async def find(self, speed: int, queue_bytes: int, max_age_s: float) -> Found:
@@ -131,6 +133,8 @@ class PortFinder:
         chosen: Found | None = None
         try:
             for tier in tiers:
+                if tier[0].is_bridge and not _may_be_behind_adapter(tiers, proven):
+                    continue
                 for tty in tier:
                     if (found := await self._try(tty, speed, queue_bytes, max_age_s)) is not None:
                         proven.append(found)
@@ -141,7 +145,10 @@ class PortFinder:
             for found in proven:
                 if found is not chosen:
                     found.port.close()
-        self._known = chosen.tty
+        if not unsuitable(chosen.version):
+            self._known = chosen.tty
+        if chosen.takes_corrections:
+            self._rtk = product(chosen.version)
         return chosen
 
     async def _try(self, tty: Tty, speed: int, queue_bytes: int, max_age_s: float) -> Found | None:
@@ -174,7 +181,10 @@ class PortFinder:
         return Found(tty, port, version)
 
     def _choose(self, proven: list[Found]) -> Found:
-        able = [found for found in proven if found.takes_corrections] or proven
+        """One with RTK. One without only where there never was another, which may come back."""
+        able = [found for found in proven if found.takes_corrections]
+        if not (able or self._rtk):
+            able = proven
         again = [found for found in able if self._is_known(found.tty)]
         if len(again or able) == 1:
             return (again or able)[0]
@@ -182,7 +192,11 @@ class PortFinder:
             raise ReceiverAmbiguous(
                 ", ".join(f"{found.tty.by_path} ({found.version.model})" for found in able)
             )
-        raise next((left.error for left in self._left.values()), ReceiverAbsent(_UNSETTLED))
+        known = self._left.get(_key(self._known)) if self._known else None
+        if proven and known is None:
+            raise ReceiverAbsent(f"{self._rtk} is away, and what is there has no RTK")
+        errors = (each.error for each in (known, *self._left.values()) if each)
+        raise next(errors, ReceiverAbsent(_UNSETTLED))
 
     def _is_known(self, tty: Tty) -> bool:
         """Whether it is the port that the receiver was on, perhaps under a new name."""
@@ -190,28 +204,39 @@ class PortFinder:
 
     def _candidates(self) -> list[list[Tty]]:
         """The ports that may be the receiver's, the likeliest first, by how likely it is."""
-        here = discovery.gnss_candidates(self._root)
+        here = [tty for tty in discovery.ttys(self._root) if tty.at_rank is None]
         uart = discovery.resolve(str(self._root / _UART), self._root)
         taken = {os.path.realpath(path) for path in self._others}
         tiers: Iterable[Iterable[Tty]] = (
             (tty for tty in here if _on_usb(tty)),
             (tty for tty in here if tty.is_gnss and not _on_usb(tty)),
-            (tty for tty in here if not tty.is_gnss and not discovery.holder(tty, self._root)),
+            (tty for tty in here if tty.is_bridge and not discovery.holder(tty, self._root)),
             (uart,) if uart and not uart.device and not discovery.holder(uart, self._root) else (),
         )
         free = ([tty for tty in tier if os.path.realpath(tty.path) not in taken] for tier in tiers)
         return [tier for tier in free if tier]
 
     def _none_here(self) -> ReceiverAbsent:
-        """The error for no candidate, with the devices that are on USB, and a UART in use."""
+        """The error for no candidate, with the devices that are on USB, and ports in use."""
         here = discovery.ttys(self._root)
         words, portless = discovery.inventory(here, self._root)
         advice = usbdevices.advice_for_receiver(portless)
+        for tty in here:
+            if tty.is_bridge and (by := discovery.holder(tty, self._root)):
+                words += f"; {tty.name} is in use by {by}"
+                advice = advice or PortBusy.advice
         uart = discovery.resolve(str(self._root / _UART), self._root)
         if uart and not uart.device and (by := discovery.holder(uart, self._root)):
             words += f"; {Path(_UART).name} ({uart.name}) is in use by {by}"
             advice = advice or access.caution(uart) or access.console_advice(uart.name)
         return ReceiverAbsent(words, advice=advice)
+
+
+def _may_be_behind_adapter(tiers: list[list[Tty]], proven: list[Found]) -> bool:
+    """Whether no receiver is known by its USB id, or those found cannot be used: a NEO-D9S may be
+    beside the receiver."""
+    is_known = any(tty.is_gnss for tier in tiers for tty in tier)
+    return not is_known or bool(proven and all(unsuitable(each.version) for each in proven))
 
 
 def _key(tty: Tty) -> _Key:
