@@ -185,6 +185,14 @@ def test_a_restart_of_the_receiver_is_no_overrun() -> None:
     assert bench.run(60, MonComms({"UART1": PortCounts(overruns=0)})) == []
 
 
+def test_a_counter_that_begins_anew_is_no_overrun() -> None:
+    bench = Bench()
+    bench.run(5, MonComms({"UART1": PortCounts(overruns=10)}))
+    assert bench.run(60, MonComms({"UART1": PortCounts(overruns=0)})) == []
+    assert bench.run(20, MonComms({"UART1": PortCounts(overruns=2)})) == ["overrun"]
+    assert "2 times" in bench.text
+
+
 @pytest.mark.parametrize(("age_class", "late"), [(6, False), (7, True), (9, True), (12, True)])
 def test_old_corrections_are_found_while_corrections_come(age_class: int, late: bool) -> None:
     old = NavPvt(fix_type=3, fix_ok=True, carrier=Carrier.FLOAT, correction_age_class=age_class)

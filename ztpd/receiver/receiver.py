@@ -221,7 +221,7 @@ class Receiver:
         """
         if self._connection is None or not self.ready:
             where = self._state.attachment.path or "its port"
-            raise self.error or ReceiverSilent(f"{where} has just been opened")
+            raise self.error or ReceiverSilent(f"{where} is being set up")
         return await self._connection.inspect(every=every)
 
     async def run(self) -> None:

@@ -221,7 +221,7 @@ class Reception:
         for port, counts in message.ports.items():
             before = self._overruns.get(port, counts.overruns)
             lost = (counts.overruns - before) % (1 << 16)
-            if lost:
+            if 0 < lost < 1 << 15:  # else it counts anew: a restart that nothing else showed
                 self._overrun = port, lost, now_s
             self._overruns[port] = counts.overruns
 
