@@ -142,7 +142,7 @@ class Connection:
                 if frame.kind is not FrameKind.UBX:
                     state.usage.delivered(frame, now)
                     state.reception.on_correction(frame, now)
-            elif self.port.lost:
+            elif self.port.lost or not state.ready.is_set():
                 state.counts.undelivered += 1
             else:
                 state.counts.on_dropped(now)
@@ -271,8 +271,7 @@ class Connection:
             self._hooks.on_stable()
         if state.usage.judge(now, state.fixes.last, has_keys=bool(state.ring)):
             self._hooks.on_change()
-        verdict = state.usage.to_log(now)
-        if verdict is not None and verdict.value is not None:
+        if (verdict := state.usage.to_log(now)) is not None and verdict.value is not None:
             log.emit(verdict.value, **state.usage.details)
         if state.reception.log_news(now):
             self._hooks.on_change()
@@ -342,8 +341,7 @@ class Connection:
         state.set_ups.emit(events.KEYS_SENT, count=len(wanted))
         if missing := await keys.missing(self.client, wanted):
             state.ring.on_rejected()
-            held = len(wanted) - missing
-            state.set_ups.emit(events.KEYS_MISSING, held=held, count=len(wanted))
+            state.set_ups.emit(events.KEYS_MISSING, held=len(wanted) - missing, count=len(wanted))
 
     def _on_message(self, frame: Frame, message: Parsed | None, now: float) -> None:
         """Take note of everything that the receiver sends."""
