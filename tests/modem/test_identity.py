@@ -135,6 +135,18 @@ def test_A06_a_modem_without_a_number_is_not_asked_on_every_port(gateway: UsbTre
     assert result.took_s < 10
 
 
+@pytest.mark.parametrize("ports", [EC25_PORTS, {2: "ttyUSB2"}], ids=["two ports", "one port"])
+def test_C49_a_sim_may_be_busy_while_the_modem_starts(
+    gateway: UsbTree, ports: dict[int, str]
+) -> None:
+    gateway.plug(EC25, ports)
+    busy_at_first: list[sim.Reply] = [*[sim.Refuse(14)] * 20, sim.BARE]
+    starting = replace(sim.EC25, answers={"AT+CGSN=1": busy_at_first})
+    result = reading(gateway, {tty: starting for at, tty in ports.items() if at >= 2})
+    assert result.imei == IMEI
+    assert 20 < result.took_s < 50
+
+
 def test_C36_a_modem_that_is_plugged_in_late_is_found(gateway: UsbTree) -> None:
     async def scenario() -> Result:
         asyncio.get_running_loop().call_later(20, gateway.plug, EC25, EC25_PORTS)

@@ -225,8 +225,14 @@ class _AtReading:
         before: tuple[str, ...] | None = None  # empty for an answer without a number
         misses = 0
         carrier_lost = False
-        for _ in range(_TRIES):
+        tries = 0
+        while tries < _TRIES:
             answer = await self._ask(port, command)
+            if answer and answer.is_busy:  # it is starting, and has the caller's time for that
+                self.trouble = ModemRefused(f"{self._port}: {command} {answer.final}")
+                await asyncio.sleep(_POLL_S)
+                continue
+            tries += 1
             if answer is None:
                 misses += 1
                 if misses == _MISSES:
@@ -237,10 +243,6 @@ class _AtReading:
             if answer.garbage:
                 self.trouble = ImeiInvalid(f"{command} on {self._port}: garbled answers")
                 before = None
-                continue
-            if answer.is_busy:
-                self.trouble = ModemRefused(f"{self._port}: {command} {answer.final}")
-                await asyncio.sleep(_POLL_S)
                 continue
             if answer.final in _CARRIER_LOST and not carrier_lost:
                 carrier_lost = True

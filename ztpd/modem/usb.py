@@ -62,7 +62,10 @@ async def read_imei(
                 try:
                     await _reject_held(tty, root)
                     return await at.read_imei(tty.path, baudrate or speed(tty), timeout_s=port_s)
-                except _OF_THIS_PORT as error:
+                except IdentityError as error:
+                    its_turn_ended = isinstance(error.__cause__, TimeoutError)
+                    if not (its_turn_ended or isinstance(error, _OF_THIS_PORT)):
+                        raise
                     failures.append(error)
             latest = failures[0]
             if all(isinstance(each, NotAnAtPort | ModemPermission) for each in failures):
