@@ -116,7 +116,7 @@ def test_a_call_that_was_none_leaves_nothing_on_the_disk(gateway: ScheduleBench)
     schedule.calling(30, {"server": 1}, "gw-1")
     schedule.not_delivered()
 
-    assert gateway.schedule().steps is None
+    assert gateway.schedule().steps == {}
     assert not gateway.schedule().called_for("gw-1")
 
 

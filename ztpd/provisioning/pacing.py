@@ -178,7 +178,8 @@ class Pacing:
             self._schedule.forget_others(hardware_id)
         elif self._schedule.request_changed(request_hash):
             self.retry_now()
-        else:
+        else:  # with the step of a call that an error of ztpd itself has ended
+            self.backoff.restore(self.backoff.dump() | self._schedule.steps)
             return True
         self.backoff.succeeded()
         return False

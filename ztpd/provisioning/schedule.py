@@ -75,9 +75,10 @@ class Schedule:
         return request_hash not in ("", self._data.get("question", request_hash))
 
     @property
-    def steps(self) -> object:
+    def steps(self) -> dict[str, int]:
         """The result of :meth:`ztpd.retry.Backoff.dump`."""
-        return self._data.get("steps")
+        steps: dict[str, int] = self._data.get("steps", {})
+        return steps
 
     def left_s(self) -> float:
         """Seconds until the next call is due, between 0 and :data:`LONGEST_WAIT_S`.
@@ -126,8 +127,7 @@ class Schedule:
         since_s, left_s = self.since_call_s(), self._number("wait_s") - (self._passed_s() or 0.0)
         if "called_unix_s" in self._data:
             self._data["called_unix_s"] = int(self._now() - since_s)
-        steps = self._data.get("steps")
-        self._set_wait(max(0.0, left_s), steps if isinstance(steps, dict) else {})
+        self._set_wait(max(0.0, left_s), self.steps)
         self._save()
 
     @property
@@ -191,11 +191,9 @@ class Schedule:
     def keep_wait(self) -> None:
         """Store the rest of the wait, for a reboot."""
         if self._number("wait_s") and self._passed_s():
-            steps, (error, detail) = self._data.get("steps"), self.reason
-            left_s = self.left_s()
+            error, detail = self.reason
             answered = bool(self._data.get("answered"))
-            steps = steps if isinstance(steps, dict) else {}
-            self.wait(left_s, steps, error=error, detail=detail, answered=answered)
+            self.wait(self.left_s(), self.steps, error=error, detail=detail, answered=answered)
 
     def succeeded(self) -> None:
         self._data |= {
@@ -210,7 +208,7 @@ class Schedule:
     def no_wait(self, steps: dict[str, int] | None = None) -> None:
         """A person asked for a try now. ``steps`` replace those of the wait that it ends."""
         if self._number("wait_s") or self.succeeded_last:
-            kept = self._data.get("steps") if steps is None else steps
+            kept = self.steps if steps is None else steps
             self._data |= {"wait_s": 0, "succeeded": False, "error": "", "steps": kept}
             self._save()
 
@@ -262,6 +260,5 @@ def _sound(data: dict[str, Any], instant: tuple[str, float]) -> dict[str, Any]:
         key: each for key, each in data.items() if isinstance(each, (str, int, float))
     }
     steps = data.get("steps")
-    if isinstance(steps, dict):
-        kept["steps"] = {key: each for key, each in steps.items() if isinstance(each, int)}
-    return kept
+    known = steps.items() if isinstance(steps, dict) else ()
+    return kept | {"steps": {key: each for key, each in known if isinstance(each, int)}}
