@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.until import until
-from ztpd.errors import ConfigError, ConfigFileUnusable, ConnectRefused, ZtpdError, ZtpTruncated
+from ztpd.errors import (
+    ConfigError,
+    ConfigFileUnusable,
+    ConnectRefused,
+    HostFiltered,
+    ResolveFailed,
+    ZtpdError,
+    ZtpTruncated,
+)
 from ztpd.net import dial
 from ztpd.provisioning import post_process
 from ztpd.sim.authority import Authority
@@ -84,6 +92,13 @@ async def test_a_cancelled_call_leaves_no_process_and_shows_no_secret(ca_file: s
     assert TOKEN.reveal().encode() not in seen
     assert b"356938035643809" not in seen
     assert children() == []
+
+
+async def test_the_advice_for_the_case_comes_along(ca_file: str) -> None:
+    error = await error_of("https://0.0.0.0:1/", ca_file)
+
+    assert type(error) is ResolveFailed
+    assert error.advice == error.own_advice == HostFiltered.advice
 
 
 async def test_a_process_that_ends_without_an_answer_is_a_failed_call(

@@ -260,6 +260,7 @@ def test_D08_a_crash_in_every_call_makes_no_more_calls(
 
     async def loop() -> None:
         end_s = asyncio.get_running_loop().time() + DAY_S
+        provisioner = gateway.start()
         while asyncio.get_running_loop().time() < end_s:
             with pytest.raises((RuntimeError, TimeoutError)):
                 async with asyncio.timeout(DAY_S):
@@ -271,6 +272,22 @@ def test_D08_a_crash_in_every_call_makes_no_more_calls(
     run(loop())
 
     assert len(gateway.calls) <= 65
+
+
+def test_N28_a_proxy_in_the_environment_is_named_once_in_an_outage(
+    gateway: ProvisioningBench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The call itself is made in another process, which logs failures of its own alone."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@127.0.0.1:1")
+    gateway.answer = DEAD
+    with caplog.at_level(logging.INFO):
+        run(ended_after(gateway.start().obtain(), DAY_S))
+
+    assert len(gateway.calls) > 1
+    assert caplog.messages.count("HTTPS_PROXY is set and not used") == 1
+    assert "secret" not in caplog.text
 
 
 def test_N01_N02_without_network_ztpd_tries_often_and_no_try_counts(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from ztpd import __version__, events, log
+from ztpd import __version__
 from ztpd.errors import (
     ConfigError,
     ConfigFileUnusable,
@@ -47,9 +46,6 @@ _HEADERS = {
     "Content-Type": "application/json",
     "User-Agent": f"ztpd/{__version__}",
 }
-
-_PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-
 
 _STAGES = {
     "connect": "while connecting",
@@ -100,9 +96,6 @@ async def post(url: str, body: bytes, *, timeout_s: float, ca_file: str = "") ->
     """
     target = _target(url)
     context = await offload(_context, ca_file) if target.scheme == "https" else None
-    for variable in _PROXY_VARIABLES:
-        if os.environ.get(variable):
-            log.emit(events.PROXY_IGNORED, variable=variable)
     progress = _Progress(target.hostname or "", target.port or (443 if context else 80))
     try:
         addresses = await resolve(progress.host, progress.port)

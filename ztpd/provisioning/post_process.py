@@ -77,6 +77,8 @@ def _reply(answer: dict[str, Any]) -> Reply:
     if code := answer.get("error"):
         error = ZtpdError.named(code, answer["detail"]) or ZtpdError(answer["detail"])
         error.retry_after_s, error.delivered = answer["retry_after_s"], answer["delivered"]
+        error.own_advice = answer["advice"]
+        error.advice = error.own_advice or error.advice
         raise error
     return Reply(answer["status"], answer["headers"], base64.b64decode(answer["body"]))
 
@@ -112,6 +114,7 @@ async def _answer(request: dict[str, Any]) -> dict[str, Any]:
         answer = {
             "error": error.code,
             "detail": error.detail,
+            "advice": error.own_advice,
             "retry_after_s": error.retry_after_s,
             "delivered": error.delivered,
         }

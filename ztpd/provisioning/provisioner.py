@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ztpd.provisioning.call import Request
 
 T = TypeVar("T")
+_PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _REFRESH_TRIES = 4
 _REFRESH_WAIT_S = 300.0  # a longer wait is spent with the old credentials
 
@@ -245,9 +247,12 @@ class Provisioner:
             self.clock.check()  # a service on this machine has this machine's clock
         else:
             await self.clock.wait_usable()
+        again = self._failures.count > 0
+        for variable in () if again else filter(os.environ.get, _PROXY_VARIABLES):
+            log.emit(events.PROXY_IGNORED, variable=variable)
         name = f' as "{request.shown_name}"' if request.shown_name else ""
         log.emit(
-            events.ZTP_CALL_AGAIN if self._failures.count else events.ZTP_CALL,
+            events.ZTP_CALL_AGAIN if again else events.ZTP_CALL,
             host=request.host,
             name=name,
             service=settings.service,
