@@ -152,6 +152,16 @@ def test_N24_retry_after(status: int, text: str, wait_s: float | None) -> None:
     assert error.retry_after_s == wait_s
 
 
+@pytest.mark.parametrize("off_s", [-6 * 3600, 6 * 3600])
+def test_N24_C02_a_date_is_one_of_the_services_clock(off_s: int) -> None:
+    dates = {
+        "retry-after": formatdate(NOW + 120, usegmt=True),
+        "date": formatdate(NOW, usegmt=True),
+    }
+    error = ztp.refusal(503, dates, b"", now=lambda: NOW + off_s)
+    assert error.retry_after_s == 120
+
+
 @given(
     st.integers(100, 599),
     st.text(max_size=60),

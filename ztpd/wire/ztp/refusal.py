@@ -59,7 +59,7 @@ def refusal(
     said = quoted(_scrubbed(_message(text), secrets))
     detail = f"status {status}: {said}" if said else f"status {status}"
     advice = _OF_A_WEB_PAGE if kind is ZtpRefused and web_page else ""
-    retry_after_s = _retry_after_s(headers.get("retry-after", ""), now)
+    retry_after_s = _retry_after_s(headers, now)
     return kind(detail, advice=advice, retry_after_s=retry_after_s)
 
 
@@ -167,16 +167,24 @@ def _forms(text: str) -> tuple[str, str]:
     return text, json.dumps(text)[1:-1]
 
 
-def _retry_after_s(text: str, now: Callable[[], float]) -> float | None:
-    """RFC 9110 section 10.2.3: whole seconds, or a date. None for anything else."""
-    from email.utils import parsedate_to_datetime  # slow to load, and seldom needed
-
-    text = text.strip()
+def _retry_after_s(headers: Mapping[str, str], now: Callable[[], float]) -> float | None:
+    """RFC 9110 section 10.2.3: whole seconds, or a date, by the clock of the service if it shows
+    that: this gateway's may be hours late. None for anything else."""
+    text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]+", text):
         wait_s = float(text[:12])
     else:
-        try:
-            wait_s = parsedate_to_datetime(text).timestamp() - now()
-        except (ValueError, TypeError, IndexError, OverflowError):
+        until_s, sent_s = _unix_s(text), _unix_s(headers.get("date", ""))
+        if until_s is None:
             return None
+        wait_s = until_s - (now() if sent_s is None else sent_s)
     return min(max(wait_s, 0.0), RETRY_AFTER_LIMIT_S)
+
+
+def _unix_s(date: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # slow to load, and seldom needed
+
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
