@@ -362,6 +362,26 @@ def test_C07_the_end_is_noted_thirty_seven_and_one_days_before(
     assert reported == [f"{days} days" for days in (29, 6, 0)]
 
 
+def test_C03_C07_the_end_is_noted_also_after_a_clock_that_was_ahead_for_a_while(
+    gateway: ProvisioningBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        stored = await provisioned(gateway, days=50)
+        gateway.answer = raises(ConnectTimeout)
+        renewing = asyncio.create_task(gateway.start().renew(stored))
+        gateway.clock_off_s = 20 * 365 * DAY_S
+        await asyncio.sleep(5 * HOUR_S)
+        gateway.clock_off_s = 0
+        caplog.clear()
+        await ended_after(renewing, 60 * DAY_S)
+
+    with caplog.at_level(logging.INFO):
+        run(scenario())
+
+    reported = re.findall(r"the client certificate expires in (\d+ days)", caplog.text)
+    assert reported == [f"{days} days" for days in (29, 6, 0)]
+
+
 def test_C07_new_ones_are_asked_for_once_a_day_in_the_last_week(gateway: ProvisioningBench) -> None:
     async def scenario() -> None:
         stored = await provisioned(gateway, days=50)

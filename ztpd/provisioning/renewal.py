@@ -37,7 +37,7 @@ async def renew(
         await look()
         if stored.expires_unix_s is not None and not clock.is_past:
             left_s = stored.expires_unix_s - clock.now()
-            _note_end(left_s, noted)
+            noted = _note_end(left_s, noted)
             if left_s < _RENEW_BEFORE_S - share_of_day_s(stored):
                 renewed = await ask(stored)
                 if renewed.credentials.answer != stored.credentials.answer:
@@ -53,8 +53,10 @@ def share_of_day_s(stored: StoredCredentials) -> float:
     return zlib.crc32(stored.credentials.client_id.encode()) / 2**32 * 86_400
 
 
-def _note_end(left_s: float, noted: set[int]) -> None:
+def _note_end(left_s: float, noted: set[int]) -> set[int]:
+    """Warn of an end that has come closer than :data:`noted`; the days to note, fewer again where
+    the clock was ahead."""
     due = {days for days in _WARN_BEFORE_DAYS if left_s < days * 86_400}
     if due - noted:
         log.emit(events.CERTIFICATE_EXPIRING, days=max(0, int(left_s / 86_400)))
-    noted |= due
+    return due
