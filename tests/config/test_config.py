@@ -706,6 +706,8 @@ def test_FR55_a_container_that_empties_the_credential_is_named(
     ):
         config.read_token(_with(token_file), environ)
     assert "nesting=1" in error.value.advice
+    assert "[ztp] token_file" in error.value.advice
+    assert "chown" not in error.value.advice, "each boot gives the usual file to root"
 
 
 def test_FR55_with_an_empty_credential_a_file_that_the_daemon_may_read_counts(

@@ -18,8 +18,8 @@ UNSET = "unset"  # SetCredential= of the unit: without it, a missing token keeps
 _MOST_BYTES = 4096
 _NOT_PASSED = (
     "A container may keep systemd from passing it (LoadCredential=): allow nesting (Proxmox: "
-    "`pct set ID --features nesting=1`), or give the file to the daemon, `chown ztpd {path}`; "
-    "then `systemctl restart ztpd`."
+    "`pct set ID --features nesting=1`) and `systemctl restart ztpd`; or set [ztp] token_file to "
+    "another file, then `sudo ztpd token set`, which gives that one to the daemon."
 )
 
 
@@ -43,7 +43,7 @@ def read_token(config: Config, environ: Mapping[str, str] = os.environ) -> Secre
         if is_passed or not isinstance(error.__cause__, PermissionError):
             raise
         detail = f"{path} is there, but systemd passed the unit an empty credential"
-        raise ZtpTokenMissing(detail, advice=_NOT_PASSED.format(path=path)) from error
+        raise ZtpTokenMissing(detail, advice=_NOT_PASSED) from error
 
 
 def has_token(config: Config, environ: Mapping[str, str] = os.environ) -> bool:
