@@ -413,8 +413,9 @@ class TlsClock(TlsError):
     retry = Retry.LOCAL
     summary = "the server's certificate is not valid at the time that the system clock shows"
     advice = (
-        "Set a wrong clock by `systemctl enable --now ztpd-settime` or NTP (`timedatectl`). If the "
-        "date is right, the server's operator must renew its certificate."
+        "Set a wrong clock by NTP (`timedatectl`); one that is behind, also by `systemctl enable "
+        "--now ztpd-settime`. If the date is right, the server's operator must renew its "
+        "certificate."
     )
 
 
