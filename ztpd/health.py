@@ -167,8 +167,9 @@ def weaknesses(status: Status) -> Iterator[Weakness]:
     """The faults while corrections flow, the most important first."""
     yield from receiver_weaknesses(status.receiver)
     yield from _backup_in_use(status)
-    if status.credentials_problem:
-        yield Weakness(events.for_error(SealingFailed), {"error": status.credentials_problem.text})
+    if problem := status.credentials_problem:
+        event = events.named(problem.event) or events.for_error(SealingFailed)
+        yield Weakness(event, {"error": problem.text})
     credentials = status.credentials
     if credentials and credentials.unsaved:
         yield Weakness(events.CREDENTIALS_UNSAVED, {"period": duration(credentials.age_s)})

@@ -266,7 +266,7 @@ FIELDS: Mapping[str, str] = {
     "credentials.expires": "last day of the client certificate, if there is one",
     "credentials.unsaved": "whether the disk has refused them so far",
     "credentials_problem.event": "why credentials that are stored are not in use: systemd cannot "
-    "unseal them at present",
+    "unseal them, or the disk not read them, at present",
     "credentials_problem.text": "for a person",
     "credentials_problem.advice": "advice for a person",
     "source.where": "the correction service: kind, host, port, mountpoint",

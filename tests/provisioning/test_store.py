@@ -503,7 +503,7 @@ from pathlib import Path
 from ztpd.errors import StoreError
 from ztpd.provisioning.store import CredentialStore
 sys.path.insert(0, {str(TOP)!r})
-from tests.provisioning.test_store import FIRST, SECOND
+from tests.provisioning.test_store import FIRST, SECOND, THIRD
 directory = Path(sys.argv[1])
 store = CredentialStore(directory)
 def attempt(act, *arguments):
@@ -595,6 +595,49 @@ attempt(store.load)
     assert ran.stdout.split() == [failed, survivor, "0", "done", "2"]
     if "fsync" in injection:
         assert "fsync" in trace.read_text().split("INJECTED", 1)[1], "synced anew"
+
+
+def test_S22_a_generation_on_a_bad_block_is_as_good_as_none_and_can_be_replaced(
+    store: CredentialStore, directory: Path, tmp_path: Path
+) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    store.save(FIRST)
+    store.save(SECOND)
+    script = TRY + "attempt(store.load)\nattempt(store.save, THIRD)\nattempt(store.load)\n"
+    run = ["strace", "-f", "-o", str(tmp_path / "trace"), "-P", str(directory / CURRENT)]
+    run += ["-e", "inject=read:error=EIO:when=1..2", sys.executable, "-c", script, str(directory)]
+    ran = subprocess.run(run, check=False, capture_output=True, text=True)
+    if "ptrace" in ran.stderr:
+        pytest.skip("strace may not trace here, as in some containers")
+    assert ran.stdout.split() == ["1", "done", "3"]
+    assert loaded(store) == THIRD
+
+
+def test_S22_what_the_disk_cannot_read_for_two_minutes_counts_as_lost(
+    store: CredentialStore, directory: Path
+) -> None:
+    store.save(FIRST)
+    script = (
+        TRY
+        + """
+import asyncio, random
+from tests.support import virtualtime
+from ztpd import log
+from ztpd.provisioning.keeper import Keeper
+mount("--bind", f"/proc/{os.getpid()}/mem", str(directory / "credentials.json"))  # EIO at 0
+async def load():
+    keeper = Keeper(store, log.FailureLog(), random.Random(1))
+    while True:
+        try:
+            return await keeper.load(), asyncio.get_running_loop().time()
+        except StoreError as error:
+            reason = error
+        await asyncio.sleep(10)
+print(*virtualtime.run(load()))
+"""
+    )
+    assert in_mounts_of_its_own(script, directory) == ["None", "120.0"]
 
 
 def test_calls_in_several_threads_take_turns(store: CredentialStore, directory: Path) -> None:

@@ -20,7 +20,6 @@ from ztpd.errors import (
     ConfigFileUnusable,
     NoTransport,
     Retry,
-    SealingFailed,
     SessionRefused,
     StoreError,
     ZtpdError,
@@ -112,9 +111,9 @@ class Activities:
         return self._relay.overview() if self._relay else ()
 
     @property
-    def sealed_off(self) -> SealingFailed | None:
-        """Why stored credentials are not in use, where they are wanted and systemd has not
-        unsealed them so far."""
+    def sealed_off(self) -> StoreError | None:
+        """Why stored credentials are not in use, where they are wanted and could not be opened so
+        far."""
         needs_none = self.stored is not None or configured_without_ztp(self._config())
         return None if needs_none else self._provisioner.keeper.sealed_off
 
@@ -291,13 +290,13 @@ class Activities:
         self.forget_token()  # it was kept until now
 
     async def _unseal(self) -> None:
-        """Use the credentials once systemd can unseal them again."""
+        """Use the credentials once they can be unsealed, or read, again."""
         while True:
             await asyncio.sleep(_UNSEAL_EVERY_S)
             with suppress(StoreError):
                 if await self._provisioner.keeper.load() is not None:
                     await self._provisioner.idle()
-                    self._dispatch(Event.RESTART, "the stored credentials can be unsealed again")
+                    self._dispatch(Event.RESTART, "the stored credentials can be opened again")
                     return
 
     @property

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ztpd import __version__, events
-from ztpd.errors import ConfigError, SealingFailed, ZtpdError
+from ztpd.errors import ConfigError, StoreError, ZtpdError
 from ztpd.lifecycle import State
 from ztpd.model import Identity, StoredCredentials
 from ztpd.receiver import Receiver
@@ -47,7 +47,7 @@ def document(
     last_failure: Failure | None,
     identity: Identity | None,
     stored: StoredCredentials | None,
-    sealed_off: SealingFailed | None,
+    sealed_off: StoreError | None,
     unsaved: bool,
     progress: Progress | None,
     channels: tuple[ChannelStatus, ...],

@@ -39,8 +39,8 @@ def log_provisioned(stored: StoredCredentials) -> None:
 
 
 UNSEAL_WITHIN_S = 120.0
-"""Credentials that could not be unsealed for so long count as lost: a TPM may be locked for days,
-and a call gives others at once."""
+"""Credentials that could not be unsealed, or read, for so long count as lost: a TPM may be locked
+for days, and a call gives others at once."""
 
 STORING, READING = "storing the credentials", "reading the credentials"
 _READ_WITHIN_S = 10.0  # for a person who waits
@@ -74,8 +74,9 @@ async def load_soon(
 class Keeper:
     """``unsaved`` are the credentials that the disk does not have yet; None where it has them.
 
-    ``sealed_off`` says why those on the disk cannot be opened: systemd has not unsealed them for
-    two minutes, and may do so later. None where there are none, or others were obtained.
+    ``sealed_off`` says why those on the disk cannot be opened: systemd has not unsealed them, or
+    the disk not read them, for two minutes, and may do so later. None where there are none, or
+    others were obtained.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class Keeper:
         self._store = store
         self._failures = failures
         self._rng = rng
-        self._sealing_failed_since_s: float | None = None
+        self._unopened_since_s: float | None = None
         self._may_convert = True
         self._writing: asyncio.Task[None] | None = None  # the newest
         self.unsaved: StoredCredentials | None = None
-        self.sealed_off: SealingFailed | None = None
+        self.sealed_off: StoreError | None = None
 
     def set_seal(self, seal: bool) -> None:
         """Whether the next files are sealed to this machine; :meth:`load` converts those there."""
@@ -116,26 +117,29 @@ class Keeper:
         sealed to another machine.
 
         Raises :class:`SealingFailed` for two minutes, :class:`StoreUnsafe`, :class:`StoreVersion`
-        and :class:`StoreError`.
+        and :class:`StoreError`, for two minutes where the disk cannot read the file.
         """
         if self.unsaved:
             return self.unsaved
         try:
             loaded = await offload(self._store.load)
         except (StoreCorrupt, StoreUnsealable) as error:
-            self._sealing_failed_since_s = self.sealed_off = None
+            self._unopened_since_s = self.sealed_off = None
             self._failures.record(error)
             return None
-        except SealingFailed as error:
+        except StoreError as error:
+            unreadable = isinstance(error.__cause__, StoreCorrupt)
+            if not (unreadable or isinstance(error, SealingFailed)):
+                raise
             now_s = loop_time()
-            if self._sealing_failed_since_s is None:
-                self._sealing_failed_since_s = now_s
-            if now_s - self._sealing_failed_since_s < UNSEAL_WITHIN_S:
+            if self._unopened_since_s is None:
+                self._unopened_since_s = now_s
+            if now_s - self._unopened_since_s < UNSEAL_WITHIN_S:
                 raise
             self._failures.record(error)
             self.sealed_off = error
             return None
-        self._sealing_failed_since_s = self.sealed_off = None
+        self._unopened_since_s = self.sealed_off = None
         if loaded is None:
             return None
         if self._may_convert:
@@ -180,7 +184,7 @@ class Keeper:
         Raises :class:`StoreUnsafe`: a person must change the directory first.
         """
         self.unsaved = stored
-        self._sealing_failed_since_s = self.sealed_off = None
+        self._unopened_since_s = self.sealed_off = None
         self._writing = asyncio.create_task(self._write(stored))
         self._writing.add_done_callback(_seen)
         if not await self._written_in(self.patience_s):

@@ -59,6 +59,8 @@ PREVIOUS = "credentials.previous.json"
 _NEW = f"{CURRENT}.new"
 _BAD = f"{CURRENT}.bad"
 
+_BAD_BLOCK = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)  # or a wrong checksum of the file system
+
 
 class Loaded(NamedTuple):
     """A generation read from the disk; ``note`` is the fault of a newer one, or ""."""
@@ -96,7 +98,8 @@ class CredentialStore:
         Raises :class:`StoreUnsafe` if directory or file could be read or changed by others,
         :class:`StoreVersion` for a newer format, :class:`StoreCorrupt` if no generation is sound,
         :class:`StoreUnsealable` if one is sealed to another machine, :class:`SealingFailed` if
-        systemd cannot unseal it now, and :class:`StoreError`.
+        systemd cannot unseal it now, and :class:`StoreError`: from a :class:`StoreCorrupt` if the
+        disk cannot read one, which stays there.
         """
         with _translated(self.directory), _Folder(self.directory) as folder:
             if not folder.exists:
@@ -105,11 +108,12 @@ class CredentialStore:
                 folder.remove(_NEW)
             notes: list[str] = []
             kind: type[StoreError] = StoreCorrupt
+            unreadable: StoreCorrupt | None = None
             for name in (CURRENT, PREVIOUS):
-                content = folder.read(name)
-                if content is None:
-                    continue
                 try:
+                    content = folder.read(name)
+                    if content is None:
+                        continue
                     stored = generation.decode(content, self._sealer)
                 except StoreUnsealable as error:  # left there: the key may come back
                     kind = StoreUnsealable
@@ -117,6 +121,9 @@ class CredentialStore:
                     continue
                 except StoreCorrupt as error:
                     notes.append(f"{name}: {error.detail}")
+                    if isinstance(error.__cause__, OSError):
+                        kind, unreadable = StoreError, error
+                        continue
                 else:
                     sealed = generation.is_sealed(content)
                     return Loaded(stored, name == PREVIOUS, "; ".join(notes), sealed)
@@ -124,14 +131,14 @@ class CredentialStore:
                     with contextlib.suppress(OSError):
                         folder.rename(CURRENT, _BAD)
             if notes:
-                raise kind("; ".join(notes))
+                raise kind("; ".join(notes)) from unreadable
             return None
 
     def load_previous(self) -> StoredCredentials | None:
         """The generation before the current one, where there is a sound one. Raises as load()."""
-        with _translated(self.directory), _Folder(self.directory) as folder:
-            content = folder.read(PREVIOUS) if folder.exists else None
         with contextlib.suppress(StoreCorrupt, StoreUnsealable):
+            with _translated(self.directory), _Folder(self.directory) as folder:
+                content = folder.read(PREVIOUS) if folder.exists else None
             return generation.decode(content or b"", self._sealer)
         return None
 
@@ -144,7 +151,9 @@ class CredentialStore:
         :class:`StoreVersion`, :class:`StoreError`; the current generation stays.
         """
         with _translated(self.directory), _Folder(self.directory, create=True) as folder:
-            content = folder.read(CURRENT) or b""
+            content = b""
+            with contextlib.suppress(StoreCorrupt):
+                content = folder.read(CURRENT) or b""
             held, sound = None, generation.is_sealed(content)
             with contextlib.suppress(StoreCorrupt, StoreUnsealable, SealingFailed):
                 held, sound = generation.decode(content, self._sealer), True
@@ -172,10 +181,10 @@ class CredentialStore:
                 self._convert(folder, PREVIOUS)
 
     def _convert(self, folder: _Folder, name: str) -> None:
-        content = folder.read(name)
-        if content is None or generation.is_sealed(content) == self.seal:
-            return
         with contextlib.suppress(StoreCorrupt, StoreUnsealable, SealingFailed):
+            content = folder.read(name)
+            if content is None or generation.is_sealed(content) == self.seal:
+                return
             changed = self._encoded(generation.decode(content, self._sealer))
             if generation.is_sealed(changed) == self.seal:
                 folder.write(_NEW, changed)
@@ -269,7 +278,9 @@ class _Folder:
             raise StoreUnsafe(f"{self._path} is not a directory") from error
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file that is private to this user; None where there is no such file."""
+        """The content of a file that is private to this user; None where there is no such file.
+
+        Raises :class:`StoreCorrupt` from an OSError where it lies on a bad block."""
         path = self._path / name
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
@@ -287,6 +298,10 @@ class _Folder:
             _check_private(found, path, 0o600)
             with os.fdopen(file, "rb", closefd=False) as stream:
                 return stream.read(generation.SIZE_LIMIT + 1)
+        except OSError as error:
+            if error.errno not in _BAD_BLOCK:
+                raise
+            raise StoreCorrupt(error.strerror or "") from error
         finally:
             os.close(file)
 
