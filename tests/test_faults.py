@@ -11,7 +11,7 @@ from tools.faulttable import names, numbers, rows, untested
 MOST = {
     "N": 30,
     "Z": 19,
-    "S": 21,
+    "S": 22,
     "C": 10,
     "M": 14,
     "R": 16,

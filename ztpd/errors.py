@@ -413,9 +413,8 @@ class TlsClock(TlsError):
     retry = Retry.LOCAL
     summary = "the server's certificate is not valid at the time that the system clock shows"
     advice = (
-        "Set a wrong clock by NTP (`timedatectl`); one that is behind, also by `systemctl enable "
-        "--now ztpd-settime`. If the date is right, the server's operator must renew its "
-        "certificate."
+        "Set a wrong clock by NTP (`timedatectl`), a late one also by `systemctl enable --now "
+        "ztpd-settime`. Else the server's operator must renew its certificate."
     )
 
 
