@@ -59,6 +59,22 @@ def test_state_of_one_gateway_is_named_with_its_cure(
     assert f"rm -rf {image}/var/lib/ztpd/*" in shown
 
 
+def test_the_cures_can_be_run_for_any_root(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("an image"), "etc/machine-id", "7")
+
+    for root in ("an image", "/"):
+        main(["image-check", root])
+
+    shown = capsys.readouterr().out
+    assert "truncate --size=0 'an image'/etc/machine-id" in shown
+    assert "chroot 'an image' apt-get" in shown
+    assert "chroot  " not in shown
+    assert "--root= " not in shown
+
+
 def test_a_token_that_others_can_read_is_named(image: Path) -> None:
     (image / "etc/ztpd/token").chmod(0o644)
 
