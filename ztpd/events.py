@@ -385,8 +385,9 @@ SERVICE_CHANGED = _event(
     "Another service took over: the one before failed, or the receiver did not use its "
     "corrections, or a service before it in the order works again.",
     "ztpd uses the first service of the configured order that works. One whose corrections the "
-    "receiver did not use comes back after ten minutes of corrections beside the present one; each "
-    "time in vain makes that four times longer, up to a day.",
+    "receiver did not use, or that failed again within ten minutes of its return, comes back after "
+    "ten minutes of corrections beside the present one; each time in vain makes that four times "
+    "longer, up to a day.",
     "Nothing, if the change is expected; `ztpd status` shows every service.",
 )
 BACKUP_IN_USE = _event(

@@ -282,7 +282,7 @@ FIELDS: Mapping[str, str] = {
     "channels.backup": "whether it is one of `[[backup]]`",
     "channels.state": "`in use`; `opening`; `beside` (its session is open, and it takes over once "
     "it is stable); `waiting` for its next try; `left`, because the receiver did not use its "
-    "corrections; `standby` (not needed)",
+    "corrections, or it failed again within ten minutes of its return; `standby` (not needed)",
     "channels.event": "the [event](events.md) of its last failure, empty while it is in use",
     "channels.text": "why it is not in use, for a person",
     "channels.advice": "the remedy",

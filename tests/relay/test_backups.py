@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,16 @@ from tests.support.relay_bench import (
     steady,
 )
 from tests.support.virtualtime import run
-from ztpd.errors import AccountRefused, ConnectRefused, SessionClosed, SessionRefused
-from ztpd.model import Frame
+from ztpd.errors import (
+    AccountRefused,
+    CasterBusy,
+    ConnectionLost,
+    ConnectRefused,
+    SessionClosed,
+    SessionRefused,
+    ZtpdError,
+)
+from ztpd.model import Frame, SourceEndpoint
 from ztpd.status import ChannelStatus
 
 DOWN = Script(refuses=ConnectRefused("caster.example"))
@@ -141,3 +150,71 @@ def test_a_format_that_a_backup_excludes_names_its_table() -> None:
     relay = bench.runs(60, NTRIP, BACKUP._replace(format="rtcm"))
     (_, backup) = relay.channels
     assert '[[backup]] format = "rtcm" lets only RTCM 3 through' in str(backup.error)
+
+
+def test_after_the_receiver_was_away_the_first_service_is_tried_first() -> None:
+    """As in a machine that switches its receiver off at night: the fault of before is over."""
+    bench = RelayBench(ntrip=[DOWN], backup=[UP])
+
+    async def scenario() -> None:
+        running = asyncio.create_task(bench.relay(NTRIP, BACKUP).run())
+        await asyncio.sleep(300)
+        bench.receiver.ready = False
+        await asyncio.sleep(HOUR_S)
+        assert bench.service.open_now["all"] == 0
+        bench.service.scripts["ntrip"] = [UP]
+        bench.service.opened.clear()
+        bench.receiver.ready = True
+        await asyncio.sleep(100)
+        running.cancel()
+        await asyncio.wait([running])
+
+    run(scenario())
+    assert [name for _, name in bench.service.opened] == ["ntrip"]
+
+
+@pytest.mark.parametrize("again", [SessionRefused("401"), CasterBusy("x"), ConnectRefused("x")])
+def test_a_service_that_fails_again_after_each_return_stays_away_for_longer(
+    again: ZtpdError,
+) -> None:
+    """As a caster that its watchdog restarts again and again."""
+    scripts = [steady(300), *[Script(refuses=again)] * 5] * 500
+    bench = RelayBench(ntrip=scripts, backup=[UP])
+    with log_lines() as log:
+        bench.runs(9 * HOUR_S, NTRIP, BACKUP)
+    assert len([line for line in log if line.startswith("session.service_changed")]) <= 9
+    assert len(bench.receiver.got) > 9 * HOUR_S - 120
+    assert len(bench.service.opened_as("ntrip")) < 9 * 40
+
+
+def test_an_outage_of_all_services_makes_none_stay_away() -> None:
+    """As a vehicle in a tunnel: the service that comes first afterwards proves nothing."""
+    bench = RelayBench(ntrip=[UP], backup=[UP])
+    service, open_script = bench.service, bench.service.open
+
+    def by_time(endpoint: SourceEndpoint) -> Any:
+        at_s = asyncio.get_running_loop().time() % 400
+        ends = Script(([(1.0, SPARTN)] * int(300 - at_s)), ConnectionLost("x"))
+        for name in ("ntrip", "backup"):
+            service.scripts[name] = [ends if at_s < 300 else DOWN]
+        return open_script(endpoint)
+
+    service.open = by_time  # type: ignore[method-assign]
+    relay = bench.runs(4 * HOUR_S, NTRIP, BACKUP)
+    assert relay.channels[0].unused_times == 0
+
+
+def test_a_network_that_resets_every_session_does_not_change_the_service() -> None:
+    reset = steady(20, ends=ConnectionLost("reset by peer"))
+    bench = RelayBench(ntrip=[reset], backup=[reset])
+    bench.runs(HOUR_S, NTRIP, BACKUP)
+    assert bench.service.opened_as("backup") == []
+    assert len(bench.receiver.got) > 0.93 * HOUR_S
+
+
+def test_a_service_that_is_cut_again_and_again_is_tried_seldom_beside_a_backup() -> None:
+    """Each try brings the corrections twice, on the vehicle's mobile data."""
+    bench = RelayBench(ntrip=[Script([(1.0, SPARTN)] * 20)], backup=[UP])
+    bench.runs(6 * HOUR_S, NTRIP, BACKUP)
+    assert len(bench.service.opened_as("ntrip")) < 6 * 40
+    assert len(bench.receiver.got) > 6 * HOUR_S - 60

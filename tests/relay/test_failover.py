@@ -23,7 +23,13 @@ from tests.support.relay_bench import (
     steady,
 )
 from tests.support.virtualtime import run
-from ztpd.errors import ConnectRefused, ConnectTimeout, CorrectionsUnused, SessionClosed
+from ztpd.errors import (
+    ConnectionLost,
+    ConnectRefused,
+    ConnectTimeout,
+    CorrectionsUnused,
+    SessionClosed,
+)
 from ztpd.model import Frame, FrameKind, ServiceUse, SourceEndpoint
 from ztpd.relay.channels import PROVEN_S, Channel
 from ztpd.retry import SESSION, Backoff
@@ -181,6 +187,31 @@ def test_a_restart_of_ztpd_keeps_what_the_receiver_did_not_use(tmp_path: Path) -
     relay = made.runs(30, NTRIP, BACKUP, channel_state=state, clock=clock)
     assert made.service.opened[0][1] == "backup"
     assert relay.channels[0].unused_times == 1
+
+
+def test_a_restart_of_ztpd_keeps_the_service_that_came_back(tmp_path: Path) -> None:
+    made = bench(lambda frame, now_s: frame is OTHER or now_s > 400)
+    began_s = 100.0
+    clock = Clock(instant=lambda: ("boot", began_s + asyncio.get_running_loop().time()))
+    state = tmp_path / "sessions.json"
+    made.runs(HOUR_S, NTRIP, BACKUP, channel_state=state, clock=clock)
+    assert made.receiver.got[-1] is RTCM
+    made.service.opened.clear()
+    began_s += HOUR_S
+    made.runs(30, NTRIP, BACKUP, channel_state=state, clock=clock)
+    assert [name for _, name in made.service.opened] == ["ntrip"]
+
+
+@pytest.mark.parametrize("cuts_both", [False, True])
+def test_a_service_that_was_left_proves_itself_in_several_sessions(*, cuts_both: bool) -> None:
+    """One that is cut every five minutes would else be open beside the other one for ever."""
+    cut = Script([(5.0, RTCM)] * 60, ends=ConnectionLost("reset by peer"))
+    other = Script([(5.0, OTHER)] * 60, ends=cut.ends) if cuts_both else None
+    made = bench(lambda frame, _: frame is OTHER, ntrip=cut, backup=other)
+    with log_lines() as log:
+        made.runs(DAY_S, NTRIP, BACKUP)
+    assert len(made.service.opened_as("ntrip")) < 40, "three or four for each time in vain"
+    assert len(changes(log)) <= 9
 
 
 def test_a_person_who_asks_for_a_try_brings_it_back_at_once() -> None:

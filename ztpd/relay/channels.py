@@ -36,6 +36,7 @@ STABLE_S = 60.0
 MAX_SHORT_SESSIONS = 3
 FAST_S = 1.5
 MAX_FRUITLESS = 3
+FORGIVEN_S = 6 * 3600.0  # of use, and a service is left for a short time only
 PROVEN_S = 600.0
 """A service whose corrections the receiver did not use brings some for so long before it is used
 again."""
@@ -80,9 +81,12 @@ class Channel:
         self.empty_sessions = 0  # in a row
         self.last_corrections_s = float("-inf")  # of the last frame
         self.failing_since_s: float | None = None  # no session could be opened since then
-        self.left = False  # the receiver did not use its corrections
+        self.last_failing_s = float("-inf")  # when that was last so
+        self.left = False  # the receiver did not use its corrections, or it failed again at once
+        self.came_back_s = float("-inf")
         self.unused_times = 0  # in a row
         self.left_until_s = 0.0  # while left: not tried beside another one before this
+        self.proved_s = 0.0  # while left: of corrections in sessions that ended before the proof
         self.hold_without_fix_until_s = 0.0  # not tried before this while the receiver has no fix
 
     @property
@@ -100,8 +104,10 @@ class Channel:
 
     @property
     def fast_retries_left(self) -> bool:
-        """True while fast retries are left: wait for this channel instead of switching."""
-        return self.backoff.fast_retries_left and self.error is not None
+        """Wait for this channel instead of switching: fast retries are left, or a network cuts,
+        which would cut the others as well, and each switch may move the position."""
+        was_reset = isinstance(self.error, ConnectionLost) and self.failing_since_s is None
+        return was_reset or (self.backoff.fast_retries_left and self.error is not None)
 
     @property
     def waiting_event(self) -> Event:
@@ -111,18 +117,26 @@ class Channel:
     @property
     def proof_s(self) -> float:
         """How long it must bring corrections beside another one to take over."""
-        return PROVEN_S if self.left else STABLE_S
+        return PROVEN_S - self.proved_s if self.left else STABLE_S
 
     def beside_s(self, *, has_fix: bool) -> float:
         """The loop's time of the next try beside another channel."""
         return max(self.ready_s(has_fix=has_fix), self.left_until_s if self.left else 0.0)
 
+    def came_back(self, now: float) -> None:
+        """It has proved itself beside another channel, and takes over."""
+        self.left, self.came_back_s = False, now
+
     def leave(self, error: ZtpdError, now: float) -> None:
-        """The receiver does not use its corrections: each time it is left for longer."""
+        """The receiver does not use its corrections."""
+        self.stay_away(now)
+        self.error, self.due_s = error, now + self.rng.uniform(0.5, FAST_S)
+
+    def stay_away(self, now: float) -> None:
+        """Leave it, each time for longer."""
         longer_s = min(PROVEN_S * _LEFT_GROWTH**self.unused_times, LONGEST_LEFT_S)
         self.unused_times = min(self.unused_times + 1, MOST_UNUSED_TIMES)
-        self.left, self.error = True, error
-        self.due_s = now + self.rng.uniform(0.5, FAST_S)
+        self.left, self.proved_s = True, 0.0
         self.left_until_s = now + longer_s - PROVEN_S
 
     def stable(self, now: float) -> None:
@@ -139,20 +153,27 @@ class Channel:
         opened: bool,
         carried_s: float | None,
         others_last_s: Sequence[float],
+        beside: bool = False,
     ) -> tuple[ZtpdError, float]:
         """Note the end of a session, or of the try to open one: its meaning and the wait in s.
 
         ``carried_s``: how long corrections came, None where none came; ``others_last_s``: the
-        loop's time at which each other channel last delivered any.
+        loop's time at which each other channel last delivered any; ``beside``: it was open beside
+        another one only.
         """
+        if carried_s is not None and carried_s >= FORGIVEN_S:
+            self.unused_times = 0
         if carried_s is not None and carried_s >= STABLE_S:
             self.stable(now)
         elif now - self.last_stable_s > _RECENTLY_STABLE_S:
             self.backoff.end_fast()
         if opened:
             self.failing_since_s = None
-            error = self._meaning_of_end(error, now, carried_s)
+            if beside:
+                self.proved_s += carried_s or 0.0
+            error = self._meaning_of_end(error, now, carried_s, beside=beside)
         else:
+            self.last_failing_s = now
             if self.failing_since_s is None:
                 self.failing_since_s = now
             error = self._meaning_of_failure(error, now, others_last_s)
@@ -167,7 +188,9 @@ class Channel:
         )
         return error, wait_s
 
-    def _meaning_of_end(self, error: ZtpdError, now: float, carried_s: float | None) -> ZtpdError:
+    def _meaning_of_end(
+        self, error: ZtpdError, now: float, carried_s: float | None, *, beside: bool
+    ) -> ZtpdError:
         """Only sessions that the peer closes count as evictions: a reset comes from the network,
         and a session without corrections has another cause."""
         self.early_closes = 0
@@ -177,7 +200,8 @@ class Channel:
             return SessionEmpty(error.detail) if closed else error
         self.empty_sessions = 0
         flowed_s = self.last_corrections_s - (now - carried_s)
-        if isinstance(error, (ConnectionLost, SessionStale)) and flowed_s >= _CUT_S:
+        was_cut = isinstance(error, (ConnectionLost, SessionStale)) and flowed_s >= _CUT_S
+        if was_cut and not beside:  # else nobody waits, and all data would come twice
             self.backoff.allow_fast_try()  # a network that cuts may do so without a word
         if not isinstance(error, SessionClosed) or carried_s >= STABLE_S:
             return error

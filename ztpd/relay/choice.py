@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from ztpd.errors import ReceiverError
+from ztpd.errors import CorrectionsUnused, ReceiverError
 from ztpd.lifecycle import Dispatch
 from ztpd.model import Fix, FrameKind
-from ztpd.relay.channels import FAST_S, Channel
+from ztpd.relay.channels import FAST_S, PROVEN_S, Channel
 from ztpd.system.looptime import loop_time
 from ztpd.wire.ubx import MonVer
 
@@ -80,9 +80,20 @@ class ChannelChoice:
         due = [(each.beside_s(has_fix=self.has_fix), each) for each in self.better(present)]
         return min(due, key=lambda each: each[0]) if due else None
 
+    def delivers(self, present: Channel, now: float) -> None:
+        """Note that corrections come from ``present`` now. A better channel that has just come back
+        has failed again: each change may move the position. Where both failed, it was the uplink.
+        """
+        for each in self.better(present):
+            came_back = not each.left and now - each.came_back_s < PROVEN_S
+            if came_back and present.last_failing_s < each.last_corrections_s:
+                each.stay_away(now)
+
     def has_spare(self, present: Channel, now: float) -> bool:
         """Whether there is another channel that can be tried now."""
         return any(
-            each is not present and not each.left and each.ready_s(has_fix=self.has_fix) <= now
+            each is not present
+            and not (each.left and isinstance(each.error, CorrectionsUnused))
+            and each.ready_s(has_fix=self.has_fix) <= now
             for each in self._channels
         )

@@ -6,14 +6,13 @@ from typing import Protocol
 
 from ztpd.errors import CorrectionsUnused
 from ztpd.model import ServiceUse
-from ztpd.relay.channels import STABLE_S, Channel
+from ztpd.relay.channels import FORGIVEN_S, STABLE_S, Channel
 from ztpd.relay.choice import ChannelChoice
 
 UNUSED_S = 120.0
 CHANGE_EVERY_S = 600.0  # at most one service is left in this time
 
 _LOOK_S = 0.5  # frames come several at once
-FORGIVEN_S = 6 * 3600.0  # of use, and a service is left for a short time only
 
 
 class _Judge(Protocol):

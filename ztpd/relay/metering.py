@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from ztpd.model import SourceEndpoint, fingerprint, utc
+from ztpd.model import SourceEndpoint, utc
 from ztpd.records import number
 from ztpd.relay.traffic import Traffic, TrafficRecord, month_of
 from ztpd.sources import Session, SessionOpener
@@ -63,7 +63,6 @@ class TrafficMeter:
         self._record = TrafficRecord()
         self._open: list[_Metered] = []
         self._is_loaded = False  # else a slow disk's file would be overwritten
-        self._gateway = ""  # fingerprint of its identity, once it is known
         self._changed = False
         self._due_s: float | None = None  # of the next write
         self._first: tuple[float, float] | None = None
@@ -74,21 +73,9 @@ class TrafficMeter:
         stored = await self._disk.read_json(self._path)
         if self._is_loaded:
             return
-        gateway = stored.get("gateway")
-        if not self._gateway or gateway in (None, self._gateway):
-            self._record.merge(stored)
-        if not self._gateway and isinstance(gateway, str):
-            self._gateway = gateway
+        self._record.merge(stored)
         self._is_loaded = True
         self._first = loop_time() + FIRST_SAVED_S, number(stored.get("written_unix_s"))
-
-    def belongs_to(self, hardware_id: str) -> None:
-        """Leave out what another gateway has counted, where this card is a copy of its card."""
-        gateway = fingerprint(hardware_id)
-        if hardware_id and gateway != self._gateway:
-            if self._gateway:
-                self._record = TrafficRecord()
-            self._gateway = gateway
 
     def metered(self, open_session: SessionOpener) -> SessionOpener:
         """``open_session``, and the session counts as long as it is open."""
@@ -130,7 +117,6 @@ class TrafficMeter:
         if self._changed and self._is_loaded:
             self._changed = False
             document = self._record.to_json() | {"written_unix_s": int(self._clock.now())}
-            document |= {"gateway": self._gateway} if self._gateway else {}
             self._disk.write(self._path, json.dumps(document).encode())
 
     def month(self, begins_on: int) -> MonthTraffic | None:

@@ -124,22 +124,23 @@ class Relay:
                 await self._candidate.closing.aclose()
 
     async def _next(self) -> OpenSession | None:
-        """A session of the first channel that is due; None where it could not be opened."""
+        """A session of the first channel that is due; None where another look is due instead."""
         channel = await self._choice.due()
-        await self._receiver_ready()
+        if not self._receiver.ready:
+            await self._receiver_ready()
+            return None  # another one may be due by now
         if topics.waits_for_position(channel.endpoint):
             await self._position()
         self._dispatch(Event.CONNECT, channel.name)
         return await self._open(channel)
 
     async def _receiver_ready(self) -> None:
-        if not self._receiver.ready:
-            self._awaits_receiver = True
-            try:
-                self.receiver_changed()
-                await self._receiver.wait_ready()
-            finally:
-                self._awaits_receiver = False
+        self._awaits_receiver = True
+        try:
+            self.receiver_changed()
+            await self._receiver.wait_ready()
+        finally:
+            self._awaits_receiver = False
 
     def receiver_changed(self) -> None:
         """Report why the receiver is not ready, if the next session waits for it."""
@@ -197,15 +198,14 @@ class Relay:
         unproven = following is not None and following.channel.left and not better
         if following and (isinstance(error, ReceiverAway) or unproven):
             self._candidate = None
+            following.channel.proved_s += following.carried_s(loop_time()) or 0.0
             await following.closing.aclose()
             following = None
-        if isinstance(error, ReceiverAway):
+        if isinstance(error, (ReceiverAway, CorrectionsUnused)):
             self._closed(current, str(error))
-            return None
-        if isinstance(error, CorrectionsUnused):
-            self._closed(current, str(error))
-            current.channel.leave(error, loop_time())
-            self._channel_state.save(self.channels)
+            if isinstance(error, CorrectionsUnused):
+                current.channel.leave(error, loop_time())
+                self._channel_state.save(self.channels)
             return following
         if error is not None and not isinstance(error, ZtpdError):
             raise error
@@ -213,7 +213,8 @@ class Relay:
             self._closed(current, "a preferred service works again")
             current.channel.error = None
             if following:
-                following.channel.left = False
+                following.channel.came_back(loop_time())
+                self._channel_state.save(self.channels)
             self._log.works()
             return following
         self._closed(current, str(error), failed=True)
@@ -312,6 +313,7 @@ class Relay:
         """Report the first frame of a session."""
         progress = current.progress
         self._log.streaming(kind.value, after_s=now - progress.opened_s)
+        self._choice.delivers(current.channel, now)
         if self._log.service(current.channel):
             self._receiver.service_changed()
         self._dispatch(Event.FIRST_FRAME, f"{kind.value} from {progress.where}")
@@ -343,6 +345,7 @@ class Relay:
             opened=session is not None,
             carried_s=session.carried_s(now) if session else None,
             others_last_s=others_last_s,
+            beside=session is not None and session.progress.first_frame_s is None,
         )
         self._log.failed(error, retry_in_s=wait_s)
         self._channel_state.save(self.channels)
