@@ -77,6 +77,7 @@ def named(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
         pytest.param("sourcetable", "ntrip.table_instead", "NEAR", id="FR29-table"),
         pytest.param("no-table", "ntrip.mountpoint", "NO SOURCETABLE AVAILABLE", id="FR30"),
         pytest.param("cmr", "session.unreadable", "but CMR", id="FR27"),
+        pytest.param("ubx", "session.unreadable", "but UBX", id="FR27-ubx"),
     ],
 )
 def test_FR26_FR27_FR29_FR30_FR31_the_status_names_the_cause(

@@ -18,6 +18,7 @@ from ztpd.sources import Session
 from ztpd.wire.foreign import format_name, is_text
 
 _SOME_BYTES = 64  # so many, and no frame: the stream has another format
+_OF_SERVICES = ("MGA-", "13", "RXM-SPARTNKEY")  # names of UBX messages: assistance and keys
 _NAMES = {FrameKind.SPARTN: "SPARTN", FrameKind.RTCM3: "RTCM 3"}
 _SETTINGS = {kind: word for word, kind in CORRECTION_FORMATS.items()}
 
@@ -97,11 +98,12 @@ def explained(session: OpenSession, error: ZtpdError, wanted: FrameKind | None) 
             f'{where} sends {sent}, and {table} format = "{_SETTINGS[wanted]}" lets only '
             f"{_NAMES[wanted]} through"
         )
-    if counts.frames or counts.bytes < _SOME_BYTES:
+    is_ubx = any(not name.startswith(_OF_SERVICES) for name in counts.frames)
+    if (counts.frames and not is_ubx) or counts.bytes < _SOME_BYTES:
         return error
     if isinstance(error, SessionClosed) and is_text(sample):
         return error  # it shows the words
-    name = format_name(sample)
+    name = "UBX, a receiver's raw data" if is_ubx else format_name(sample)
     found = f" but {name}" if name else ""
     words = f': "{clean(sample, 200)}"' if name == "text" else ""
     return SessionUnreadable(

@@ -6,6 +6,8 @@ import random
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal
 
+from ztpd.wire import ubx
+
 Form = Literal["auto", "icy", "icy-short", "icy-headers", "http10", "identity", "chunked", "odd"]
 """The head and the coding of a stream: "auto" follows the request, as good casters do; "odd" is
 chunked in every way that is legal and rare."""
@@ -37,6 +39,7 @@ FAULTS: Mapping[str, str] = {
     "cmr": "streams CMR packets",
     "rtcm2": "streams RTCM 2",
     "nmea": "streams NMEA sentences",
+    "ubx": "streams a receiver's raw data (UBX)",
     "nmea-between": "puts NMEA sentences and empty lines between the blocks",
     "table-for-password": "answers a wrong password with its sourcetable",
     "cut-table": "sends half a sourcetable and closes",
@@ -108,6 +111,7 @@ FOREIGN: Mapping[str, bytes] = {
     "cmr": _cmr(bytes(range(4, 100))),
     "rtcm2": bytes(0x40 | (number * 37 + 26) & 0x3F for number in range(90)),
     "nmea": _NMEA,
+    "ubx": ubx.message(0x0215, bytes(range(200))),  # RXM-RAWX
 }
 """One block of the stream of a fault that sends neither SPARTN nor RTCM 3."""
 
