@@ -265,37 +265,6 @@ async def test_the_provisioning_service_is_connected_to_and_not_called(tmp_path:
     assert next(each.text for each in found if each.layer == "modem").startswith("49015420*****18")
 
 
-@pytest.mark.parametrize("own", [True, False])
-async def test_FR40_on_another_board_the_modem_decides_whose_the_credentials_are(
-    own: bool, tmp_path: Path
-) -> None:
-    gateway = Gateway(tmp_path)
-    numbers = tmp_path / "root/sys/firmware/devicetree/base"
-    numbers.mkdir(parents=True)
-    (numbers / "serial-number").write_text("board-2\0")
-    stored = generation(1)  # of board-1
-    stored = stored if own else stored._replace(hardware_id="356938035643809")
-    CredentialStore(gateway.state_dir).save(stored)
-    async with (
-        ZtpService(gateway.authority) as service,
-        SimModem(tmp_path / "modem", SARA_R5, scale=0.05),
-        gateway.receiver(),
-    ):
-        ztp = {"url": service.url, "ca_file": gateway.ca_file, "token_file": gateway.token_file}
-        gateway.configure(ztp=ztp, identity={"source": "at", "port": tmp_path / "modem"})
-        found = {each.layer: each for each in await walk(gateway, root=tmp_path / "root")}
-
-        assert found["board"].text.startswith("board-2; the credentials are from board-1")
-        assert found["modem"].text.startswith("49015420*****18")
-        assert service.connections == (0 if own else 1)
-    if own:
-        assert found["token"].text == "not needed: there are credentials"
-    else:
-        assert found["token"].text == "has the right form"
-        assert found["credentials"].event == "credentials.none"
-        assert "those of another gateway" in found["credentials"].text
-
-
 @pytest.mark.parametrize(("wanted", "word"), [(True, "not sealed, though"), (False, "")])
 async def test_credentials_in_clear_text_are_named_where_they_should_be_sealed(
     tmp_path: Path, wanted: bool, word: str

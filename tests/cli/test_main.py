@@ -283,14 +283,6 @@ def test_text_that_the_terminal_cannot_show_ends_no_verb(
     assert b'name = "Stra\\xdfe"' in done.stdout
 
 
-def test_a_token_from_a_closed_standard_input_is_explained(home: Path) -> None:
-    command = f"exec {sys.executable} -m ztpd --config {home}/ztpd.toml token set <&-"
-    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 64
-    assert "standard input is closed" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_closed_standard_output_changes_no_exit_status(home: Path) -> None:
     command = f"exec {sys.executable} -m ztpd --config {home}/ztpd.toml status >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)

@@ -204,13 +204,13 @@ async def test_FR74_with_wait_the_verb_ends_with_the_result_of_the_daemons_call(
         async with gateway.running():
             await until(lambda: state(gateway) == "blocked")
             assert await offload(asks, gateway, "--wait") == 78
-            missing = capfd.readouterr().err
+            missing = capfd.readouterr().out
             gateway.token_file.write_text(TOKEN.reveal())
             assert await offload(asks, gateway, "--wait") == status
-            answered = capfd.readouterr()[1 if status else 0]
+            answered = capfd.readouterr().out
             if status:
                 assert await offload(asks, gateway, "--wait") == 75
-                assert "s ago, and may be asked again in " in capfd.readouterr().err
+                assert "s ago, and may be asked again in " in capfd.readouterr().out
 
     assert "no ZTP token" in missing
     assert "ztpd token set" in missing
@@ -232,9 +232,9 @@ async def test_FR74_a_refusal_of_the_daemons_call_is_the_verbs(
         async with gateway.running():
             await until(lambda: state(gateway) == "streaming")
             assert await offload(asks, gateway, "--force", "--wait") == 76
-            refused = capfd.readouterr().err
+            refused = capfd.readouterr().out
             assert await offload(asks, gateway, "--force", "--wait") == 75
-            too_soon = capfd.readouterr().err
+            too_soon = capfd.readouterr().out
             await until(lambda: state(gateway) == "streaming")
 
     assert "give its profile a plan" in refused

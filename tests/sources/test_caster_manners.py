@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import ssl
 import time
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,17 @@ from ztpd.errors import (
     SessionError,
     SessionRefused,
     TlsMismatch,
+    TlsUntrusted,
     ZtpdError,
 )
 from ztpd.model import Secret
 from ztpd.sim.authority import Authority
 from ztpd.sim.caster import Caster
+from ztpd.sources.assistance import FetchRecord
 from ztpd.sources.casters import CasterVersions
+from ztpd.sources.context import SessionContext
 from ztpd.sources.ntrip import NtripSession
+from ztpd.system.clock import Clock
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +143,31 @@ async def test_FR29_a_table_of_3000_mountpoints_proves_that_one_is_unknown() -> 
     assert "BASE300" in str(error), "the most similar one is proposed"
 
 
+def test_FR29_a_table_is_read_once_an_hour() -> None:
+    """Over a slow uplink: it does not end within the time for an answer."""
+    table = b"SOURCETABLE 200 OK\r\n\r\n" + b"STR;OTHER;x;RTCM 3.2;2;;\r\n" * 20
+
+    async def scenario() -> list[float]:
+        versions, took_s = CasterVersions(), []
+        now = asyncio.get_running_loop().time
+        async with canned(table, close=False) as port:
+            for pause_s in (60, 60, 3600, 0):
+                began_s = now()
+                mine = NtripSession(
+                    endpoint(port), position=lambda: FIX, gga=settled(), versions=versions
+                )
+                error = await refused(mine)
+                assert "only 520 bytes of it came" in str(error)
+                took_s.append(now() - began_s)
+                await asyncio.sleep(pause_s)
+        return took_s
+
+    first, second, third, fourth = run(scenario())
+    assert first >= 10
+    assert max(second, third) < 1
+    assert fourth >= 10
+
+
 async def test_FR29_a_table_that_is_cut_is_no_proof_against_the_mountpoint() -> None:
     error = await failure("cut-table", mountpoint="OTHER")
     assert type(error) is SessionError
@@ -219,6 +250,61 @@ async def test_FR31_the_fall_back_is_tried_once_in_ten_minutes() -> None:
     assert versions.first(endpoint(port)) == "2"
 
 
+@contextlib.asynccontextmanager
+async def of_version_1(
+    answer: bytes = b"ICY 200 OK\r\n\r\n", *, closes: Collection[int] = ()
+) -> AsyncIterator[int]:
+    """A caster that refuses HTTP/1.1; it closes the connections with these numbers without an
+    answer, as one that restarts behind a proxy does."""
+    numbers = itertools.count(1)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if next(numbers) not in closes:
+            old = b" HTTP/1.0\r\n" in request
+            writer.write(answer if old else b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("closes", "tries"),
+    [
+        pytest.param({3, 4}, [True, False, False, True], id="known, then restarting"),
+        pytest.param({1, 2}, [False, True], id="restarting at first"),
+        pytest.param({2}, [False, True], id="cut at the second request"),
+    ],
+)
+async def test_FR31_a_caster_of_version_1_is_served_again_after_a_restart(
+    closes: set[int], tries: list[bool]
+) -> None:
+    versions, served = CasterVersions(), []
+    async with of_version_1(closes=closes) as port:
+        for _ in tries:
+            mine = NtripSession(
+                endpoint(port), position=lambda: FIX, gga=settled(), versions=versions
+            )
+            try:
+                async with mine:
+                    served.append(True)
+            except (CasterForbidden, SessionClosed):
+                served.append(False)
+    assert served == tries
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 401 Unauthorized\r\n\r\n", b"ERROR - Bad Password"])
+async def test_FR31_the_reason_of_a_caster_of_version_1_is_told_each_time(answer: bytes) -> None:
+    versions = CasterVersions()
+    async with of_version_1(answer + b"\r\n") as port:
+        for _ in range(3):
+            mine = NtripSession(
+                endpoint(port), position=lambda: FIX, gga=settled(), versions=versions
+            )
+            assert isinstance(await refused(mine), SessionRefused)
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_FR31_a_client_certificate_that_is_wanted_is_named_not_the_credentials(
     authority: Authority, ca_file: str, version: ssl.TLSVersion
@@ -280,3 +366,28 @@ async def test_FR115_a_handshake_that_fails_leaves_its_descriptor_usable(ca_file
 def test_a_secret_of_the_caster_is_in_no_error() -> None:
     error = run(failure("redirect", password=Secret("canary-1")))
     assert "canary-1" not in f"{error} {error.detail}"
+
+
+class Cold:
+    """A receiver that has just started."""
+
+    fix, fix_age_s, wants_assistance = None, 0.0, True
+
+
+async def test_assistance_counts_as_fetched_once_it_is_asked_for(
+    authority: Authority, ca_file: str, tmp_path: Path
+) -> None:
+    """A clock that is wrong at boot makes TLS fail, and so does another authority."""
+    fetches = FetchRecord(None, Clock())
+    context = SessionContext(Cold, fetches)
+    streams = {"NEAR-RTCM": endless(), "NEAR-RTCM-MGA": endless()}
+    async with Caster(streams, tls=authority.server_context()) as caster:
+        mine = secure(caster.port, ca_file, assistance="NEAR-RTCM-MGA")
+        with pytest.raises(TlsUntrusted):
+            async with context.open(mine._replace(ca_file=str(Authority().write(tmp_path / "x")))):
+                pass
+        for _ in range(2):
+            async with context.open(mine):
+                pass
+    asked = [request.split()[1] for request in caster.requests]
+    assert asked == [b"/NEAR-RTCM-MGA", b"/NEAR-RTCM"]

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from ztpd.check.direct import DirectProbe
 from ztpd.check.from_status import OWN_PROBES, StatusProbe
 from ztpd.check.network import Endpoint
-from ztpd.check.ports import Ports
 from ztpd.check.results import LinkState, NotReached, Probe, Problem, Result, joined, layer_of
 from ztpd.config import Config, LoadedConfig, exposed_files, is_absent, read_token
 from ztpd.errors import (
@@ -29,7 +28,7 @@ from ztpd.model import SourceEndpoint, StoredCredentials
 from ztpd.modem.at import identity_error
 from ztpd.provisioning import board
 from ztpd.provisioning.keeper import load_soon
-from ztpd.serialport import discovery
+from ztpd.serialport import access, discovery, holders
 from ztpd.sources.endpoints import backups, backups_alone, configured_without_ztp, endpoints
 from ztpd.status import Cause, Status
 from ztpd.system.clock import IN_WORDS, Clock, day
@@ -57,7 +56,6 @@ class Check:
         self._load = load
         self._unit = unit
         self._root = root
-        self._ports = Ports(root, daemon.pid if daemon else None)
         self._state_dir = state_dir
         self._clock = clock or Clock()
         self._environ = environ
@@ -66,9 +64,10 @@ class Check:
         self._held = AsyncExitStack()
         self._probe: Probe = self._daemon or DirectProbe(self._config, self._held)
         self._stored: StoredCredentials | None = None
-        self._doubted: StoredCredentials | None = None  # those of another board
         self._store_error: StoreError | None = None
         self._token_error: ZtpdError | None = None
+        self._candidates: list[str] = []  # ports that may be the receiver's, where none is named
+        self._holders: dict[str, list[int]] = {}
         self._source: SourceEndpoint | None = None
         self._source_error: ZtpdError | None = None
         self._endpoint = Endpoint.ztp(self._config)
@@ -141,12 +140,15 @@ class Check:
             read_token(self._config, self._environ)
         except ZtpdError as error:
             self._token_error = error
-        self._ports.look_as_root(self._config)
+        named = self._config.identity.port, self._config.receiver.port
+        if self._config.receiver.port == "auto":
+            self._candidates = [tty.path for tty in discovery.gnss_candidates(self._root)]
+        for port in (*named, *self._candidates):
+            self._holders[port] = holders.pids_of(os.path.realpath(port))
 
     def _choose_source(self) -> None:
         """The service that everything from the route on is tried with."""
         credentials = self._stored.credentials if self._stored else None
-        self._source = self._source_error = None
         if self._stored:
             self._clock.note_past(self._stored.stored_unix_s)
         if credentials or self._without_ztp:
@@ -187,30 +189,24 @@ class Check:
             self._daemon.raise_reported(*layers)
 
     async def board(self) -> str:
-        serial = await offload(board.serial, self._root / "sys")
+        serial = await offload(board.serial)
         if not serial:
             return "has no serial number; credentials are not bound to it"
-        stored = self._stored
-        if not stored or not stored.hardware_id or not board.is_another(stored.board, serial):
-            return serial
-        if self._daemon is None and not self._without_ztp:
-            self._doubted, self._stored = stored, None
-            self._choose_source()
-        return f"{serial}; the credentials are from {stored.board}: the IMEI decides"
+        if self._stored and self._stored.board not in ("", serial):
+            return f"{serial}; the credentials are from {self._stored.board}: the IMEI decides"
+        return serial
 
     async def ports(self) -> str:
         words = []
         settings, gnss = self._config.identity, self._config.receiver.port
         needs_modem = not self._is_provisioned and settings.source in ("auto", "at")
         if needs_modem and settings.port != "auto":
-            try:
-                words.append(await offload(self._ports.check, "modem", settings.port))
-            except SerialError as error:
-                raise identity_error(error) from error
+            words.append(await self._port("modem", settings.port))
         if gnss != "auto":
-            words.append(await offload(self._ports.check, "receiver", gnss))
-        else:
-            self._ports.check_candidates()
+            words.append(await self._port("receiver", gnss))
+        elif self._candidates and all(map(self._others, self._candidates)):
+            port = self._candidates[0]
+            raise access.busy(port, self._others(port))
         optional = self._is_provisioned and settings.port != "auto"
         return "; ".join(words) or (
             "the modem's is not needed; the receiver's is looked for"
@@ -218,14 +214,32 @@ class Check:
             else "none is named: the devices are looked for"
         )
 
+    def _others(self, port: str) -> list[int]:
+        """The processes that have ``port`` open, apart from this one and the daemon."""
+        ours = (os.getpid(), self._daemon.pid if self._daemon else None)
+        return [pid for pid in self._holders.get(port, []) if pid not in ours]
+
+    async def _port(self, device: str, port: str) -> str:
+        try:
+            return await offload(self._check_port, device, port)
+        except SerialError as error:
+            if device == "modem":
+                raise identity_error(error) from error
+            raise
+
+    def _check_port(self, device: str, port: str) -> str:
+        """As opening it would, without opening it. Raises :class:`SerialError`."""
+        access.check(port, for_receiver=device == "receiver")
+        pids = self._holders.get(port, [])
+        if others := self._others(port):
+            raise access.busy(port, others)
+        if not os.access(port, os.R_OK | os.W_OK):
+            raise access.forbidden(port)
+        held = "held by the daemon" if pids and self._daemon else "free"
+        return joined(f"{device} {port}", held, access.same_name(port))
+
     async def modem(self) -> str:
-        if self._is_provisioned:
-            return self._not_needed
-        found = await self._probe.modem()
-        if self._doubted and self._doubted.hardware_id == self._probe.hardware_id:
-            self._stored = self._doubted
-            self._choose_source()
-        return found
+        return self._not_needed if self._is_provisioned else await self._probe.modem()
 
     async def token(self) -> str:
         if self._is_provisioned:
@@ -269,8 +283,7 @@ class Check:
         if self._without_ztp:
             return self._not_needed
         if self._daemon is None:
-            others = ", which has those of another gateway" if self._doubted else ""
-            raise self._store_error or NoCredentials(f"{self._state_dir}{others}")
+            raise self._store_error or NoCredentials(str(self._state_dir))
         if not self._daemon.has_credentials:
             raise NotReached(self._daemon.doing)
         return "the daemon has some that are not on disk yet"

@@ -45,7 +45,6 @@ class DirectProbe:
         endpoint: SourceEndpoint | None = None,
         keys: Sequence[DynamicKey] = (),
     ) -> None:
-        self.hardware_id = ""
         self._config = config
         self._held = held
         self._endpoint = endpoint
@@ -59,7 +58,6 @@ class DirectProbe:
         settings = self._config.identity
         limited = replace(settings, timeout_s=min(settings.timeout_s, _IDENTITY_S))
         found = await identity.read(replace(self._config, identity=limited))
-        self.hardware_id = found.hardware_id
         return joined(f"{found}, from {found.source}", found.note)
 
     async def login(self) -> str:

@@ -57,10 +57,6 @@ class StatusProbe:
         return bool(self._status.channels) and not self.has_credentials
 
     @property
-    def hardware_id(self) -> str:
-        return self._status.identity.id if self._status.identity else ""
-
-    @property
     def doing(self) -> str:
         return f"the daemon is {self._status.state}: {self._status.reason.text}"
 

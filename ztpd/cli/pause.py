@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from ztpd.cli.screen import line
 from ztpd.system import control, directories
@@ -25,8 +24,5 @@ def retry(_: argparse.Namespace) -> int:
 
 def _ask(verb: Verb) -> int:
     answer = control.ask(directories.runtime_dir(), {"do": verb})
-    if answer.get("ok"):
-        print(line(answer.get("text")))
-        return 0
-    print(line(f"ztpd: {answer.get('error')}"), file=sys.stderr)
-    return 1
+    print(line(answer.get("text") or f"ztpd: {answer.get('error')}"))
+    return 0 if answer.get("ok") else 1

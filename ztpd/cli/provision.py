@@ -41,9 +41,9 @@ def _ask(*, force: bool, wait_s: float) -> int:
     if answer.get("ok"):
         print(line(answer.get("text")))
         return 0
-    print(line(f"the daemon says: {answer.get('error')}"), file=sys.stderr)
+    print(line(f"the daemon says: {answer.get('error')}"))
     if advice := answer.get("advice"):
-        print(line(advice), file=sys.stderr)
+        print(line(advice))
     status = answer.get("exit_status")
     return status if isinstance(status, int) else EXIT_LATER
 

@@ -55,8 +55,6 @@ def store(options: argparse.Namespace) -> int:
 
 def _typed() -> str:
     """The token, which a terminal does not show."""
-    if sys.stdin is None:  # started with `<&-`
-        raise ZtpTokenMissing("standard input is closed")
     if sys.stdin.isatty():
         return getpass.getpass("Paste the token and press Enter: ").strip()
     try:

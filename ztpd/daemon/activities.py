@@ -75,7 +75,6 @@ class Activities:
         self._disk = disk
         self._has_token = has_token
         self._is_paused = is_paused
-        self._meter = meter
         self._results = results
         fetches = FetchRecord(runtime_dir / "assistance.json", provisioner.clock)
         self._context = SessionContext(receiver, fetches)
@@ -231,8 +230,6 @@ class Activities:
             return Event.REFUSED if again else Event.RESTART
         receiver = self._receiver()
         receiver.set_keys(stored.credentials.keys if stored else ())
-        if stored:
-            self._meter.belongs_to(stored.hardware_id)
         self._relay = Relay(
             channels,
             receiver,

@@ -49,13 +49,15 @@ async def open_session(
     gga: GgaPolicy | None = None,
     versions: CasterVersions | None = None,
     fresh_credentials: bool,
+    on_request: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Session]:
     """A session that is ready to deliver. Raises a typed error.
 
     ``position`` gives the receiver's present fix; ``gga`` keeps the position, and ``versions`` the
     protocol of each caster, from one session to the next. With ``fresh_credentials`` a refusal may
-    only mean that the service has not activated them yet. The code of a transport, and paho-mqtt,
-    are imported at their first use.
+    only mean that the service has not activated them yet. ``on_request`` is called as a caster is
+    asked for the mountpoint. The code of a transport, and paho-mqtt, are imported at their first
+    use.
     """
     if endpoint.kind == "mqtt":
         from ztpd.sources.mqtt import MqttSession
@@ -82,5 +84,6 @@ async def open_session(
             gga=gga,
             versions=versions,
             fresh_credentials=fresh_credentials,
+            on_request=on_request,
         ) as ntrip:
             yield ntrip

@@ -31,15 +31,8 @@ class FetchRecord:
 
     def note(self) -> None:
         """A fetch begins."""
-        self._keep(self._clock.instant())
-
-    def undo(self) -> None:
-        """The request was certainly not sent."""
-        self._keep(None)
-
-    def _keep(self, last: tuple[str, float] | None) -> None:
-        self._last = last
-        content = {"boot": last[0], "boot_s": last[1]} if last else {}
+        self._last = boot, boot_s = self._clock.instant()
+        content = {"boot": boot, "boot_s": boot_s}
         if self._path:
             with suppress(OSError):  # then a restart may pay once more
                 write_atomic(self._path, json.dumps(content).encode(), mode=0o600, durable=False)

@@ -1,9 +1,10 @@
-"""State that outlives one NTRIP session: the position, and the version that each caster takes."""
+"""State that outlives one NTRIP session: the position, and what is known of each caster."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from ztpd.errors import ZtpdError
 from ztpd.model import Carrier, Fix, NtripEndpoint
 from ztpd.wire import nmea
 
@@ -15,6 +16,7 @@ _CURRENT_S = 2.0  # a younger position is the present one, not a held one
 _TALKER = "GP"  # every known caster takes it; some take no other
 
 _FALL_BACK_EVERY_S = 600.0
+_TABLE_EVERY_S = 3600.0
 
 
 class GgaPolicy:
@@ -74,11 +76,13 @@ def is_a_place(fix: Fix) -> bool:
 
 
 class CasterVersions:
-    """The NTRIP version that each caster takes, where the configuration leaves it open."""
+    """The NTRIP version that each caster takes, where the configuration leaves it open; and what
+    its table of mountpoints meant, where it sent that in place of a stream."""
 
     def __init__(self) -> None:
+        self._tables: dict[tuple[str, int, str], tuple[float, ZtpdError]] = {}
         self._known: dict[tuple[str, int], Literal["1", "2"]] = {}
-        self._fell_back_s: dict[tuple[str, int], float] = {}
+        self._fell_back_s: dict[tuple[str, int, bool], float] = {}  # and whether it answered then
 
     def first(self, endpoint: NtripEndpoint) -> Literal["1", "2"]:
         """The version to ask with."""
@@ -86,17 +90,33 @@ class CasterVersions:
             return endpoint.version
         return self._known.get((endpoint.host, endpoint.port), "2")
 
-    def fall_back(self, endpoint: NtripEndpoint, now_s: float) -> bool:
-        """Whether to ask once more with version 1; every ten minutes at most."""
+    def may_fall_back(self, endpoint: NtripEndpoint, now_s: float, *, refused: bool) -> bool:
+        """Whether to ask once more with version 1; every ten minutes at most. ``refused``: the
+        caster has answered; else it closed the connection, as one that restarts does."""
         caster = endpoint.host, endpoint.port
-        if self._known.get(caster) == "1":
-            del self._known[caster]  # it may have become one of version 2
         if endpoint.version != "auto" or caster in self._known:
+            if refused and self._known.get(caster) == "1":
+                del self._known[caster]  # it may have become one of version 2
             return False
-        due = now_s - self._fell_back_s.get(caster, float("-inf")) >= _FALL_BACK_EVERY_S
-        if due:
-            self._fell_back_s[caster] = now_s
-        return due
+        before_s = [self._fell_back_s.get((*caster, each), float("-inf")) for each in (True, False)]
+        return now_s - (before_s[0] if refused else max(before_s)) >= _FALL_BACK_EVERY_S
+
+    def fell_back(self, endpoint: NtripEndpoint, now_s: float, *, answered: bool) -> None:
+        """Asked with version 1, and in vain."""
+        self._fell_back_s[endpoint.host, endpoint.port, answered] = now_s
 
     def accepted(self, endpoint: NtripEndpoint, version: Literal["1", "2"]) -> None:
         self._known[endpoint.host, endpoint.port] = version
+
+    def table_meant(self, endpoint: NtripEndpoint, now_s: float) -> ZtpdError | None:
+        """The meaning of its last table, while that holds: a table may have 400 kB."""
+        read_s, meaning = self._tables.get(_place(endpoint), (float("-inf"), None))
+        return meaning if now_s - read_s < _TABLE_EVERY_S else None
+
+    def table_means(self, endpoint: NtripEndpoint, meaning: ZtpdError, now_s: float) -> None:
+        if self.table_meant(endpoint, now_s) is None:
+            self._tables[_place(endpoint)] = now_s, meaning
+
+
+def _place(endpoint: NtripEndpoint) -> tuple[str, int, str]:
+    return endpoint.host, endpoint.port, endpoint.mountpoint

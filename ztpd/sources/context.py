@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Protocol
 
 from ztpd import events, log
-from ztpd.errors import ConnectRefused, NoRoute, ResolveFailed, SessionError
+from ztpd.errors import SessionError
 from ztpd.model import Fix, SourceEndpoint
 from ztpd.sources import Session, open_session
 from ztpd.sources.assistance import FetchRecord
@@ -18,7 +18,6 @@ from ztpd.system.looptime import loop_time
 _FRESH_CREDENTIALS_S = 600.0
 _POSITION_S = 5.0
 _REPORT_LOOK_S, _REPORT_LOOKS = 0.25, 12
-_NOT_SENT = (ConnectRefused, NoRoute, ResolveFailed)
 
 
 class _Positioned(Protocol):
@@ -54,7 +53,9 @@ class SessionContext:
                 session = await stack.enter_async_context(self._session(endpoint))
             yield session
 
-    def _session(self, endpoint: SourceEndpoint) -> AbstractAsyncContextManager[Session]:
+    def _session(
+        self, endpoint: SourceEndpoint, on_request: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[Session]:
         age_s = loop_time() - self._obtained_s
         return open_session(
             endpoint,
@@ -62,6 +63,7 @@ class SessionContext:
             gga=self._gga,
             versions=self._versions,
             fresh_credentials=age_s < _FRESH_CREDENTIALS_S and not endpoint.backup,
+            on_request=on_request,
         )
 
     async def _assisted(self, endpoint: SourceEndpoint, stack: AsyncExitStack) -> Session | None:
@@ -71,14 +73,10 @@ class SessionContext:
             return None
         if not self._fetches.is_due or not await self._wanted():
             return None
-        self._fetches.note()
         mountpoint = endpoint.assistance
+        session = self._session(endpoint._replace(mountpoint=mountpoint), self._fetches.note)
         try:
-            session = self._session(endpoint._replace(mountpoint=mountpoint))
             opened = await stack.enter_async_context(session)
-        except _NOT_SENT:
-            self._fetches.undo()
-            raise
         except SessionError as error:
             log.emit(events.ASSISTANCE_REFUSED, mountpoint=mountpoint, error=error)
             return None

@@ -38,7 +38,7 @@ from ztpd.system.offload import offload
 from ztpd.wire.foreign import SAMPLE_BYTES, is_text
 from ztpd.wire.frames import Counts, Scanner
 from ztpd.wire.ntrip import Response, request
-from ztpd.wire.ntrip_refusal import wants_position
+from ztpd.wire.ntrip_refusal import is_ban, wants_position
 from ztpd.wire.ntrip_text import CasterText
 
 _ANSWER_S = 10.0  # for the whole head of the answer
@@ -92,8 +92,10 @@ class NtripSession:
         fresh_credentials: bool = False,
         gga: GgaPolicy | None = None,
         versions: CasterVersions | None = None,
+        on_request: Callable[[], None] = lambda: None,
     ) -> None:
         """``fresh_credentials``: provisioned so recently that a 401 means "not active yet".
+        ``on_request`` is called as a request is sent.
 
         ``gga`` and ``versions`` go on from one session to the next; without them the session
         begins with new ones.
@@ -107,9 +109,9 @@ class NtripSession:
         self._fresh = fresh_credentials
         self._gga = gga or GgaPolicy()
         self._versions = versions or CasterVersions()
-        self._sent = 0  # sentences, the one in the request included
-        self._sent_on_stream = False
-        self._response = Response(endpoint.mountpoint, CasterText(endpoint))
+        self._on_request = on_request
+        self._sent = 0  # a position: 1 in the request, 2 on the stream
+        self._response = Response(endpoint.mountpoint)
         self._scanner = Scanner(FrameKind.SPARTN, FrameKind.RTCM3, FrameKind.UBX)
         self._sample = b""
         self._frames: deque[Frame] = deque()
@@ -190,15 +192,21 @@ class NtripSession:
         try:
             await self._ask(version, sentence, addresses)
         except (OSError, ZtpdError) as error:
-            now, about_version = loop_time(), self._is_about_version(error)
-            if not about_version or not self._versions.fall_back(endpoint, now):
+            now, refused = loop_time(), self._response.status > 0
+            about = self._is_about_version(error)
+            if not about or not self._versions.may_fall_back(endpoint, now, refused=refused):
                 raise
             await self._close()
-            version, self._response = "1", Response(endpoint.mountpoint, CasterText(endpoint))
             try:
-                await self._ask(version, sentence, addresses)
+                await self._ask(version := "1", sentence, addresses)
             except (OSError, ZtpdError):
-                if self._response.status:
+                status, failure = self._response.status, self._response.failure
+                answered = not isinstance(failure, SessionClosed | None)
+                if answered and status not in _NO_VERSION_2:
+                    self._versions.accepted(endpoint, version)
+                else:
+                    self._versions.fell_back(endpoint, loop_time(), answered=answered)
+                if answered:
                     raise
                 raise error from None
         self._versions.accepted(endpoint, version)
@@ -217,14 +225,17 @@ class NtripSession:
         endpoint = self._endpoint
         asked = request(endpoint._replace(version=version), gga=sentence)
         context = await offload(client_context, endpoint.ca_file) if endpoint.tls else None
+        self._response = Response(endpoint.mountpoint, CasterText(endpoint))
+        self._response.table.meant = self._versions.table_meant(endpoint, loop_time())
         self._stage = "connecting"
         connected, self._on_trial = await dial(addresses)
         with on_trial(self._on_trial):
             self._stage = "in the TLS handshake" if context else _WAITING
             self._reader, self._writer = await open_streams(connected, context, endpoint.host)
             self._stage = _WAITING
+            self._on_request()
             self._writer.write(asked)
-            self._sent += bool(sentence)
+            self._sent = 1 if sentence else 0
             await self._wait_for_answer()
 
     async def _wait_for_answer(self) -> None:
@@ -239,6 +250,8 @@ class NtripSession:
             if answered.failure is None or isinstance(answered.failure, SessionClosed):
                 raise
         if not answered.accepted and answered.failure is not None:
+            if answered.table.names:
+                self._versions.table_means(self._endpoint, answered.failure, loop_time())
             raise self._meant_by(answered.failure) from answered.failure
         self._stage = ""
         self._opened_s = self._heard_s = loop_time()
@@ -293,12 +306,11 @@ class NtripSession:
         self._gga.update(self._position(), now)
         if self._writer is None or self._writer.transport.get_write_buffer_size():
             return  # the caster reads nothing at present; a later position is a better one
-        interval_s = self._endpoint.gga_interval_s if self._sent_on_stream else CLOSEST_S
+        interval_s = self._endpoint.gga_interval_s if self._sent == 2 else CLOSEST_S
         sentence = self._gga.next_sentence(now, interval_s=interval_s, caster=self.where)
         if sentence:
             self._writer.write(sentence)
-            self._sent += 1
-            self._sent_on_stream = True
+            self._sent = 2
 
     @property
     def _waits_for_gga(self) -> bool:
@@ -322,8 +334,8 @@ class NtripSession:
             return GgaRequired(detail)
         if isinstance(failure, SessionClosed) and not self.counts.frames and is_text(self._sample):
             words = self._response.text.said(self._sample, 200)
-            banned = "banned" in words.lower() or "sandbox" in words.lower()
-            return (CasterForbidden if banned else SessionClosed)(f'{detail}; it said "{words}"')
+            kind = CasterForbidden if is_ban(words) else SessionClosed
+            return kind(f'{detail}; it said "{words}"')
         return type(failure)(detail, retry_after_s=failure.retry_after_s)
 
     def _lost(self, error: OSError) -> ZtpdError:

@@ -95,7 +95,7 @@ class Response:
         self._waiting = bytearray()
         self._payload = bytearray()
         self._text: bytearray | None = None  # collected in place of a payload, its beginning
-        self._table = Sourcetable(self._mountpoint)
+        self.table = Sourcetable(self._mountpoint)
         self._blank_lines = 0
         self._first_chunk = True
         self._left: int | None = None  # bytes left of the body or chunk; None: until it closes
@@ -319,8 +319,8 @@ class Response:
             return
         del text[_WORDS_LIMIT:]
         if self.status == 200:
-            self._table.feed(data)
-        if self._table.is_decided or (len(text) >= _WORDS_LIMIT and not self._may_be_table()):
+            self.table.feed(data)
+        if self.table.is_decided or (len(text) >= _WORDS_LIMIT and not self._may_be_table()):
             self._refuse()
 
     def _may_stream(self) -> bool:
@@ -331,7 +331,7 @@ class Response:
         if self._text is None:
             self._fail(SessionClosed("the caster ended the stream"))
         else:
-            self._table.complete = True
+            self.table.complete = True
             self._refuse()
 
     def _fail(self, error: ZtpdError) -> bool:
@@ -351,7 +351,7 @@ class Response:
     def _may_be_table(self) -> bool:
         kind = self._headers.get("content-type", "")
         is_table = self._protocol == "SOURCETABLE" or "sourcetable" in kind.lower()
-        return self.status == 200 and (is_table or bool(self._table.names))
+        return self.status == 200 and (is_table or bool(self.table.names))
 
     def _refuse(self, *, is_cut: bool = False) -> None:
         """Set the failure that an answer without a stream means. ``is_cut``: the connection ended
@@ -360,7 +360,7 @@ class Response:
         words = self.text.said(_TAG.sub(b" ", text), 200)
         line = f"{self.status} {self._reason}".rstrip()
         whole = f"status {line}" + (f": {words}" if words not in ("", line, self._reason) else "")
-        table = self._table
+        table = self.table
         is_table = self._may_be_table() or (self.status == 200 and table.complete and not is_cut)
         is_page = text.lstrip()[:1] == b"<" and not table.names
         if is_table and not is_page and (table.names or not is_ban(whole)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ztpd.errors import MountpointNotServed, MountpointUnknown, SessionError
+from ztpd.errors import MountpointNotServed, MountpointUnknown, SessionError, ZtpdError
 from ztpd.sanitize import clean
 
 TABLE_LIMIT = 4 << 20  # bytes; the longest public tables have about 400 kB
@@ -43,13 +43,15 @@ class Sourcetable:
         self.names: dict[str, str] = {}  # by their upper-case form
         self.lists_wanted = self.complete = False
         self.bytes = 0
+        self.meant: ZtpdError | None = None  # by the one before: then this one is not read
         self._wanted = wanted
         self._rest = bytearray()
 
     @property
     def is_decided(self) -> bool:
         """Whether more bytes cannot change the meaning."""
-        return self.lists_wanted or self.complete or self.bytes >= TABLE_LIMIT
+        known = self.lists_wanted or self.complete or self.bytes >= TABLE_LIMIT
+        return known or (self.meant is not None and bool(self.names))
 
     def feed(self, data: bytes | bytearray) -> None:
         self.bytes += len(data)
@@ -69,11 +71,13 @@ class Sourcetable:
             if len(self.names) < _NAMES_LIMIT:
                 self.names[found.name.upper()] = found.name
 
-    def failure(self, words: str) -> SessionError:
+    def failure(self, words: str) -> ZtpdError:
         """The meaning of a sourcetable in place of a stream; one that is cut proves nothing."""
         wanted = self._wanted
         if self.lists_wanted:
             return MountpointNotServed(wanted)
+        if self.meant and self.names:
+            return self.meant
         if not self.complete and (self.names or not words or ";" in words):
             return SessionError(
                 f"the caster sent its table of mountpoints in place of {wanted}, and only "
