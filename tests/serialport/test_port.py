@@ -586,29 +586,40 @@ def test_an_overloaded_line_carries_fresh_frames_only(link: Path) -> None:
     virtualtime.run(scenario())
 
 
-async def test_the_first_frame_of_a_turn_leaves_at_once_and_the_others_together(link: Path) -> None:
-    class Writes:
-        def __init__(self) -> None:
-            self.sizes: list[int] = []
+class Writes:
+    """A tap: the sizes of what the kernel was given."""
 
-        def received(self, data: bytes) -> None:
-            """Nothing comes."""
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
 
-        def sent(self, data: bytes) -> None:
-            self.sizes.append(len(data))
+    def received(self, data: bytes) -> None:
+        """Nothing comes."""
 
+    def sent(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+
+
+async def test_frames_of_one_turn_leave_together_and_single_ones_at_once(link: Path) -> None:
     async with Pty(link) as pty:
         port = await SerialPort.open(pty.path, 115200)
         port.tap = writes = Writes()
         with contextlib.closing(port):
             for _ in range(2):
-                port.write(b"a" * 100)
-                assert writes.sizes == [100]
-                port.write(b"b" * 10)
-                port.write(b"c")
+                port.write(b"alone")
+                assert writes.sizes == [5]
                 await asyncio.sleep(0)
-                assert writes.sizes == [100, 11]
                 writes.sizes.clear()
+            for expected in ([5, 10], [15]):  # the first burst comes behind single frames
+                for _ in range(3):
+                    port.write(b"burst")
+                await asyncio.sleep(0)
+                assert writes.sizes == expected
+                writes.sizes.clear()
+            port.write(b"alone")
+            assert not writes.sizes, "it may be the first of another burst"
+            await asyncio.sleep(0)
+            port.write(b"again")
+            assert writes.sizes == [5, 5]
 
 
 def test_nothing_ticks_while_nothing_waits(link: Path) -> None:

@@ -25,6 +25,8 @@ class FrameQueue:
 
     def __init__(self, limit_bytes: int, max_age_s: float) -> None:
         self.queued_bytes = 0  # with the rest of the frame begun
+        self.one_by_one = True  # so came those of the last turn of the event loop
+        self._came = 0  # in this turn
         self._limit_bytes = limit_bytes
         self._max_age_s = max_age_s
         self._waiting: deque[tuple[float, bytes, OnDone]] = deque()
@@ -33,6 +35,7 @@ class FrameQueue:
         self._on_done: OnDone = _ignore  # of that frame
 
     def put(self, data: bytes, now_s: float, on_done: OnDone | None = None) -> None:
+        self._came += 1
         if on_done is None:
             self._waiting.insert(self._own, (now_s, data, _ignore))
             self._own += 1
@@ -42,6 +45,9 @@ class FrameQueue:
         while self.queued_bytes > self._limit_bytes and len(self._waiting) > 1:
             others = len(self._waiting) - self._own - (on_done is not None)
             self._drop(self._own if others else 0)
+
+    def end_turn(self) -> None:
+        self.one_by_one, self._came = self._came <= 1, 0
 
     def next(self, now_s: float, limit_bytes: int | None = None) -> list[memoryview]:
         """The rest of the frame begun, else the next frame, which then has begun; and the frames

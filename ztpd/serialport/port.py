@@ -169,8 +169,8 @@ class SerialPort:
     def write(self, data: bytes, on_done: OnDone | None = None) -> None:
         """Queue ``data``, one whole frame. Raises :class:`PortLost`, also for an earlier frame.
 
-        Frames leave in order and whole: the first one of a turn of the event loop at once, those
-        that follow it together at the end of the turn.
+        Frames leave in order and whole: those of one turn of the event loop together at its end,
+        or at once where they come one by one.
         Above the bounds the oldest frames not yet begun are dropped; the newest one is always kept.
         ``on_done`` is called once: with True when the kernel has the last byte, with False where
         the frame was dropped or the port was lost first.
@@ -182,10 +182,10 @@ class SerialPort:
         if not data:
             return
         self._queue.put(data, self._loop.time(), on_done)
-        if self._resume is None:
+        if self._resume is None and self._queue.one_by_one:
             self._send_queued()
-            if self._resume is None:
-                self._resume = self._loop.call_soon(self._send_queued)
+        if self._resume is None:
+            self._resume = self._loop.call_soon(self._end_turn)
 
     def drop_waiting(self) -> None:
         """Drop the frames that have not begun."""
@@ -276,6 +276,10 @@ class SerialPort:
                     waiter.set_exception(self._gone())
             self._queue.lost()
         return self._gone()
+
+    def _end_turn(self) -> None:
+        self._queue.end_turn()
+        self._send_queued()
 
     def _send_queued(self) -> None:
         """Hand the kernel as many bytes as the pace allows and it takes; resume later."""
