@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools import samples
+from tools import configuration, samples, transitions
 from ztpd import check, config, events, health, lifecycle, metrics, status
 from ztpd.config.options import TABLES, Option
 from ztpd.config.rules import toml
@@ -21,7 +21,7 @@ def produced() -> Mapping[str, str]:
     """Path below the project and text of every produced file."""
     return {
         "etc/ztpd/ztpd.toml": config.example(),
-        "docs/configuration.md": config.reference(),
+        "docs/configuration.md": configuration.reference(),
         "docs/states.md": _states(),
         "docs/status.md": _status(),
         "docs/events.md": _events(),
@@ -82,7 +82,7 @@ reload, and not a reboot: then ztpd loads the credentials and goes on. Nothing e
 The arrows are the table of transitions in `ztpd/lifecycle.py`, labelled with their events.
 
 ```mermaid
-{lifecycle.diagram()}```
+{transitions.diagram()}```
 """
 
 

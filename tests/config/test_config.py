@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support import TOP
 from tests.support.ptybench import ordinary_user
+from tools.configuration import reference
 from ztpd import config
 from ztpd.config import Config, LoadedConfig
 from ztpd.config.options import TABLES
@@ -559,7 +560,7 @@ def test_shown_backups_can_be_read_again(main: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("etc/ztpd/ztpd.toml", config.example()), ("docs/configuration.md", config.reference())],
+    [("etc/ztpd/ztpd.toml", config.example()), ("docs/configuration.md", reference())],
 )
 def test_the_shipped_files_are_those_that_the_code_produces(name: str, text: str) -> None:
     assert (TOP / name).read_text() == text, "run `make docs`"
@@ -611,7 +612,7 @@ def test_defaults_and_examples_pass_their_own_rules(main: Path, table: Any) -> N
 @pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
 def test_every_setting_is_explained_in_the_reference(table: Any) -> None:
     for option in table.options.values():
-        assert f"\n### {table.name}.{option.name}\n" in config.reference()
+        assert f"\n### {table.name}.{option.name}\n" in reference()
         assert option.help.endswith(".")
 
 

@@ -10,11 +10,12 @@ from tests.support import virtualtime
 from tests.support.services import reason, services, state
 from tests.support.tasks import make_fail
 from tests.support.until import until
+from tools.transitions import reachable
 from ztpd import events
 from ztpd.daemon.daemon import Daemon
 from ztpd.daemon.present import PresentState
 from ztpd.errors import ZtpdError
-from ztpd.lifecycle import REPORTS, Activity, Event, State, reachable
+from ztpd.lifecycle import REPORTS, Activity, Event, State
 from ztpd.sim.portal import Profile
 from ztpd.sim.ztp_service import Answer, Silence
 

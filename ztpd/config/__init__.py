@@ -17,7 +17,7 @@ from ztpd.config.options import (
     ReceiverOptions,
     ZtpOptions,
 )
-from ztpd.config.render import example, reference, show
+from ztpd.config.render import example, show
 
 __all__ = [
     "BackupOptions",
@@ -40,6 +40,5 @@ __all__ = [
     "load",
     "named_files",
     "read_token",
-    "reference",
     "show",
 ]

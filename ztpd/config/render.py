@@ -1,9 +1,9 @@
-"""The configuration as text for people: the example file, the reference, the values in force."""
+"""The configuration as text for people: the example file, the values in force."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from ztpd.config.load import LoadedConfig
 from ztpd.config.options import TABLES, Option, sections
@@ -20,33 +20,6 @@ _HEAD = """\
 # prints the values in force, each with its file. An empty text means "not set".
 """
 
-_INTRODUCTION = """\
-# Configuration
-
-ztpd reads `/etc/ztpd/ztpd.toml` (or the file given with `--config`), then every `*.toml` in the
-directory `ztpd.toml.d` next to it, in the order of their names. The last file that sets a key wins,
-key by key; in `[receiver.keys]`, item by item; all `[[backup]]` together are one key. Hidden files
-and those with another ending, such as the `*.dpkg-dist` that a package upgrade leaves, are not
-read.
-
-- `ztpd config example` prints the file with all defaults.
-- `ztpd config show` prints the values in force, each with its file.
-- `ztpd config check` ends with 0, or with 78 and the mistakes.
-
-`systemctl reload ztpd` puts a change in force. A session that the change does not concern goes on.
-
-A wrong type or value, or two that contradict each other, keep the daemon from starting (exit
-status 78); the message names file, key, value and the allowed values. An unknown key is an error
-for `config check`, but only a warning in the journal for `run`, so that one file can serve gateways
-of several versions.
-
-These files hold no secret. The ZTP token is in its own file or comes as the systemd credential
-`ztp-token`; for passwords and private keys, the configuration names their files.
-
-An empty text (`""`) or an empty list means "not set". The end of a key's name is its unit:
-`_s` is seconds, `_bytes` is bytes.
-"""
-
 
 def example() -> str:
     """The file shipped as ``/etc/ztpd/ztpd.toml``: all settings, commented out."""
@@ -61,46 +34,25 @@ def example() -> str:
 def _example_of(table: str, option: Option) -> str:
     text = _comment(option.help) + _comment(f"Takes {option.rule.allowed}.")
     if option.is_table:
-        return f"{text}{_comment(f'Example: {_items(option.example)}')}[{table}.{option.name}]\n"
+        return f"{text}{_comment(f'Example: {items(option.example)}')}[{table}.{option.name}]\n"
     if option.example is not None:
         text += f"# Example: {option.name} = {toml(option.example)}\n"
     return f"{text}#{option.name} = {toml(option.default)}\n"
 
 
-def _items(table: Mapping[str, object]) -> str:
+def items(table: Mapping[str, object]) -> str:
     return ", ".join(f"{name} = {toml(value)}" for name, value in table.items())
 
 
 def _comment(text: str) -> str:
-    return _fill(text, "# ")
+    return fill(text, "# ")
 
 
-def _fill(text: str, margin: str = "") -> str:
+def fill(text: str, margin: str = "") -> str:
     lines = textwrap.wrap(
         " ".join(text.split()), 99 - len(margin), break_long_words=False, break_on_hyphens=False
     )
     return "".join(f"{margin}{line}\n" for line in lines)
-
-
-def reference() -> str:
-    """``docs/configuration.md``."""
-    parts = [_INTRODUCTION]
-    for table in TABLES.values():
-        parts.append(f"\n## {table.header}\n\n{_fill(table.about)}")
-        for option in table.options.values():
-            parts.append(f"\n### {table.name}.{option.name}\n\n{_fill(option.help)}\n")
-            parts += [f"- {line}\n" for line in _facts(option)]
-    return "".join(parts)
-
-
-def _facts(option: Option) -> Iterator[str]:
-    yield f"Takes {option.rule.allowed}."
-    if option.is_table:
-        yield f"Example: `{_items(option.example)}`"
-        return
-    yield f"Default: `{toml(option.default)}`"
-    if option.example is not None:
-        yield f"Example: `{toml(option.example)}`"
 
 
 _BACKUPS = (
