@@ -141,6 +141,9 @@ def test_corrections_of_a_backup_beside_credentials_that_cannot_be_unsealed_are_
     status = Status(schema=1, state="streaming", receiver=view, credentials_problem=SEALED_OFF)
     assert health(status, is_running=True) is Health.DEGRADED
     assert causes(status) == [SEALED_OFF]
+    missing = Cause(ZtpTokenMissing.code, "no token", ZtpTokenMissing.advice)
+    status = Status(schema=1, state="streaming", receiver=view, credentials_problem=missing)
+    assert causes(status) == [missing]
 
 
 def test_a_paused_gateway_lists_credentials_that_cannot_be_unsealed() -> None:

@@ -9,7 +9,14 @@ from enum import Enum
 from typing import NamedTuple
 
 from ztpd import events
-from ztpd.errors import DaemonSilent, GgaRequired, OutputError, RegionUnknown, SealingFailed
+from ztpd.errors import (
+    DaemonSilent,
+    GgaRequired,
+    OutputError,
+    RegionUnknown,
+    SealingFailed,
+    ZtpdError,
+)
 from ztpd.events import JournalEvent
 from ztpd.log import duration
 from ztpd.model import FIX_LABELS
@@ -168,8 +175,8 @@ def weaknesses(status: Status) -> Iterator[Weakness]:
     yield from receiver_weaknesses(status.receiver)
     yield from _backup_in_use(status)
     if problem := status.credentials_problem:
-        event = events.named(problem.event) or events.for_error(SealingFailed)
-        yield Weakness(event, {"error": problem.text})
+        kind = type(ZtpdError.named(problem.event, "") or SealingFailed())
+        yield Weakness(events.for_error(kind), {"error": problem.text})
     credentials = status.credentials
     if credentials and credentials.unsaved:
         yield Weakness(events.CREDENTIALS_UNSAVED, {"period": duration(credentials.age_s)})

@@ -265,8 +265,8 @@ FIELDS: Mapping[str, str] = {
     "credentials.age_s": "seconds since the credentials were stored",
     "credentials.expires": "last day of the client certificate, if there is one",
     "credentials.unsaved": "whether the disk has refused them so far",
-    "credentials_problem.event": "why credentials that are stored are not in use: systemd cannot "
-    "unseal them, or the disk not read them, at present",
+    "credentials_problem.event": "why credentials that are stored are not in use: they cannot be "
+    "unsealed or read at present, or are refused and cannot be replaced",
     "credentials_problem.text": "for a person",
     "credentials_problem.advice": "advice for a person",
     "source.where": "the correction service: kind, host, port, mountpoint",

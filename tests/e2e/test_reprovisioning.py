@@ -16,6 +16,9 @@ from tests.support import virtualtime
 from tests.support.gateway import Gateway
 from tests.support.services import IMEI, services, state
 from tests.support.until import until
+from ztpd import status
+from ztpd.errors import ZtpTokenMissing
+from ztpd.health import cause
 from ztpd.lifecycle import Event
 from ztpd.provisioning.store import CredentialStore
 from ztpd.sim.caster import Caster
@@ -171,6 +174,28 @@ def test_Z17_after_an_hour_of_refusals_the_service_is_asked_once_and_corrections
             loaded = CredentialStore(gateway.state_dir).load()
             assert loaded is not None
             assert loaded.stored.credentials.answer["rtcmCredentials"] == account
+
+    virtualtime.run(scenario())
+
+
+def test_Z17_refused_credentials_that_cannot_be_replaced_are_told_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with refused_account(tmp_path) as (gateway, _, caster, _):
+            gateway.token_file.unlink()
+            async with gateway.running() as daemon:
+                await until(lambda: state(gateway) == "blocked", within_s=60)
+                assert "credentials_problem" not in gateway.status
+                daemon.dispatch(Event.REFUSED)
+                await until(lambda: state(gateway) == "waiting", within_s=60)
+                known = cause(status.read(gateway.runtime_dir))
+                assert known
+                assert known.event == ZtpTokenMissing.code
+                caster.users = None
+                daemon.try_now("the caster takes it again")
+                await until(lambda: state(gateway) == "streaming", within_s=60)
+                assert "credentials_problem" not in gateway.status
 
     virtualtime.run(scenario())
 

@@ -65,6 +65,7 @@ class Activities:
         """``has_token``: somebody gave this gateway a ZTP token; ``is_paused``: no session may be
         opened, also after a restart."""
         self.stored: StoredCredentials | None = None
+        self._not_replaced: ZtpdError | None = None
         self._provisioner = provisioner
         self._tasks = tasks
         self._config = config
@@ -110,11 +111,12 @@ class Activities:
         return self._relay.overview() if self._relay else ()
 
     @property
-    def sealed_off(self) -> StoreError | None:
-        """Why stored credentials are not in use, where they are wanted and could not be opened so
-        far."""
-        needs_none = self.stored is not None or configured_without_ztp(self._config())
-        return None if needs_none else self._provisioner.keeper.sealed_off
+    def credentials_problem(self) -> ZtpdError | None:
+        """Why stored credentials are not in use, where they are wanted: they could not be opened so
+        far, or are refused and could not be replaced without a person."""
+        if configured_without_ztp(self._config()):
+            return None
+        return self._not_replaced if self.stored else self._provisioner.keeper.sealed_off
 
     def retry_now(self) -> None:
         """A person wants a try now."""
@@ -136,6 +138,7 @@ class Activities:
             remove_token(self._runtime_dir)
 
     async def _load(self) -> Event:
+        self._not_replaced = None
         if configured_without_ztp(self._config()):
             self.stored = None
             return Event.PAUSE if self._is_paused() else Event.HAVE_CREDENTIALS
@@ -211,6 +214,8 @@ class Activities:
         except ZtpdError as error:
             self._failures.record(error)
             self._results.report(error)
+            if error.needs_person and not by_person:
+                self._not_replaced = error
             unsaved = self._provisioner.keeper.unsaved
             found = None if unsaved is self.stored else unsaved  # an answer, and no place for it
         if found is None:
@@ -310,6 +315,7 @@ class Activities:
     ) -> None:
         proven = event is Event.FIRST_FRAME and not self._is_on_backup
         if proven and not self._first_corrections.is_set():
+            self._not_replaced = None
             self._first_corrections.set()
             self.forget_token()
         self._dispatch(event, why, error=error, wait_s=wait_s)
@@ -327,7 +333,7 @@ class Activities:
         await asyncio.sleep(wait_s)
 
     def _obtained(self, stored: StoredCredentials) -> None:
-        self.stored = stored
+        self.stored, self._not_replaced = stored, None
         self._context.credentials_obtained()
 
     def _may_refresh(self) -> bool:

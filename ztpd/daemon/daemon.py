@@ -334,7 +334,7 @@ class Daemon:
             last_failure=self.present.failures.last,
             identity=self._identity,
             stored=self.stored,
-            sealed_off=self._activities.sealed_off,
+            credentials_problem=self._activities.credentials_problem,
             unsaved=self.provisioner.keeper.unsaved is not None,
             progress=self._activities.progress,
             channels=self._activities.channels,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ztpd import __version__, events
-from ztpd.errors import ConfigError, StoreError, ZtpdError
+from ztpd.errors import ConfigError, ZtpdError
 from ztpd.lifecycle import State
 from ztpd.model import Identity, StoredCredentials
 from ztpd.receiver import Receiver
@@ -47,7 +47,7 @@ def document(
     last_failure: Failure | None,
     identity: Identity | None,
     stored: StoredCredentials | None,
-    sealed_off: StoreError | None,
+    credentials_problem: ZtpdError | None,
     unsaved: bool,
     progress: Progress | None,
     channels: tuple[ChannelStatus, ...],
@@ -58,7 +58,7 @@ def document(
     """``now_s`` is the event loop's time, as are the times in ``reason`` and ``progress``; ``at``
     is the wall clock's.
 
-    ``sealed_off``: why credentials on the disk cannot be opened; ``unsaved``: the disk has not
+    ``credentials_problem``: why those on the disk are not in use; ``unsaved``: the disk has not
     taken ``stored`` so far; ``config_error``: of a new configuration that is therefore not in
     force. The fields are explained in :data:`ztpd.status.FIELDS`.
     """
@@ -78,7 +78,7 @@ def document(
         service=stored.credentials.service if stored else None,
         client_id=stored.credentials.client_id if stored else None,
         credentials=_credentials(stored, unsaved, at) if stored else None,
-        credentials_problem=_problem(sealed_off) if sealed_off else None,
+        credentials_problem=_problem(credentials_problem) if credentials_problem else None,
         source=_source(progress, now_s) if progress else None,
         channels=tuple(map(traffic.of, channels)) if traffic else channels,
         traffic=traffic,
