@@ -163,6 +163,31 @@ async def test_a_receiver_behind_an_adapter_is_found_by_its_messages(
             assert here.receiver.view.baudrate == baudrate
 
 
+@pytest.mark.parametrize("port", ["auto", "dev/ttyACM0"])
+@in_virtual_time
+async def test_P16_an_adapter_of_class_cdc_acm_has_the_speed_of_its_line(
+    tmp_path: Path, port: str
+) -> None:
+    """No correction on a line that is too slow waits in the adapter until it is stale."""
+    async with gateway(tmp_path) as here:
+        sim = await here.receiver_on("ttyACM0", wired="UART1")
+        sim.set("CFG-{}-BAUDRATE", 9600, saved=True)
+        here.tree.plug("1a86:55d2", {0: "ttyACM0"}, driver="cdc_acm")
+        if port != "auto":
+            settings = ReceiverSettings(str(here.tree.root / port))
+            here.receiver = Receiver(settings, rng=random.Random(7), root=here.tree.root)
+        async with running(here) as log:
+            await until(lambda: here.receiver.ready, 30)
+            assert any("at 9600 baud" in line for line in log)
+            for number in range(60):  # 2000 bytes a second, and the line takes 960
+                here.receiver.deliver(rtcm(number))
+                for _ in range(18):
+                    here.receiver.deliver(rtcm(number))
+                await asyncio.sleep(1)
+                newest = sim.corrections()[-1:] or [rtcm(0)]
+                assert number - (int.from_bytes(newest[0].data[3:6], "big") & 0xFFF) <= 12
+
+
 @in_virtual_time
 async def test_a_receiver_on_the_boards_uart_is_found_last(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here:

@@ -64,13 +64,14 @@ class Attachment:
             self._know(found.tty)
             return found.port
         self._see_port()
-        self._know(await known_port(settings.port, self._root))
+        self._know(tty := await known_port(settings.port, self._root))
         await self._name_twins()
         return await SerialPort.open(
             settings.port,
             first,
             queue_bytes=settings.queue_bytes,
             max_age_s=settings.max_age_s,
+            has_speed=bool(tty and tty.has_speed),
         )
 
     def _know(self, tty: Tty | None) -> None:

@@ -159,7 +159,11 @@ class PortFinder:
             return None
         try:
             port = await SerialPort.open(
-                tty.path, speed, queue_bytes=queue_bytes, max_age_s=max_age_s
+                tty.path,
+                speed,
+                queue_bytes=queue_bytes,
+                max_age_s=max_age_s,
+                has_speed=tty.has_speed,
             )
             try:
                 version = await identify(

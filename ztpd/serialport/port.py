@@ -45,7 +45,14 @@ class Tap(Protocol):
 class SerialPort:
     """One open port. Made by :meth:`open`; for one reader and any number of writers."""
 
-    def __init__(self, port: OpenPort, path: str, queue_bytes: int, max_age_s: float) -> None:
+    def __init__(
+        self,
+        port: OpenPort,
+        path: str,
+        queue_bytes: int,
+        max_age_s: float,
+        has_speed: bool = False,
+    ) -> None:
         """Takes over ``port``, which is open and locked."""
         self.path = path
         self.baudrate: int = port.baudrate
@@ -65,7 +72,7 @@ class SerialPort:
         self._emptied: list[asyncio.Future[None]] = []
         # USB CDC-ACM has no line speed: only the bus and its own flow control pace it.
         names = (Path(path).name, Path(os.path.realpath(path)).name)
-        self._paced = not any(name.startswith("ttyACM") for name in names)
+        self._paced = has_speed or not any(name.startswith("ttyACM") for name in names)
         self._pace = Pace(self.baudrate, self._loop.time())
         self._gathering = Gathering(self.line_bytes_per_s)
 
@@ -83,10 +90,12 @@ class SerialPort:
         timeout_s: float | None = 7.0,
         queue_bytes: int = 16384,
         max_age_s: float = 10.0,
+        has_speed: bool = False,
         lock_directory: str = "/var/lock",
     ) -> SerialPort:
         """Open ``path`` raw, 8N1, at ``baudrate``, and keep other programs out.
 
+        ``has_speed``: there is a line of that speed even if it is a ttyACM, as some adapters are.
         ``queue_bytes`` and ``max_age_s`` bound the frames that wait. The lock is flock for
         programs that use flock too, and TIOCEXCL for the others; UUCP lock files in
         ``lock_directory`` are respected. Raises :class:`PortAbsent`, :class:`PortBusy`,
@@ -98,7 +107,7 @@ class SerialPort:
         opening = Opening(path, baudrate, Path(lock_directory))
         try:
             port = await offload(opening.run, timeout_s=timeout_s)
-            return cls(port, path, queue_bytes, max_age_s)
+            return cls(port, path, queue_bytes, max_age_s, has_speed)
         except TimeoutError as error:
             opening.abandon()
             raise PortHung(f"{path} after {timeout_s:g} s") from error
