@@ -6,6 +6,7 @@ those of all its generations.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyubx2
@@ -18,7 +19,8 @@ _HEAD = '''\
 """The configuration keys of all u-blox receivers: ids by name.
 
 Produced by tools/ubxkeys_table.py from the database of pyubx2 {version}; loaded only for
-such a name. "*" is I2C, UART1, UART2, USB, SPI, with ids in that order.
+such a name. Below a group and its number are its items, each with the first and the last digits of
+its id. "*" is I2C, UART1, UART2, USB, SPI, with ids in that order.
 
 One module because it is a table.
 """
@@ -30,11 +32,16 @@ _PORTS = {ports}
 
 def _keys() -> dict[str, int]:
     keys = {{}}
+    group = number = ""
     for line in _TABLE.splitlines():
-        item, _, first = line.rpartition(" ")
+        item, digits = line.split()
+        if line[0] != " ":
+            group, number = item, digits
+            continue
+        first = int(digits[0] + number + digits[1:].zfill(4), 16)
         ports = _PORTS if item.endswith("*") else ("",)
         for place, port in enumerate(ports):
-            keys[f"CFG-{{item.rstrip('*')}}{{port}}"] = int(first, 16) + place
+            keys[f"CFG-{{group}}-{{item.rstrip('*')}}{{port}}"] = first + place
     return keys
 
 
@@ -72,7 +79,18 @@ def module() -> str:
                 del left[member]
     lines += [f"{name[4:]} {key:08x}" for name, key in left.items()]
     head = _HEAD.format(version=pyubx2.version, ports=str(PORTS).replace("'", '"'))
-    return head + "\n".join(sorted(lines)) + _TAIL
+    return head + "\n".join(_grouped(sorted(lines))) + _TAIL
+
+
+def _grouped(lines: list[str]) -> Iterator[str]:
+    """A line for each group, and the rest of each of ``lines`` below it."""
+    before = ""
+    for line in lines:
+        name, key = line.split()
+        group, item = name.split("-")
+        if (heading := f"{group} {key[1:4]}") != before:
+            yield (before := heading)
+        yield f" {item} {key[0]}{key[4:].lstrip('0')}"
 
 
 if __name__ == "__main__":
