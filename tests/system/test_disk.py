@@ -57,6 +57,23 @@ class Removed(PosixPath):
         self.log.append(self.name)
 
 
+def test_what_waits_behind_a_failure_is_written_though_the_loop_has_closed(
+    slow_fifo: Path, tmp_path: Path
+) -> None:
+    async def stop_at_once() -> None:
+        writer = DiskWriter(refuse)
+        writer.write(slow_fifo, b"1")  # fails: no FIFO can be synchronised
+        writer.write(tmp_path / "next", b"2")
+
+    asyncio.run(stop_at_once())
+    reader = os.open(tmp_path / f".slow.{os.getpid()}", os.O_RDONLY | os.O_NONBLOCK)
+    deadline_s = time.monotonic() + 5
+    while not (tmp_path / "next").exists() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    os.close(reader)
+    assert (tmp_path / "next").read_bytes() == b"2"
+
+
 async def test_the_newest_content_is_on_the_disk_in_the_end(tmp_path: Path) -> None:
     disk, path = DiskWriter(refuse), tmp_path / "file"
     for number in range(50):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -87,10 +88,8 @@ class DiskWriter:
                     self._unwritten.discard(path)
                     told = None if self._unwritten else self._works_again
             if told:
-                try:
+                with contextlib.suppress(RuntimeError):  # the loop has closed, as the daemon ends
                     loop.call_soon_threadsafe(told)
-                except RuntimeError:  # the loop has closed: the daemon has stopped
-                    return
             with self._changed:
                 job = self._take()
                 self._changed.notify_all()
