@@ -69,7 +69,8 @@ PAUSED: no session and no frames, by request: `ztpd pause`, the budget (`[budget
 or standing still (`[corrections] pause_when_still_minutes`). `ztpd status` shows who asked for it
 and how it ends; `ztpd resume` ends it in any case. A pause survives a restart of the daemon and a
 reload, and not a reboot: then ztpd loads the credentials and goes on. Nothing else ends it:
-`ztpd retry` does not, and `ztpd provision --force` gets new credentials and pauses again.
+`ztpd retry` does not; `ztpd provision --force` gets new credentials in place of those there are,
+and pauses again.
 
 ## All states
 
