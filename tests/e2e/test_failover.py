@@ -155,6 +155,20 @@ async def test_corrections_that_stay_old_are_replaced(memory_path: Path) -> None
         assert "those in use are up to 90 s old" in s.changes()[0]
 
 
+@pytest.mark.parametrize("fault", ["reset", "stall"])
+@in_virtual_time
+async def test_a_service_that_ends_or_stalls_each_session_gives_way_to_one_that_works(
+    memory_path: Path, fault: str
+) -> None:
+    async with site(memory_path, station(FIRST), station(SECOND)) as s:
+        s.first.fault = fault
+        await until(lambda: s.channel(1).state == "in use", 120)
+        await asyncio.sleep(3600)
+        assert s.channel(1).state == "in use"
+        assert s.second.sessions == len(s.changes()) == 1
+        assert s.first.sessions < 40, "all data comes twice meanwhile"
+
+
 @pytest.mark.parametrize(
     "fault",
     [{"no_sky": True}, {"radio_station": 99}, {"damaged_input": lambda data: bytes(len(data))}],

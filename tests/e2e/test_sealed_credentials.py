@@ -19,7 +19,7 @@ from ztpd import events, status
 from ztpd.daemon.pauses import Asker
 from ztpd.errors import SealingFailed, StoreUnsealable
 from ztpd.health import Health, cause, causes, health
-from ztpd.provisioning.keeper import UNSEAL_WITHIN_S
+from ztpd.provisioning.keeper import OPEN_WITHIN_S
 from ztpd.provisioning.pacing import SCHEDULE_FILE
 from ztpd.provisioning.store import CURRENT, CredentialStore, Loaded
 from ztpd.sim.modem import SARA_R5, SimModem
@@ -154,7 +154,7 @@ def test_S21_after_two_minutes_of_that_it_asks_for_others_and_stores_them_in_cle
             (gateway.state_dir / SCHEDULE_FILE).unlink()
             async with gateway.running():
                 took_s = await until(lambda: len(service.calls) == 2, within_s=400)
-                assert took_s >= UNSEAL_WITHIN_S
+                assert took_s >= OPEN_WITHIN_S
                 await streams(gateway)
                 assert "credentials_problem" not in gateway.status
             assert not loaded(gateway).sealed
@@ -184,7 +184,7 @@ def test_S21_without_a_token_the_credentials_are_used_once_systemd_unseals_them(
                 path.write_text(f"{path.read_text()}\n[[backup]]\n{table}\n")
             sim.mode = "tpm"
             async with gateway.running():
-                await asyncio.sleep(UNSEAL_WITHIN_S + 300)
+                await asyncio.sleep(OPEN_WITHIN_S + 300)
                 assert (state(gateway) == "streaming") is has_backup
                 assert "credentials" not in gateway.status
                 assert gateway.status["credentials_problem"]["event"] == SealingFailed.code

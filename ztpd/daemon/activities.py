@@ -37,7 +37,7 @@ from ztpd.sources.endpoints import backups_alone, configured_without_ztp, endpoi
 from ztpd.status import ChannelStatus
 from ztpd.system.disk import DiskWriter
 
-_UNSEAL_EVERY_S = 600.0
+_OPEN_EVERY_S = 600.0
 _ANSWER_S = 60.0  # below the time for which the watchdog lets a state last
 
 
@@ -116,7 +116,7 @@ class Activities:
         far, or are refused and could not be replaced without a person."""
         if configured_without_ztp(self._config()):
             return None
-        return self._not_replaced if self.stored else self._provisioner.keeper.sealed_off
+        return self._not_replaced if self.stored else self._provisioner.keeper.unopened
 
     def retry_now(self) -> None:
         """A person wants a try now."""
@@ -147,7 +147,7 @@ class Activities:
             retry.Backoff(retry.ZTP),
             waiting=partial(self._wait, failures=self._load_failures),
         )
-        if self._provisioner.keeper.sealed_off is None:  # else that outage is not over
+        if self._provisioner.keeper.unopened is None:  # else that outage is not over
             self._load_failures.clear()
         self._failures.begin_anew()
         if self.stored is None and backups_alone(self._config(), has_token=self._has_token()):
@@ -173,8 +173,8 @@ class Activities:
         self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
         if self.stored:
             self._tasks.start(Task.UPKEEP, self._renew_at_rest)
-        elif self._provisioner.keeper.sealed_off:
-            self._tasks.start(Task.UPKEEP, self._unseal)
+        elif self._provisioner.keeper.unopened:
+            self._tasks.start(Task.UPKEEP, self._reopen)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -192,8 +192,8 @@ class Activities:
             self._tasks.start(Task.SAVE, self._provisioner.keeper.retry_save)
 
     async def _provision(self) -> Event:
-        if self._provisioner.keeper.sealed_off:
-            self._tasks.start(Task.UPKEEP, self._unseal)
+        if self._provisioner.keeper.unopened:
+            self._tasks.start(Task.UPKEEP, self._reopen)
         try:
             self._obtained(await self._provisioner.obtain())
         except ConfigError as error:
@@ -252,8 +252,8 @@ class Activities:
         self._tasks.start(Task.SAVE, self._save)
         if stored:
             self._tasks.start(Task.UPKEEP, lambda: self._upkeep(stored))
-        elif self._provisioner.keeper.sealed_off:
-            self._tasks.start(Task.UPKEEP, self._unseal)
+        elif self._provisioner.keeper.unopened:
+            self._tasks.start(Task.UPKEEP, self._reopen)
         try:
             await self._relay.run()
         except SessionRefused:
@@ -291,10 +291,10 @@ class Activities:
         await self._provisioner.keeper.retry_save()
         self.forget_token()  # it was kept until now
 
-    async def _unseal(self) -> None:
+    async def _reopen(self) -> None:
         """Use the credentials once they can be unsealed, or read, again."""
         while True:
-            await asyncio.sleep(_UNSEAL_EVERY_S)
+            await asyncio.sleep(_OPEN_EVERY_S)
             with suppress(StoreError):
                 if await self._provisioner.keeper.load() is not None:
                     await self._provisioner.idle()

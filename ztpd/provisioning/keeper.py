@@ -38,7 +38,7 @@ def log_provisioned(stored: StoredCredentials) -> None:
     )
 
 
-UNSEAL_WITHIN_S = 120.0
+OPEN_WITHIN_S = 120.0
 """Credentials that could not be unsealed, or read, for so long count as lost: a TPM may be locked
 for days, and a call gives others at once."""
 
@@ -74,7 +74,7 @@ async def load_soon(
 class Keeper:
     """``unsaved`` are the credentials that the disk does not have yet; None where it has them.
 
-    ``sealed_off`` says why those on the disk cannot be opened: systemd has not unsealed them, or
+    ``unopened`` says why those on the disk cannot be opened: systemd has not unsealed them, or
     the disk not read them, for two minutes, and may do so later. None where there are none, or
     others were obtained.
     """
@@ -89,7 +89,7 @@ class Keeper:
         self._may_convert = True
         self._writing: asyncio.Task[None] | None = None  # the newest
         self.unsaved: StoredCredentials | None = None
-        self.sealed_off: StoreError | None = None
+        self.unopened: StoreError | None = None
 
     def set_seal(self, seal: bool) -> None:
         """Whether the next files are sealed to this machine; :meth:`load` converts those there."""
@@ -124,7 +124,7 @@ class Keeper:
         try:
             loaded = await offload(self._store.load)
         except (StoreCorrupt, StoreUnsealable) as error:
-            self._unopened_since_s = self.sealed_off = None
+            self._unopened_since_s = self.unopened = None
             self._failures.record(error)
             return None
         except StoreError as error:
@@ -134,12 +134,12 @@ class Keeper:
             now_s = loop_time()
             if self._unopened_since_s is None:
                 self._unopened_since_s = now_s
-            if now_s - self._unopened_since_s < UNSEAL_WITHIN_S:
+            if now_s - self._unopened_since_s < OPEN_WITHIN_S:
                 raise
             self._failures.record(error)
-            self.sealed_off = error
+            self.unopened = error
             return None
-        self._unopened_since_s = self.sealed_off = None
+        self._unopened_since_s = self.unopened = None
         if loaded is None:
             return None
         if self._may_convert:
@@ -184,7 +184,7 @@ class Keeper:
         Raises :class:`StoreUnsafe`: a person must change the directory first.
         """
         self.unsaved = stored
-        self._unopened_since_s = self.sealed_off = None
+        self._unopened_since_s = self.unopened = None
         self._writing = asyncio.create_task(self._write(stored))
         self._writing.add_done_callback(_seen)
         if not await self._written_in(self.patience_s):

@@ -204,7 +204,7 @@ class Provisioner:
             identity.hardware_id,
             self._request_hash(identity),
             splay_s=self._config.ztp.splay_s,
-            without=self.keeper.sealed_off or CredentialsLost(),
+            without=self.keeper.unopened or CredentialsLost(),
         )
 
         async def attempt() -> StoredCredentials:

@@ -104,10 +104,8 @@ class Channel:
 
     @property
     def fast_retries_left(self) -> bool:
-        """Wait for this channel instead of switching: fast retries are left, or a network cuts,
-        which would cut the others as well, and each switch may move the position."""
-        was_reset = isinstance(self.error, ConnectionLost) and self.failing_since_s is None
-        return was_reset or (self.backoff.fast_retries_left and self.error is not None)
+        """True while fast retries are left: wait for this channel instead of switching."""
+        return self.backoff.fast_retries_left and self.error is not None
 
     @property
     def waiting_event(self) -> Event:

@@ -179,10 +179,9 @@ class SerialPort:
         """Queue ``data``, one whole frame. Raises :class:`PortLost`, also for an earlier frame.
 
         Frames leave in order and whole: those of one turn of the event loop together at its end,
-        or at once where they come one by one.
-        Above the bounds the oldest frames not yet begun are dropped; the newest one is always kept.
-        ``on_done`` is called once: with True when the kernel has the last byte, with False where
-        the frame was dropped or the port was lost first.
+        or at once where they come one by one. Above the bounds the oldest frames not yet begun are
+        dropped; the newest one is always kept. ``on_done`` is called once: with True when the
+        kernel has the last byte, with False where the frame was dropped or the port was lost first.
         """
         if self._queue.queued_bytes >= _BURST_BYTES and not self._lost:
             self._send_queued()  # the kernel may take what the bounds would drop
@@ -193,7 +192,7 @@ class SerialPort:
         self._queue.put(data, self._loop.time(), on_done)
         if self._resume is None and self._queue.one_by_one:
             self._send_queued()
-        if self._resume is None:
+        if self._resume is None and not self._lost:
             self._resume = self._loop.call_soon(self._end_turn)
 
     def drop_waiting(self) -> None:
